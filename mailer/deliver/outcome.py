@@ -1,0 +1,44 @@
+"""What became of a message: the words that the ledger, the report and the summary share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The contract's six, section 3."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+    DEFERRED = "deferred"
+    IN_DOUBT = "in_doubt"
+    SUPPRESSED = "suppressed"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRefused:
+    """A cc or bcc that the server refused while it took the message."""
+
+    email: str
+    code: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One recipient's line in the report. `at` is ISO 8601 in UTC; `size` is octets on the wire before dot-stuffing."""
+
+    email: str
+    key: str
+    status: Status
+    attempts: int = 0
+    code: int | None = None
+    enhanced: str | None = None
+    reply: str | None = None
+    message_id: str | None = None
+    size: int | None = None
+    at: str | None = None
+    error: str | None = None
+    copies_refused: tuple[CopyRefused, ...] = ()
