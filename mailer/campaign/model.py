@@ -49,7 +49,7 @@ class Recipient:
 
 
 class RecipientSource(Protocol):
-    """A list of recipients that is read as a stream, as often as asked. A list that cannot be read raises InputError."""
+    """A list of recipients that is read as a stream, as often as asked; InputError where it cannot be read."""
 
     def __iter__(self) -> Iterator[Recipient]: ...
 
@@ -112,7 +112,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class StopAfter:
-    """Give up after `in_a_row` final failures one after the other, or at `share` (0..1) of those settled in this run."""
+    """Give up after `in_a_row` final failures in a row, or at `share` (0..1) of those settled in this run."""
 
     in_a_row: int | None = None
     share: float | None = None
