@@ -1,0 +1,96 @@
+"""Caught messages in a maildir: any mail program can open it, and the inbox page reads it.
+
+Each file starts with the trace that a delivering server would write (RFC 5321 4.4): `Return-Path`, a `Delivered-To`
+for each recipient of the envelope, and `Received`, which is always the last of ours. What follows is byte for byte
+what was sent, with its CRLF.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """One message as it arrived: its envelope, its exact bytes, when (seconds since 1970), and its file."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    at: float
+    path: Path
+
+
+class Maildir:
+    """A maildir that is written by one process (`keep`) and read by any (`names`, `read`)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._serial = itertools.count(1)
+
+    def create(self) -> None:
+        for name in ("tmp", "new", "cur"):
+            (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def keep(self, sender: str, recipients: list[str], content: bytes, client: str) -> str:
+        """Writes the message, and returns its name. It is in `new` only when it is whole."""
+        now = time.time()
+        # Names sort by arrival: time to the microsecond, then a serial number, wide enough for a long run.
+        name = f"{now:.6f}.P{os.getpid()}Q{next(self._serial):08d}.sandbox"
+        trace = [f"Return-Path: <{sender}>", *(f"Delivered-To: {address}" for address in recipients)]
+        trace.append(f"Received: from {client} by sandbox.localhost with ESMTPSA; {formatdate(now)}")
+        head = "".join(f"{line}\r\n" for line in trace).encode("utf-8", "surrogateescape")
+        unfinished = self.path / "tmp" / name
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb", buffering=0) as file:
+            file.write(head + content)
+        unfinished.rename(self.path / "new" / name)
+        return name
+
+    def names(self) -> list[str]:
+        """The names of all messages, the oldest first."""
+        found: list[str] = []
+        for folder in ("new", "cur"):
+            with os.scandir(self.path / folder) as entries:
+                found.extend(entry.name for entry in entries if not entry.name.startswith("."))
+        return sorted(found)
+
+    def find(self, name: str) -> Path | None:
+        """The file of a message, or None; a name that is no plain name (a slash, a dot in front) is not found."""
+        if not name or name.startswith(".") or "/" in name or "\0" in name:
+            return None
+        return next((path for folder in ("new", "cur") if (path := self.path / folder / name).is_file()), None)
+
+    def read(self, name: str) -> Caught | None:
+        path = self.find(name)
+        return _parse(path) if path else None
+
+    def __iter__(self) -> Iterator[Caught]:
+        for name in self.names():
+            if caught := self.read(name):
+                yield caught
+
+
+def _parse(path: Path) -> Caught:
+    data = path.read_bytes()
+    sender, recipients, start = "", [], 0
+    while (end := data.find(b"\n", start)) > 0:
+        header, _, value = data[start:end].decode("utf-8", "surrogateescape").strip().partition(": ")
+        match header.lower():
+            case "return-path":
+                sender = value[1:-1]
+            case "delivered-to":
+                recipients.append(value)
+            case "received":
+                start = end + 1
+                break
+            case _:
+                break
+        start = end + 1
+    return Caught(sender, tuple(recipients), data[start:], path.stat().st_mtime, path)
