@@ -1,0 +1,257 @@
+"""Replies that mean more than their first digit: one table, each line with its source.
+
+RFC 5321 4.2.1 lets a client act on the first digit alone, and so do we, but for what stands here. These replies
+speak of the session, the account or the sending domain, not of the one message that drew them: trying the next
+message at once would only draw the same reply again, and marking each recipient `failed` would be untrue.
+
+The first rule that matches wins. Nothing here suppresses or sends by itself: a rule is advice to the run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Protocol
+
+
+class Action(Enum):
+    """What the run does about it."""
+
+    NEW_SESSION = "new session"  # this session has had its share: go on in a new one, no mark against the message
+    FEWER = "fewer connections"  # too many at once: go on with those that are open, or wait
+    WAIT_LOGIN = "wait before the next login"  # keep the sessions that are open; log in again only after a wait
+    PAUSE = "pause"  # too fast: nobody is sent to for a while, then slowly again; no mark against the message
+    GREYLISTED = "greylisted"  # RFC 6647: the same message is welcome later; its last tries are minutes apart
+    GIVE_UP = "give the run up"  # the account or the domain is refused: everybody else would be too
+    UNKNOWN_USER = "unknown user"  # failed for good, and offered for suppression
+
+
+class ReplyLike(Protocol):
+    @property
+    def code(self) -> int: ...
+    @property
+    def enhanced(self) -> str | None: ...
+    @property
+    def text(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Matches when code, enhanced code and text all do; an empty set or None matches any."""
+
+    action: Action
+    codes: frozenset[int]
+    enhanced: frozenset[str]
+    text: re.Pattern[str] | None
+    meaning: str
+    hint: str | None
+    source: str
+
+    def matches(self, reply: ReplyLike) -> bool:
+        if self.enhanced and reply.enhanced not in self.enhanced:
+            return False
+        return self.text is None or self.text.search(reply.text) is not None
+
+
+def _rule(
+    action: Action,
+    codes: Iterable[int],
+    meaning: str,
+    source: str,
+    *,
+    enhanced: str = "",
+    text: str | None = None,
+    hint: str | None = None,
+) -> Rule:
+    pattern = re.compile(text, re.IGNORECASE) if text else None
+    return Rule(action, frozenset(codes), frozenset(enhanced.split()), pattern, meaning, hint, source)
+
+
+_4XX = range(400, 500)
+_5XX = range(500, 600)
+_ALL = range(400, 600)
+
+_GMAIL = "Gmail SMTP errors and codes, support.google.com/a/answer/3726730"
+_EXCHANGE = "Exchange Online, learn.microsoft.com/exchange/troubleshoot/send-emails/smtp-submission-improvements"
+_EXCHANGE_NDR = "Exchange Online, non-delivery reports, learn.microsoft.com/troubleshoot/exchange/email-delivery/ndr"
+_OUTLOOK = "Outlook.com, support.microsoft.com, Fix NDR error 550 5.7.515"
+_SES = "Amazon SES, docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html"
+_SES_CODES = "Amazon SES, docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html (response codes)"
+_QQ = "QQ Mail's bounce texts, service.exmail.qq.com/cgi-bin/help?subtype=1&id=20022&no=1000723 to 1000725"
+_NETEASE = "NetEase (163.com), list of bounce codes, help.mail.163.com"
+_YAHOO = "Yahoo, senders.yahooinc.com/smtp-error-codes"
+_POSTFIX = "Postfix, src/smtpd/smtpd.c"
+_EXIM = "Exim, src/smtp_in.c (smtp_accept_max_per_connection)"
+
+_DOMAIN_HINT = "set up SPF, DKIM and DMARC for the domain in `from`, then run the same command again"
+_TOMORROW = "run the same command again when the limit has passed; those not sent are pending in the ledger"
+
+RULES: tuple[Rule, ...] = (
+    # -- the sender or the sending domain is refused: the same for everybody
+    _rule(
+        Action.GIVE_UP,
+        (550, 554),
+        "the receiving side refuses the sending domain: its mail is not authenticated",
+        f"{_GMAIL}; {_OUTLOOK}; RFC 7372 section 3",
+        enhanced="5.7.26 5.7.27 5.7.30 5.7.32 5.7.40 5.7.509 5.7.515",
+        hint=_DOMAIN_HINT,
+    ),
+    _rule(
+        Action.GIVE_UP,
+        (550, 554),
+        "the receiving side refuses the sending domain: its DMARC policy was not met",
+        _QQ,
+        text=r"dmarc (check|verification|validation) fail",
+        hint=_DOMAIN_HINT,
+    ),
+    _rule(
+        Action.GIVE_UP,
+        (501, 550, 553, 554),
+        "the server does not let this login send as this sender",
+        f"{_EXCHANGE_NDR} (5.7.60, SendAsDenied); QQ 501, NetEase 553 and Yandex 553 in their users' reports",
+        text=r"mail from (address )?must (be same as|equal) (the )?authori[sz](ation|ed) user"
+        r"|not owned by (auth )?user|permissions? to send as this sender|SendAsDenied",
+        hint="`from` (or `envelope_from`) must be an address of the account that logs in",
+    ),
+    _rule(
+        Action.GIVE_UP,
+        (554,),
+        "Amazon SES: an identity is not verified (in the SES sandbox each recipient must be, too)",
+        "Amazon SES, docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html",
+        text=r"address(es)? (is|are) not verified",
+        hint="verify the sender, or move the account out of the SES sandbox, then run the same command again",
+    ),
+    # -- the day's share is used up
+    _rule(
+        Action.GIVE_UP,
+        (550, 552, 554),
+        "the account's daily sending limit is reached",
+        f"{_GMAIL}; {_EXCHANGE_NDR} (5.1.90, 5.7.705)",
+        enhanced="5.4.5 5.1.90 5.7.705",
+        hint=_TOMORROW,
+    ),
+    _rule(
+        Action.GIVE_UP,
+        _ALL,
+        "the account's daily sending limit is reached",
+        f"{_SES}; {_GMAIL}; {_EXCHANGE} (SubmissionQuotaExceededException)",
+        text=r"daily message quota exceeded|daily (user |smtp relay )?(sending )?(limit|quota) (is |was )?exceeded"
+        r"|SubmissionQuotaExceeded",
+        hint=_TOMORROW,
+    ),
+    # -- this session has had its share
+    _rule(
+        Action.NEW_SESSION,
+        _4XX,
+        "the server takes no more messages in this session",
+        f"{_EXIM}; RFC 9422 (MAILMAX)",
+        text=r"too many messages (in|for|per|on|during|this)\b.{0,20}\b(connection|session)"
+        r"|(messages?|mails?|transactions?) per (connection|session)",
+    ),
+    _rule(
+        Action.NEW_SESSION,
+        (450, 451, 452),
+        "the server takes no more messages, recipients or commands in this session",
+        f"{_NETEASE} (MI:DMC, RP:DRC, MI:CCL, RP:CCL)",
+        text=r"\b(MI:DMC|RP:DRC|MI:CCL|RP:CCL)\b",
+    ),
+    _rule(
+        Action.NEW_SESSION,
+        (421,),
+        "the server ended the session after too many errors in it",
+        f"{_POSTFIX} (smtpd_hard_error_limit)",
+        text=r"too many errors",
+    ),
+    # -- too many sessions, too many logins
+    _rule(
+        Action.FEWER,
+        _4XX,
+        "the server allows fewer connections at once",
+        f"{_EXCHANGE} (432 4.3.2); {_SES_CODES}; {_POSTFIX} (smtpd_client_connection_count_limit); {_NETEASE} (HL:ICC)",
+        text=r"(concurrent|simultaneous|parallel).{0,30}(connection|session)|too many.{0,20}connections"
+        r"|sender thread limit|\bHL:ICC\b",
+        hint="use fewer connections (delivery.connections, --connections)",
+    ),
+    _rule(
+        Action.WAIT_LOGIN,
+        (421, 450, 451, 454),
+        "too many logins in a short time",
+        "Gmail, 454 4.7.0 Too many login attempts, support.google.com/mail/answer/7126229",
+        text=r"too many login|authenticate too many times",
+    ),
+    # -- too fast
+    _rule(
+        Action.PAUSE,
+        _ALL,
+        "the account sends faster than the server allows",
+        f"{_SES}; {_EXCHANGE_NDR} (4.7.500)",
+        text=r"throttl|sending rate exceeded|submission rate .{0,40}exceeded|server busy",
+    ),
+    _rule(
+        Action.PAUSE,
+        _ALL,
+        "the server has seen too much mail from here lately",
+        f"{_GMAIL} (4.7.28, 421 4.7.0, 550 5.7.1 unusual rate); {_YAHOO} (TSS04)",
+        text=r"unusual rate of|rate limit(ed|s)?\b|unexpected volume|too (much|many) (e-?)?(mails?|messages) from",
+    ),
+    _rule(
+        Action.PAUSE,
+        _4XX,
+        "the server has seen too much mail from here lately",
+        _GMAIL,
+        enhanced="4.7.28",
+    ),
+    _rule(
+        Action.PAUSE,
+        _ALL,
+        "the sender, its domain or its connection is over the provider's frequency limit",
+        f"{_QQ}; {_NETEASE} (HL:IFC, MI:SFQ)",
+        text=r"frequency limited|too frequent|\b(HL:IFC|MI:SFQ)\b",
+    ),
+    _rule(
+        Action.PAUSE,
+        (421,),
+        "the server asks to come back later",
+        f"{_GMAIL} (421 4.7.0 Try again later, closing connection)",
+        enhanced="4.7.0",
+    ),
+    # -- about this recipient
+    _rule(
+        Action.GREYLISTED,
+        _4XX,
+        "greylisted: the server takes the message when it comes again later",
+        "RFC 6647; postgrey, Exim and rspamd texts",
+        text=r"gr[ae]y-?\s?list",
+    ),
+    _rule(
+        Action.UNKNOWN_USER,
+        _5XX,
+        "there is no such mailbox",
+        "RFC 3463 section 3.2 (X.1.1, X.1.6); RFC 7505 (5.1.10, null MX)",
+        enhanced="5.1.1 5.1.6 5.1.10",
+    ),
+    _rule(
+        Action.UNKNOWN_USER,
+        (550, 551, 553),
+        "there is no such mailbox",
+        f"{_QQ}; servers without enhanced codes",
+        text=r"(user|mailbox|recipient|account) (is )?(unknown|not found|does ?n[o']t exist|not exist)"
+        r"|(unknown|no such) (user|mailbox|recipient|account)",
+    ),
+)
+
+
+@cache
+def _rules_for(code: int) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES if code in rule.codes)
+
+
+def meaning(reply: ReplyLike) -> Rule | None:
+    """The rule for a reply, or None where its first digit says it all."""
+    for rule in _rules_for(reply.code):
+        if rule.matches(reply):
+            return rule
+    return None
