@@ -1,0 +1,89 @@
+"""`Report`: what the ledger holds of a campaign, with the names of the JSON report (contract section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mailer.deliver.outcome import Outcome, Status
+
+ORDER = (Status.SENT, Status.FAILED, Status.DEFERRED, Status.IN_DOUBT, Status.SUPPRESSED, Status.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Recipients by status; together they are `total`."""
+
+    total: int = 0
+    sent: int = 0
+    failed: int = 0
+    deferred: int = 0
+    in_doubt: int = 0
+    suppressed: int = 0
+    pending: int = 0
+
+    @classmethod
+    def of(cls, counts: dict[Status, int]) -> Counts:
+        return cls(total=sum(counts.values()), **{status.value: counts.get(status, 0) for status in Status})
+
+    def by_status(self) -> list[tuple[Status, int]]:
+        """The counts in the contract's order, `sent` first."""
+        return [(status, getattr(self, status.value)) for status in ORDER]
+
+    @property
+    def unfinished(self) -> int:
+        """Those that another run of the same command would take up."""
+        return self.deferred + self.in_doubt + self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The last run's server and how it was spoken to."""
+
+    host: str
+    port: int
+    tls: str | None = None
+    cipher: str | None = None
+    extensions: tuple[str, ...] = ()
+    strategy: str | None = None
+    sessions: int = 0
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Of the last run: messages settled a second, octets of content sent."""
+
+    messages_per_second: float = 0.0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A campaign's report. Times are ISO 8601 in UTC, `seconds` is the last run's length.
+
+    It covers the whole campaign; `run`, times, `server` and `throughput` are the last run's. Recipients are streamed
+    from the ledger each time they are asked for, in the order of the list; a million cost no memory.
+    """
+
+    campaign: str
+    run: str | None
+    started: str | None
+    finished: str | None
+    seconds: float
+    counts: Counts
+    server: Server | None
+    throughput: Throughput
+    outcomes: Callable[[], Iterator[Outcome]] = field(repr=False, compare=False)
+    edition: int = 1
+    resent: int = 0  # messages sent again because a reply never came (`in_doubt: resend`); each may have arrived twice
+    ending: str | None = None  # how the last run ended: complete, incomplete, given_up, ...
+    reason: str | None = None  # and why, where it ended early
+
+    @property
+    def recipients(self) -> Iterator[Outcome]:
+        return self.outcomes()
+
+    def failed(self) -> list[Outcome]:
+        """Those refused for good."""
+        return [outcome for outcome in self.outcomes() if outcome.status is Status.FAILED]
