@@ -1,0 +1,22 @@
+"""Jinja2 within bounds: used for a campaign's patterns, its `where`, and its templates.
+
+A template is its author's, and its author may be wrong or have copied it: no expression reaches Python behind the
+data, none runs without end, and none fills the memory. An error is said in one line.
+"""
+
+from mailer.expressions.bounds import OutOfBounds
+from mailer.expressions.environment import BoundedEnvironment, Unknown, environment
+from mailer.expressions.patterns import compile_where, explain, render_pattern, template_place
+from mailer.expressions.watchdog import bounded
+
+__all__ = [
+    "BoundedEnvironment",
+    "OutOfBounds",
+    "Unknown",
+    "bounded",
+    "compile_where",
+    "environment",
+    "explain",
+    "render_pattern",
+    "template_place",
+]

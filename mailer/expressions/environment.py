@@ -1,0 +1,187 @@
+"""A Jinja2 environment within bounds.
+
+Three layers: Jinja2's immutable sandbox; an allow-list of what can be reached of the types that data is made of; and
+bounds on each operation that makes much out of little. The generated code is Jinja2's own, except that what is shown,
+joined by `~`, compared or used as a key goes through functions that refuse what is too heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from jinja2 import BaseLoader, StrictUndefined, nodes
+from jinja2.compiler import CodeGenerator, Frame, operators
+from jinja2.runtime import Context, LoopContext, Macro, markup_join, str_join
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing, object_type_repr
+from markupsafe import Markup, escape
+
+from mailer.expressions.bounds import PLAIN, light, text_of, weigh
+from mailer.expressions.filters import bounded_filters, bounded_tests
+from mailer.expressions.operations import BOUNDED_METHODS, METHODS, OPERATORS, formatter
+
+_LOOP = frozenset({"index", "index0", "revindex", "first", "last", "length", "depth", "previtem", "nextitem"})
+_FORMATS = frozenset({"format", "format_map"})
+_TEXTS = frozenset({str, Markup})
+
+
+class Unknown(StrictUndefined):
+    """An undefined name: any use of it is an error that names it. `unknown_name` is for a hint."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return self._undefined_hint
+        if self._undefined_obj is missing:
+            return f"'{self._undefined_name}' is undefined"
+        return f"{object_type_repr(self._undefined_obj)!r} has no {self._undefined_name!r}"
+
+
+def shown(value: object) -> Markup:
+    """`escape(value)`, for what is light enough."""
+    if value.__class__ not in PLAIN:
+        weigh(value)
+    return escape(value)
+
+
+def shown_text(value: object) -> str:
+    """`str(value)`, for what is light enough."""
+    if value.__class__ not in PLAIN:
+        weigh(value)
+    return str(value)
+
+
+def _joined(join: Callable[[Iterable[Any]], str], values: tuple[object, ...]) -> str:
+    text_of(weigh(values))
+    return join(values)
+
+
+class BoundedCode(CodeGenerator):
+    """Jinja2's code generator with the bounded functions in the places where values are used up."""
+
+    def write_commons(self) -> None:
+        super().write_commons()
+        for name in ("shown", "shown_text", "light", "joined", "joined_text"):
+            self.writeline(f"{name} = environment.{name}")
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if frame.eval_ctx.volatile:
+            self.write("(shown if context.eval_ctx.autoescape else shown_text)(")
+        else:
+            self.write("shown(" if frame.eval_ctx.autoescape else "shown_text(")
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - the visitor's
+        if frame.eval_ctx.volatile:
+            self.write("(joined if context.eval_ctx.autoescape else joined_text)((")
+        else:
+            self.write("joined((" if frame.eval_ctx.autoescape else "joined_text((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802
+        """Two variables are weighed before they are compared; against a constant, a comparison is quick."""
+        others = [node.expr, *(operand.expr for operand in node.ops)]
+        if sum(not _constant(other) for other in others) < 2:
+            super().visit_Compare(node, frame)
+            return
+        self.write("(")
+        self._light(node.expr, frame)
+        for operand in node.ops:
+            self.write(f" {operators[operand.op]} ")
+            self._light(operand.expr, frame)
+        self.write(")")
+
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802
+        """A key is hashed, with all its parts."""
+        self.write("{")
+        for item in node.items:
+            self._light(item.key, frame)
+            self.write(": ")
+            self.visit(item.value, frame)
+            self.write(", ")
+        self.write("}")
+
+    def _light(self, node: nodes.Expr, frame: Frame) -> None:
+        if _constant(node):
+            self.visit(node, frame)
+            return
+        self.write("light(")
+        self.visit(node, frame)
+        self.write(")")
+
+
+def _constant(node: nodes.Expr) -> bool:
+    if isinstance(node, (nodes.Tuple, nodes.List)):
+        return all(map(_constant, node.items))
+    return isinstance(node, nodes.Const)
+
+
+class BoundedEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja2's sandbox, StrictUndefined, and bounds; see the module. Time is bounded by `bounded()` around a render."""
+
+    code_generator_class = BoundedCode
+    intercepted_binops = frozenset(OPERATORS)
+
+    shown = staticmethod(shown)
+    shown_text = staticmethod(shown_text)
+    light = staticmethod(light)
+    joined = staticmethod(partial(_joined, markup_join))
+    joined_text = staticmethod(partial(_joined, str_join))
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("undefined", Unknown)
+        super().__init__(**options)
+        self.filters.update(bounded_filters())
+        self.tests.update(bounded_tests())
+        self.globals.pop("lipsum", None)  # random: a message sent again would be another one
+        self.binop_table.update(OPERATORS)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        kind = obj.__class__
+        allowed = METHODS.get(kind)
+        if allowed is None:
+            if kind is LoopContext and attribute in _LOOP:
+                return getattr(obj, attribute)
+            return super().getattr(obj, attribute)
+        if attribute in allowed:
+            return getattr(obj, attribute)
+        if kind is dict:
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if kind in _TEXTS:
+            if attribute in BOUNDED_METHODS:
+                return partial(BOUNDED_METHODS[attribute], obj)
+            if attribute in _FORMATS:
+                return formatter(self, obj, mapping=attribute == "format_map")
+        if hasattr(obj, attribute):
+            return self.unsafe_undefined(obj, attribute)
+        return self.undefined(obj=obj, name=attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if argument.__class__ not in PLAIN and not isinstance(argument, slice):
+            weigh(argument)
+        try:
+            return obj[argument]
+        except (TypeError, LookupError):
+            if isinstance(argument, str) and obj.__class__ is not dict:
+                return self.getattr(obj, str(argument))
+        return self.undefined(obj=obj, name=argument)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return not isinstance(obj, type) and super().is_safe_attribute(obj, attr, value)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        if not isinstance(__obj, Macro):
+            for value in args:
+                light(value)
+        return super().call(__context, __obj, *args, **kwargs)
+
+
+def environment(loader: BaseLoader | None = None, *, autoescape: bool = False) -> BoundedEnvironment:
+    """A new environment; templates keep their last line end, as a file's text does."""
+    return BoundedEnvironment(loader=loader, autoescape=autoescape, keep_trailing_newline=True, cache_size=400)
