@@ -108,7 +108,7 @@ def explain(
     where = f"{host}:{port}" if port else host
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_error(error, host, where, names)
-    reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    reason: str = getattr(error, "reason", None) or ""  # of an SSLError, though not of everyone
     if reason in _NOT_TLS:
         return TlsError(f"{where} does not speak TLS: it answered in plaintext", hint=_plaintext_hint(security))
     if reason in _OLD_PROTOCOL:
@@ -118,13 +118,13 @@ def explain(
         )
     if reason in _OWN_CERTIFICATE:
         return TlsError(f"{where} wants a certificate from the client, which is not supported")
+    if isinstance(error, TimeoutError | ConnectionAbortedError):  # the latter is asyncio's ssl_handshake_timeout
+        return TlsError(
+            f"{where} did not finish the TLS handshake in time", hint=security_hint(port, security) or _BUSY
+        )
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
         return TlsError(
             f"{where} closed the connection during the TLS handshake", hint=security_hint(port, security) or _BUSY
-        )
-    if isinstance(error, TimeoutError):
-        return TlsError(
-            f"{where} did not finish the TLS handshake in time", hint=security_hint(port, security) or _BUSY
         )
     if reason:
         return TlsError(f"TLS with {where} failed: {reason.replace('_', ' ').lower()}")

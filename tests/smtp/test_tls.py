@@ -1,0 +1,320 @@
+"""TLS against a server in this process: what is accepted, and what each refusal says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from mailer.errors import InputError, TlsError
+from mailer.smtp.tls import borne_names, certificate_summary, client_context, explain, security_hint
+
+NOW = datetime.now(UTC)
+Serve = Callable[[ssl.SSLContext | bytes], int]
+
+
+class Server:
+    """Accepts on loopback; does TLS with a context, or writes some octets and closes."""
+
+    def __init__(self, behaviour: ssl.SSLContext | bytes) -> None:
+        self.behaviour = behaviour
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.socket.getsockname()[1]
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = self.socket.accept()
+                with suppress(OSError), closing(peer):
+                    peer.settimeout(5)
+                    self._serve(peer)
+
+    def _serve(self, peer: socket.socket) -> None:
+        if isinstance(self.behaviour, bytes):
+            peer.sendall(self.behaviour)
+            peer.recv(4096)
+            return
+        with self.behaviour.wrap_socket(peer, server_side=True) as tls:
+            tls.recv(1)
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(5)
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def start(behaviour: ssl.SSLContext | bytes) -> int:
+        servers.append(Server(behaviour))
+        return servers[-1].port
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def with_certificate(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return tmp_path / "ca.pem"
+
+
+def handshake(port: int, ca_file: Path | None, host: str = "localhost") -> ssl.SSLSocket:
+    plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+    try:
+        return client_context(ca_file).wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def failure(port: int, ca_file: Path | None, host: str = "localhost", **details: object) -> TlsError:
+    with pytest.raises(OSError) as caught:
+        handshake(port, ca_file, host).close()
+    return explain(caught.value, host, port=port, **details)  # type: ignore[arg-type]  # whichever the test names
+
+
+def test_a_good_certificate(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+    port = serve(with_certificate(ca.issue_cert("localhost", "127.0.0.1", common_name="localhost")))
+    with handshake(port, ca_file) as tls:
+        assert tls.version() in {"TLSv1.2", "TLSv1.3"}
+        summary = certificate_summary(tls)
+    assert summary is not None
+    assert summary.names == ("localhost", "127.0.0.1")
+    assert "CN=localhost" in summary.subject
+    assert "trustme" in summary.issuer
+    assert datetime.fromisoformat(summary.valid_from) < NOW < datetime.fromisoformat(summary.valid_until)
+    with handshake(port, ca_file, "127.0.0.1"):
+        pass
+
+
+def test_expired(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+    old = ca.issue_cert("localhost", not_before=NOW - timedelta(days=90), not_after=NOW - timedelta(days=1))
+    error = failure(serve(with_certificate(old)), ca_file)
+    assert "has expired" in str(error)
+    assert "renew" in (error.hint or "")
+
+
+def test_not_yet_valid(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+    early = ca.issue_cert("localhost", not_before=NOW + timedelta(days=1), not_after=NOW + timedelta(days=90))
+    error = failure(serve(with_certificate(early)), ca_file)
+    assert "not valid yet" in str(error)
+    assert "clock" in (error.hint or "")
+
+
+def test_unknown_issuer(ca_file: Path, serve: Serve) -> None:
+    port = serve(with_certificate(trustme.CA().issue_cert("localhost")))
+    for trusted in (ca_file, None):
+        error = failure(port, trusted)
+        assert "issuer that is not trusted" in str(error)
+        assert "--ca-file" in (error.hint or "")
+
+
+def self_signed() -> tuple[trustme.CA, ssl.SSLContext]:
+    """A CA's own certificate signs itself and serves."""
+    own = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with own.private_key_pem.tempfile() as key, own.cert_pem.tempfile() as certificate:
+        context.load_cert_chain(certificate, key)
+    return own, context
+
+
+def test_self_signed(ca_file: Path, serve: Serve, tmp_path: Path) -> None:
+    own, context = self_signed()
+    port = serve(context)
+    error = failure(port, ca_file)
+    assert "is self-signed" in str(error)
+    assert "no switch" in (error.hint or "")
+    own.cert_pem.write_to_path(str(tmp_path / "own.pem"))  # the way out that the hint names; it bears no name, though
+    assert "another name" in str(failure(port, tmp_path / "own.pem"))
+
+
+def test_private_ca_in_the_chain(ca_file: Path, serve: Serve) -> None:
+    private = trustme.CA()
+    context = with_certificate(private.issue_cert("localhost"))
+    certificate = private.issue_cert("localhost")
+    chain = b"".join([*(pem.bytes() for pem in certificate.cert_chain_pems), private.cert_pem.bytes()])
+    with trustme.Blob(chain).tempfile() as chain_file, certificate.private_key_pem.tempfile() as key:
+        context.load_cert_chain(chain_file, key)
+    assert "private CA" in str(failure(serve(context), ca_file))
+
+
+def test_ca_file_may_hold_the_servers_own_certificate(ca: trustme.CA, serve: Serve, tmp_path: Path) -> None:
+    certificate = ca.issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "leaf.pem"))
+    with handshake(serve(with_certificate(certificate)), tmp_path / "leaf.pem"):
+        pass
+
+
+def test_wrong_name(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+    port = serve(with_certificate(ca.issue_cert("mail.example.com", "*.example.net")))
+    assert "for another name" in str(failure(port, ca_file))
+    names = asyncio.run(borne_names("127.0.0.1", port, ca_file))
+    assert names == ("mail.example.com", "*.example.net")
+    error = failure(port, ca_file, names=names)
+    assert "it bears mail.example.com, *.example.net, not localhost" in str(error)
+    assert "another name" in str(failure(port, ca_file, host="127.0.0.1"))  # an address has a code of its own
+
+
+def test_names_are_read_of_a_trusted_chain_only(serve: Serve, ca_file: Path) -> None:
+    port = serve(with_certificate(trustme.CA().issue_cert("mail.example.com")))
+    assert asyncio.run(borne_names("127.0.0.1", port, ca_file)) == ()
+
+
+@pytest.mark.parametrize("behaviour", [b"", b"220 ready\r\n", b"500 no\r\n" * 3, b"x" * 70_000])
+def test_names_of_a_server_that_is_none(serve: Serve, ca_file: Path, behaviour: bytes) -> None:
+    port = serve(behaviour)
+    assert asyncio.run(borne_names("127.0.0.1", port, ca_file, security="starttls", seconds=2)) == ()
+    assert asyncio.run(borne_names("127.0.0.1", port, ca_file, seconds=2)) == ()
+
+
+def test_names_behind_starttls(ca: trustme.CA, ca_file: Path) -> None:
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        for reply in (b"250-hello\r\n250 STARTTLS\r\n", b"220 go\r\n"):
+            await reader.readline()
+            writer.write(reply)
+        with suppress(OSError):  # 3.11's start_tls on the server's side
+            await writer.start_tls(with_certificate(ca.issue_cert("mail.example.com")))
+        writer.close()
+
+    async def main() -> tuple[str, ...]:
+        server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return await borne_names("127.0.0.1", port, ca_file, security="starttls")
+
+    assert asyncio.run(main()) == ("mail.example.com",)
+
+
+def test_plaintext_on_a_tls_port(serve: Serve, ca_file: Path) -> None:
+    port = serve(b"220 mail.example.com ESMTP\r\n")
+    error = failure(port, ca_file)
+    assert "does not speak TLS" in str(error)
+    assert "starttls (port 587)" in (error.hint or "")
+    assert "in the way" in (failure(port, ca_file, security="starttls").hint or "")
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+def test_old_protocol(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+    context = with_certificate(ca.issue_cert("localhost"))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    error = failure(serve(context), ca_file)
+    assert "older than 1.2" in str(error)
+
+
+def test_closed_during_the_handshake(serve: Serve, ca_file: Path) -> None:
+    assert "closed the connection" in str(failure(serve(b""), ca_file))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (TimeoutError(), "in time"),
+        (ConnectionAbortedError("SSL handshake is taking longer than 60.0 seconds"), "in time"),
+        (ConnectionResetError(104, "reset"), "closed the connection"),
+        (ssl.SSLError(1, "[SSL: NO_SHARED_CIPHER] no shared cipher"), "NO_SHARED_CIPHER"),
+        (OSError("odd\x1b[31m\nthing"), "odd [31m thing"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_other_failures_are_one_line(error: Exception, text: str) -> None:
+    explained = explain(error, "mail.example.com", port=465)
+    assert text in str(explained)
+    assert "mail.example.com:465" in str(explained)
+    assert str(explained).isprintable()
+
+
+def test_ports_for_the_other_security() -> None:
+    assert "starttls" in (security_hint(587, "tls") or "")
+    assert "smtps://" in (security_hint(465, "starttls") or "")
+    assert security_hint(465, "tls") is None
+    assert security_hint(587, "starttls") is None
+    assert "starttls" in (explain(TimeoutError(), "h", port=587).hint or "")
+
+
+def test_the_context_has_no_way_out(ca_file: Path) -> None:
+    for trusted in (ca_file, None):
+        context = client_context(trusted)
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_ca_file_alone_is_trusted(ca_file: Path) -> None:
+    assert client_context(ca_file).cert_store_stats()["x509_ca"] == 1
+
+
+def test_ca_file_may_hold_comments(ca: trustme.CA, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes("# Firma Müller\n".encode("latin-1") + ca.cert_pem.bytes())
+    assert client_context(path).cert_store_stats()["x509"] == 1
+
+
+def test_bad_ca_files(tmp_path: Path, ca: trustme.CA) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "der").write_bytes(ssl.PEM_cert_to_DER_cert(ca.cert_pem.bytes().decode()))
+    (tmp_path / "key").write_bytes(ca.private_key_pem.bytes())
+    (tmp_path / "cut").write_bytes(ca.cert_pem.bytes()[:300])
+    (tmp_path / "damaged").write_bytes(ca.cert_pem.bytes().replace(b"M", b"?", 5))
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "huge").open("wb") as huge:
+        huge.truncate(1 << 30)
+    expected = {
+        "missing": "No such file",
+        "": "not a regular file",
+        "fifo": "not a regular file",
+        "huge": "are accepted",
+        "empty": "holds no certificate",
+        "der": "holds no certificate",
+        "key": "holds no certificate",
+        "cut": "damaged certificate",
+        "damaged": "damaged certificate",
+    }
+    for name, text in expected.items():
+        with pytest.raises(InputError, match=text):
+            client_context(tmp_path / name)
+
+
+def test_unreadable_ca_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "ca.pem").write_bytes(b"x")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match="cannot be read: Permission denied"):
+        client_context(tmp_path / "ca.pem")
+
+
+def test_no_summary_before_the_handshake() -> None:
+    tls = client_context(None).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+    with suppress(ValueError):  # Python's way to say: not yet
+        assert certificate_summary(tls) is None
