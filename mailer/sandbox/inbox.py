@@ -147,7 +147,7 @@ def _files(message: EmailMessage) -> list[tuple[Part, bytes]]:
             continue
         content = _octets(part)
         name = part.get_filename() or f"part-{number}"
-        inline = part.get_content_disposition() != "attachment"
+        inline = part.get_content_disposition() != "attachment" or part["Content-ID"] is not None
         found.append((Part(number, _flat(name), part.get_content_type(), len(content), inline), content))
     return found
 

@@ -1,7 +1,7 @@
 """aiosmtpd's SMTP protocol, extended: PIPELINING (RFC 2920), CHUNKING (RFC 3030), ENHANCEDSTATUSCODES (RFC 2034).
 
 It is a strict server, since a rehearsal should find what a strict server would refuse: bare CR or LF (smuggling),
-NUL, lines over 998 octets, 8-bit content that was not announced.
+NUL, lines over 998 octets.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Handler:
 
     def take(self, session: Session, envelope: Envelope, content: bytes) -> str:
         """The reply to a whole message, after it was kept, or why it was not."""
-        if fault := _fault(content, envelope.mail_options):
+        if fault := _fault(content):
             return fault
         sender = "" if envelope.mail_from in (None, "<>") else str(envelope.mail_from)
         try:
@@ -76,16 +76,14 @@ class Handler:
         return f"250 2.0.0 OK: caught as {name}"
 
 
-def _fault(content: bytes, options: list[str]) -> str | None:
-    """What a strict server refuses in a message's bytes (RFC 5321 2.3.8 and 4.5.3.1.6, RFC 6152)."""
+def _fault(content: bytes) -> str | None:
+    """What a strict server refuses in a message's bytes (RFC 5321 2.3.8 and 4.5.3.1.6)."""
     if not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
         return "550 5.6.0 Bare CR or LF in the message"
     if b"\0" in content:
         return "550 5.6.0 NUL in the message"
     if max(map(len, content.split(b"\r\n"))) > 998:
         return "550 5.6.0 A line is longer than 998 octets"
-    if not content.isascii() and "BODY=8BITMIME" not in options:
-        return "554 5.6.1 8-bit content without BODY=8BITMIME"
     return None
 
 

@@ -45,19 +45,28 @@ class Sandbox:
         self._folder: Path | None = None
 
     async def start(self) -> None:
-        """Binds to a free loopback port (or the given one); OSError where that port is taken."""
-        self._folder = Path(tempfile.mkdtemp(prefix="mailer-sandbox-"))  # mode 0700
-        self.maildir = (self._given_maildir or Path(tempfile.mkdtemp(prefix="mailer-caught-"))).absolute()
-        self._store = Maildir(self.maildir)
-        self._store.create()
-        context, self.ca_file = server_context(self._folder)
+        """Binds to a free loopback port, or the given one. OSError: it is taken, or the maildir cannot be made."""
         listener = socket.create_server(("127.0.0.1", self._given_port))
+        try:
+            context = self._prepare()
+        except BaseException:
+            listener.close()
+            await self.stop()
+            raise
         self.port = listener.getsockname()[1]
         self.url = f"smtps://{self.username}:{self.password}@127.0.0.1:{self.port}"
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, args=(listener, context), name="sandbox", daemon=True)
         self._thread.start()  # the listener queues whoever comes before the loop turns
+
+    def _prepare(self) -> ssl.SSLContext:
+        self._folder = Path(tempfile.mkdtemp(prefix="mailer-sandbox-"))  # mode 0700
+        self.maildir = (self._given_maildir or Path(tempfile.mkdtemp(prefix="mailer-caught-"))).absolute()
+        self._store = Maildir(self.maildir)
+        self._store.create()
+        context, self.ca_file = server_context(self._folder)
+        return context
 
     async def stop(self) -> None:
         """Ends the server and removes the CA; the maildir stays. May be called again."""

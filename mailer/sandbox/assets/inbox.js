@@ -19,7 +19,7 @@ const time = (at) => {
 };
 const bytes = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1048576).toFixed(1)} MB`);
 const mailbox = (text) => {
-  const name = text.replace(/<[^<>]*>\s*$/, "").trim().replace(/^"(.*)"$/, "$1");
+  const name = text.replace(/<[^<>]*>\s*$/, "").trim().replace(/^"(.*)"$/, (_, quoted) => quoted.replace(/\\(.)/g, "$1"));
   return name || text;
 };
 const hue = (text) => [...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0)) % 360, 7);
