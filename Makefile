@@ -1,32 +1,47 @@
-# Two commands for a newcomer: `make demo` and `make test`. Both set up what they need.
+# Two commands for a newcomer: `make demo` and `make test`. Each sets up what it needs, once.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench soak servers clean
 
 help:
-	@echo "make demo   set up, then send the sample campaign through the embedded sandbox"
-	@echo "make test   set up, then run everything: tests, types, lint, layers"
-	@echo "make check  types, lint and layers only"
+	@echo "make demo   set up, then send the sample newsletter through the embedded sandbox"
+	@echo "make test   set up, then run everything: lint, types, layers, tests"
+	@echo "make check  lint, types and layers only"
 	@echo "make bench  the speed of the hot path, beside other mailers"
-	@echo "make soak   thousands of kills and a minute of fuzzing a parser"
+	@echo "make soak   thousands of kills, and a minute of fuzzing for each parser"
+	@echo "make clean  remove what the others made"
 
-setup: $(READY)
+# --without-pip and `pip --python` (22.3): Debian's python3 has no ensurepip unless python3-venv is installed.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mailer needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
+	         "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m pip --python $(PYTHON) --version >/dev/null 2>&1 || \
+	  { echo "mailer needs pip 22.3 or newer for its set-up; on Debian: apt-get install python3-pip" >&2; exit 1; }
+	$(PYTHON) -m venv --without-pip $(VENV)
 
-# --without-pip and `pip --python`: works where Debian leaves ensurepip out of python3.
-$(READY): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
-	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --editable '.[all,dev]'
-	touch $(READY)
+# Installs the package in place with the extras that are named, for .venv/.ready-EXTRAS.
+INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --editable
 
-demo: setup
+$(VENV)/.ready-all: pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[all]'
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[all,dev]'
+	@touch $@ $(VENV)/.ready-all
+
+$(VENV)/.ready-bench: pyproject.toml $(VENV)/.ready-dev
+	$(INSTALL) '.[all,dev,bench]'
+	@touch $@
+
+setup: $(VENV)/.ready-dev
+
+demo: $(VENV)/.ready-all
 	$(BIN)/mailer send campaigns/newsletter.yaml --sandbox --report out/report.json --report out/report.html
-
-servers:
-	sh tests/servers/install.sh
 
 test: setup servers check
 	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
@@ -37,11 +52,15 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup
+# What the tests against real programs need, from Debian's packages.
+servers:
+	sh tests/servers/install.sh
+
+bench: $(VENV)/.ready-bench
 	$(BIN)/python -m benchmarks
 
-soak: setup
+soak: setup servers
 	$(BIN)/python -m tests.soak
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
