@@ -42,3 +42,4 @@ class Outcome:
     at: str | None = None
     error: str | None = None
     copies_refused: tuple[CopyRefused, ...] = ()
+    copies_taken: tuple[str, ...] = ()  # of one that is not sent: the copies that the server took all the same
