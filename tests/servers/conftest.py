@@ -1,0 +1,58 @@
+"""One instance of each real server for a test session (for each worker of xdist: nothing is shared between them)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import trustme
+
+from tests.servers.dovecot import Dovecot, run_dovecot
+from tests.servers.exim import run_exim
+from tests.servers.mailserver import MailServer, NotInstalled, skip_or_fail
+from tests.servers.postfix import run_postfix
+
+Started = TypeVar("Started")
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    return trustme.CA(organization_name="A throw-away CA")
+
+
+@pytest.fixture(scope="session")
+def ca_file(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return path
+
+
+def started(start: Callable[[], AbstractContextManager[Started]]) -> Iterator[Started]:
+    try:
+        running = start()
+        server = running.__enter__()
+    except NotInstalled as error:
+        skip_or_fail(error)
+        raise
+    try:
+        yield server
+    finally:
+        running.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def dovecot() -> Iterator[Dovecot]:
+    yield from started(run_dovecot)
+
+
+@pytest.fixture(scope="session")
+def postfix(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailServer]:
+    yield from started(lambda: run_postfix(ca, ca_file, dovecot))
+
+
+@pytest.fixture(scope="session")
+def exim(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailServer]:
+    yield from started(lambda: run_exim(ca, ca_file, dovecot))
