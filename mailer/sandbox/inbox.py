@@ -16,6 +16,8 @@ SHOWN = 200  # the newest; a search looks through all
 HEAD = 64 * 1024  # octets in which a message's header is looked for
 
 CID = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)
+# A browser connects to what these name although the policy forbids to load it; no mail client shows them either.
+CALLERS = re.compile(r"<(/?)(?=(?:iframe|frame|link|object|embed)\b)", re.IGNORECASE)
 HEAD_TAG = re.compile(r"<head\b[^>]*>", re.IGNORECASE)
 
 
@@ -163,5 +165,6 @@ def _self_contained(html: str, message: EmailMessage) -> str:
             return match[0]
         return f"data:{part.get_content_type()};base64,{base64.b64encode(_octets(part)).decode('ascii')}"
 
+    shown = CALLERS.sub(r"<\1x-", CID.sub(embed, html))
     # Links leave the frame for a tab of their own.
-    return HEAD_TAG.sub(lambda head: head[0] + '<base target="_blank">', CID.sub(embed, html), count=1)
+    return HEAD_TAG.sub(lambda head: head[0] + '<base target="_blank">', shown, count=1)

@@ -65,6 +65,12 @@ def test_an_image_that_is_not_there_stays_as_it_is(maildir: Maildir) -> None:
     assert Inbox(maildir.path).html(name) == '<img src="cid:missing">\r\n'
 
 
+def test_what_a_browser_connects_for_is_not_shown(maildir: Maildir) -> None:
+    name = keep(maildir, b"Content-Type: text/html\r\n\r\n<LINK rel=preconnect><iframe src=x></iframe><frames><b>\r\n")
+    html = Inbox(maildir.path).html(name)
+    assert html == "<x-LINK rel=preconnect><x-iframe src=x></x-iframe><frames><b>\r\n"
+
+
 def test_a_part_by_its_number(maildir: Maildir) -> None:
     inbox: Any = Inbox(maildir.path)
     name = keep(maildir, newsletter())
