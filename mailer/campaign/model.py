@@ -162,3 +162,4 @@ class Campaign:
     server: ServerConfig | None = None
     delivery: Delivery = field(default_factory=Delivery)
     dkim: Dkim | None = None
+    ignore: tuple[str, ...] = ()  # rules of `mailer check` that do not apply to this campaign

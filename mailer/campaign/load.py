@@ -1,0 +1,106 @@
+"""A campaign file to a `Campaign`: every problem at once, each with its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mailer.campaign import yaml12
+from mailer.campaign.fields import CAMPAIGN, check_campaign_name
+from mailer.campaign.files import NamedFile, encoding_by_mark
+from mailer.campaign.kinds import Reading, Scope, Wrong
+from mailer.campaign.model import Campaign, Pattern
+from mailer.campaign.special_kinds import check_variable
+from mailer.errors import InputError, Place, Problem
+
+MAX_FILE = 8 * 1024 * 1024  # octets; a list of this size belongs into a file of its own
+
+_RENAMED = {"campaign": "name", "from": "sender"}  # the file's words that Python or the model has another use for
+
+
+def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None) -> Campaign:
+    """The campaign in the YAML file at `path`; `variables` (`--var`) win over its `vars`.
+
+    InputError holds all problems of the file, sorted. Environment variables that `vars` name are read; no secret is,
+    no command runs, and no list is opened.
+    """
+    shown = os.fspath(path)
+    overrides = _checked_overrides(variables or {})
+    absolute = Path(os.path.abspath(shown))
+    node = yaml12.compose(_read(NamedFile(absolute, shown)), shown)
+    if node is None:
+        raise InputError(Problem(Place(shown), "the file is empty; expected a campaign"))
+    try:
+        reading = CAMPAIGN.survey(node, Scope(absolute.parent, Path(shown).parent))
+    except Wrong as error:
+        raise InputError(error.problems) from None
+    reading.values["vars"] = {**reading.values.get("vars", {}), **overrides}
+    name = _name(reading)
+    if reading.problems:
+        raise InputError(sorted(set(reading.problems), key=lambda problem: (problem.place or Place(""), problem.text)))
+    return _build(absolute, name, reading.values)
+
+
+def project_root(path: Path) -> Path:
+    """The folder that templates and files must lie in: the campaign's, or its parent where that is `campaigns`."""
+    return path.parent.parent if path.parent.name == "campaigns" else path.parent
+
+
+def _build(path: Path, name: str, values: Mapping[str, Any]) -> Campaign:
+    values = {_RENAMED.get(key, key): value for key, value in values.items()}
+    return Campaign(**{**values, "path": path, "root": project_root(path), "name": name})
+
+
+def _name(reading: Reading) -> str:
+    """The campaign's name, rendered. What is wrong with it joins the other problems."""
+    pattern: Pattern | None = reading.values.get("campaign")
+    if pattern is None or (reading.problems and "{" in pattern.source):
+        return ""  # with `vars` in doubt its problems would only be echoes
+    try:
+        name = pattern.source
+        if "{" in name:
+            from mailer.expressions import render_pattern
+
+            name = render_pattern(pattern.source, reading.values["vars"], pattern.place)
+        return check_campaign_name(name)
+    except InputError as error:
+        reading.problems.extend(error.problems)
+    except ValueError as error:
+        reading.problems.append(Problem(pattern.place, str(error)))
+    return ""
+
+
+def _read(file: NamedFile) -> str:
+    with file.open() as stream:
+        content = stream.read(MAX_FILE + 1)
+    if len(content) > MAX_FILE:
+        raise InputError(
+            Problem(Place(file.shown), f"a campaign file has at most {MAX_FILE // 1024 // 1024} MB; this one has more"),
+            hint="a long list of recipients goes into a file of its own: recipients: people.csv",
+        )
+    codec = encoding_by_mark(content) or "utf-8"
+    try:
+        return content.decode(codec)
+    except UnicodeDecodeError as error:
+        name = codec.removesuffix("-sig").upper()
+        before = content[: error.start].decode(codec, "replace")
+        place = yaml12.place_of(before, len(before), file.shown)
+        text = f"not {name} (found 0x{content[error.start]:02X}); expected a file saved as UTF-8"
+        raise InputError(Problem(place, text)) from None
+
+
+def _checked_overrides(variables: Mapping[str, str]) -> dict[str, str]:
+    problems = []
+    for name, value in variables.items():
+        try:
+            check_variable(name)
+            value.encode()
+        except UnicodeEncodeError:
+            problems.append(Problem(None, f"--var {name}: the value is not UTF-8"))
+        except ValueError as error:
+            problems.append(Problem(None, f"--var {name[:80]}: {error}"))
+    if problems:
+        raise InputError(problems)
+    return dict(variables)

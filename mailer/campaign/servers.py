@@ -1,0 +1,109 @@
+"""Which server, and whether it may be spoken to like that: `--server` URLs, and the rules both forms share."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import unquote
+
+from mailer.campaign.model import Security, ServerConfig
+from mailer.campaign.secrets import GivenSecret
+from mailer.errors import InputError
+from mailer.secret import Secret
+
+DEFAULT_PORT: dict[Security, int] = {"tls": 465, "starttls": 587, "none": 25}
+_SCHEMES: dict[str, Security] = {"smtps": "tls", "smtp+starttls": "starttls", "smtp": "none"}
+_EXPECTED = "expected smtps://user@host:465, smtp+starttls://user@host:587 or smtp://127.0.0.1:1025"
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
+
+
+def parse_server(url: str) -> ServerConfig:
+    """The server that a URL names. InputError never repeats the URL, because a password may stand in it."""
+    scheme, separator, rest = url.strip().partition("://")
+    security = _SCHEMES.get(scheme.lower())
+    if not separator or security is None:
+        raise InputError(f"the server's URL is not one that is known; {_EXPECTED}")
+    try:
+        return _parse_authority(rest.removesuffix("/"), security)
+    except UnicodeDecodeError:
+        raise InputError(f"the server's URL: its % escapes are not UTF-8; {_EXPECTED}") from None
+    except ValueError as error:
+        raise InputError(f"the server's URL: {error}; {_EXPECTED}") from None
+
+
+def _parse_authority(text: str, security: Security) -> ServerConfig:
+    """RFC 3986 3.2, but that an `@` inside the user may stand as it is: the last one counts."""
+    login, _, address = text.rpartition("@")
+    if re.search(r"[/?#]", address) or re.search(r"\s", text):
+        raise ValueError(
+            "nothing can follow the port, and '/', '?', '#' and blanks in a login are written %2F, %3F, %23, %20"
+        )
+    host, port = _split_port(address, DEFAULT_PORT[security])
+    user, colon, password = (unquote(part, errors="strict") for part in login.partition(":"))
+    if any(character < " " for character in user + password):
+        raise ValueError("a control character cannot stand in a login")
+    if colon and not (user and password):
+        raise ValueError("the user or the password is empty")
+    if problem := plaintext_problem(host, security, user or None, allowed=False):
+        raise ValueError(problem)
+    return ServerConfig(
+        host=host,
+        port=port,
+        security=security,
+        username=user or None,
+        password=GivenSecret(Secret(password)) if password else None,
+    )
+
+
+def _split_port(address: str, default: int) -> tuple[str, int]:
+    match = re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{0,6}))?", address)
+    if match is None:
+        raise ValueError("what follows the login is not HOST:PORT (an IPv6 address stands in brackets)")
+    port = int(match[2]) if match[2] else default
+    if not 1 <= port <= 65535:
+        raise ValueError("the port is not between 1 and 65535")
+    return parse_host(unquote(match[1])), port
+
+
+def parse_host(text: str) -> str:
+    """A domain name (as A-labels) or an IP address without brackets. ValueError where it is neither."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        pass
+    name = (bare if bare.isascii() else _to_ascii(bare)).removesuffix(".")
+    if bare != text or len(name) > 253 or not _HOST.fullmatch(name) or re.fullmatch(r"[0-9.]*", name):
+        raise ValueError("the host is neither a domain name nor an IP address")
+    return name.lower()
+
+
+def _to_ascii(name: str) -> str:
+    import idna  # email-validator's dependency, and RFC 5891's encoder
+
+    try:
+        return idna.encode(name, uts46=True).decode("ascii") if len(name) <= 253 else ""
+    except idna.IDNAError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """By its name alone (RFC 6761 6.3): nothing is looked up."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def plaintext_problem(host: str, security: Security, username: str | None, *, allowed: bool) -> str | None:
+    """Why this server must not be spoken to without TLS, or None. A login never crosses plaintext but on loopback."""
+    if security != "none" or is_loopback(host):
+        return None
+    if username:
+        return "a login never crosses a connection without TLS, except on loopback; use tls or starttls"
+    if not allowed:
+        return "without TLS only loopback is spoken to, unless the campaign says allow_plaintext: true"
+    return None
