@@ -1,0 +1,81 @@
+"""One sender a campaign and ledger.
+
+The truth is a lock of the operating system (flock(2)) on a file beside the ledger: it goes with its process, however
+that dies, so that a dead holder needs no detection and a process id used again deceives nobody. The row in `holders`
+only says who and since when.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+PATIENCE = 10  # tries, with PAUSE between them: a look by `is_locked` is over in microseconds
+PAUSE = 0.02
+
+
+class FileLock:
+    """An exclusive lock that ends with `release` or with the process."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self._path = path
+        self._handle: int | None = handle
+
+    def release(self) -> None:
+        if self._handle is None:
+            return
+        with suppress(OSError):
+            os.unlink(self._path)  # still locked: whoever opened it meanwhile finds out in `acquire`
+        os.close(self._handle)
+        self._handle = None
+
+
+def lock_path(ledger: Path, campaign: str) -> Path:
+    return ledger.with_name(f"{ledger.name}-{quote(campaign, safe='')}.lock")
+
+
+def acquire(path: Path) -> FileLock | None:
+    """The lock at `path`, or None where another process has it. OSError where there can be no such file."""
+    for left in reversed(range(PATIENCE)):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if not _locked(handle, fcntl.LOCK_EX):
+            os.close(handle)
+            if left:
+                time.sleep(PAUSE)
+        elif _is_at(handle, path):
+            return FileLock(path, handle)
+        else:
+            os.close(handle)  # its holder had just let go and unlinked it: a new one stands there, or none
+    return None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds it now."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _locked(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(handle), there)

@@ -1,0 +1,125 @@
+"""The values that go into the ledger and come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from mailer.campaign.model import Recipient
+
+Policy = Literal["resend", "hold", "sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One sending of a campaign to its list, as it was when it was read.
+
+    `planned` is false until a list was written into it. `complete` says that a run would find nothing to send:
+    everybody is sent, failed, suppressed, or left in doubt for a person.
+    """
+
+    id: int
+    campaign: str
+    number: int
+    planned: bool
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A message that this run may send, with all that it takes to render it.
+
+    `attempts` counts the tries of all runs (the report's figure), `tries` those of this run (the retry policy's).
+    `first`: this run has not claimed it before (what `--limit` counts). `in_doubt`: it was sent before and the reply
+    never came, so this is the same message again. `copies_taken`: cc and bcc that the server took with an earlier try.
+    """
+
+    id: int
+    recipient: Recipient
+    key: str
+    attempts: int
+    tries: int
+    first: bool
+    in_doubt: bool
+    copies_taken: tuple[str, ...]
+    edition: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """To be tried again in this run, not before `at` (seconds since the epoch).
+
+    `attempted` is false where no byte of the message was refused: the session went first. `in_doubt`: its last byte
+    may have left, so that it is counted as sent again. `copies_taken` of Claim is kept and added to.
+    """
+
+    at: float
+    code: int | None = None
+    enhanced: str | None = None
+    reply: str | None = None
+    error: str | None = None
+    attempted: bool = True
+    in_doubt: bool = False
+    copies_taken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Not touched: it goes back as if it had not been claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run of `mailer send`. Times are ISO 8601 in UTC; `server` is JSON; `template` is the compiled fingerprint.
+
+    `messages` is what this run settled for good or until the next, `bytes` the octets of content sent.
+    """
+
+    id: int
+    run: str
+    campaign: str
+    edition: int
+    template: str
+    started: str
+    finished: str | None = None
+    seconds: float = 0.0
+    server: Mapping[str, object] | None = None
+    messages: int = 0
+    bytes: int = 0
+    sessions: int = 0
+    reconnects: int = 0
+    ending: str | None = None
+    reason: str | None = None
+
+    @property
+    def messages_per_second(self) -> float:
+        return self.messages / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a new run found of the ones before: in flight when they died (now settled by the policy), and deferred."""
+
+    in_doubt: int = 0
+    deferred: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """An address that gets no mail, in the form in which addresses are compared.
+
+    `at` is ISO 8601 in UTC, `source` what put it there: `command`, a file's name, a bounce.
+    """
+
+    email: str
+    reason: str
+    source: str
+    at: str
+
+
+def iso(seconds: float) -> str:
+    """Seconds since the epoch as `2026-11-23T09:00:00Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,283 @@
+# ruff: noqa: S608 - these strings are put together from one another only
+"""All SQL of the ledger, within what SQLite and PostgreSQL share (named parameters apart, which drivers spell).
+
+So no `INSERT OR …`, no rowid, no scalar `min`, no `IFNULL`, no JSON functions; ids are given by us. What only SQLite
+has (PRAGMAs) is in store.py.
+
+A message's `status` is one of the report's six or one of three that only a run sees: `claimed` (in flight), `waiting`
+(claimed before in this run, to be claimed again at `next_at`), and `doubtful` (as `pending`, but first of all, since
+an earlier run may have sent it). `columns` is the recipient's JSON while the
+message may still be sent, and NULL from then on: NULL means "never to be sent again".
+"""
+
+from __future__ import annotations
+
+# Each entry brings a ledger from the version of its index to the next; entries are never changed once released.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE campaigns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE editions (
+            id INTEGER PRIMARY KEY,
+            campaign_id INTEGER NOT NULL REFERENCES campaigns (id),
+            number INTEGER NOT NULL,
+            list TEXT,             -- digest of the list that is planned; NULL before the first
+            list_file TEXT,        -- its name, for the places in errors
+            preflight TEXT,        -- digest of the list and the templates that were rendered for everybody
+            resent INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (campaign_id, number)
+        )""",
+        """CREATE TABLE runs (
+            id INTEGER PRIMARY KEY,
+            edition_id INTEGER NOT NULL REFERENCES editions (id),
+            run TEXT NOT NULL UNIQUE,
+            template TEXT NOT NULL,
+            sent INTEGER NOT NULL DEFAULT 0,   -- kept with each commit: how many got this template
+            started TEXT NOT NULL,
+            finished TEXT,
+            seconds DOUBLE PRECISION NOT NULL DEFAULT 0,
+            server TEXT,
+            messages INTEGER NOT NULL DEFAULT 0,
+            bytes BIGINT NOT NULL DEFAULT 0,
+            sessions INTEGER NOT NULL DEFAULT 0,
+            reconnects INTEGER NOT NULL DEFAULT 0,
+            ending TEXT,
+            reason TEXT
+        )""",
+        """CREATE TABLE messages (
+            id INTEGER PRIMARY KEY,
+            edition_id INTEGER NOT NULL REFERENCES editions (id),
+            key TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            email TEXT NOT NULL,
+            address TEXT NOT NULL,             -- `email` as suppressions compare it
+            columns TEXT,
+            line INTEGER NOT NULL,
+            column_no INTEGER NOT NULL,
+            status TEXT NOT NULL CHECK (status IN
+                ('pending', 'doubtful', 'claimed', 'waiting', 'sent', 'failed', 'deferred', 'in_doubt', 'suppressed')),
+            cause TEXT CHECK (cause IN ('invalid', 'render', 'refused', 'removed')),   -- of `failed`
+            attempts INTEGER NOT NULL DEFAULT 0,   -- in all runs
+            tries INTEGER NOT NULL DEFAULT 0,      -- in the present one
+            doubts INTEGER NOT NULL DEFAULT 0,     -- how often a reply never came
+            next_at DOUBLE PRECISION,
+            run_id INTEGER REFERENCES runs (id),
+            code INTEGER,
+            enhanced TEXT,
+            reply TEXT,
+            message_id TEXT,
+            size INTEGER,
+            at TEXT,
+            error TEXT,
+            copies TEXT
+        )""",
+        "CREATE UNIQUE INDEX messages_key ON messages (edition_id, key)",
+        # One index for claims, counts and reports: a claim starts at the first pending row, whatever is done before it.
+        "CREATE INDEX messages_status ON messages (edition_id, status, position)",
+        "CREATE INDEX messages_waiting ON messages (edition_id, next_at) WHERE status = 'waiting'",
+        """CREATE TABLE holders (
+            campaign_id INTEGER PRIMARY KEY REFERENCES campaigns (id),
+            host TEXT NOT NULL, pid INTEGER NOT NULL, since TEXT NOT NULL
+        )""",
+        """CREATE TABLE suppressions (
+            address TEXT PRIMARY KEY, reason TEXT NOT NULL, source TEXT NOT NULL, at TEXT NOT NULL
+        )""",
+    ),
+)
+
+# Campaigns and editions
+
+CAMPAIGNS = "SELECT name FROM campaigns ORDER BY name"
+CAMPAIGN = "SELECT id FROM campaigns WHERE name = :name"
+ADD_CAMPAIGN = """INSERT INTO campaigns (id, name) SELECT COALESCE(MAX(id), 0) + 1, :name FROM campaigns
+    WHERE 1 = 1 ON CONFLICT (name) DO NOTHING"""
+EDITION = """SELECT e.id, e.number, e.list FROM editions e JOIN campaigns c ON c.id = e.campaign_id
+    WHERE c.name = :name AND (CAST(:number AS INTEGER) IS NULL OR e.number = :number) ORDER BY e.number DESC LIMIT 1"""
+ADD_EDITION = """INSERT INTO editions (id, campaign_id, number)
+    SELECT (SELECT COALESCE(MAX(id), 0) + 1 FROM editions), c.id,
+           (SELECT COALESCE(MAX(number), 0) + 1 FROM editions WHERE campaign_id = c.id)
+    FROM campaigns c WHERE c.name = :name"""
+EDITION_LIST = "SELECT list, list_file, preflight FROM editions WHERE id = :edition"
+RESENT = "SELECT resent FROM editions WHERE id = :edition"
+SET_LIST = "UPDATE editions SET list = :list, list_file = :file, preflight = NULL WHERE id = :edition"
+SET_PREFLIGHT = "UPDATE editions SET preflight = :preflight WHERE id = :edition"
+ADD_RESENT = "UPDATE editions SET resent = resent + :count WHERE id = :edition"
+UNFINISHED = """SELECT EXISTS (SELECT 1 FROM messages
+    WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'claimed', 'waiting', 'deferred'))"""
+
+# Planning: the list is staged in a table of this connection's own, so that the ledger is locked for the merge only.
+
+DROP_STAGE = "DROP TABLE IF EXISTS planned"
+STAGE = """CREATE TEMPORARY TABLE planned (
+    position INTEGER PRIMARY KEY, key TEXT NOT NULL, email TEXT NOT NULL, address TEXT NOT NULL, columns TEXT NOT NULL,
+    line INTEGER NOT NULL, column_no INTEGER NOT NULL, problem TEXT)"""
+ADD_STAGED = """INSERT INTO planned (position, key, email, address, columns, line, column_no, problem)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+INDEX_STAGE = "CREATE INDEX planned_key ON planned (key)"
+_REPEATED = "EXISTS (SELECT 1 FROM planned f WHERE f.key = planned.key AND f.position < planned.position)"
+COUNT_REPEATED = f"SELECT COUNT(*) FROM planned WHERE {_REPEATED}"
+REPEATED = f"""SELECT planned.key, planned.line, planned.column_no, first.line, first.column_no
+    FROM planned JOIN planned first ON first.position =
+        (SELECT MIN(f.position) FROM planned f WHERE f.key = planned.key)
+    WHERE {_REPEATED} ORDER BY planned.position LIMIT :limit"""
+DROP_REPEATED = f"DELETE FROM planned WHERE {_REPEATED}"
+COUNT_STAGED = "SELECT COUNT(*) FROM planned"
+COUNT_MESSAGES = "SELECT COUNT(*) FROM messages WHERE edition_id = :edition"
+LAST_ID = "SELECT COALESCE(MAX(id), 0) FROM messages"
+
+_UNLISTED = "NOT EXISTS (SELECT 1 FROM planned p WHERE p.key = messages.key)"
+REMOVE = f"""DELETE FROM messages WHERE edition_id = :edition AND attempts = 0 AND doubts = 0
+    AND status IN ('pending', 'failed', 'deferred', 'waiting', 'suppressed') AND {_UNLISTED}"""
+# Those who were tried stay in the report, and are sent nothing any more.
+SETTLE_REMOVED = f"""UPDATE messages SET columns = NULL, cause = 'removed', error = 'no longer in the list',
+    status = CASE WHEN doubts > 0 THEN 'in_doubt' ELSE 'failed' END
+    WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'deferred', 'waiting', 'suppressed')
+        AND {_UNLISTED}"""
+CLOSE_REMOVED = f"""UPDATE messages SET columns = NULL
+    WHERE edition_id = :edition AND status IN ('failed', 'in_doubt') AND columns IS NOT NULL AND {_UNLISTED}"""
+# Whoever failed for a reason that the new list has put right.
+REOPEN_FIXED = """UPDATE messages
+    SET status = 'pending', cause = NULL, error = NULL, code = NULL, enhanced = NULL, reply = NULL, tries = 0
+    WHERE edition_id = :edition AND status = 'failed' AND EXISTS (
+        SELECT 1 FROM planned p WHERE p.key = messages.key AND p.problem IS NULL AND (
+            messages.cause IN ('invalid', 'removed') OR p.address <> messages.address
+            OR (messages.cause = 'render' AND p.columns <> messages.columns)))"""
+INVALIDATE = """UPDATE messages SET status = 'failed', cause = 'invalid',
+        error = (SELECT p.problem FROM planned p WHERE p.key = messages.key)
+    WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred', 'suppressed', 'failed')
+        AND key IN (SELECT p.key FROM planned p WHERE p.problem IS NOT NULL)"""
+MERGE = """INSERT INTO messages (id, edition_id, key, position, email, address, columns, line, column_no,
+        status, cause, error)
+    SELECT :last + position, :edition, key, position, email, address, columns, line, column_no,
+        CASE WHEN problem IS NULL THEN 'pending' ELSE 'failed' END,
+        CASE WHEN problem IS NULL THEN NULL ELSE 'invalid' END, problem
+    FROM planned WHERE 1 = 1 ORDER BY position
+    ON CONFLICT (edition_id, key) DO UPDATE SET
+        position = excluded.position, line = excluded.line, column_no = excluded.column_no,
+        email = CASE WHEN messages.status = 'sent' THEN messages.email ELSE excluded.email END,
+        address = CASE WHEN messages.status = 'sent' THEN messages.address ELSE excluded.address END,
+        columns = CASE WHEN messages.status = 'sent' THEN NULL ELSE excluded.columns END
+    WHERE messages.position <> excluded.position OR messages.line <> excluded.line
+        OR messages.column_no <> excluded.column_no
+        OR (messages.status <> 'sent' AND (messages.email <> excluded.email OR messages.columns IS NULL
+            OR messages.columns <> excluded.columns))"""
+INVALID = """SELECT email, key, line, column_no, error FROM messages
+    WHERE edition_id = :edition AND status = 'failed' AND cause = 'invalid' ORDER BY position LIMIT :limit"""
+COUNT_INVALID = """SELECT COUNT(*) FROM messages
+    WHERE edition_id = :edition AND status = 'failed' AND cause = 'invalid'"""
+
+# Suppressions
+
+SUPPRESS = """INSERT INTO suppressions (address, reason, source, at) VALUES (:address, :reason, :source, :at)
+    ON CONFLICT (address) DO NOTHING"""
+UNSUPPRESS = "DELETE FROM suppressions WHERE address = :address"
+SUPPRESSIONS = """SELECT address, reason, source, at FROM suppressions
+    WHERE address > :after ORDER BY address LIMIT :limit"""
+SUPPRESSION = "SELECT address, reason, source, at FROM suppressions WHERE address = :address"
+ANY_SUPPRESSION = "SELECT EXISTS (SELECT 1 FROM suppressions)"
+_SUPPRESSED = "EXISTS (SELECT 1 FROM suppressions s WHERE s.address = messages.address)"
+APPLY_SUPPRESSIONS = f"""UPDATE messages SET status = 'suppressed', next_at = NULL
+    WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred') AND {_SUPPRESSED}"""
+LIFT_SUPPRESSIONS = f"""UPDATE messages SET status = 'pending', tries = 0
+    WHERE edition_id = :edition AND status = 'suppressed' AND columns IS NOT NULL AND NOT {_SUPPRESSED}"""
+
+# Preflight: keyset pages, so that no cursor stays open while rows change.
+
+TO_CHECK = """SELECT id, key, position, email, columns, line, column_no, status FROM messages
+    WHERE edition_id = :edition AND status = :status AND position > :after AND columns IS NOT NULL
+        AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause)
+        AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only)
+    ORDER BY position LIMIT :limit"""
+FAIL_UNRENDERED = """UPDATE messages SET status = 'failed', cause = 'render', error = :error, next_at = NULL
+    WHERE id = :id"""
+REOPEN_RENDERED = "UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0 WHERE id = :id"
+
+# The queue
+
+_CLAIMABLE = """SELECT m.id, m.key, m.email, m.columns, m.line, m.column_no, m.attempts, m.tries, m.doubts,
+        m.copies, s.address, e.list_file
+    FROM messages m JOIN editions e ON e.id = m.edition_id LEFT JOIN suppressions s ON s.address = m.address
+    WHERE m.edition_id = :edition AND (CAST(:only AS TEXT) IS NULL OR m.address = :only OR m.key = :only)
+        AND m.status = """
+DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit"
+DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit"
+FRESH = f"{_CLAIMABLE} 'pending' ORDER BY m.position LIMIT :limit"
+CLAIM = "UPDATE messages SET status = 'claimed', run_id = :run, next_at = NULL WHERE id = :id"
+SUPPRESS_CLAIM = "UPDATE messages SET status = 'suppressed', next_at = NULL WHERE id = :id"
+# A clock that went back must not put anybody off for longer than any wait can be.
+PULL_IN = """UPDATE messages SET next_at = :horizon
+    WHERE edition_id = :edition AND status = 'waiting' AND next_at > :horizon"""
+ANY_PENDING = """SELECT EXISTS (SELECT 1 FROM messages
+    WHERE edition_id = :edition AND status IN ('pending', 'doubtful')
+    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only))"""
+NEXT_DUE = """SELECT MIN(next_at) FROM messages WHERE edition_id = :edition AND status = 'waiting'
+    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only)"""
+SETTLE = """UPDATE messages SET status = :status, cause = :cause, tries = tries + :attempts - attempts,
+        attempts = :attempts, doubts = doubts + :doubts, code = :code, enhanced = :enhanced, reply = :reply,
+        message_id = :message_id, size = :size, at = :at, error = :error, copies = :copies,
+        columns = CASE WHEN :status = 'sent' THEN NULL ELSE columns END
+    WHERE id = :id"""
+PUT_OFF = """UPDATE messages SET status = 'waiting', next_at = :at, tries = tries + :attempted,
+        attempts = attempts + :attempted, doubts = doubts + :doubts, code = :code, enhanced = :enhanced,
+        reply = :reply, error = :error, copies = :copies WHERE id = :id"""
+# Pending are those whom this run has not touched: one that it had goes to the head of the waiting.
+RELEASE = "UPDATE messages SET status = 'waiting', next_at = 0.0 WHERE id = :id"
+COUNT_SENT = "UPDATE runs SET sent = sent + :count WHERE id = :run"
+
+# What a run that is gone left behind. A row without columns cannot be sent again: it was taken off the list.
+
+RESEND_IN_FLIGHT = """UPDATE messages SET status = 'doubtful', tries = 0, attempts = attempts + 1, doubts = doubts + 1
+    WHERE edition_id = :edition AND status = 'claimed'"""
+HOLD_IN_FLIGHT = """UPDATE messages SET status = 'in_doubt', attempts = attempts + 1, doubts = doubts + 1,
+        error = 'the run ended before its reply came' WHERE edition_id = :edition AND status = 'claimed'"""
+RESEND_HELD = """UPDATE messages SET status = 'doubtful', tries = 0, error = NULL
+    WHERE edition_id = :edition AND status = 'in_doubt' AND columns IS NOT NULL"""
+SETTLE_HELD = """UPDATE messages SET status = 'sent', columns = NULL, cause = NULL, at = :at,
+        error = 'in doubt, and settled as sent by hand' WHERE edition_id = :edition AND status = 'in_doubt'"""
+REOPEN_DEFERRED = """UPDATE messages SET status = 'pending', tries = 0, next_at = NULL
+    WHERE edition_id = :edition AND status IN ('deferred', 'waiting') AND columns IS NOT NULL"""
+RETRY_FAILED = """UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0
+    WHERE edition_id = :edition AND status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid'"""
+
+# Reports
+
+COUNTS = "SELECT status, COUNT(*) FROM messages WHERE edition_id = :edition GROUP BY status"
+_OUTCOME = """SELECT email, key, status, attempts, code, enhanced, reply, message_id, size, at, error, copies, position
+    FROM messages WHERE edition_id = :edition AND status = """
+# By status, each in the index's order, and merged: the order of the list without a sort or another index.
+OUTCOMES = (
+    "\nUNION ALL ".join(
+        f"{_OUTCOME}'{status}'"
+        for status in (
+            "pending",
+            "doubtful",
+            "claimed",
+            "waiting",
+            "sent",
+            "failed",
+            "deferred",
+            "in_doubt",
+            "suppressed",
+        )
+    )
+    + "\nORDER BY position"
+)
+OUTCOMES_OF = f"{_OUTCOME}:status ORDER BY position"
+
+# Runs and holders
+
+ADD_RUN = """INSERT INTO runs (id, edition_id, run, template, started)
+    SELECT COALESCE(MAX(id), 0) + 1, :edition, :run, :template, :started FROM runs"""
+RUN_ID = "SELECT id FROM runs WHERE run = :run"
+FINISH_RUN = """UPDATE runs SET finished = :finished, seconds = :seconds, server = :server, messages = :messages,
+    bytes = :bytes, sessions = :sessions, reconnects = :reconnects, ending = :ending, reason = :reason WHERE id = :id"""
+LAST_RUN = """SELECT r.id, r.run, c.name, e.number, r.template, r.started, r.finished, r.seconds, r.server, r.messages,
+        r.bytes, r.sessions, r.reconnects, r.ending, r.reason
+    FROM runs r JOIN editions e ON e.id = r.edition_id JOIN campaigns c ON c.id = e.campaign_id
+    WHERE e.id = :edition ORDER BY r.id DESC LIMIT 1"""
+SENT_OTHERWISE = "SELECT COALESCE(SUM(sent), 0) FROM runs WHERE edition_id = :edition AND template <> :template"
+HOLD = """INSERT INTO holders (campaign_id, host, pid, since)
+    SELECT id, :host, :pid, :since FROM campaigns WHERE name = :name
+    ON CONFLICT (campaign_id) DO UPDATE SET host = excluded.host, pid = excluded.pid, since = excluded.since"""
+LET_GO = "DELETE FROM holders WHERE campaign_id = (SELECT id FROM campaigns WHERE name = :name)"
+HOLDER = """SELECT h.host, h.pid, h.since FROM holders h JOIN campaigns c ON c.id = h.campaign_id
+    WHERE c.name = :name"""
