@@ -3,7 +3,7 @@
 Formats are chosen by suffix; each has a file of its own, which is imported only when it is asked for.
 """
 
-from mailer.report.summary import Counts, Report, Server, Throughput
+from mailer.report.summary import Counts, Report, Server, Throughput, read_report
 from mailer.report.write import SUFFIXES, check_report_paths, write_report
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "Server",
     "Throughput",
     "check_report_paths",
+    "read_report",
     "write_report",
 ]

@@ -19,7 +19,7 @@ LONGEST = 300  # characters of a reply that decide its group
 
 PROBLEMS = (Status.FAILED, Status.IN_DOUBT, Status.DEFERRED)
 
-_ADDRESS = re.compile(r"<?[^\s<>\"'()\[\],;:]{1,64}@[^\s<>\"'()\[\],;:]{1,255}>?")
+_ADDRESS = re.compile(r"[^\s<>\"'()\[\],;:]{1,64}@[^\s<>\"'()\[\],;:]{1,255}")
 _IDENTIFIER = re.compile(r"\b(?=[\w-]*\d)[\w-]{6,}\b|(?<![\w.])\d{3,}(?![\w.])")
 _ENHANCED = re.compile(r"^\d\.\d{1,3}\.\d{1,3}\s+")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from mailer.deliver.ledger import Ledger, RunRecord
 from mailer.deliver.outcome import Outcome, Status
+from mailer.errors import InputError
 
 ORDER = (Status.SENT, Status.FAILED, Status.DEFERRED, Status.IN_DOUBT, Status.SUPPRESSED, Status.PENDING)
 
@@ -87,3 +90,54 @@ class Report:
     def failed(self) -> list[Outcome]:
         """Those refused for good."""
         return [outcome for outcome in self.outcomes() if outcome.status is Status.FAILED]
+
+
+def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Report:
+    """The report of a campaign's edition, by default its latest; InputError where the ledger has none.
+
+    The ledger stays in use: the report reads recipients from it until it is closed.
+    """
+    found = ledger.find_edition(campaign, edition)
+    if found is None:
+        raise _unknown(ledger, campaign, edition)
+    run = ledger.last_run(found)
+    return Report(
+        campaign=campaign,
+        edition=found.number,
+        run=run.run if run else None,
+        started=run.started if run else None,
+        finished=run.finished if run else None,
+        seconds=run.seconds if run else 0.0,
+        counts=Counts.of(ledger.counts(found)),
+        server=_server(run),
+        throughput=Throughput(run.messages_per_second, run.bytes) if run else Throughput(),
+        outcomes=lambda: ledger.outcomes(found),
+        resent=ledger.resent(found),
+        ending=run.ending if run else None,
+        reason=run.reason if run else None,
+    )
+
+
+def _server(run: RunRecord | None) -> Server | None:
+    if run is None or not run.server:
+        return None
+    said: Mapping[str, Any] = run.server
+    return Server(
+        host=said.get("host", ""),
+        port=said.get("port", 0),
+        tls=said.get("tls"),
+        cipher=said.get("cipher"),
+        extensions=tuple(said.get("extensions") or ()),
+        strategy=said.get("strategy"),
+        sessions=run.sessions,
+        reconnects=run.reconnects,
+    )
+
+
+def _unknown(ledger: Ledger, campaign: str, edition: int | None) -> InputError:
+    if edition is not None and ledger.find_edition(campaign):
+        return InputError(f"the ledger has no edition {edition} of campaign {campaign!r}")
+    known = ledger.campaigns()
+    shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
+    hint = f"it has: {shown}" if known else "nothing was sent with it yet; another one is named with --ledger"
+    return InputError(f"the ledger has no campaign {campaign!r}", hint=hint)

@@ -1,0 +1,186 @@
+"""What `mailer send` does once its options are known: prepare, run, then show and write what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from mailer.api import with_pace
+from mailer.campaign import Campaign, ServerConfig, load_campaign, parse_server
+from mailer.cli import console
+from mailer.cli.exits import Exit
+from mailer.cli.keep import files_of
+from mailer.cli.progress import Tally, observer
+from mailer.cli.request import Request
+from mailer.cli.server import server_and_password
+from mailer.cli.steps import next_steps
+from mailer.cli.trace import Trace, tracing
+from mailer.deliver.ledger import Ledger
+from mailer.deliver.run import Ending, RunResult, SendOptions, StopSignal, run
+from mailer.errors import InputError, MailerError
+from mailer.render.compile import CompiledCampaign, compile_campaign
+from mailer.report import Report, check_report_paths, read_report, write_report
+from mailer.report.words import plural
+from mailer.secret import Secret
+
+EXITS = {
+    Ending.COMPLETE: Exit.DONE,
+    Ending.INCOMPLETE: Exit.INCOMPLETE,
+    Ending.GIVEN_UP: Exit.GIVEN_UP,
+    Ending.UNREACHABLE: Exit.SERVER,
+    Ending.LEDGER_FAILED: Exit.SERVER,
+}
+
+
+class Declined(KeyboardInterrupt):
+    """The answer was no. Like an interruption it passes every `except Exception` on its way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What was asked, read and checked. `server` is None for a rehearsal: the sandbox is yet to be started."""
+
+    request: Request
+    campaign: Campaign
+    compiled: CompiledCampaign
+    reports: tuple[Path, ...]
+    server: ServerConfig | None
+    password: Secret | None
+
+
+def send(request: Request, stop: StopSignal) -> int:
+    """The exit code of `mailer send`."""
+    with stop.raising():
+        job = _prepared(request)
+    with ExitStack() as stack:
+        trace = stack.enter_context(tracing(request.trace))
+        ledger = stack.enter_context(Ledger.temporary() if request.sandbox else Ledger.open(request.ledger))
+        tally = observer(_question(job, stop))
+        try:
+            with tally:
+                result = asyncio.run(_run(job, ledger, trace, tally, stop))
+        except Declined:
+            console.note("nothing was sent")
+            return Exit.INPUT
+        return _close(job, result, ledger, tally, stop)
+
+
+def _prepared(request: Request) -> Job:
+    """All that can be wrong before the list is read; a person is asked for the password last."""
+    if request.proof and request.reports:
+        raise InputError("--proof is not recorded, so that --report has nothing to report")
+    campaign = load_campaign(request.campaign_file, variables=dict(request.variables))
+    reports = check_report_paths(request.reports, keep=files_of(campaign) | {Path(request.ledger): "ledger"})
+    compiled = compile_campaign(campaign)
+    if request.sandbox:
+        return Job(request, campaign, compiled, reports, None, None)
+    server, password = server_and_password(campaign.server, request.server, request.ca_file)
+    return Job(request, campaign, compiled, reports, server, password)
+
+
+async def _run(job: Job, ledger: Ledger, trace: Trace | None, tally: Tally, stop: StopSignal) -> RunResult:
+    request = job.request
+    async with _rehearsal(job) as (server, password):
+        options = SendOptions(
+            server=server,
+            password=password,
+            delivery=with_pace(job.campaign.delivery, request.rate, request.connections, request.window),
+            limit=request.limit,
+            only=request.only,
+            proof=request.proof,
+            again=request.again,
+            retry_failed=request.retry_failed,
+            in_doubt=request.in_doubt,
+            skip_invalid=request.skip_invalid,
+            preflight=not request.no_preflight,
+            trace=trace,
+        )
+        return await run(job.campaign, job.compiled, ledger, options, tally, stop=stop)
+
+
+@asynccontextmanager
+async def _rehearsal(job: Job) -> AsyncIterator[tuple[ServerConfig, Secret | None]]:
+    """The chosen server; for a rehearsal a sandbox of this run's own."""
+    if job.server is not None:
+        yield job.server, job.password
+        return
+    from mailer.sandbox import Sandbox
+
+    async with Sandbox() as sandbox:
+        secret = Secret(sandbox.password)
+        console.hide(secret)
+        try:
+            yield replace(parse_server(sandbox.url), ca_file=sandbox.ca_file), secret
+        finally:
+            console.note(f"caught messages: {sandbox.maildir}")
+
+
+def _question(job: Job, stop: StopSignal) -> Callable[[int], None] | None:
+    """Asks before the first message leaves, where a person sits at a terminal; a rehearsal reaches nobody."""
+    server = job.server
+    if job.request.yes or server is None or not console.is_terminal():
+        return None
+
+    def ask(count: int) -> None:
+        count = min(count, 1 if job.request.only else count, job.request.limit or count)
+        as_user = f" as {server.username}" if server.username else ""
+        question = f"Send {job.campaign.name} to {plural(count, 'recipient')} via {server.host}:{server.port}{as_user}?"
+        with stop.raising():
+            if not click.confirm(console.clean(question), err=True):
+                raise Declined
+
+    return ask
+
+
+def _close(job: Job, result: RunResult, ledger: Ledger, tally: Tally, stop: StopSignal) -> int:
+    """Say how it ended, show the summary, write the reports; the exit code."""
+    code: int = Exit.interrupted(stop.number) if result.ending is Ending.INTERRUPTED else EXITS[result.ending]
+    _say_ending(result)
+    if job.request.proof:
+        if result.ending is Ending.COMPLETE:
+            console.note(f"proof sent to {job.request.proof}; it is not recorded")
+        return code
+    report = read_report(ledger, job.campaign.name)
+    # Whoever reads our output may have left; the reports and the exit code are still owed.
+    with suppress(OSError):
+        _show(report)
+    written = _write(report, job.reports)
+    for hint in next_steps(result, report.counts, tally.unknown):
+        console.hint(hint)
+    return code if written else (code or Exit.IO)
+
+
+def _say_ending(result: RunResult) -> None:
+    if result.nothing_to_do:
+        console.note("nothing to do: " + (result.reason or "the campaign is complete"))
+    elif result.reason and result.ending in (Ending.COMPLETE, Ending.INCOMPLETE):
+        console.note(result.reason)
+    elif result.reason:
+        console.error(result.reason)
+    elif result.ending is Ending.INTERRUPTED:
+        console.error("interrupted; what was in flight was settled, the rest is pending")
+
+
+def _show(report: Report) -> None:
+    from mailer.report import terminal
+
+    terminal.show(report, sys.stdout, rich=sys.stdout.isatty())
+    sys.stdout.flush()
+
+
+def _write(report: Report, paths: tuple[Path, ...]) -> bool:
+    """Whether all could be written; one that cannot does not stop the others."""
+    written = True
+    for path in paths:
+        try:
+            console.note(f"report: {write_report(report, path)}")
+        except MailerError as error:
+            console.error(str(error))
+            written = False
+    return written

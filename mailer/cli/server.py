@@ -1,0 +1,86 @@
+"""Which server and which password: options, environment, campaign, and at a terminal a question."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from mailer.campaign.model import ServerConfig
+from mailer.cli import console
+from mailer.errors import InputError
+from mailer.secret import Secret
+
+
+def server_and_password(
+    own: ServerConfig | None,
+    url: str | None,
+    ca_file: Path | None,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    ask: Callable[[str], str] | None = None,
+) -> tuple[ServerConfig, Secret | None]:
+    """The server, and its password where it has a login; the password is from now on blanked in all output.
+
+    `url` (--server) wins over MAILER_SERVER, which wins over the campaign's `own`. A password in `url` comes first,
+    since it was typed for this server; then MAILER_PASSWORD, one in MAILER_SERVER, the campaign's (for the campaign's
+    own server and user only), and at a terminal the question (`ask`).
+    """
+    server = _server(own, url or environment.get("MAILER_SERVER") or None, environment.get("MAILER_USERNAME"))
+    if ca_file is not None:
+        server = replace(server, ca_file=ca_file)
+    if server.ca_file is not None and not server.ca_file.is_file():
+        raise InputError(f"{server.ca_file}: there is no such CA file")
+    password = _password(server, url, environment, ask)
+    if password is not None:
+        console.hide(password)
+    return server, password
+
+
+def _server(own: ServerConfig | None, url: str | None, user: str | None) -> ServerConfig:
+    from mailer.api import choose_server
+    from mailer.campaign import parse_server
+
+    given = parse_server(url) if url else None
+    if given is not None and user and not given.username:
+        given = replace(given, username=user)
+    server = choose_server(own, given)
+    if given is None and user and user != server.username:
+        # Another login than the campaign's: its password is not this one's.
+        server = replace(server, username=user, password=None)
+    return server
+
+
+def _password(
+    server: ServerConfig, url: str | None, environment: Mapping[str, str], ask: Callable[[str], str] | None
+) -> Secret | None:
+    from mailer.campaign import parse_server
+
+    given = environment.get("MAILER_PASSWORD")
+    if server.username is None:
+        if given:
+            console.warning("MAILER_PASSWORD is set, but no user is named: there will be no login")
+        return None
+    typed = parse_server(url).password if url else None
+    if typed is not None:
+        return typed.read()
+    if given:
+        return Secret(given)
+    if server.password is not None:
+        return server.password.read()
+    return _asked(server, ask)
+
+
+def _asked(server: ServerConfig, ask: Callable[[str], str] | None) -> Secret:
+    if ask is None and console.is_terminal():
+        from getpass import getpass
+
+        ask = getpass
+    if ask is None:
+        hint = "set MAILER_PASSWORD, or give the campaign's server a `password`: {env: …}, {command: …} or {file: …}"
+        raise InputError(f"no password for {server.username} at {server.host}:{server.port}", hint=hint)
+    text = ask(f"Password for {server.username} at {server.host}:{server.port}: ")
+    if not text:
+        raise InputError("no password was given")
+    return Secret(text)

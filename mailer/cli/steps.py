@@ -1,0 +1,32 @@
+"""What to do next, after a run: hints, one line each."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from mailer.deliver.run import Ending, RunResult
+from mailer.report import Counts
+from mailer.report.words import plural
+
+SHOWN = 3  # addresses spelt out in a hint
+
+
+def next_steps(result: RunResult, counts: Counts, unknown: Sequence[str]) -> Iterator[str]:
+    """Hints for a person. `unknown` are addresses that the server says do not exist."""
+    if result.hint:
+        yield result.hint
+    if result.ending in (Ending.GIVEN_UP, Ending.UNREACHABLE, Ending.LEDGER_FAILED, Ending.INTERRUPTED):
+        if counts.pending:
+            yield f"the same command goes on with the {counts.pending:,} pending"
+    elif counts.deferred or counts.pending:
+        yield f"the same command tries the other {plural(counts.deferred + counts.pending, 'recipient')} again"
+    if counts.in_doubt:
+        yield f"{counts.in_doubt:,} in doubt: --in-doubt resend sends them again, --in-doubt sent takes them as sent"
+    if unknown:
+        more = f" (and {len(unknown) - SHOWN:,} more, see the report)" if len(unknown) > SHOWN else ""
+        yield f"no such mailbox: mailer suppress add {shlex.join(unknown[:SHOWN])}{more}"
+    if counts.failed > len(unknown):
+        yield "once the cause is gone, --retry-failed tries the failed ones again"
+    if result.nothing_to_do:
+        yield "--again sends the campaign anew, to everybody"

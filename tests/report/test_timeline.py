@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.deliver.outcome import Outcome, Status
+from mailer.report.chart import chart
+from mailer.report.timeline import BARS, MOST, Timeline
+
+Row = Callable[..., Outcome]
+START = int(datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp())
+
+
+def at(seconds: int) -> str:
+    return datetime.fromtimestamp(START + seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def outcome(seconds: int) -> Outcome:
+    return Outcome("a@example.com", "a", Status.SENT, at=at(seconds))
+
+
+def timeline(*seconds: int) -> Timeline:
+    line = Timeline()
+    for second in seconds:
+        line.add(outcome(second))
+    return line
+
+
+def test_a_bar_a_second() -> None:
+    bars = timeline(0, 0, 1, 3).bars()
+    assert [(bar.start - START, bar.total) for bar in bars] == [(0, 2), (1, 1), (2, 0), (3, 1)]
+
+
+def test_a_pause_is_cut_out() -> None:
+    first, second = timeline(0, 86_400).bars()
+    assert (first.pause, second.pause) == (0, 86_399)
+
+
+def test_who_has_no_time_is_not_drawn() -> None:
+    line = Timeline()
+    line.add(Outcome("a@example.com", "a", Status.PENDING))
+    assert line.bars() == []
+    assert chart(line.bars()) is None
+
+
+@given(st.lists(st.integers(-(10**8), 10**8), min_size=1, max_size=1500))
+def test_bounded_and_complete(seconds: list[int]) -> None:
+    line = timeline(*seconds)
+    bars = line.bars()
+    assert len(line._buckets) <= MOST
+    assert len(bars) <= BARS
+    assert sum(bar.total for bar in bars) == len(seconds)
+    assert [bar.start for bar in bars] == sorted(bar.start for bar in bars)
+    picture = chart(bars)
+    assert picture is not None
+    assert all(0 <= piece.x <= picture.width and piece.height >= 0 <= piece.width for piece in picture.pieces)

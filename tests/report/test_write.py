@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailer.deliver.outcome import Outcome
+from mailer.errors import InputError
+from mailer.report import SUFFIXES, check_report_paths, write_report
+from mailer.report.summary import Report
+
+Make = Callable[..., Report]
+Row = Callable[..., Outcome]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_is_written_into_a_new_folder(tmp_path: Path, suffix: str, hostile: Report) -> None:
+    path = tmp_path / "new" / "deep" / f"report{suffix}"
+    write_report(hostile, path)
+    assert path.stat().st_size > 100
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_the_mode_is_what_the_umask_says(tmp_path: Path, make_report: Make) -> None:
+    before = os.umask(0o027)
+    try:
+        write_report(make_report([]), tmp_path / "r.json")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == 0o640
+
+
+def test_a_report_that_breaks_leaves_the_old_one(tmp_path: Path, make_report: Make, sent: Row) -> None:
+    def outcomes() -> Iterator[Outcome]:
+        yield sent(1)
+        raise ZeroDivisionError
+
+    path = tmp_path / "r.json"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        write_report(make_report([], outcomes=outcomes), path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["r.json"]
+
+
+def test_a_link_stays_a_link(tmp_path: Path, make_report: Make) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "r.json"
+    link.symlink_to(tmp_path / "there" / "real.json")
+    write_report(make_report([]), link)
+    assert link.is_symlink()
+    assert (tmp_path / "there" / "real.json").exists()
+
+
+def check(*paths: Path | str, **keep: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        check_report_paths(paths, keep={path: what for what, path in keep.items()})
+    return str(caught.value)
+
+
+def test_suffixes(tmp_path: Path) -> None:
+    assert "expected one of .json .csv .html .md .xml" in check(tmp_path / "r.pdf")
+    assert "no suffix" in check(tmp_path / "report")
+    assert check_report_paths([tmp_path / "R.JSON"])
+
+
+def test_places_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").write_text("x")
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "is a folder" in check(tmp_path / "folder.json")
+    assert "Not a directory" in check(tmp_path / "file" / "r.json")
+    assert "not a regular file" in check(tmp_path / "pipe.csv")
+    assert "cannot be written" in check("/proc/nowhere/r.json")
+    assert "File name too long" in check(tmp_path / f"{'x' * 300}.json")
+
+
+def test_one_path_twice_and_files_to_keep(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "people.csv")
+    (tmp_path / "people.csv").write_text("email\n")
+    assert "two reports" in check(tmp_path / "r.json", tmp_path / "." / "r.json")
+    assert "this is the list" in check(tmp_path / "link.csv", list=tmp_path / "people.csv")
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    assert len(check(tmp_path / "a", tmp_path / "b.pdf").splitlines()) == 2
+
+
+def test_checking_leaves_no_file_behind(tmp_path: Path) -> None:
+    check_report_paths([tmp_path / "out" / "r.json"])
+    assert list((tmp_path / "out").iterdir()) == []
