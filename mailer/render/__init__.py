@@ -1,0 +1,1 @@
+"""From a recipient to a message: `compile_campaign(campaign).render(recipient)`."""

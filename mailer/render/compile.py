@@ -1,0 +1,109 @@
+"""A campaign made ready once: what does not vary is read, checked and encoded before the first recipient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from mailer.campaign.model import Campaign, Pattern
+from mailer.errors import InputError, Place, Problem
+from mailer.render.assets import Store
+from mailer.render.compiled import CompiledCampaign, Limits
+from mailer.render.failure import Failure
+from mailer.render.files import FileProblem
+from mailer.render.head import Patterns
+from mailer.render.html import Images
+from mailer.render.pages import Pages
+from mailer.render.templates import Expression, ProjectLoader, TemplateEnvironment
+
+T = TypeVar("T")
+MEGABYTE = 1024 * 1024
+
+
+def compile_campaign(
+    campaign: Campaign,
+    *,
+    edition: int = 1,
+    seconds: float = 10.0,
+    max_bytes: int = 16 * MEGABYTE,
+    max_message: int = 25 * MEGABYTE,
+) -> CompiledCampaign:
+    """`campaign` ready to render; InputError with all problems of its patterns, templates, images and attachments.
+
+    A message takes at most `seconds` (wall clock), `max_bytes` of template output, and `max_message` bytes in all.
+    """
+    limits = Limits(seconds, max_bytes, max_message)
+    return _Compilation(campaign, limits, edition).compiled()
+
+
+class _Compilation:
+    """Collects problems, so that all are shown at once."""
+
+    def __init__(self, campaign: Campaign, limits: Limits, edition: int) -> None:
+        self.campaign = campaign
+        self.limits = limits
+        self.edition = edition
+        self.problems: list[Problem] = []
+        loader = ProjectLoader(campaign)
+        self.html = TemplateEnvironment(loader, autoescape=True)
+        self.text = TemplateEnvironment(loader, autoescape=False)
+        self.store = Store([campaign.path.parent, campaign.root], campaign.root, limits.message)
+
+    def compiled(self) -> CompiledCampaign:
+        named = {name: found for name, path in self.campaign.images.items() if (found := self._pattern(path))}
+        images = Images(named, self.store)
+        for environment in (self.html, self.text):
+            environment.globals.update(campaign=self.campaign.name, image=images.address)
+        pages = Pages(self.campaign, self.html, self.text, self.limits.output)
+        patterns = self._patterns()
+        self._try(images.load)
+        self.problems += pages.load()
+        if patterns:
+            self._attachments(patterns)
+        if self.problems or patterns is None:
+            raise InputError(sorted(set(self.problems), key=lambda problem: problem.place or Place("")))
+        return CompiledCampaign(self.campaign, self.edition, self.limits, pages, patterns, images, self.store)
+
+    def _patterns(self) -> Patterns | None:
+        c, before = self.campaign, len(self.problems)
+        unsubscribe = c.unsubscribe
+        made = Patterns(
+            subject=self._required(c.subject),
+            cc=self._all(c.cc),
+            bcc=self._all(c.bcc),
+            envelope_from=self._optional(c.envelope_from),
+            key=self._optional(c.key),
+            unsubscribe_url=self._optional(unsubscribe.url if unsubscribe else None),
+            unsubscribe_mailto=self._optional(unsubscribe.mailto if unsubscribe else None),
+            headers=tuple((name, self._required(value)) for name, value in c.headers.items()),
+            attachments=tuple((self._required(a.path), self._optional(a.filename)) for a in c.attachments),
+        )
+        return made if len(self.problems) == before else None
+
+    def _required(self, pattern: Pattern) -> Expression:
+        return self._pattern(pattern) or Expression(Pattern("", pattern.place), self.text)
+
+    def _optional(self, pattern: Pattern | None) -> Expression | None:
+        return self._pattern(pattern) if pattern is not None else None
+
+    def _all(self, patterns: tuple[Pattern, ...]) -> tuple[Expression, ...]:
+        return tuple(map(self._required, patterns))
+
+    def _pattern(self, pattern: Pattern) -> Expression | None:
+        return self._try(lambda: Expression(pattern, self.text))
+
+    def _attachments(self, patterns: Patterns) -> None:
+        """Those that everybody gets are read and encoded now."""
+        for path, _ in patterns.attachments:
+            if (name := path.constant) is not None:
+                try:
+                    self.store.encoded(name)
+                except FileProblem as problem:
+                    self.problems.append(Problem(path.place, str(problem)))
+
+    def _try(self, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except Failure as failure:
+            self.problems.append(Problem(failure.place, str(failure)))
+            return None

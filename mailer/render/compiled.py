@@ -1,0 +1,183 @@
+"""From a recipient to a message; what `compile_campaign` gives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mailer.campaign.model import Campaign, Recipient
+from mailer.errors import Place, Problem, RenderError
+from mailer.expressions import bounded, explain, template_place
+from mailer.render.assets import Store, attachment_part
+from mailer.render.body import Encoder
+from mailer.render.failure import Failure
+from mailer.render.files import FileProblem, megabytes
+from mailer.render.head import Header, Patterns
+from mailer.render.html import Images
+from mailer.render.message import Message
+from mailer.render.mime import Boundaries, Part, text_part
+from mailer.render.pages import Pages
+from mailer.render.plain import text_of
+from mailer.render.templates import Variables
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one message: wall-clock seconds, characters that a template writes, bytes of it all."""
+
+    seconds: float
+    output: int
+    message: int
+
+
+class CompiledCampaign:
+    """Renders a campaign's messages, one recipient after the other. Not for several threads at once."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        edition: int,
+        limits: Limits,
+        pages: Pages,
+        patterns: Patterns,
+        images: Images,
+        store: Store,
+    ) -> None:
+        self.campaign = campaign
+        self._edition = edition
+        self._limits = limits
+        self._pages = pages
+        self._patterns = patterns
+        self._images = images
+        self._store = store
+        self._header = Header(campaign, patterns)
+        self.fingerprint = self._fingerprint()
+        self._boundaries = Boundaries(self.fingerprint[:24])
+        self._encoder = Encoder(self._boundaries.mark)
+        self._base: Variables = pages.globals() | dict(campaign.vars)
+        self._own: Variables = {"campaign": campaign.name, "image": images.address}
+
+    def key(self, recipient: Recipient) -> str:
+        """What makes the message unique in its campaign. RenderError where it cannot be made."""
+        if self._patterns.key is None:
+            return recipient.email.casefold()
+        with _Blame(recipient), bounded(self._limits.seconds):
+            return self._patterns.key.render(self._variables(recipient))
+
+    def render(self, recipient: Recipient, *, eight_bit: bool = False) -> Message:
+        """The message; with `eight_bit` it may need 8BITMIME (RFC 6152). RenderError says what is wrong, for whom."""
+        with _Blame(recipient), bounded(self._limits.seconds):
+            return self._message(recipient, eight_bit=eight_bit)
+
+    def html(self, recipient: Recipient) -> str | None:
+        """The HTML as it is sent, local images as `cid:`; None for a campaign of text alone."""
+        with _Blame(recipient), bounded(self._limits.seconds):
+            variables = self._variables(recipient)
+            page = self._pages.html(variables)
+            return self._images.embed(*page, variables)[0] if page else None
+
+    def text(self, recipient: Recipient) -> str:
+        """The text as it is sent."""
+        with _Blame(recipient), bounded(self._limits.seconds):
+            variables = self._variables(recipient)
+            text = self._pages.text(variables)
+            page = self._pages.html(variables) if text is None else None
+            return text_of(page[0]) if page else text or ""
+
+    def _variables(self, recipient: Recipient) -> Variables:
+        """What a template sees: a recipient's own value wins over `vars`, and ours over both."""
+        if recipient.problem is not None:
+            raise RenderError(recipient.problem)
+        variables = {**self._base, **recipient.columns, **self._own, "email": recipient.email}
+        if (url := self._patterns.unsubscribe_url) is not None:
+            variables["unsubscribe_url"] = url.render(variables).strip()
+        return variables
+
+    def _message(self, recipient: Recipient, *, eight_bit: bool) -> Message:
+        variables = self._variables(recipient)
+        key = self._patterns.key
+        message_id = self._message_id(key.render(variables) if key else recipient.email.casefold())
+        head = self._header.head(recipient, variables, message_id)
+        body, needs_eight_bit = self._body(variables, eight_bit=eight_bit)
+        content = b"".join([*head.fields, *body])
+        if not content.endswith(b"\r\n"):
+            content += b"\r\n"
+        if len(content) > (most := self._limits.message):
+            raise FileProblem(f"the message has {megabytes(len(content))}, where {megabytes(most)} are the most")
+        return Message(head.sender, head.recipients, content, message_id, needs_eight_bit, head.utf8)
+
+    def _body(self, variables: Variables, *, eight_bit: bool) -> tuple[Part, bool]:
+        """The parts, and whether one of them is 8bit."""
+        text = self._pages.text(variables)
+        page = self._pages.html(variables)
+        alternatives: list[Part] = []
+        needs = False
+        if page:
+            html, images = self._images.embed(*page, variables)
+            if text is None:
+                text = text_of(html)
+            body = self._encoder.encode(html, eight_bit=eight_bit)
+            needs = body.encoding == b"8bit"
+            alternatives.append(self._boundaries.related([text_part(b"html", body), *images]))
+        body = self._encoder.encode(text or "", eight_bit=eight_bit)
+        needs = needs or body.encoding == b"8bit"
+        alternatives.insert(0, text_part(b"plain", body))
+        whole = self._boundaries.alternative(alternatives)
+        if self._patterns.attachments:
+            whole = self._boundaries.mixed([whole, *self._attachments(variables)])
+        return whole, needs
+
+    def _attachments(self, variables: Variables) -> Iterator[Part]:
+        for path, filename in self._patterns.attachments:
+            name = path.render(variables)
+            try:
+                title = filename.render(variables) if filename else name.replace("\\", "/").rpartition("/")[2]
+                yield attachment_part(title, self._store.encoded(name)[1])
+            except (FileProblem, ValueError) as problem:
+                raise Failure(path.place, f"attachment {problem}") from problem
+
+    def _message_id(self, key: str) -> str:
+        """The same each time this message is made, so that a second copy of it can be told (RFC 5322 3.6.4)."""
+        seed = "\0".join((self.campaign.name, str(self._edition), key)).encode("utf-8", "surrogatepass")
+        return f"<{hashlib.blake2b(seed, digest_size=16).hexdigest()}@{self._header.domain}>"
+
+    def _fingerprint(self) -> str:
+        """A digest of all that the messages are made of but the recipients."""
+        campaign = self.campaign
+        digest = hashlib.sha256()
+        parts = (
+            repr((campaign.sender, campaign.reply_to, campaign.dkim, list(campaign.headers), list(campaign.images))),
+            json.dumps(campaign.vars, sort_keys=True, default=str),
+            *self._patterns.sources(),
+            *self._pages.sources(),
+            *self._store.digests(),
+        )
+        for part in parts:
+            digest.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+class _Blame:
+    """Makes what goes wrong a RenderError that names the place, and the recipient."""
+
+    __slots__ = ("_recipient",)
+
+    def __init__(self, recipient: Recipient) -> None:
+        self._recipient = recipient
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, RenderError) or not isinstance(error, Exception):
+            return
+        place = error.place if isinstance(error, Failure) else template_place(error)
+        text = str(error) if isinstance(error, (Failure, FileProblem, ValueError)) else explain(error)
+        who = f"for {self._recipient.email!r}"[: 300 + 4].replace("'", "")
+        if place is None or place == self._recipient.place:
+            place = self._recipient.place
+        else:
+            who += f" ({Place(self._recipient.place.file, self._recipient.place.line)})"
+        raise RenderError(Problem(place, f"{text}, {who}")) from error

@@ -1,0 +1,13 @@
+"""What went wrong while a message was made, and where; `compile.py` adds for whom and makes it a RenderError."""
+
+from __future__ import annotations
+
+from mailer.errors import Place
+
+
+class Failure(Exception):
+    """`str()` is one line for a person; `place` is the template's or the campaign's line."""
+
+    def __init__(self, place: Place | None, text: str) -> None:
+        super().__init__(text)
+        self.place = place

@@ -1,0 +1,134 @@
+"""The header and the envelope of a message: who it is from, who it goes to, and what stands above its body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import time
+from typing import TypeVar
+
+from mailer.campaign.addresses import check_address, parse_mailbox
+from mailer.campaign.model import Campaign, Mailbox, Recipient
+from mailer.render import headers
+from mailer.render.failure import Failure
+from mailer.render.templates import Expression, Variables
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """The campaign's patterns, compiled."""
+
+    subject: Expression
+    cc: tuple[Expression, ...]
+    bcc: tuple[Expression, ...]
+    envelope_from: Expression | None
+    key: Expression | None
+    unsubscribe_url: Expression | None
+    unsubscribe_mailto: Expression | None
+    headers: tuple[tuple[str, Expression], ...]
+    attachments: tuple[tuple[Expression, Expression | None], ...]
+
+    def sources(self) -> Iterator[str]:
+        """For the fingerprint: each pattern, or that there is none."""
+        single = (self.subject, self.envelope_from, self.key, self.unsubscribe_url, self.unsubscribe_mailto)
+        pairs = [expression for pair in self.attachments for expression in pair]
+        for expression in (*single, *self.cc, *self.bcc, *(value for _, value in self.headers), *pairs):
+            yield expression.source if expression else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One message's envelope and its header, without the fields of its body."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    utf8: bool  # an address needs SMTPUTF8
+    fields: list[bytes]
+
+
+class Header:
+    """Makes the heads of one campaign's messages."""
+
+    def __init__(self, campaign: Campaign, patterns: Patterns) -> None:
+        self._patterns = patterns
+        self._sender = headers.wire_address(campaign.sender.address)
+        self._from = headers.mailboxes("From", [(campaign.sender.name, self._sender)])
+        self._reply_to = _reply_to(campaign.reply_to)
+        self._one_click = bool(campaign.unsubscribe and campaign.unsubscribe.one_click)
+        self.domain = self._sender.rpartition("@")[2]
+
+    def head(self, recipient: Recipient, variables: Variables, message_id: str) -> Head:
+        """Failure, at the pattern, for what cannot stand in a header or an envelope."""
+        patterns = self._patterns
+        to = headers.wire_address(recipient.email)
+        name = variables.get("name")
+        display = name.strip() if isinstance(name, str) else ""
+        subject = patterns.subject
+        fields = [
+            self._from,
+            _at("name", recipient, lambda: headers.mailboxes("To", [(display, to)])),
+            _at("subject", subject, lambda: headers.unstructured("Subject", subject.render(variables))),
+            headers.date(int(time())),
+            f"Message-ID: {message_id}\r\n".encode("ascii"),
+            self._reply_to,
+        ]
+        people = [to]
+        if patterns.cc and (copies := [*_copies("cc", patterns.cc, variables)]):
+            fields.append(headers.mailboxes("Cc", copies))
+            people += [address for _, address in copies]
+        if patterns.bcc:
+            people += [address for _, address in _copies("bcc", patterns.bcc, variables)]
+        if patterns.unsubscribe_url or patterns.unsubscribe_mailto:
+            fields += self._unsubscribe(variables)
+        fields += [_custom(name, value, variables) for name, value in patterns.headers]
+        fields.append(b"MIME-Version: 1.0\r\n")
+        sender = self._envelope_sender(variables)
+        utf8 = not (sender.isascii() and self._sender.isascii() and all(map(str.isascii, people)))
+        return Head(sender, tuple(dict.fromkeys(people)), utf8, fields)
+
+    def _envelope_sender(self, variables: Variables) -> str:
+        pattern = self._patterns.envelope_from
+        if pattern is None:
+            return self._sender
+        return _at("envelope_from", pattern, lambda: headers.wire_address(check_address(pattern.render(variables))))
+
+    def _unsubscribe(self, variables: Variables) -> list[bytes]:
+        """RFC 2369 3.2; and RFC 8058 3.1, which needs an https address."""
+        ways = []
+        if url := self._patterns.unsubscribe_url:
+            address = str(variables["unsubscribe_url"])
+            if self._one_click and not address.startswith("https://"):
+                raise Failure(url.place, f"one_click needs an address that begins with https://, not {address!r}")
+            ways.append(_at("unsubscribe url", url, lambda: headers.uri(address)))
+        if mailto := self._patterns.unsubscribe_mailto:
+            rest = mailto.render(variables).strip().removeprefix("mailto:")
+            ways.append(_at("unsubscribe mailto", mailto, lambda: headers.uri(f"mailto:{rest}")))
+        field = "List-Unsubscribe: " + ",\r\n ".join(f"<{way}>" for way in ways) + "\r\n"
+        post = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" if self._one_click else b""
+        return [field.encode("ascii"), post]
+
+
+def _reply_to(box: Mailbox | None) -> bytes:
+    return headers.mailboxes("Reply-To", [(box.name, headers.wire_address(box.address))]) if box else b""
+
+
+def _custom(name: str, value: Expression, variables: Variables) -> bytes:
+    return _at(f"header {name}", value, lambda: headers.unstructured(name, value.render(variables)))
+
+
+def _copies(name: str, patterns: tuple[Expression, ...], variables: Variables) -> Iterator[tuple[str, str]]:
+    """Those that are not empty: a pattern may give a copy to some recipients only."""
+    for pattern in patterns:
+        if text := pattern.render(variables).strip():
+            box = _at(name, pattern, lambda: parse_mailbox(text))
+            yield box.name, headers.wire_address(box.address)
+
+
+def _at(name: str, where: Expression | Recipient, make: Callable[[], T]) -> T:
+    """`make()`, a ValueError in it being `name`'s fault."""
+    try:
+        return make()
+    except ValueError as error:
+        raise Failure(where.place, f"{name}: {error}") from error

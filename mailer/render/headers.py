@@ -1,0 +1,198 @@
+"""Header fields as bytes: RFC 5322 folding, RFC 2047 encoded words, RFC 2231 file names, RFC 6532 addresses.
+
+What is written arrives: a value goes out as it is only where every parser reads it back so, and in encoded words
+otherwise; in particular a text that looks like an encoded word is encoded. No control character, line end or lone
+surrogate ever gets in (ValueError; the caller knows whose value it is).
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from time import gmtime
+from urllib.parse import quote
+
+LINE = 76  # RFC 2047 2: a line with an encoded word; RFC 5322 2.1.1 recommends 78
+WORD = 75  # RFC 2047 2: one encoded word
+LONGEST = 998  # RFC 5322 2.1.1: octets of a line
+_PREFIX, _SUFFIX = "=?utf-8?", "?="
+_ROOM = WORD - len(_PREFIX) - len("q?") - len(_SUFFIX)
+_ROOM_B = _ROOM // 4 * 3  # bytes that base64 makes _ROOM characters of
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")  # printable ASCII with single blanks
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322 3.2.3
+_Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")  # RFC 2047 5 (3): phrases
+_TOKEN = re.compile(r"[A-Za-z0-9!#$&+.^_`{|}~ -]+")  # what a quoted file name may hold as it is
+_Q = [chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)]
+
+_DAYS = "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"
+_MONTHS = "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+
+
+def checked(value: str) -> str:
+    """`value`, unless something in it cannot stand in a header."""
+    if found := _CONTROL.search(value):
+        code = ord(found[0])
+        what = {10: "a line end", 13: "a line end", 0: "a NUL", 0x2028: "a line end", 0x2029: "a line end"}.get(code)
+        raise ValueError(f"{what or 'a control character'} (U+{code:04X}) cannot stand in a header")
+    return value
+
+
+def unstructured(name: str, value: str) -> bytes:
+    """`Name: value`, CRLF at its end; for Subject and for the headers that the user adds."""
+    if value.isascii() and len(name) + len(value) < LINE and _PLAIN.fullmatch(value) and "=?" not in value:
+        return f"{name}: {value}\r\n".encode("ascii")
+    checked(value)
+    if not value:
+        return f"{name}: \r\n".encode("ascii")
+    if _PLAIN.fullmatch(value) and "=?" not in value and (folded := _fold(name, value.split(" "))):
+        return folded
+    return _lines(name, encoded_words(value, LINE - len(name) - 2))
+
+
+def mailboxes(name: str, boxes: Iterable[tuple[str, str]]) -> bytes:
+    """`Name: a list of mailboxes`; each is a display name (maybe empty) and an address as it goes on the wire."""
+    words: list[str] = []
+    for display, address in boxes:
+        if words:
+            words[-1] += ","
+        words += phrase(display, LINE - len(name) - 2)
+        words.append(f"<{address}>" if display else address)
+    return _fold(name, words) or _lines(name, words)
+
+
+def phrase(text: str, first: int = LINE) -> list[str]:
+    """A display name as the words that its line may be folded between."""
+    if not text:
+        return []
+    if len(text) < LINE and "=?" not in text:
+        if _ATOMS.fullmatch(text):
+            return text.split(" ")
+        if _PLAIN.fullmatch(text):
+            return ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"']
+    return encoded_words(checked(text), first)
+
+
+def encoded_words(text: str, first: int = LINE) -> list[str]:
+    """`text` in encoded words (RFC 2047), B or Q by what is smaller; the first is at most `first` characters long."""
+    raw = text.encode("utf-8")
+    size = len("".join(map(_Q.__getitem__, raw)))
+    base64 = (len(raw) + 2) // 3 * 4 < size
+    room = min(first - (WORD - _ROOM), _ROOM)
+    words, word, used = [], [], 0
+    for cluster in clusters(text):
+        piece = cluster.encode("utf-8")
+        cost = len(piece) if base64 else sum(len(_Q[byte]) for byte in piece)
+        if word and used + cost > (room // 4 * 3 if base64 else room):
+            words.append(_word(b"".join(word), base64))
+            word, used, room = [], 0, _ROOM
+        word.append(piece)
+        used += cost
+    return [*words, _word(b"".join(word), base64)]
+
+
+def _word(raw: bytes, base64: bool) -> str:
+    if base64:
+        return f"{_PREFIX}b?{binascii.b2a_base64(raw, newline=False).decode('ascii')}{_SUFFIX}"
+    return f"{_PREFIX}q?{''.join(map(_Q.__getitem__, raw))}{_SUFFIX}"
+
+
+_MOST_CLUSTER = _ROOM // 3  # bytes, so that one fits a word in Q too; longer ones are taken apart
+
+
+def clusters(text: str) -> Iterator[str]:
+    """Characters as a reader sees them: accents, joined emoji and flags stay together (near to UAX 29, and bounded).
+
+    Many readers decode one encoded word after the other and some draw them so; RFC 2047 5 only asks for whole
+    code points.
+    """
+    if text.isascii():
+        yield from text
+        return
+    cluster = ""
+    for char in text:
+        if cluster and (not _extends(cluster, char) or len((cluster + char).encode()) > _MOST_CLUSTER):
+            yield cluster
+            cluster = ""
+        cluster += char
+    if cluster:
+        yield cluster
+
+
+def _extends(cluster: str, char: str) -> bool:
+    code = ord(char)
+    if code < 0x300:
+        return False
+    if code == 0x200D or cluster[-1] == "\u200d" or 0xFE00 <= code <= 0xFE0F or 0x1F3FB <= code <= 0x1F3FF:
+        return True
+    if 0x1F1E6 <= code <= 0x1F1FF:  # a flag is two of these
+        return len(cluster) == 1 and 0x1F1E6 <= ord(cluster) <= 0x1F1FF
+    return 0xE0020 <= code <= 0xE007F or unicodedata.category(char) in ("Mn", "Me", "Mc")
+
+
+def _fold(name: str, words: list[str]) -> bytes | None:
+    """Words put into lines of at most 78 octets where a line can end (RFC 5322 2.2.3); None where one does not fit."""
+    lines, line = [], f"{name}:"
+    for word in words:
+        if len(line) + 1 + len(word) > LINE + 2 and line != f"{name}:":
+            lines.append(line)
+            line = ""
+        line += f" {word}"
+        if len(line) > LINE + 2 and len(line.encode()) > LINE * 2:
+            return None
+    return "\r\n".join([*lines, line, ""]).encode("utf-8")
+
+
+def _lines(name: str, words: list[str]) -> bytes:
+    """One word a line; only what can never be split stands in a line over 78."""
+    field = (f"{name}: " + "\r\n ".join(words) + "\r\n").encode("utf-8")
+    if max(map(len, field.split(b"\r\n"))) > LONGEST:
+        raise ValueError(f"a part of it without a blank is longer than {LONGEST} octets")
+    return field
+
+
+def wire_address(address: str) -> str:
+    """The domain as A-labels (RFC 5891); the local part as it is. ValueError for a domain that has none."""
+    if address.isascii():
+        return address
+    local, _, domain = address.rpartition("@")
+    if domain.isascii():
+        return address
+    import idna
+
+    return f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
+
+
+def parameter(name: str, value: str) -> str:
+    """`; name=value` of a Content-* field, folded before it; RFC 2231 where a quoted string cannot hold it."""
+    if len(value) + len(name) < LINE - 6 and _TOKEN.fullmatch(value):
+        return f';\r\n {name}="{value}"'
+    pieces, piece = [], ""
+    for char in checked(value):
+        octets = quote(char, safe="!#$&+.^_`|~-")
+        if len(piece) + len(octets) > LINE - len(name) - 14:
+            pieces.append(piece)
+            piece = ""
+        piece += octets
+    pieces.append(piece)
+    if len(pieces) == 1:
+        return f";\r\n {name}*=utf-8''{piece}"
+    pieces[0] = "utf-8''" + pieces[0]
+    return "".join(f";\r\n {name}*{n}*={piece}" for n, piece in enumerate(pieces))
+
+
+def uri(text: str) -> str:
+    """An address of the web as it may stand in a header: everything but URI characters percent-encoded."""
+    return quote(checked(text), safe="!#$%&'()*+,/:;=?@[]~")
+
+
+@lru_cache(maxsize=2)
+def date(seconds: int) -> bytes:
+    """RFC 5322 3.3, in UTC; `seconds` since the epoch."""
+    t = gmtime(seconds)
+    stamp = f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+    return f"Date: {stamp}{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000\r\n".encode("ascii")

@@ -1,0 +1,130 @@
+"""Images of an HTML message: local files become inline parts, `cid:` names are those of the campaign.
+
+A message carries the images that its HTML uses. `<img src="images/x.png">` is looked for beside the template, beside
+the campaign and in the root; addresses with a scheme (https:, data:) are left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from html import unescape
+from os.path import basename
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from mailer.render.assets import Store, image_part
+from mailer.render.failure import Failure
+from mailer.render.files import FileProblem
+from mailer.render.headers import checked
+from mailer.render.mime import Part
+from mailer.render.templates import Expression, Variables
+
+MOST_TAGS = 1024  # kept
+_TAG = re.compile(r"""<img\b(?:[^>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE)
+_SRC = re.compile(r"""(?<![\w-])src\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
+
+
+class _Tag(NamedTuple):
+    text: str  # as it goes out
+    cid: str | None = None
+    path: str | None = None  # of a local file; None where `cid` is a name of the campaign
+
+
+class Images:
+    """The campaign's named images, and the local files that its HTML shows."""
+
+    def __init__(self, named: Mapping[str, Expression], store: Store) -> None:
+        self._named = named
+        self._store = store
+        self._tags: dict[tuple[str, Path], _Tag] = {}
+        self._constant: dict[str, Part] = {}
+
+    def load(self) -> None:
+        """Encodes those that are the same for everybody; Failure at the image's place."""
+        for name, path in self._named.items():
+            if path.constant is not None:
+                self._constant[name] = self._image(name, path.constant, path)
+
+    def address(self, name: str) -> str:
+        """What a template's `image(name)` gives."""
+        if name not in self._named:
+            raise ValueError(self._unknown(name))
+        return f"cid:{name}"
+
+    def embed(self, html: str, folder: Path, variables: Variables) -> tuple[str, list[Part]]:
+        """The HTML with its local images as `cid:`, and the parts of all images that it uses."""
+        used: dict[str, str | None] = {}
+        if "<img" in html or "<IMG" in html:
+            html = self._tags_of(html, folder, used)
+        for name in self._named:
+            if name not in used and f"cid:{name}" in html and re.search(rf"cid:{re.escape(name)}(?![\w.@-])", html):
+                used[name] = None
+        return html, [self._part(cid, path, variables) for cid, path in used.items()]
+
+    def _tags_of(self, html: str, folder: Path, used: dict[str, str | None]) -> str:
+        pieces, done = [], 0
+        for start in _starts(html):
+            found = _TAG.match(html, start) if start >= done else None
+            if found is None:
+                continue
+            tag = self._tags.get((found[0], folder)) or self._tag(found[0], folder)
+            if tag.cid is not None:
+                used[tag.cid] = tag.path
+                pieces += html[done:start], tag.text
+                done = found.end()
+        return "".join((*pieces, html[done:])) if pieces else html
+
+    def _tag(self, text: str, folder: Path) -> _Tag:
+        source = _SRC.search(text)
+        address = unescape(source[1] or source[2] or source[3] or "").strip() if source else ""
+        if source is None or not address:
+            tag = _Tag(text)
+        elif address[:4].lower() == "cid:":
+            if address[4:] not in self._named:
+                raise FileProblem(self._unknown(address[4:]))
+            tag = _Tag(text, address[4:])
+        elif _SCHEME.match(address):
+            tag = _Tag(text)
+        else:
+            path = self._store.find(unquote(re.split(r"[?#]", address, maxsplit=1)[0]), folder)
+            cid = _cid(path)
+            tag = _Tag(f'{text[: source.start()]}src="cid:{cid}"{text[source.end() :]}', cid, path)
+        if len(self._tags) >= MOST_TAGS:
+            self._tags.clear()
+        self._tags[text, folder] = tag
+        return tag
+
+    def _part(self, cid: str, path: str | None, variables: Variables) -> Part:
+        if path is not None:
+            return image_part(cid, *self._store.encoded(path))
+        return self._constant.get(cid) or self._image(cid, self._named[cid].render(variables), self._named[cid])
+
+    def _image(self, name: str, path: str, expression: Expression) -> Part:
+        try:
+            return image_part(name, *self._store.encoded(checked(path)))
+        except (FileProblem, ValueError) as problem:
+            raise Failure(expression.place, str(problem)) from problem
+
+    def _unknown(self, name: str) -> str:
+        names = ", ".join(self._named) or "none"
+        return f"no image named {name!r} in the campaign's images ({names})"
+
+
+def _starts(html: str) -> list[int]:
+    starts = []
+    for word in ("<img", "<IMG"):
+        start = html.find(word)
+        while start >= 0:
+            starts.append(start)
+            start = html.find(word, start + 4)
+    return sorted(starts) if "<IMG" in html else starts
+
+
+def _cid(path: str) -> str:
+    """A name for a local file that no image of the campaign has: its own, and a digest of where it lies."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", basename(path))[-40:]
+    return f"{hashlib.sha256(path.encode()).hexdigest()[:12]}-{name}"

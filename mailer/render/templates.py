@@ -1,0 +1,176 @@
+"""Templates and patterns: found inside the root, compiled once, run within bounds.
+
+A template's name is its real path, so that each file is compiled once, however it was asked for. An include is looked
+for beside the template that includes it, then where the campaign's `template` is: beside the campaign, in
+`templates/`, in the root.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, meta, nodes
+from jinja2.runtime import Context
+
+from mailer.campaign.model import Campaign, Pattern
+from mailer.errors import Place, Problem
+from mailer.expressions import BoundedEnvironment, OutOfBounds, explain, template_place
+from mailer.render.failure import Failure
+from mailer.render.files import FileProblem, find, read, shown
+
+MOST_SOURCE = 4 * 1024 * 1024  # bytes of one template
+_CHUNK = 4096  # pieces of output between two looks at how much there is
+
+Variables = dict[str, Any]
+
+
+class ProjectLoader(BaseLoader):
+    """Loads templates by real path; `resolve` finds the path."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        self.root = campaign.root
+        self.folders = list(dict.fromkeys([campaign.path.parent, campaign.root / "templates", campaign.root]))
+        self.sources: dict[str, str] = {}
+
+    def resolve(self, name: str, beside: str | None = None) -> str:
+        """The real path of a template; TemplateNotFound with a sentence."""
+        folders = [Path(beside).parent, *self.folders] if beside else self.folders
+        try:
+            return find(name, folders, self.root)
+        except FileProblem as problem:
+            raise TemplateNotFound(name, str(problem)) from None
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        try:
+            content = read(template, MOST_SOURCE, shown(template))
+            source = content.decode("utf-8-sig")
+        except FileProblem as problem:
+            raise TemplateNotFound(template, str(problem)) from None
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            raise TemplateNotFound(template, f"{shown(template)}:{line}: is not UTF-8") from None
+        self.sources[template] = source
+        return source, shown(template), lambda: True
+
+
+class TemplateEnvironment(BoundedEnvironment):
+    """Names of templates are paths: an include's is found beside the including one first."""
+
+    def __init__(self, loader: ProjectLoader, *, autoescape: bool) -> None:
+        super().__init__(loader=loader, autoescape=autoescape, keep_trailing_newline=True, auto_reload=False)
+        self._loader = loader
+        self._paths: dict[tuple[str, str], str] = {}
+
+    def join_path(self, template: str, parent: str) -> str:
+        path = self._paths.get((template, parent))
+        if path is None:
+            path = self._paths[template, parent] = self._loader.resolve(template, parent)
+        return path
+
+    def sources(self) -> Iterator[str]:
+        """The templates loaded so far, by their path in the root, each with its source."""
+        for path, source in sorted(self._loader.sources.items()):
+            yield os.path.relpath(path, self._loader.root)
+            yield source
+
+
+def run(template: Template, variables: Variables, most: int) -> str:
+    """The template's output, at most `most` characters; `variables` hold the environment's globals too.
+
+    This is `Template.render` without its copies of the variables, and with its output counted as it comes.
+    """
+    events = template.root_render_func(
+        Context(template.environment, variables, template.name, template.blocks)  # shares `variables`: nothing writes
+    )
+    pieces = list(islice(events, _CHUNK))
+    if len(pieces) == _CHUNK:
+        size = sum(map(len, pieces))
+        for piece in events:
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                break
+    text = "".join(pieces)
+    if len(text) > most:
+        raise OutOfBounds(f"stopped: it writes more than {most:,} characters")
+    return text
+
+
+class Expression:
+    """A pattern of the campaign file, compiled: a constant, a text with names in it, or a template."""
+
+    def __init__(self, pattern: Pattern, environment: BoundedEnvironment) -> None:
+        """Failure for a wrong pattern."""
+        self.place = pattern.place
+        self.source = pattern.source
+        try:
+            tree = environment.parse(pattern.source)
+            self._template = environment.from_string(tree)
+        except Exception as error:
+            raise Failure(pattern.place, explain(error)) from error
+        self.constant = _constant(tree)
+        self.names = meta.find_undeclared_variables(tree)
+
+    def render(self, variables: Variables, most: int = 65536) -> str:
+        """Failure at the pattern's place for what goes wrong."""
+        if self.constant is not None:
+            return self.constant
+        try:
+            return run(self._template, variables, most)
+        except Exception as error:
+            raise Failure(template_place(error) or self.place, explain(error, variables)) from error
+
+
+def _constant(tree: nodes.Template) -> str | None:
+    """The text of a template without any expression."""
+    text = []
+    for node in tree.body:
+        if not isinstance(node, nodes.Output):
+            return None
+        for child in node.nodes:
+            if not isinstance(child, nodes.TemplateData):
+                return None
+            text.append(child.data)
+    return "".join(text)
+
+
+def load(environment: TemplateEnvironment, name: str, place: Place) -> Template:
+    """A template by its name in the campaign file; Failure at the template's line, or at `place`."""
+    try:
+        return environment.get_template(environment._loader.resolve(name))
+    except Exception as error:
+        raise Failure(template_place(error) or place, explain(error)) from error
+
+
+def problems_of(environment: TemplateEnvironment, template: Template) -> list[Problem]:
+    """Those of every template that this one names, however deep: a wrong include is found before anything is sent."""
+    problems: list[Problem] = []
+    waiting, seen = [template.name or ""], set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name, line in _references(environment, path):
+            try:
+                referred = environment.join_path(name, path)
+                environment.get_template(referred)
+                waiting.append(referred)
+            except Exception as error:
+                place = template_place(error) or Place(shown(path), line)
+                problems.append(Problem(place, explain(error)))
+    return list(dict.fromkeys(problems))
+
+
+def _references(environment: TemplateEnvironment, path: str) -> Sequence[tuple[str, int]]:
+    tree = environment.parse(environment._loader.sources[path])
+    found = []
+    for node in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
+        name = node.template  # type: ignore[attr-defined]  # each of the four has one
+        if isinstance(name, nodes.Const) and isinstance(name.value, str) and not getattr(node, "ignore_missing", False):
+            found.append((name.value, node.lineno))
+    return found
