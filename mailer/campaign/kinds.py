@@ -7,6 +7,7 @@ never less.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import re
@@ -68,7 +69,7 @@ class Text(Generic[T]):
     examples: tuple[str, ...] = ()
 
     def read(self, node: Node, _scope: Scope) -> T:
-        text = text_of(node, self.what)
+        text = text_of(node, self.what, self.parse)
         try:
             return self.parse(text)
         except ValueError as error:
@@ -308,14 +309,17 @@ class Record(Generic[T]):
         return {**schema, **({"required": required} if required else {}), **self.rules}
 
 
-def text_of(node: Node, what: str) -> str:
+def text_of(node: Node, what: str, parse: Callable[[str], object] = str) -> str:
     """The text of a scalar that is text; a number or a word that YAML reads otherwise must be quoted."""
+    advice = ""
     if isinstance(node, Scalar):
         if isinstance(node.value, str):
             return node.value
         if node.value is not None:
-            raise wrong(node.place, f"expected {what}, found {describe(node)}; in quotes it is text")
-    raise wrong(node.place, f"expected {what}, found {describe(node)}")
+            with contextlib.suppress(ValueError):
+                parse(node.text)
+                advice = "; in quotes it is text"
+    raise wrong(node.place, f"expected {what}, found {describe(node)}{advice}")
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

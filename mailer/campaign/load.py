@@ -27,15 +27,18 @@ def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] 
     no command runs, and no list is opened.
     """
     shown = os.fspath(path)
+    if not shown:
+        raise InputError("expected the path of a campaign file, found an empty one")
     overrides = _checked_overrides(variables or {})
     absolute = Path(os.path.abspath(shown))
-    node = yaml12.compose(_read(NamedFile(absolute, shown)), shown)
+    node, problems = yaml12.compose(_read(NamedFile(absolute, shown)), shown)
     if node is None:
         raise InputError(Problem(Place(shown), "the file is empty; expected a campaign"))
     try:
         reading = CAMPAIGN.survey(node, Scope(absolute.parent, Path(shown).parent))
     except Wrong as error:
-        raise InputError(error.problems) from None
+        raise InputError([*problems, *error.problems]) from None
+    reading.problems.extend(problems)
     reading.values["vars"] = {**reading.values.get("vars", {}), **overrides}
     name = _name(reading)
     if reading.problems:

@@ -11,7 +11,7 @@ from typing import Any
 from mailer.campaign import yaml12
 from mailer.campaign.files import NamedFile
 from mailer.campaign.kinds import Field, FilePath, Reading, Record, Schema, Scope, Template, Text, Wrong, wrong
-from mailer.campaign.model import Attachment, Pattern, RecipientSource, SecretSource
+from mailer.campaign.model import Attachment, RecipientSource, SecretSource
 from mailer.campaign.recipients import (
     RESERVED,
     FileSource,
@@ -172,7 +172,22 @@ def _required(entry: Field) -> Field:
     return Field(entry.name, entry.kind, entry.doc, required=True)
 
 
-_WHERE = Field("where", Template(), "An expression over the columns; only rows for which it is true.")
+@dataclass(frozen=True)
+class WhereKind:
+    """An expression over the columns, compiled while the other problems are collected."""
+
+    def read(self, node: Node, scope: Scope) -> Where:
+        pattern = Template().read(node, scope)
+        try:
+            return Where.compile(pattern.source, pattern.place)
+        except InputError as error:
+            raise Wrong(error.problems) from None
+
+    def schema(self) -> Schema:
+        return Template().schema()
+
+
+_WHERE = Field("where", WhereKind(), "An expression over the columns; only rows for which it is true.")
 
 LIST_FILE = Record(
     "a list, a file's name, or a mapping with 'file' or 'sql'",
@@ -212,7 +227,7 @@ class Recipients:
             return InlineSource(tuple((yaml12.to_value(item), item.place) for item in node.items))
         if isinstance(node, yaml12.Mapping) and "sql" in node.entries:
             values = LIST_SQL.read(node, scope)
-            return SqlSource(values["sql"], values["url"], node.place, scope.folder, _where(values))
+            return SqlSource(values["sql"], values["url"], node.place, scope.folder, values.get("where"))
         if isinstance(node, yaml12.Mapping):
             return self._file(node, LIST_FILE.read(node, scope))
         if not isinstance(node.value, str):
@@ -222,9 +237,11 @@ class Recipients:
     def _file(self, node: Node, values: Mapping[str, Any]) -> RecipientSource:
         file: NamedFile = values["file"]
         place = file.named_at or node.place
-        where, encoding, sheet = _where(values), values.get("encoding"), values.get("sheet")
+        where, encoding, sheet = values.get("where"), values.get("encoding"), values.get("sheet")
         if file.path.name == "-":
             return FileSource(StandardInput(), "csv", where, encoding)
+        if problem := file.problem():
+            raise Wrong([problem])
         try:
             form = list_format(file.shown)
         except ValueError as error:
@@ -233,18 +250,8 @@ class Recipients:
             raise wrong(place, "'sheet' goes with .xlsx files only")
         if encoding is not None and form == "xlsx":
             raise wrong(place, "'encoding' does not go with .xlsx files")
-        if problem := file.problem():
-            raise Wrong([problem])
         return FileSource(file, form, where, encoding, sheet)
 
     def schema(self) -> Schema:
         rows: Schema = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, _ROW]}}
         return {"anyOf": [rows, {"type": "string"}, LIST_FILE.schema(), LIST_SQL.schema()]}
-
-
-def _where(values: Mapping[str, Any]) -> Where | None:
-    pattern: Pattern | None = values.get("where")
-    try:
-        return None if pattern is None else Where.compile(pattern.source, pattern.place)
-    except InputError as error:
-        raise Wrong(error.problems) from None

@@ -106,16 +106,18 @@ def to_value(node: Node) -> object:
     return {key: to_value(value) for key, value in node.entries.items()}
 
 
-def compose(text: str, file: str) -> Node | None:
-    """The one document in `text`, None where it is empty. InputError with all that can be said about the file."""
+def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
+    """The one document in `text` (None where it is empty), and what is wrong with it without ending the reading.
+
+    InputError where nothing can be read beyond a point.
+    """
     if found := find_unreadable(text):
         offset, what = found
         raise InputError(Problem(place_of(text, offset, file), what))
     composer = _Composer(text, file)
     with composer:
         node = composer.document()
-    composer.raise_problems()
-    return node
+    return node, composer.problems
 
 
 def stream_items(stream: TextStream, file: str) -> Iterator[tuple[Node, list[Problem]]]:
@@ -130,6 +132,8 @@ def find_unreadable(text: str) -> tuple[int, str] | None:
     match = _UNREADABLE.search(text)
     if match is None:
         return None
+    if match[0] == "\0":
+        return match.start(), "U+0000 cannot stand in YAML; is it UTF-16 without a byte order mark, or no text at all?"
     what = f"U+{ord(match[0]):04X} cannot stand in YAML as it is; in double quotes, write it as an escape"
     return match.start(), what
 
@@ -144,7 +148,7 @@ class _Composer:
 
     def __init__(self, source: str | TextStream, file: str) -> None:
         self._file = file
-        self._problems: list[Problem] = []
+        self.problems: list[Problem] = []
         self._anchors: dict[str, Node | None] = {}  # None: still being composed
         self._values = self._kept = 0
         self._parser = _loader()(source)
@@ -156,12 +160,8 @@ class _Composer:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self._parser.dispose()
         if isinstance(error, yaml.YAMLError):
-            self._problems.append(_syntax_problem(error, self._file))
-            raise InputError(sorted(self._problems, key=str)) from None
-
-    def raise_problems(self) -> None:
-        if self._problems:
-            raise InputError(self._problems)
+            self.problems.append(_syntax_problem(error, self._file))
+            raise InputError(sorted(self.problems, key=str)) from None
 
     def document(self) -> Node | None:
         self._next()  # stream start
@@ -182,8 +182,8 @@ class _Composer:
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             self._values = self._kept  # what went by is forgotten, but for what an alias may still name
             node = self._node(event, 1)
-            yield node, self._problems
-            self._problems = []
+            yield node, self.problems
+            self.problems = []
         self._end()
 
     def _end(self) -> None:
@@ -280,12 +280,12 @@ class _Composer:
         return Place(self._file, mark.line + 1, mark.column + 1)
 
     def _note(self, place: Place, text: str) -> None:
-        self._problems.append(Problem(place, text))
-        if len(self._problems) >= MAX_PROBLEMS:
-            raise InputError(self._problems)
+        self.problems.append(Problem(place, text))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise InputError(self.problems)
 
     def _stop(self, event: Any, text: str) -> NoReturn:
-        raise InputError([*self._problems, Problem(self._place(event), text)])
+        raise InputError([*self.problems, Problem(self._place(event), text)])
 
 
 def _value(text: str, tag: str | None, *, plain: bool) -> str | int | float | bool | None:
@@ -340,11 +340,15 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
     """PyYAML's words are kept, with the place where the reader should look."""
     if not isinstance(error, yaml.MarkedYAMLError):  # ReaderError: a character that slipped through
         return Problem(Place(file), "it is not YAML: " + str(error).partition("\n")[0])
-    mark = error.problem_mark or error.context_mark
+    # An open quote or bracket is noticed at the end of the file; the reader wants its beginning.
+    at_end = "end of stream" in (error.problem or "") or "<stream end>" in (error.problem or "")
+    mark = (error.context_mark if at_end else None) or error.problem_mark or error.context_mark
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
     text = ", ".join(part for part in (error.problem, error.context) if part)
-    if "cannot start any token" in text:
-        text += " (a tab cannot indent, and @ ` % need quotes)"
+    if "tab character" in text or "'\\t'" in text:
+        text += " (indent with blanks)"
+    elif "cannot start any token" in text:
+        text += " (a tab cannot indent; a text that starts with @, ` or % needs quotes)"
     elif "mapping values are not allowed" in text:
         text += " (a text with ': ' in it needs quotes)"
     return Problem(place, f"it is not YAML: {text}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 from mailer.campaign.addresses import check_address
@@ -13,7 +13,9 @@ from mailer.campaign.recipients.text import decoded, lines
 from mailer.errors import InputError, Place, Problem
 
 
-def read_csv(binary: BinaryIO, shown: str, encoding: str | None, delimiter: str | None = None) -> Iterator[Recipient]:
+def read_csv(
+    binary: BinaryIO, shown: str, encoding: str | None, delimiter: str | None = None
+) -> Generator[Recipient, None, None]:
     """The rows below the header. A row's line is the one it starts in, also after cells with line ends in them."""
     with decoded(binary, shown, encoding) as stream:
         text = lines(stream, shown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO, NoReturn, TextIO
 
 from mailer.campaign.model import Recipient
@@ -50,7 +50,7 @@ _decoder = json.JSONDecoder(
 )
 
 
-def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[Recipient]:
+def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
     """One object a line; blank lines are skipped. A line that is no JSON is an error of the list."""
     with decoded(binary, shown, encoding) as stream:
         for number, line in enumerate(lines(stream, shown), 1):
@@ -68,7 +68,7 @@ def _row(line: str, place: Place) -> Recipient:
     return _checked(value, line, place)
 
 
-def read_json(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[Recipient]:
+def read_json(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
     """The items of the one array that the file is."""
     with decoded(binary, shown, encoding) as stream:
         yield from _Array(stream, shown).rows()
@@ -94,6 +94,7 @@ class _Array:
         if self._peek() == "]":
             return self._finish()
         while True:
+            self._peek()
             place = self._place()
             value, source = self._value()
             yield _checked(value, source, place)
@@ -110,16 +111,19 @@ class _Array:
 
     def _value(self) -> tuple[object, str]:
         """The next item. One that is cut off by the window's end is tried again with twice as much."""
-        if self._peek() not in ("{", '"'):
+        if self._peek() in ("", ",", "]"):
             self._stop("expected an object (or an address in quotes) for each recipient")
         place = self._place()
         while True:
             try:
                 value, end = _decoder.raw_decode(self._window, self._at)
-            except json.JSONDecodeError as error:
-                if not self._ended and len(self._window) - self._at < MAX_LINE:
-                    self._fill(max(_CHUNK, len(self._window) - self._at))
+                if end == len(self._window) and self._more():  # a number may go on
                     continue
+            except json.JSONDecodeError as error:
+                if self._more():
+                    continue
+                if not self._ended:
+                    self._stop(f"not JSON, or an item of more than {MAX_LINE:,} characters")
                 self._step(error.pos - self._at)
                 raise _wrong(self._place(), error) from None
             except (ValueError, RecursionError) as error:
@@ -127,6 +131,13 @@ class _Array:
             source = self._window[self._at : end]
             self._step(len(source))
             return value, source
+
+    def _more(self) -> bool:
+        """Twice the text of the item that begins here, unless that is all or too much."""
+        if self._ended or len(self._window) - self._at >= MAX_LINE:
+            return False
+        self._fill(max(_CHUNK, len(self._window) - self._at))
+        return True
 
     def _peek(self) -> str:
         """The next character that is not a blank, or nothing at the end."""

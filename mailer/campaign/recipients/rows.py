@@ -11,6 +11,7 @@ from mailer.errors import InputError, Place, Problem
 from mailer.expressions import compile_where
 
 RESERVED = ("campaign", "image", "unsubscribe_url")  # names that templates have from us (contract, section 1)
+MAX_SHOWN = 20
 MAX_COLUMNS = 16_384  # as many as a spreadsheet has
 
 
@@ -63,7 +64,8 @@ def column_names(cells: Iterable[object], place: Place) -> list[str]:
             f"there is no column 'email'; the columns are: {shown}" if shown else "there is no column 'email'"
         )
     if problems:
-        raise InputError([Problem(place, text) for text in problems])
+        more = [f"and {len(problems) - MAX_SHOWN:,} more like these"] if len(problems) > MAX_SHOWN else []
+        raise InputError([Problem(place, text) for text in [*problems[:MAX_SHOWN], *more]])
     return names
 
 

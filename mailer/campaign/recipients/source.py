@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import IO, BinaryIO, Literal
@@ -51,8 +52,9 @@ class FileSource:
     sheet: str | None = None
 
     def __iter__(self) -> Iterator[Recipient]:
-        with self.file.open() as binary:
-            yield from kept(self._rows(binary), self.where, Place(self.file.shown))
+        # `closing`: a reader that stops early must not leave a generator behind that outlives its file.
+        with self.file.open() as binary, contextlib.closing(self._rows(binary)) as rows:
+            yield from kept(rows, self.where, Place(self.file.shown))
 
     def fingerprint(self) -> str:
         """BLAKE2b of the file's bytes and of how they are read."""
@@ -63,7 +65,7 @@ class FileSource:
                 digest.update(chunk)
         return digest.hexdigest()
 
-    def _rows(self, binary: BinaryIO) -> Iterator[Recipient]:
+    def _rows(self, binary: BinaryIO) -> Generator[Recipient, None, None]:
         shown, encoding = self.file.shown, self.encoding
         # Each reader is imported when a list needs it: a short command does not pay for all of them.
         if self.format in ("csv", "tsv"):

@@ -1,13 +1,14 @@
 """Recipients from a database (extra `sql`): one query, in a read-only transaction, streamed.
 
-SQLite files are opened read-only, which also keeps a misspelt name from making an empty database; other servers are
-told that the transaction is read-only, and send rows in portions (a server-side cursor where there is one).
+SQLite files are opened read-only, which also keeps a misspelt name from making an empty database; PostgreSQL is told
+that the transaction is read-only, and sends the rows in portions (a server-side cursor).
 """
 
 from __future__ import annotations
 
 import datetime
 import decimal
+import logging
 import math
 import os
 import uuid
@@ -61,7 +62,9 @@ class SqlSource:
             finally:
                 engine.dispose()
         except sqlalchemy.exc.NoSuchModuleError:
-            raise self._wrong(f"SQLAlchemy knows no database {url.drivername!r}") from None
+            raise self._wrong(
+                f"SQLAlchemy knows no database {url.drivername!r}; expected sqlite or postgresql"
+            ) from None
         except ImportError:
             raise MissingExtra(
                 f"the database driver for {url.drivername} is not installed",
@@ -74,11 +77,18 @@ class SqlSource:
         import sqlalchemy
         from sqlalchemy.pool import NullPool
 
+        # A cursor that cannot be closed after an error is logged with a traceback, which nobody asked for.
+        silent = logging.getLogger("sqlalchemy.pool.impl.NullPool.mailer")
+        silent.propagate = False
+        silent.addHandler(logging.NullHandler())
+        options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True, "pool_logging_name": "mailer"}
         if url.get_backend_name() == "sqlite":
-            return sqlalchemy.create_engine(url, creator=lambda: self._sqlite(url.database), poolclass=NullPool)
+            return sqlalchemy.create_engine(url, creator=lambda: self._sqlite(url.database), **options)
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+pg8000")  # BSD; psycopg is LGPL, and taken where the URL asks for it
-        return sqlalchemy.create_engine(url, poolclass=NullPool, hide_parameters=True)
+        if url.get_backend_name() != "postgresql":
+            raise self._wrong(f"{url.get_backend_name()} is not read; expected sqlite or postgresql")
+        return sqlalchemy.create_engine(url, **options)
 
     def _sqlite(self, database: str | None) -> Any:
         import sqlite3
@@ -88,18 +98,18 @@ class SqlSource:
         file = NamedFile(self.folder / database, database, self.place)
         if problem := file.problem():
             raise InputError(problem)
-        return sqlite3.connect(f"file:{quote(os.fspath(file.path))}?mode=ro", uri=True, check_same_thread=False)
+        connection = sqlite3.connect(f"file:{quote(os.fspath(file.path))}?mode=ro", uri=True, check_same_thread=False)
+        connection.set_authorizer(_no_other_file)
+        return connection
 
     def _stream(self, connection: Any) -> Iterator[Recipient]:
         import sqlalchemy
 
         if connection.dialect.name == "postgresql":
             connection = connection.execution_options(postgresql_readonly=True)
-        elif connection.dialect.name in ("mysql", "mariadb"):
-            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
         connection = connection.execution_options(stream_results=True, yield_per=_PORTION)
-        # `text` would take `:name` for a parameter: the query is the user's, as it stands.
-        rows = connection.execute(sqlalchemy.text(self.query.replace("\\\\:", ":").replace(":", "\\\\:")))
+        # `text` would take `:name` for a parameter; the query is the user's, as it stands.
+        rows = connection.execute(sqlalchemy.text(self.query.replace(":", "\\:")))
         if not rows.returns_rows:
             raise self._wrong("the query gives no rows; expected a SELECT")
         names = column_names(rows.keys(), self.place)
@@ -108,6 +118,13 @@ class SqlSource:
 
     def _wrong(self, text: str) -> InputError:
         return InputError(Problem(self.place, text))
+
+
+def _no_other_file(action: int, *_details: object) -> int:
+    """Read-only holds for the file that was opened; ATTACH (and VACUUM INTO, which uses it) would write another."""
+    import sqlite3
+
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
 
 def _json_value(value: object) -> object:

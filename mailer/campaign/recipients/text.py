@@ -88,4 +88,4 @@ def _name(codec: str) -> str:
 def _advice(codec: str) -> str:
     if codec.startswith("utf-8"):
         return "save it as UTF-8, or name its encoding: {file: ..., encoding: windows-1252}"
-    return "name the encoding that it is in"
+    return "is it cut off, or in another encoding?"

@@ -9,9 +9,10 @@ needs, is refused.
 from __future__ import annotations
 
 import datetime
+import math
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO
 
 from mailer.campaign.model import Recipient
@@ -20,12 +21,13 @@ from mailer.campaign.recipients.rows import MAX_COLUMNS, column_names, from_cell
 from mailer.errors import InputError, MissingExtra, Place, Problem
 
 MAX_UNPACKED = 1 << 30
+MAX_STRINGS = 1 << 28  # the texts of all cells, which a workbook keeps apart
 MAX_RATIO = 200  # sheets pack to a tenth, a very repetitive one to a fiftieth; a bomb to a thousandth
 MAX_MEMBERS = 10_000
 MAX_ROWS = 1_048_576  # of a sheet, by the format
 
 
-def read_xlsx(binary: BinaryIO, shown: str, sheet: str | None) -> Iterator[Recipient]:
+def read_xlsx(binary: BinaryIO, shown: str, sheet: str | None) -> Generator[Recipient, None, None]:
     """The rows below the header, the first row that is not blank."""
     try:
         import openpyxl
@@ -48,8 +50,8 @@ def _check_zip(binary: BinaryIO, shown: str) -> None:
     try:
         with zipfile.ZipFile(binary) as archive:
             members = archive.infolist()
-            packed, unpacked = sum(m.compress_size for m in members), sum(m.file_size for m in members)
-            if len(members) > MAX_MEMBERS or unpacked > MAX_UNPACKED or unpacked > max(1 << 24, packed * MAX_RATIO):
+            unpacked = sum(member.file_size for member in members)
+            if len(members) > MAX_MEMBERS or unpacked > MAX_UNPACKED or any(map(_is_bomb, members)):
                 raise InputError(Problem(Place(shown), f"it would unpack to {unpacked:,} octets; that is no list"))
             for member in members:
                 if member.filename.lower().endswith((".xml", ".rels")):
@@ -57,6 +59,12 @@ def _check_zip(binary: BinaryIO, shown: str) -> None:
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError):
         raise InputError(Problem(Place(shown), "it is not an .xlsx file (a zip of XML), or it is damaged")) from None
     binary.seek(0)
+
+
+def _is_bomb(member: zipfile.ZipInfo) -> bool:
+    """Sheets are read as a stream; the other parts are held, or parsed whole."""
+    most = MAX_UNPACKED if "/worksheets/" in member.filename else MAX_STRINGS
+    return member.file_size > min(most, max(1 << 24, member.compress_size * MAX_RATIO))
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str) -> None:
@@ -116,6 +124,8 @@ def _show(cell: Any) -> object:
     value = cell.value
     if value is None or isinstance(value, (str, bool)):
         return "" if value is None else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, (int, float)):
         return show_number(value, cell.number_format or "General")
     if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):

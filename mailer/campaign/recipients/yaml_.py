@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import BinaryIO, TextIO
 
 from mailer.campaign import yaml12
@@ -12,7 +12,7 @@ from mailer.campaign.recipients.text import decoded
 from mailer.errors import InputError, Place, Problem
 
 
-def read_yaml(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[Recipient]:
+def read_yaml(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
     with decoded(binary, shown, encoding) as stream:
         for node, problems in yaml12.stream_items(_Checked(stream, shown), shown):
             if problems:
