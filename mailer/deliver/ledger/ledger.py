@@ -214,6 +214,10 @@ class Ledger:
             counts[rows.status(status, in_flight, self.store)] += count
         return counts
 
+    def knows(self, edition: Edition, only: str) -> bool:
+        """Whether the address or key is in the edition, whatever its status."""
+        return bool(self.value(sql.KNOWN, edition=edition.id, only=rows.normal(only)))
+
     def outcomes(self, edition: Edition, status: Status | None = None) -> Iterator[Outcome]:
         """Every message, or those of one status, in the list's order; streamed from one moment's state."""
         in_flight = self._in_flight(edition)

@@ -97,6 +97,7 @@ ADD_EDITION = """INSERT INTO editions (id, campaign_id, number)
            (SELECT COALESCE(MAX(number), 0) + 1 FROM editions WHERE campaign_id = c.id)
     FROM campaigns c WHERE c.name = :name"""
 EDITION_LIST = "SELECT list, list_file, preflight FROM editions WHERE id = :edition"
+LIST_FILE = "SELECT list_file FROM editions WHERE id = :edition"
 RESENT = "SELECT resent FROM editions WHERE id = :edition"
 SET_LIST = "UPDATE editions SET list = :list, list_file = :file, preflight = NULL WHERE id = :edition"
 SET_PREFLIGHT = "UPDATE editions SET preflight = :preflight WHERE id = :edition"
@@ -139,12 +140,8 @@ REOPEN_FIXED = """UPDATE messages
     SET status = 'pending', cause = NULL, error = NULL, code = NULL, enhanced = NULL, reply = NULL, tries = 0
     WHERE edition_id = :edition AND status = 'failed' AND EXISTS (
         SELECT 1 FROM planned p WHERE p.key = messages.key AND p.problem IS NULL AND (
-            messages.cause IN ('invalid', 'removed') OR p.address <> messages.address
+            messages.cause = 'removed' OR p.address <> messages.address
             OR (messages.cause = 'render' AND p.columns <> messages.columns)))"""
-INVALIDATE = """UPDATE messages SET status = 'failed', cause = 'invalid',
-        error = (SELECT p.problem FROM planned p WHERE p.key = messages.key)
-    WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred', 'suppressed', 'failed')
-        AND key IN (SELECT p.key FROM planned p WHERE p.problem IS NOT NULL)"""
 MERGE = """INSERT INTO messages (id, edition_id, key, position, email, address, columns, line, column_no,
         status, cause, error)
     SELECT :last + position, :edition, key, position, email, address, columns, line, column_no,
@@ -160,7 +157,7 @@ MERGE = """INSERT INTO messages (id, edition_id, key, position, email, address, 
         OR messages.column_no <> excluded.column_no
         OR (messages.status <> 'sent' AND (messages.email <> excluded.email OR messages.columns IS NULL
             OR messages.columns <> excluded.columns))"""
-INVALID = """SELECT email, key, line, column_no, error FROM messages
+INVALID = """SELECT line, column_no, error FROM messages
     WHERE edition_id = :edition AND status = 'failed' AND cause = 'invalid' ORDER BY position LIMIT :limit"""
 COUNT_INVALID = """SELECT COUNT(*) FROM messages
     WHERE edition_id = :edition AND status = 'failed' AND cause = 'invalid'"""
@@ -182,11 +179,12 @@ LIFT_SUPPRESSIONS = f"""UPDATE messages SET status = 'pending', tries = 0
 
 # Preflight: keyset pages, so that no cursor stays open while rows change.
 
-TO_CHECK = """SELECT id, key, position, email, columns, line, column_no, status FROM messages
-    WHERE edition_id = :edition AND status = :status AND position > :after AND columns IS NOT NULL
+TO_CHECK = """SELECT id, position, email, columns, line, column_no FROM messages
+    WHERE edition_id = :edition AND status = :status AND columns IS NOT NULL
+        AND position >= :position AND (position > :position OR id > :id)
         AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause)
         AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only)
-    ORDER BY position LIMIT :limit"""
+    ORDER BY position, id LIMIT :limit"""
 FAIL_UNRENDERED = """UPDATE messages SET status = 'failed', cause = 'render', error = :error, next_at = NULL
     WHERE id = :id"""
 REOPEN_RENDERED = "UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0 WHERE id = :id"
@@ -240,6 +238,8 @@ RETRY_FAILED = """UPDATE messages SET status = 'pending', cause = NULL, error = 
 
 # Reports
 
+KNOWN = """SELECT EXISTS (SELECT 1 FROM messages
+    WHERE edition_id = :edition AND (key = :only OR address = :only))"""
 COUNTS = "SELECT status, COUNT(*) FROM messages WHERE edition_id = :edition GROUP BY status"
 _OUTCOME = """SELECT email, key, status, attempts, code, enhanced, reply, message_id, size, at, error, copies, position
     FROM messages WHERE edition_id = :edition AND status = """
