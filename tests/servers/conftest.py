@@ -12,8 +12,10 @@ import trustme
 
 from tests.servers.dovecot import Dovecot, run_dovecot
 from tests.servers.exim import run_exim
-from tests.servers.mailserver import MailServer, NotInstalled, skip_or_fail
+from tests.servers.mailserver import CannotRun, MailServer, NotInstalled, skip_or_fail
+from tests.servers.opensmtpd import run_opensmtpd
 from tests.servers.postfix import run_postfix
+from tests.servers.sandbox import run_sandbox
 
 Started = TypeVar("Started")
 
@@ -34,9 +36,8 @@ def started(start: Callable[[], AbstractContextManager[Started]]) -> Iterator[St
     try:
         running = start()
         server = running.__enter__()
-    except NotInstalled as error:
+    except (NotInstalled, CannotRun) as error:
         skip_or_fail(error)
-        raise
     try:
         yield server
     finally:
@@ -56,3 +57,14 @@ def postfix(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailSer
 @pytest.fixture(scope="session")
 def exim(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailServer]:
     yield from started(lambda: run_exim(ca, ca_file, dovecot))
+
+
+@pytest.fixture(scope="session")
+def opensmtpd(ca_file: Path) -> Iterator[MailServer]:
+    yield from started(lambda: run_opensmtpd(ca_file))
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[MailServer]:
+    """The embedded one, as `mailer sandbox` starts it."""
+    yield from started(run_sandbox)

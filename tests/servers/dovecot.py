@@ -1,4 +1,4 @@
-"""Dovecot as the others' authentication server: every password mechanism, and OAuth 2 tokens that it checks by itself."""
+"""Dovecot as the others' authentication server: every password mechanism, and OAuth 2 tokens checked offline."""
 
 from __future__ import annotations
 
@@ -67,11 +67,12 @@ class Dovecot:
     log: Path
 
     @staticmethod
-    def token(username: str = USERNAME, *, key: bytes = KEY, seconds: int = 600) -> str:
-        """An access token as an identity provider would sign it (RFC 7519, HS256)."""
+    def token(username: str = USERNAME, *, key: bytes = KEY, seconds: int = 600, filling: int = 0) -> str:
+        """An access token as an identity provider would sign it (RFC 7519, HS256); `filling` makes it longer."""
         header = _b64({"alg": "HS256", "typ": "JWT"})
         now = int(time.time())
-        claims = _b64({"sub": username, "email": username, "iat": now - 10, "nbf": now - 10, "exp": now + seconds})
+        times = {"iat": now - 10, "nbf": now - 10, "exp": now + seconds}
+        claims = _b64({"sub": username, "email": username, "filling": "x" * filling, **times})
         signature = hmac.digest(key, f"{header}.{claims}".encode(), "sha256")
         return f"{header}.{claims}.{_b64url(signature)}"
 

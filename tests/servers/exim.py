@@ -48,7 +48,7 @@ rfc1413_query_timeout = 0s
 accept_8bitmime
 smtputf8_advertise_hosts = *
 auth_advertise_hosts = ${{if eq{{$tls_in_cipher}}{{}}{{}}{{*}}}}
-chunking_advertise_hosts = ${{if or{{{{eq{{$received_port}}{{{groups}}}}}{{eq{{$received_port}}{{{plain}}}}}}}{{}}{{*}}}}
+chunking_advertise_hosts = ${{if inlist{{$received_port}}{{{groups}:{plain}}}{{}}{{*}}}}
 pipelining_advertise_hosts = ${{if eq{{$received_port}}{{{plain}}}{{}}{{*}}}}
 acl_smtp_rcpt = check_recipient
 acl_smtp_data = accept
@@ -111,6 +111,11 @@ scram:
   public_name = SCRAM-SHA-256
   server_socket = {dovecot}
   server_set_id = $auth1
+
+broken:
+  driver = dovecot
+  public_name = OAUTHBEARER
+  server_socket = {folder}/nobody-listens
 """
 
 

@@ -6,6 +6,7 @@ import pwd
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -70,6 +71,17 @@ SERVICES = {
     "smtps-plain": "-o smtpd_tls_wrappermode=yes -o smtpd_discard_ehlo_keywords=chunking,pipelining,silent-discard",
     "smtps-discard": "-o smtpd_tls_wrappermode=yes -o content_filter=discard:",
     "submission": "-o smtpd_tls_security_level=encrypt",
+    # What is to be refused:
+    "submission-without": "-o smtpd_tls_security_level=none",
+    "smtps-not": "-o smtpd_tls_security_level=none",
+    **{
+        f"{port}-{kind}": f"{options} -o smtpd_tls_chain_files={{folder}}/etc/{kind}.pem"
+        for port, options in (
+            ("smtps", "-o smtpd_tls_wrappermode=yes"),
+            ("submission", "-o smtpd_tls_security_level=encrypt"),
+        )
+        for kind in ("expired", "early", "other-name", "unknown", "self-signed")
+    },
 }
 
 MASTER = """
@@ -99,6 +111,22 @@ RECIPIENTS = """
 """
 
 
+def write_bad_certificates(ca: trustme.CA, etc: Path) -> None:
+    """One file with key and chain for each kind that a client must refuse."""
+    now, day = datetime.now(UTC), timedelta(days=1)
+    names = ("localhost", "127.0.0.1")
+    kinds = {
+        "expired": ca.issue_cert(*names, not_before=now - 90 * day, not_after=now - day),
+        "early": ca.issue_cert(*names, not_before=now + day, not_after=now + 90 * day),
+        "other-name": ca.issue_cert("mail.example.net"),
+        "unknown": trustme.CA().issue_cert(*names),
+    }
+    for kind, certificate in kinds.items():
+        (etc / f"{kind}.pem").write_bytes(certificate.private_key_and_cert_chain_pem.bytes())
+    own_ca = trustme.CA()  # a CA's own certificate signs itself
+    (etc / "self-signed.pem").write_bytes(own_ca.private_key_pem.bytes() + own_ca.cert_pem.bytes())
+
+
 @contextmanager
 def run_postfix(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailServer]:
     master = binary("postfix", "usr/lib/postfix/sbin/master")
@@ -118,8 +146,9 @@ def run_postfix(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[Mai
         account = pwd.getpwnam("nobody")
         values = {"folder": folder, "package": package, "chain": chain, "key": key, "dovecot": dovecot.socket}
         (etc / "main.cf").write_text(MAIN.format(**values, uid=account.pw_uid, gid=account.pw_gid))
+        write_bad_certificates(ca, etc)
         lines = [f"127.0.0.1:{ports[name]} inet n - n - - smtpd {options}" for name, options in SERVICES.items()]
-        (etc / "master.cf").write_text("\n".join(lines) + MASTER)
+        (etc / "master.cf").write_text("\n".join(lines).format(folder=folder) + MASTER)
         (etc / "recipients").write_text(RECIPIENTS)
         shutil.copy(package / "etc/postfix/postfix-files", etc)
         environment = {"LD_LIBRARY_PATH": str(package / "usr/lib/postfix")}
