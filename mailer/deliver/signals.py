@@ -27,6 +27,7 @@ class StopSignal:
         self.number: int | None = None  # of the first signal: 130 and 143 are 128 + this
         self.requested = False
         self.at_once = False
+        self._seen = False  # whether somebody has waited for the first request
         self._raises = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event: asyncio.Event | None = None
@@ -42,13 +43,13 @@ class StopSignal:
             raise Interrupted
 
     async def wait(self) -> None:
-        """Returns at the next request; call it again to wait for the one after that."""
+        """Returns when asked to stop, and when awaited again, when asked to stop at once."""
         self._loop = asyncio.get_running_loop()
-        self._event = event = self._event or asyncio.Event()
-        if self.at_once:
-            return
-        await event.wait()
-        event.clear()
+        self._event = self._event or asyncio.Event()
+        while not (self.at_once if self._seen else self.requested):
+            self._event.clear()
+            await self._event.wait()
+        self._seen = True
 
     @contextmanager
     def raising(self) -> Iterator[None]:
