@@ -27,7 +27,7 @@ from mailer.deliver.outcome import Outcome
 from mailer.deliver.run import run
 from mailer.deliver.signals import StopSignal
 from mailer.errors import InputError, LedgerWriteError, Unreachable
-from mailer.render import compile_campaign
+from mailer.render.compile import compile_campaign
 from mailer.report import Report, read_report
 from mailer.secret import Secret
 

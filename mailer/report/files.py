@@ -6,30 +6,46 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 
 @contextmanager
 def atomically(path: Path, *, newline: str = "\n") -> Iterator[TextIO]:
-    """A text stream (UTF-8) that becomes `path` when the block ends well. The mode is what the umask says.
+    """A text stream (UTF-8) that becomes `path` when the block ends well; see `atomically_in_bytes`."""
+    with atomically_in_bytes(path) as binary:
+        stream = TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline=newline)
+        try:
+            yield stream
+            stream.flush()
+        finally:
+            stream.detach()
 
-    A symbolic link stays one: its target is replaced. Raises OSError; the file is then as it was.
+
+@contextmanager
+def atomically_in_bytes(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A stream that becomes `path` when the block ends well. The mode is what the umask says.
+
+    A symbolic link stays one: its target is replaced. Missing folders are made. `durable` syncs the file and its
+    folder to the disk. Raises OSError; the file is then as it was.
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     beside, descriptor = _create_beside(target)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline=newline) as stream:
+        with os.fdopen(descriptor, "wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.replace(beside, target)
     except BaseException:
         with suppress(OSError):
             os.unlink(beside)
         raise
-    _sync_folder(target.parent)
+    if durable:
+        _sync_folder(target.parent)
 
 
 def try_folder(folder: Path) -> None:

@@ -1,0 +1,57 @@
+"""What `mailer check` does: the preflight of `mailer send` with a ledger that is thrown away, and the lint findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailer.campaign import Campaign, load_campaign
+from mailer.cli import console
+from mailer.cli.exits import Exit
+from mailer.cli.progress import observer
+from mailer.deliver.ledger import Ledger
+from mailer.deliver.plan import PlanResult, plan
+from mailer.deliver.preflight import preflight
+from mailer.errors import Problem
+from mailer.lint import Finding, lint
+from mailer.render.compile import CompiledCampaign, compile_campaign
+from mailer.report.words import plural
+
+
+def check(file: Path, variables: dict[str, str], *, strict: bool) -> int:
+    """Prints errors to standard error and warnings to standard output; the exit code."""
+    campaign = load_campaign(file, variables=variables)
+    compiled = compile_campaign(campaign)
+    planned, problems = _preflight(campaign, compiled)
+    for problem in problems:
+        console.error(str(problem))
+    warnings = list(_warnings(campaign, compiled, planned, broken=bool(problems)))
+    for warning in warnings:
+        console.out(warning)
+    found = [
+        plural(planned.total, "recipient"),
+        "errors" if problems else "no errors",
+        plural(len(warnings), "warning"),
+    ]
+    console.out(f"{file}: {', '.join(found)}")
+    return Exit.INPUT if problems or (strict and warnings) else Exit.DONE
+
+
+def _preflight(campaign: Campaign, compiled: CompiledCampaign) -> tuple[PlanResult, list[Problem]]:
+    with Ledger.temporary() as ledger, observer() as watching:
+        edition = ledger.edition(campaign.name)
+        planned = plan(ledger, campaign, compiled, edition, observer=watching)
+        problems = list(planned.invalid)
+        if more := planned.invalid_count - len(planned.invalid):
+            problems.append(Problem(None, f"and {plural(more, 'more recipient')} who cannot be right"))
+        return planned, problems + preflight(ledger, edition, compiled, watching)
+
+
+def _warnings(campaign: Campaign, compiled: CompiledCampaign, planned: PlanResult, *, broken: bool) -> Iterator[str]:
+    for duplicate in planned.duplicates:
+        yield f"{duplicate.place}: warning: {duplicate.text} [repeated-recipient]"
+    if more := planned.duplicate_count - len(planned.duplicates):
+        yield f"{campaign.path.name}: warning: and {plural(more, 'more repeated recipient')} [repeated-recipient]"
+    # Of messages that cannot be made there is nothing more to say.
+    findings: Iterator[Finding] = iter(()) if broken else lint(campaign, compiled, campaign.recipients)
+    yield from map(str, findings)
