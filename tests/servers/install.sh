@@ -75,12 +75,21 @@ wanted=
 command -v chromium >/dev/null || wanted="$wanted chromium"
 command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"
-[ -d "$tests/node_modules/mailparser" ] && parser= || parser=mailparser
+parser=mailparser
+[ ! -d "$tests/node_modules/$parser" ] || parser=
 
 if [ -z "$missing$users$wanted$parser" ]; then
     exit 0
 fi
 echo "install.sh: missing:$missing$users$wanted $parser" >&2
+
+npm_parser() { # needs no root
+    [ -z "$parser" ] || (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) ||
+        give_up "npm could not install $parser"
+    parser=
+}
+! command -v npm >/dev/null || npm_parser
+
 if [ -n "$missing$users$wanted" ]; then
     command -v apt-get >/dev/null || give_up "there is no apt-get here: only Debian's packages are known to this script"
     as_root true || give_up "neither root nor sudo without a password: cannot install$missing$users$wanted"
@@ -121,6 +130,4 @@ for user in $users; do
     fi
 done
 
-if [ -n "$parser" ]; then
-    (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) || give_up "npm could not install $parser"
-fi
+npm_parser
