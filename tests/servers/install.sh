@@ -84,11 +84,10 @@ fi
 echo "install.sh: missing:$missing$users$wanted $parser" >&2
 
 npm_parser() { # needs no root
-    [ -z "$parser" ] || (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) ||
-        give_up "npm could not install $parser"
+    [ -z "$parser" ] || (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) || return 1
     parser=
 }
-! command -v npm >/dev/null || npm_parser
+npm_parser || true # where npm is missing it is installed below
 
 if [ -n "$missing$users$wanted" ]; then
     command -v apt-get >/dev/null || give_up "there is no apt-get here: only Debian's packages are known to this script"
@@ -130,4 +129,4 @@ for user in $users; do
     fi
 done
 
-npm_parser
+npm_parser || give_up "npm could not install $parser"
