@@ -128,7 +128,6 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     code_generator_class = BoundedCode
     intercepted_binops = frozenset(OPERATORS)
 
-    shown = staticmethod(shown)
     shown_text = staticmethod(shown_text)
     light = staticmethod(light)
     joined = staticmethod(partial(_joined, markup_join))
@@ -137,6 +136,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, **options: Any) -> None:
         options.setdefault("undefined", Unknown)
         super().__init__(**options)
+        self.shown: Callable[[Any], str] = shown  # how a template writes a value; `render` puts its own here
         self.filters.update(bounded_filters())
         self.tests.update(bounded_tests())
         self.globals.pop("lipsum", None)  # random: a message sent again would be another one

@@ -8,13 +8,14 @@ from typing import TypeVar
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import InputError, Place, Problem
 from mailer.render.assets import Store
-from mailer.render.compiled import CompiledCampaign, Limits
+from mailer.render.compiled import CompiledCampaign, Limits, Ready
+from mailer.render.dkim import Signer
 from mailer.render.failure import Failure
 from mailer.render.files import FileProblem
 from mailer.render.head import Patterns
 from mailer.render.html import Images
 from mailer.render.pages import Pages
-from mailer.render.templates import Expression, ProjectLoader, TemplateEnvironment
+from mailer.render.templates import Expression, Variables
 
 T = TypeVar("T")
 MEGABYTE = 1024 * 1024
@@ -44,25 +45,24 @@ class _Compilation:
         self.limits = limits
         self.edition = edition
         self.problems: list[Problem] = []
-        loader = ProjectLoader(campaign)
-        self.html = TemplateEnvironment(loader, autoescape=True)
-        self.text = TemplateEnvironment(loader, autoescape=False)
+        self.pages = Pages(campaign, limits.output)
         self.store = Store([campaign.path.parent, campaign.root], campaign.root, limits.message)
 
     def compiled(self) -> CompiledCampaign:
         named = {name: found for name, path in self.campaign.images.items() if (found := self._pattern(path))}
         images = Images(named, self.store)
-        for environment in (self.html, self.text):
-            environment.globals.update(campaign=self.campaign.name, image=images.address)
-        pages = Pages(self.campaign, self.html, self.text, self.limits.output)
+        own: Variables = {"campaign": self.campaign.name, "image": images.address}
+        self.problems += self.pages.load(own)
         patterns = self._patterns()
         self._try(images.load)
-        self.problems += pages.load()
         if patterns:
             self._attachments(patterns)
+        signer = self._signer()
         if self.problems or patterns is None:
             raise InputError(sorted(set(self.problems), key=lambda problem: problem.place or Place("")))
-        return CompiledCampaign(self.campaign, self.edition, self.limits, pages, patterns, images, self.store)
+        return CompiledCampaign(
+            Ready(self.campaign, self.edition, self.limits, self.pages, patterns, images, self.store, signer)
+        )
 
     def _patterns(self) -> Patterns | None:
         c, before = self.campaign, len(self.problems)
@@ -81,7 +81,7 @@ class _Compilation:
         return made if len(self.problems) == before else None
 
     def _required(self, pattern: Pattern) -> Expression:
-        return self._pattern(pattern) or Expression(Pattern("", pattern.place), self.text)
+        return self._pattern(pattern) or Expression(Pattern("", pattern.place), self.pages.patterns)
 
     def _optional(self, pattern: Pattern | None) -> Expression | None:
         return self._pattern(pattern) if pattern is not None else None
@@ -90,7 +90,7 @@ class _Compilation:
         return tuple(map(self._required, patterns))
 
     def _pattern(self, pattern: Pattern) -> Expression | None:
-        return self._try(lambda: Expression(pattern, self.text))
+        return self._try(lambda: Expression(pattern, self.pages.patterns))
 
     def _attachments(self, patterns: Patterns) -> None:
         """Those that everybody gets are read and encoded now."""
@@ -100,6 +100,15 @@ class _Compilation:
                     self.store.encoded(name)
                 except FileProblem as problem:
                     self.problems.append(Problem(path.place, str(problem)))
+
+    def _signer(self) -> Signer | None:
+        if self.campaign.dkim is None:
+            return None
+        try:
+            return Signer(self.campaign.dkim)
+        except FileProblem as problem:
+            self.problems.append(Problem(Place(str(self.campaign.path)), f"dkim: {problem}"))
+            return None
 
     def _try(self, make: Callable[[], T]) -> T | None:
         try:

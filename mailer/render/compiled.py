@@ -12,6 +12,7 @@ from mailer.errors import Place, Problem, RenderError
 from mailer.expressions import bounded, explain, template_place
 from mailer.render.assets import Store, attachment_part
 from mailer.render.body import Encoder
+from mailer.render.dkim import Signer
 from mailer.render.failure import Failure
 from mailer.render.files import FileProblem, megabytes
 from mailer.render.head import Header, Patterns
@@ -19,7 +20,6 @@ from mailer.render.html import Images
 from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, text_part
 from mailer.render.pages import Pages
-from mailer.render.plain import text_of
 from mailer.render.templates import Variables
 
 
@@ -32,32 +32,40 @@ class Limits:
     message: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What `compile_campaign` has made of a campaign."""
+
+    campaign: Campaign
+    edition: int
+    limits: Limits
+    pages: Pages
+    patterns: Patterns
+    images: Images
+    store: Store
+    signer: Signer | None
+
+
 class CompiledCampaign:
     """Renders a campaign's messages, one recipient after the other. Not for several threads at once."""
 
-    def __init__(
-        self,
-        campaign: Campaign,
-        edition: int,
-        limits: Limits,
-        pages: Pages,
-        patterns: Patterns,
-        images: Images,
-        store: Store,
-    ) -> None:
+    def __init__(self, ready: Ready) -> None:
+        campaign = ready.campaign
         self.campaign = campaign
-        self._edition = edition
-        self._limits = limits
-        self._pages = pages
-        self._patterns = patterns
-        self._images = images
-        self._store = store
-        self._header = Header(campaign, patterns)
+        self._edition = ready.edition
+        self._limits = ready.limits
+        self._pages = ready.pages
+        self._patterns = ready.patterns
+        self._images = ready.images
+        self._store = ready.store
+        self._signer = ready.signer
+        self._header = Header(campaign, ready.patterns)
         self.fingerprint = self._fingerprint()
         self._boundaries = Boundaries(self.fingerprint[:24])
         self._encoder = Encoder(self._boundaries.mark)
-        self._base: Variables = pages.globals() | dict(campaign.vars)
-        self._own: Variables = {"campaign": campaign.name, "image": images.address}
+        self._derived = campaign.text is None
+        self._base: Variables = ready.pages.globals() | dict(campaign.vars)
+        self._own: Variables = {"campaign": campaign.name, "image": ready.images.address}
 
     def key(self, recipient: Recipient) -> str:
         """What makes the message unique in its campaign. RenderError where it cannot be made."""
@@ -76,15 +84,13 @@ class CompiledCampaign:
         with _Blame(recipient), bounded(self._limits.seconds):
             variables = self._variables(recipient)
             page = self._pages.html(variables)
-            return self._images.embed(*page, variables)[0] if page else None
+            return self._images.embed(page.html, page.folder, variables)[0] if page else None
 
     def text(self, recipient: Recipient) -> str:
         """The text as it is sent."""
         with _Blame(recipient), bounded(self._limits.seconds):
             variables = self._variables(recipient)
-            text = self._pages.text(variables)
-            page = self._pages.html(variables) if text is None else None
-            return text_of(page[0]) if page else text or ""
+            return self._pages.text(variables, self._pages.html(variables) if self._derived else None)
 
     def _variables(self, recipient: Recipient) -> Variables:
         """What a template sees: a recipient's own value wins over `vars`, and ours over both."""
@@ -100,28 +106,27 @@ class CompiledCampaign:
         key = self._patterns.key
         message_id = self._message_id(key.render(variables) if key else recipient.email.casefold())
         head = self._header.head(recipient, variables, message_id)
-        body, needs_eight_bit = self._body(variables, eight_bit=eight_bit)
+        body, needs_eight_bit = self._body(variables, eight_bit=eight_bit and self._signer is None)
         content = b"".join([*head.fields, *body])
         if not content.endswith(b"\r\n"):
             content += b"\r\n"
+        if self._signer is not None:  # never 8bit: a relay that has to encode it would break the signature
+            content = self._signer.signature(content) + content
         if len(content) > (most := self._limits.message):
             raise FileProblem(f"the message has {megabytes(len(content))}, where {megabytes(most)} are the most")
         return Message(head.sender, head.recipients, content, message_id, needs_eight_bit, head.utf8)
 
     def _body(self, variables: Variables, *, eight_bit: bool) -> tuple[Part, bool]:
         """The parts, and whether one of them is 8bit."""
-        text = self._pages.text(variables)
         page = self._pages.html(variables)
         alternatives: list[Part] = []
         needs = False
         if page:
-            html, images = self._images.embed(*page, variables)
-            if text is None:
-                text = text_of(html)
+            html, images = self._images.embed(page.html, page.folder, variables)
             body = self._encoder.encode(html, eight_bit=eight_bit)
             needs = body.encoding == b"8bit"
             alternatives.append(self._boundaries.related([text_part(b"html", body), *images]))
-        body = self._encoder.encode(text or "", eight_bit=eight_bit)
+        body = self._encoder.encode(self._pages.text(variables, page), eight_bit=eight_bit)
         needs = needs or body.encoding == b"8bit"
         alternatives.insert(0, text_part(b"plain", body))
         whole = self._boundaries.alternative(alternatives)

@@ -83,7 +83,9 @@ def encoded_words(text: str, first: int = LINE) -> list[str]:
     size = len("".join(map(_Q.__getitem__, raw)))
     base64 = (len(raw) + 2) // 3 * 4 < size
     room = min(first - (WORD - _ROOM), _ROOM)
-    words, word, used = [], [], 0
+    words: list[str] = []
+    word: list[bytes] = []
+    used = 0
     for cluster in clusters(text):
         piece = cluster.encode("utf-8")
         cost = len(piece) if base64 else sum(len(_Q[byte]) for byte in piece)

@@ -66,7 +66,8 @@ class Images:
         return html, [self._part(cid, path, variables) for cid, path in used.items()]
 
     def _tags_of(self, html: str, folder: Path, used: dict[str, str | None]) -> str:
-        pieces, done = [], 0
+        pieces: list[str] = []
+        done = 0
         for start in _starts(html):
             found = _TAG.match(html, start) if start >= done else None
             if found is None:

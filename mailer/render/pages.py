@@ -3,31 +3,73 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Template
+from markupsafe import escape
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
 from mailer.expressions import explain, template_place
+from mailer.render import markup, plain
 from mailer.render.failure import Failure
-from mailer.render.templates import Expression, TemplateEnvironment, Variables, load, problems_of, run
+from mailer.render.slots import Slots, Transformation
+from mailer.render.templates import Expression, ProjectLoader, TemplateEnvironment, Variables, load, problems_of, run
 
 MOST_PAGES = 256  # templates of one campaign that are kept ready, where their path varies
+_SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown", ".mjml": "mjml"}
+
+
+class Html(NamedTuple):
+    """The HTML of one message; `folder` is its template's, where its images are looked for first."""
+
+    html: str
+    folder: Path
+    skeleton: str
+    values: list[str]
+
+
+class Kind(NamedTuple):
+    """How the templates of one kind are run, and what is made of their output."""
+
+    environment: TemplateEnvironment
+    slots: Slots | None
+    transform: Transformation | None
 
 
 class Page:
-    """One template. `folder` is where its images are looked for first."""
+    """One template."""
 
-    def __init__(self, template: Template, place: Place, most: int) -> None:
+    def __init__(self, template: Template, kind: Kind, place: Place, most: int) -> None:
         self._template = template
+        self._kind = kind
         self._place = place
         self._most = most
-        self.folder = Path(template.name or "").parent
+        self._folder = Path(template.name or "").parent
 
-    def render(self, variables: Variables) -> str:
-        """Failure at the template's line."""
+    def text(self, variables: Variables) -> str:
+        """The template's output. Failure at its line."""
+        return "".join(self._run(variables))
+
+    def html(self, variables: Variables) -> Html:
+        """The HTML made of the template's output. Failure at its line."""
+        slots, transform = self._kind.slots, self._kind.transform
+        if slots is None:
+            return Html(self.text(variables), self._folder, "", [])
+        slots.clear()
+        pieces = self._run(variables)
+        if transform is None:
+            return Html("".join(pieces), self._folder, slots.skeleton(pieces), slots.values)
+        try:
+            filling = transform("".join(pieces))
+        except ValueError as error:
+            raise Failure(Place(self._template.filename or self._place.file), str(error)) from error
+        html = filling.fill([str(escape(value)) for value in slots.values])
+        return Html(html, self._folder, filling.skeleton, slots.values)
+
+    def _run(self, variables: Variables) -> list[str]:
         try:
             return run(self._template, variables, self._most)
         except Exception as error:
@@ -37,18 +79,18 @@ class Page:
 class _Source:
     """`template:` or `text:` of a campaign: a path that may vary, and the templates that it leads to."""
 
-    def __init__(self, pattern: Pattern, environment: TemplateEnvironment, most: int) -> None:
+    def __init__(self, pattern: Pattern, kinds: Callable[[str, Place], Kind], patterns: TemplateEnvironment) -> None:
         self.place = pattern.place
-        self.path = Expression(pattern, environment)
-        self._environment = environment
-        self._most = most
+        self.path = Expression(pattern, patterns)
+        self._kinds = kinds
         self._pages: OrderedDict[str, Page] = OrderedDict()
 
-    def page(self, variables: Variables) -> Page:
+    def page(self, variables: Variables, most: int) -> Page:
         name = self.path.render(variables)
         page = self._pages.get(name)
         if page is None:
-            page = self._pages[name] = Page(load(self._environment, name, self.place), self.place, self._most)
+            kind = self._kinds(name, self.place)
+            page = self._pages[name] = Page(load(kind.environment, name, self.place), kind, self.place, most)
             if len(self._pages) > MOST_PAGES:
                 self._pages.popitem(last=False)
         return page
@@ -58,64 +100,85 @@ class _Source:
         if self.path.constant is None:
             return []
         try:
-            template = load(self._environment, self.path.constant, self.place)
+            environment = self._kinds(self.path.constant, self.place).environment
+            return problems_of(environment, load(environment, self.path.constant, self.place))
         except Failure as failure:
             return [Problem(failure.place, str(failure))]
-        return problems_of(self._environment, template)
-
-    def sources(self) -> Iterator[str]:
-        yield self.path.source
-        yield from self._environment.sources()
 
 
 class Pages:
     """The campaign's HTML and text."""
 
-    def __init__(self, campaign: Campaign, html: TemplateEnvironment, text: TemplateEnvironment, most: int) -> None:
+    def __init__(self, campaign: Campaign, most: int) -> None:
         self._campaign = campaign
-        self._environments = html, text
         self._most = most
+        self._loader = ProjectLoader(campaign)
+        self.patterns = TemplateEnvironment(self._loader, autoescape=False)
+        self._text_kind = Kind(self.patterns, None, None)
+        self._derive = Transformation(plain.derive)
+        self._kinds: dict[str, Kind] = {}
+        self._own: Variables = {}
         self._html: _Source | None = None
         self._text: _Source | None = None
 
-    def load(self) -> list[Problem]:
-        """Compiles what is the same for everybody; all its problems."""
-        html, text = self._environments
+    def load(self, own: Variables) -> list[Problem]:
+        """Compiles what is the same for everybody; all its problems. Every template sees `own`, macros too."""
+        self._own = own
+        self.patterns.globals.update(own)
         problems: list[Problem] = []
-        self._html = self._source(self._campaign.template, html, problems)
-        self._text = self._source(self._campaign.text, text, problems)
+        self._html = self._source(self._campaign.template, self._html_kind, problems)
+        self._text = self._source(self._campaign.text, lambda _name, _place: self._text_kind, problems)
         return problems
 
     def _source(
-        self, pattern: Pattern | None, environment: TemplateEnvironment, problems: list[Problem]
+        self, pattern: Pattern | None, kinds: Callable[[str, Place], Kind], problems: list[Problem]
     ) -> _Source | None:
         if pattern is None:
             return None
         try:
-            source = _Source(pattern, environment, self._most)
+            source = _Source(pattern, kinds, self.patterns)
         except Failure as failure:
             problems.append(Problem(failure.place, str(failure)))
             return None
         problems += source.problems()
         return source
 
-    def html(self, variables: Variables) -> tuple[str, Path] | None:
-        """The HTML, and the folder of its template; None for a campaign of text alone."""
-        if self._html is None:
-            return None
-        page = self._html.page(variables)
-        return page.render(variables), page.folder
+    def _html_kind(self, name: str, place: Place) -> Kind:
+        path = Path(name.removesuffix(".j2").removesuffix(".jinja2").removesuffix(".jinja"))
+        format_ = _SUFFIXES.get(path.suffix.lower())
+        if format_ is None:
+            expected = "expected .html, .md or .mjml, each with or without .j2; a text template goes under `text:`"
+            raise Failure(place, f"template {name}: {expected}")
+        if format_ not in self._kinds:
+            self._kinds[format_] = self._new_kind(format_)
+        return self._kinds[format_]
 
-    def text(self, variables: Variables) -> str | None:
-        """The text as its template has it; None where it is to be derived from the HTML."""
-        return self._text.page(variables).render(variables) if self._text else None
+    def _new_kind(self, format_: str) -> Kind:
+        environment = TemplateEnvironment(self._loader, autoescape=True)
+        environment.globals.update(self._own)
+        if format_ == "html" and self._campaign.text is not None:
+            return Kind(environment, None, None)
+        slots = Slots()
+        environment.shown = slots.noted if format_ == "html" else slots.marked
+        transforms = {"markdown": markup.markdown, "mjml": markup.mjml}
+        return Kind(environment, slots, Transformation(transforms[format_]) if format_ in transforms else None)
+
+    def html(self, variables: Variables) -> Html | None:
+        """The HTML; None for a campaign of text alone."""
+        return self._html.page(variables, self._most).html(variables) if self._html else None
+
+    def text(self, variables: Variables, html: Html | None) -> str:
+        """The text, as its template has it, or derived from the HTML."""
+        if self._text is not None:
+            return self._text.page(variables, self._most).text(variables)
+        return self._derive(html.skeleton).fill(html.values) if html else ""
 
     def globals(self) -> Variables:
         """What Jinja2 itself gives a template: range, dict, namespace ..."""
-        return dict(self._environments[0].globals)
+        return dict(self.patterns.globals)
 
     def sources(self) -> Iterator[str]:
         """What the fingerprint covers of the templates."""
         for source in (self._html, self._text):
-            if source is not None:
-                yield from source.sources()
+            yield source.path.source if source else ""
+        yield from self._loader.named_sources()

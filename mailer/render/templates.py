@@ -56,6 +56,12 @@ class ProjectLoader(BaseLoader):
         self.sources[template] = source
         return source, shown(template), lambda: True
 
+    def named_sources(self) -> Iterator[str]:
+        """The templates loaded so far, by their path in the root, each with its source."""
+        for path, source in sorted(self.sources.items()):
+            yield os.path.relpath(path, self.root)
+            yield source
+
 
 class TemplateEnvironment(BoundedEnvironment):
     """Names of templates are paths: an include's is found beside the including one first."""
@@ -71,17 +77,12 @@ class TemplateEnvironment(BoundedEnvironment):
             path = self._paths[template, parent] = self._loader.resolve(template, parent)
         return path
 
-    def sources(self) -> Iterator[str]:
-        """The templates loaded so far, by their path in the root, each with its source."""
-        for path, source in sorted(self._loader.sources.items()):
-            yield os.path.relpath(path, self._loader.root)
-            yield source
 
+def run(template: Template, variables: Variables, most: int) -> list[str]:
+    """The pieces of the template's output, at most `most` characters in all.
 
-def run(template: Template, variables: Variables, most: int) -> str:
-    """The template's output, at most `most` characters; `variables` hold the environment's globals too.
-
-    This is `Template.render` without its copies of the variables, and with its output counted as it comes.
+    `variables` hold the environment's globals too. This is `Template.render` without its copies of the variables,
+    and with its output counted as it comes.
     """
     events = template.root_render_func(
         Context(template.environment, variables, template.name, template.blocks)  # shares `variables`: nothing writes
@@ -94,10 +95,9 @@ def run(template: Template, variables: Variables, most: int) -> str:
             size += len(piece)
             if size > most:
                 break
-    text = "".join(pieces)
-    if len(text) > most:
+    if sum(map(len, pieces)) > most:
         raise OutOfBounds(f"stopped: it writes more than {most:,} characters")
-    return text
+    return pieces
 
 
 class Expression:
@@ -120,7 +120,7 @@ class Expression:
         if self.constant is not None:
             return self.constant
         try:
-            return run(self._template, variables, most)
+            return "".join(run(self._template, variables, most))
         except Exception as error:
             raise Failure(template_place(error) or self.place, explain(error, variables)) from error
 

@@ -1,0 +1,108 @@
+"""DKIM signatures (RFC 6376; Ed25519 by RFC 8463), relaxed/relaxed.
+
+Every field that the message has is signed, and From once more than it stands there, so that no second one can be
+added (RFC 6376 8.15). List-Unsubscribe and List-Unsubscribe-Post are among them, as RFC 8058 4 requires.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from time import time
+
+from mailer.campaign.model import Dkim
+from mailer.errors import MissingExtra
+from mailer.render.files import FileProblem, read
+from mailer.render.headers import wire_address
+
+MOST_KEY = 65536  # bytes of a key file
+LEAST_BITS = 1024  # RFC 8301 3.2; 2048 is what is recommended
+
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
+_BLANKS = re.compile(rb"[ \t]+")
+_RUNS = re.compile(rb"[ \t]{2,}|\t")
+
+
+class Signer:
+    """Signs the messages of one campaign. `clock` gives seconds since the epoch."""
+
+    def __init__(self, dkim: Dkim, clock: Callable[[], float] = time) -> None:
+        """FileProblem for a key that cannot be used; MissingExtra where `cryptography` is not installed."""
+        self._algorithm, self._sign = _load(read(str(dkim.key_file), MOST_KEY), str(dkim.key_file))
+        self._domain = wire_address("@" + dkim.domain)[1:]
+        self._selector = dkim.selector
+        self._clock = clock
+
+    def signature(self, content: bytes) -> bytes:
+        """The DKIM-Signature field for a message that ends with CRLF, to be put before it."""
+        head, _, body = content.partition(b"\r\n\r\n")
+        fields = [field.partition(b":") for field in _FIELD_END.split(head)]
+        names = [name.decode("ascii").lower() for name, _, _ in fields]
+        fields.reverse()  # RFC 6376 5.4.2: of a name that stands twice, the last is signed first
+        signed = names[::-1]
+        canonical = [name.encode() + b":" + _value(value) for (_, _, value), name in zip(fields, signed, strict=True)]
+        unsigned = self._field([*signed, "from"], hashlib.sha256(_body(body)).digest())
+        name, _, value = unsigned.partition(b":")
+        canonical.append(name.lower() + b":" + _value(value))
+        signature = b64encode(self._sign(b"\r\n".join(canonical)))
+        lines = [signature[n : n + 70] for n in range(0, len(signature), 70)]
+        return unsigned + b"\r\n ".join(lines) + b"\r\n"
+
+    def _field(self, names: list[str], body_hash: bytes) -> bytes:
+        """Up to its `b=`."""
+        lines = [
+            f"DKIM-Signature: v=1; a={self._algorithm}; c=relaxed/relaxed; d={self._domain};",
+            f" s={self._selector}; t={int(self._clock())}; bh={b64encode(body_hash).decode('ascii')};",
+        ]
+        line = " h="
+        for name in names:
+            if len(line) + len(name) > 74:
+                lines.append(line)
+                line = "  "
+            line += name + ":"
+        return "\r\n".join([*lines, line[:-1] + ";", " b="]).encode("ascii")
+
+
+def _value(value: bytes) -> bytes:
+    """RFC 6376 3.4.2: unfolded, blanks in one, none at the ends."""
+    return _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
+
+
+def _body(body: bytes) -> bytes:
+    """RFC 6376 3.4.4: no blanks at the end of a line, one elsewhere; no empty lines at the end."""
+    if b"  " in body or b"\t" in body:
+        body = _RUNS.sub(b" ", body)
+    if b" \r\n" in body:
+        body = body.replace(b" \r\n", b"\r\n")
+    body = body.rstrip(b"\r\n")
+    return body + b"\r\n" if body else b""
+
+
+def _load(pem: bytes, name: str) -> tuple[str, Callable[[bytes], bytes]]:
+    """The algorithm's name, and what signs with it."""
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError as error:
+        raise MissingExtra("DKIM needs the cryptography package", hint="pip install 'mailer[dkim]'") from error
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except TypeError as error:
+        raise FileProblem(f"{name}: the key is encrypted; expected one without a passphrase") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise FileProblem(f"{name}: is no private key in PEM") from error
+    if isinstance(key, Ed25519PrivateKey):
+        ed25519 = key
+        return "ed25519-sha256", lambda data: ed25519.sign(hashlib.sha256(data).digest())
+    if not isinstance(key, RSAPrivateKey):
+        raise FileProblem(f"{name}: expected an RSA or Ed25519 key")
+    if key.key_size < LEAST_BITS:
+        raise FileProblem(f"{name}: an RSA key of {key.key_size} bits; expected 2048")
+    rsa, padding, sha256 = key, PKCS1v15(), SHA256()
+    return "rsa-sha256", lambda data: rsa.sign(data, padding, sha256)

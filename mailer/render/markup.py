@@ -1,0 +1,85 @@
+"""Markdown and MJML to HTML. What is given holds marks for data (`slots.py`), so that data is never read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from mailer.errors import MissingExtra
+
+_TEXT = "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
+_STYLES = {  # inline: the only CSS that every client shows
+    "h1": _TEXT + "font-size:28px;line-height:36px;font-weight:700;margin:0 0 16px;",
+    "h2": _TEXT + "font-size:22px;line-height:30px;font-weight:700;margin:28px 0 12px;",
+    "h3": _TEXT + "font-size:18px;line-height:26px;font-weight:700;margin:24px 0 8px;",
+    "p": "margin:0 0 16px;",
+    "ul": "margin:0 0 16px;padding:0 0 0 24px;",
+    "ol": "margin:0 0 16px;padding:0 0 0 24px;",
+    "li": "margin:0 0 6px;",
+    "a": "color:#0b57d0;text-decoration:underline;",
+    "blockquote": "margin:0 0 16px;padding:4px 0 4px 16px;border-left:4px solid #d0d7de;color:#57606a;",
+    "code": "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:14px;background:#f3f4f6;padding:2px 4px;",
+    "pre": "margin:0 0 16px;padding:12px 16px;background:#f3f4f6;border-radius:6px;white-space:pre-wrap;",
+    "hr": "border:0;border-top:1px solid #d0d7de;margin:28px 0;",
+    "img": "max-width:100%;height:auto;border:0;",
+    "table": "border-collapse:collapse;margin:0 0 16px;",
+    "th": "text-align:left;padding:8px 16px 8px 0;border-bottom:2px solid #d0d7de;",
+    "td": "padding:8px 16px 8px 0;border-bottom:1px solid #d0d7de;",
+}
+_LAYOUT = """\
+<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+</head>
+<body style="margin:0;padding:0;background:#ffffff;">
+<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0">
+<tr><td align="center" style="padding:32px 20px;">
+<table role="presentation" width="600" cellpadding="0" cellspacing="0" border="0" style="width:600px;max-width:100%;">
+<tr><td style="{text}font-size:16px;line-height:26px;text-align:left;">
+{content}</td></tr>
+</table>
+</td></tr>
+</table>
+</body>
+</html>
+"""
+
+
+def markdown(source: str) -> str:
+    """CommonMark with tables and strikethrough, in a plain layout of one column."""
+    return _LAYOUT.format(text=_TEXT, content=_markdown()(source))
+
+
+@lru_cache(maxsize=1)
+def _markdown() -> Callable[[str], str]:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+
+    def style(tokens: list[Token]) -> None:
+        for token in tokens:
+            if token.nesting >= 0 and (css := _STYLES.get(token.tag)):
+                token.attrSet("style", css + str(token.attrGet("style") or ""))
+            style(token.children or [])
+
+    def render(source: str) -> str:
+        tokens = parser.parse(source)
+        style(tokens)
+        return str(parser.renderer.render(tokens, parser.options, {}))
+
+    return render
+
+
+def mjml(source: str) -> str:
+    """MJML by mrml; ValueError with its message. It includes nothing: Jinja2's include stays inside the root."""
+    try:
+        import mrml
+    except ImportError as error:
+        raise MissingExtra("MJML templates need the mrml package", hint="pip install 'mailer[mjml]'") from error
+    try:
+        return str(mrml.to_html(source).content)
+    except OSError as error:
+        raise ValueError(f"MJML: {error}") from error
