@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from mailer.cli import console
@@ -85,7 +86,8 @@ def _interrupted() -> int:
 def _quiet_pipe() -> int:
     # The reader has left (`mailer report x | head`): nobody is to be told. What the interpreter still holds for
     # standard output goes nowhere, or it would complain at its end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return Exit.BROKEN_PIPE
 
 

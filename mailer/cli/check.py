@@ -9,11 +9,11 @@ import click
 from mailer.cli import options
 
 
-@click.command("check")
+@click.command("check", short_help="Find what is wrong before anything is sent.")
 @options.campaign_argument
 @options.variables
 @click.option("--strict", is_flag=True, help="Warnings count as errors: exit code 2.")
-def command(campaign_file: Path, variables: tuple[tuple[str, str], ...], strict: bool) -> int:
+def command(campaign_file: Path, variables: dict[str, str], strict: bool) -> int:
     """Check a campaign: its file, its templates, its list, and the message of every recipient.
 
     Errors are what `mailer send` would stop at. Warnings say what mailbox providers and mail programs will not like;
@@ -23,4 +23,4 @@ def command(campaign_file: Path, variables: tuple[tuple[str, str], ...], strict:
     from mailer.cli.checking import check
     from mailer.cli.stopping import until_stopped
 
-    return until_stopped(lambda: check(campaign_file, dict(variables), strict=strict))
+    return until_stopped(lambda: check(campaign_file, variables, strict=strict))

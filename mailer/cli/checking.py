@@ -14,7 +14,8 @@ from mailer.deliver.plan import PlanResult, plan
 from mailer.deliver.preflight import preflight
 from mailer.errors import Problem
 from mailer.lint import Finding, lint
-from mailer.render.compile import CompiledCampaign, compile_campaign
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
 from mailer.report.words import plural
 
 

@@ -20,7 +20,7 @@ FILES = {
 }
 
 
-@click.command("init")
+@click.command("init", short_help="Begin a campaign with its templates and a list.")
 @click.argument("name", metavar="NAME")
 def command(name: str) -> int:
     """Begin a campaign: its file, its templates and a list, with comments. Nothing is overwritten.

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from mailer.campaign.model import Rate
 
 LEDGER = ".mailer/ledger.sqlite3"
 
 
-class Variable(click.ParamType):
-    """NAME=VALUE"""
-
-    name = "NAME=VALUE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        name, separator, text = str(value).partition("=")
+def parse_variables(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE, as often as given; the last one of a name counts."""
+    variables = {}
+    for value in values:
+        name, separator, text = value.partition("=")
         if not separator or not re.fullmatch(r"[^\W\d]\w*", name):
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
-        return name, text
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE")
+        variables[name] = text
+    return variables
 
 
-class RateType(click.ParamType):
+def parse_pace(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Rate | None:
     """COUNT/PERIOD"""
+    from mailer.campaign.quantities import parse_rate
 
-    name = "RATE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        from mailer.campaign.quantities import parse_rate
-
-        try:
-            return parse_rate(str(value))
-        except ValueError as error:
-            return self.fail(f"{value!r}: {error}", param, ctx)
+    try:
+        return parse_rate(value) if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from None
 
 
 def path_type() -> click.Path:
@@ -47,7 +40,7 @@ def path_type() -> click.Path:
 campaign_argument = click.argument("campaign_file", metavar="CAMPAIGN", type=path_type())
 
 variables = click.option(
-    "--var", "variables", metavar="NAME=VALUE", type=Variable(), multiple=True,
+    "--var", "variables", metavar="NAME=VALUE", multiple=True, callback=parse_variables,
     help="A value for the campaign's `vars`; wins over the file's. Repeatable.",
 )  # fmt: skip
 
@@ -69,14 +62,3 @@ ca_file = click.option(
 trace = click.option(
     "--trace", metavar="FILE", help="Write the SMTP dialogue there, secrets blanked; - is standard error.",
 )  # fmt: skip
-
-
-def several(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """A decorator that adds `options` in their order in the help."""
-
-    def decorate(function: Function) -> Function:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate

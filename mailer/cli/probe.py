@@ -9,7 +9,7 @@ import click
 from mailer.cli import options
 
 
-@click.command("probe")
+@click.command("probe", short_help="Look at a server and log in; send nothing.")
 @click.argument("campaign_file", metavar="[CAMPAIGN]", type=options.path_type(), required=False)
 @options.server
 @options.ca_file
@@ -22,7 +22,7 @@ def command(
     server: str | None,
     ca_file: Path | None,
     timeout: float,
-    variables: tuple[tuple[str, str], ...],
+    variables: dict[str, str],
 ) -> int:
     """Connect to the server and log in, as `send` would; send nothing.
 
@@ -31,4 +31,4 @@ def command(
     """
     from mailer.cli.probing import probe
 
-    return probe(campaign_file, server, ca_file, timeout, dict(variables))
+    return probe(campaign_file, server, ca_file, timeout, variables)

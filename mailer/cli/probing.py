@@ -22,9 +22,7 @@ ROUND_TRIPS = {
 }
 
 
-def probe(
-    file: Path | None, url: str | None, ca_file: Path | None, timeout: float, variables: dict[str, str]
-) -> int:
+def probe(file: Path | None, url: str | None, ca_file: Path | None, timeout: float, variables: dict[str, str]) -> int:
     """Prints the dialogue as it goes, then what was found; ServerError where it fails."""
     own = load_campaign(file, variables=variables).server if file else None
     server, password = server_and_password(own, url, ca_file)

@@ -13,6 +13,7 @@ from mailer.report.escape import printable
 from mailer.report.words import duration, plural
 
 EVERY = 5.0  # seconds between two lines of a log
+FEW = 3  # addresses kept for a hint
 REDRAW = 0.1  # seconds between two changes of the bar: the hot loop must not feel it
 
 
@@ -26,7 +27,8 @@ class Tally(Observer):
         self.done = 0
         self.counts = dict.fromkeys(Status, 0)
         self.began = clock()
-        self.unknown: list[str] = []
+        self.unknown: list[str] = []  # the first few, for a hint
+        self.unknown_count = 0
 
     def __enter__(self) -> Tally:
         return self
@@ -49,7 +51,9 @@ class Tally(Observer):
         self.counts[outcome.status] += 1
 
     def unknown_user(self, email: str) -> None:
-        self.unknown.append(email)
+        self.unknown_count += 1
+        if len(self.unknown) < FEW:
+            self.unknown.append(email)
 
     @property
     def settled_here(self) -> int:

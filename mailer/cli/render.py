@@ -9,7 +9,7 @@ import click
 from mailer.cli import options
 
 
-@click.command("render")
+@click.command("render", short_help="Write every recipient's message to files.")
 @options.campaign_argument
 @click.option("--out", metavar="DIR", type=options.path_type(), help="A file for each recipient: KEY.eml.")
 @click.option("--mbox", metavar="FILE", type=options.path_type(), help="One file for all, in mbox format (mboxrd).")
@@ -23,7 +23,7 @@ def command(
     mbox: Path | None,
     only: str | None,
     limit: int | None,
-    variables: tuple[tuple[str, str], ...],
+    variables: dict[str, str],
 ) -> int:
     """Write every recipient's message to files, byte for byte as it would be sent. Nothing is sent.
 
@@ -36,4 +36,4 @@ def command(
 
     if (out is None) == (mbox is None):
         raise click.UsageError("either --out DIR or --mbox FILE is needed")
-    return until_stopped(lambda: render(campaign_file, dict(variables), out=out, mbox=mbox, only=only, limit=limit))
+    return until_stopped(lambda: render(campaign_file, variables, out=out, mbox=mbox, only=only, limit=limit))

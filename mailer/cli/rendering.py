@@ -19,7 +19,8 @@ from mailer.deliver.ledger import Claim, Edition, Ledger
 from mailer.deliver.plan import plan
 from mailer.deliver.preflight import preflight
 from mailer.errors import InputError, Problem
-from mailer.render.compile import CompiledCampaign, compile_campaign
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
 from mailer.report.files import atomically_in_bytes
 from mailer.report.words import plural

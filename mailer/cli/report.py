@@ -10,7 +10,7 @@ from mailer.cli import console, options
 from mailer.cli.exits import Exit
 
 
-@click.command("report")
+@click.command("report", short_help="Show what became of a campaign, or write it to files.")
 @options.campaign_argument
 @options.variables
 @options.ledger
@@ -21,7 +21,7 @@ from mailer.cli.exits import Exit
 @click.option("--edition", type=click.IntRange(min=1), help="An earlier one, where --again made several.")
 def command(
     campaign_file: Path,
-    variables: tuple[tuple[str, str], ...],
+    variables: dict[str, str],
     ledger: str,
     outputs: tuple[Path, ...],
     edition: int | None,
@@ -36,7 +36,7 @@ def command(
     from mailer.report import check_report_paths, read_report, write_report
 
     check_report_paths(outputs, keep={campaign_file: "campaign file", Path(ledger): "ledger"})
-    name = campaign_name(campaign_file, dict(variables))
+    name = campaign_name(campaign_file, variables)
     with Ledger.open(ledger, create=False) as book:
         report = read_report(book, name, edition)
         for path in outputs:

@@ -23,7 +23,7 @@ class Request:
     limit: int | None
     only: str | None
     proof: str | None
-    variables: tuple[tuple[str, str], ...]
+    variables: dict[str, str]
     again: bool
     retry_failed: bool
     in_doubt: Literal["resend", "hold", "sent"] | None

@@ -10,7 +10,7 @@ from mailer.cli import console, options
 from mailer.cli.exits import Exit
 
 
-@click.command("sandbox")
+@click.command("sandbox", short_help="Run a local SMTPS server with an inbox page, for rehearsals.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 @click.option("--maildir", metavar="DIR", type=options.path_type(), help="Keep the messages there.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The server's port; 0 takes a free one.")

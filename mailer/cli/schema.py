@@ -7,7 +7,7 @@ import click
 from mailer.cli import console
 
 
-@click.command("schema")
+@click.command("schema", short_help="Print the campaign file's JSON Schema, for editors.")
 def command() -> None:
     """Print the JSON Schema of campaign files, for editors that complete and check YAML.
 

@@ -10,7 +10,7 @@ from mailer.cli import console, options
 from mailer.cli.exits import Exit
 
 
-@click.command("send")
+@click.command("send", short_help="Send a campaign, or go on with it.")
 @options.campaign_argument
 @options.server
 @click.option(
@@ -19,7 +19,7 @@ from mailer.cli.exits import Exit
 )  # fmt: skip
 @options.ca_file
 @click.option(
-    "--rate", metavar="RATE", type=options.RateType(), help="At most so many: 14/second, 30/minute, 500/hour."
+    "--rate", metavar="RATE", callback=options.parse_pace, help="At most so many: 14/second, 30/minute, 500/hour."
 )
 @click.option("--connections", metavar="N", type=click.IntRange(min=1), help="Sessions at a time.")
 @click.option("--window", metavar="N", type=click.IntRange(min=1), help="Most messages in flight in one session.")

@@ -24,7 +24,8 @@ from mailer.cli.trace import Trace, tracing
 from mailer.deliver.ledger import Ledger
 from mailer.deliver.run import Ending, RunResult, SendOptions, StopSignal, run
 from mailer.errors import InputError, MailerError
-from mailer.render.compile import CompiledCampaign, compile_campaign
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
 from mailer.report import Report, check_report_paths, read_report, write_report
 from mailer.report.words import plural
 from mailer.secret import Secret
@@ -75,7 +76,7 @@ def _prepared(request: Request) -> Job:
     """All that can be wrong before the list is read; a person is asked for the password last."""
     if request.proof and request.reports:
         raise InputError("--proof is not recorded, so that --report has nothing to report")
-    campaign = load_campaign(request.campaign_file, variables=dict(request.variables))
+    campaign = load_campaign(request.campaign_file, variables=request.variables)
     reports = check_report_paths(request.reports, keep=files_of(campaign) | {Path(request.ledger): "ledger"})
     compiled = compile_campaign(campaign)
     if request.sandbox:
@@ -146,14 +147,24 @@ def _close(job: Job, result: RunResult, ledger: Ledger, tally: Tally, stop: Stop
         if result.ending is Ending.COMPLETE:
             console.note(f"proof sent to {job.request.proof}; it is not recorded")
         return code
+    try:
+        written = _report(job, result, ledger, tally)
+    except MailerError as error:  # the ledger cannot even be read any more; what the run's end means still counts
+        console.error(str(error), hint=error.hint)
+        written = False
+    return code if written else (code or Exit.IO)
+
+
+def _report(job: Job, result: RunResult, ledger: Ledger, tally: Tally) -> bool:
+    """The summary, the reports, the hints; whether all reports could be written."""
     report = read_report(ledger, job.campaign.name)
     # Whoever reads our output may have left; the reports and the exit code are still owed.
     with suppress(OSError):
         _show(report)
     written = _write(report, job.reports)
-    for hint in next_steps(result, report.counts, tally.unknown):
+    for hint in next_steps(result, report.counts, tally.unknown, tally.unknown_count):
         console.hint(hint)
-    return code if written else (code or Exit.IO)
+    return written
 
 
 def _say_ending(result: RunResult) -> None:

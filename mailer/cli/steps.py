@@ -9,11 +9,9 @@ from mailer.deliver.run import Ending, RunResult
 from mailer.report import Counts
 from mailer.report.words import plural
 
-SHOWN = 3  # addresses spelt out in a hint
 
-
-def next_steps(result: RunResult, counts: Counts, unknown: Sequence[str]) -> Iterator[str]:
-    """Hints for a person. `unknown` are addresses that the server says do not exist."""
+def next_steps(result: RunResult, counts: Counts, unknown: Sequence[str], unknown_count: int) -> Iterator[str]:
+    """Hints for a person. `unknown` are the first of the addresses that the server says do not exist."""
     if result.hint:
         yield result.hint
     if result.ending in (Ending.GIVEN_UP, Ending.UNREACHABLE, Ending.LEDGER_FAILED, Ending.INTERRUPTED):
@@ -24,9 +22,9 @@ def next_steps(result: RunResult, counts: Counts, unknown: Sequence[str]) -> Ite
     if counts.in_doubt:
         yield f"{counts.in_doubt:,} in doubt: --in-doubt resend sends them again, --in-doubt sent takes them as sent"
     if unknown:
-        more = f" (and {len(unknown) - SHOWN:,} more, see the report)" if len(unknown) > SHOWN else ""
-        yield f"no such mailbox: mailer suppress add {shlex.join(unknown[:SHOWN])}{more}"
-    if counts.failed > len(unknown):
+        more = f" (and {unknown_count - len(unknown):,} more, see the report)" if unknown_count > len(unknown) else ""
+        yield f"no such mailbox, so never again: mailer suppress add {shlex.join(unknown)}{more}"
+    if counts.failed > unknown_count:
         yield "once the cause is gone, --retry-failed tries the failed ones again"
     if result.nothing_to_do:
         yield "--again sends the campaign anew, to everybody"

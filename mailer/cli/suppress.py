@@ -12,7 +12,7 @@ from mailer.cli.exits import Exit
 REASON = "by hand"
 
 
-@click.group("suppress")
+@click.group("suppress", short_help="Keep the addresses that never get mail.")
 def command() -> None:
     """Keep the addresses that never get mail, whatever campaign asks for it.
 

@@ -55,8 +55,8 @@ class Chart:
 
 
 def chart(bars: Sequence[Bar]) -> Chart | None:
-    """The picture of `bars`, or None where nothing has settled yet."""
-    if not bars:
+    """The picture of `bars`; None where all settled within one of them, which the share bar shows as well."""
+    if len(bars) < 2:
         return None
     highest = _ceiling(max(bar.total for bar in bars))
     room = WIDTH - LEFT - GAP * sum(1 for bar in bars if bar.pause)
