@@ -17,6 +17,7 @@ from itertools import islice
 
 from mailer.campaign.model import Campaign, Recipient
 from mailer.deliver.ledger import Edition, Ledger, rows, sql
+from mailer.deliver.ledger.store import Store
 from mailer.deliver.observer import Observer
 from mailer.errors import Place, Problem, RenderError
 from mailer.render.compiled import CompiledCampaign
@@ -66,8 +67,9 @@ def plan(
             _suppress(connection, edition)
         return _result(ledger, edition, unchanged=True)
     with _stage(ledger) as connection:
-        staged = _Staging(campaign, compiled, observer or Observer()).read(connection)
-        duplicates, count = _merge_duplicates(connection, staged.file)
+        staged = _Staging(ledger.store, campaign, compiled, observer or Observer()).read()
+        with ledger.store.reported(writing=True):
+            duplicates, count = _merge_duplicates(connection, staged.file)
         fingerprint = fingerprint or _digest(campaign, staged.digest())
         with ledger.writing(), _more_cache(connection):
             new, changed, removed = _merge(connection, edition)
@@ -102,31 +104,34 @@ def _stage(ledger: Ledger) -> Iterator[sqlite3.Connection]:
     with ledger.store.reported(writing=True):
         connection.execute(sql.DROP_STAGE)
         connection.execute(sql.STAGE)
-        try:
-            yield connection
-        finally:
-            with suppress(sqlite3.Error):
-                connection.execute(sql.DROP_STAGE)
+    try:
+        yield connection
+    finally:
+        with suppress(sqlite3.Error):
+            connection.execute(sql.DROP_STAGE)
 
 
 class _Staging:
-    def __init__(self, campaign: Campaign, compiled: CompiledCampaign, observer: Observer) -> None:
-        self._campaign, self._compiled, self._observer = campaign, compiled, observer
+    def __init__(self, store: Store, campaign: Campaign, compiled: CompiledCampaign, observer: Observer) -> None:
+        self._store, self._campaign, self._compiled, self._observer = store, campaign, compiled, observer
         self._digest = hashlib.blake2b(digest_size=16)
         self.file: str | None = None
 
-    def read(self, connection: sqlite3.Connection) -> _Staging:
+    def read(self) -> _Staging:
         """The whole list into the stage, and an index over its keys."""
         numbered = enumerate(self._campaign.recipients, 1)
-        connection.execute("BEGIN")
+        with self._store.reported(writing=True):
+            self._store.connection.execute("BEGIN")
         try:
             while batch := [self._row(position, row) for position, row in islice(numbered, BATCH)]:
-                connection.executemany(sql.ADD_STAGED, batch)
+                with self._store.reported(writing=True):
+                    self._store.connection.executemany(sql.ADD_STAGED, batch)
                 self._observer.planning(batch[-1][0])
-            connection.execute(sql.INDEX_STAGE)
-            connection.execute("COMMIT")
+            with self._store.reported(writing=True):
+                self._store.connection.execute(sql.INDEX_STAGE)
+                self._store.connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            self._store.rollback()
             raise
         return self
 

@@ -54,19 +54,22 @@ class Store:
         """All or nothing. LedgerWriteError where the file cannot take it."""
         self.begin()
         try:
+            yield self.connection
             with self.reported(writing=True):
-                yield self.connection
                 self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.rollback()
+            raise explain(error, self.name, writing=True) from error
         except BaseException:
             self.rollback()
             raise
 
     @contextmanager
     def reported(self, *, writing: bool = False) -> Iterator[None]:
-        """SQLite's errors as ours; values that the schema cannot hold mean a damaged file, too."""
+        """SQLite's errors as ours."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: sqlite3 decodes what is damaged, too
             raise explain(error, self.name, writing=writing) from error
 
     @contextmanager
@@ -85,8 +88,9 @@ class Store:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def explain(error: sqlite3.Error, name: str, *, writing: bool) -> LedgerError:
+def explain(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bool) -> LedgerError:
     """One line for a person: full, read-only, busy, damaged, or what SQLite says."""
+    said = " ".join(str(error).split())
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     kind = LedgerWriteError if writing else LedgerError
     if code == sqlite3.SQLITE_FULL:
@@ -96,14 +100,14 @@ def explain(error: sqlite3.Error, name: str, *, writing: bool) -> LedgerError:
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         doing = "written" if writing else "read"
         hint = "look at the disk's space, the file size limit and the disk itself" if writing else _LOCAL
-        return kind(f"{name}: the ledger cannot be {doing} ({error})", hint=hint)
+        return kind(f"{name}: the ledger cannot be {doing} ({said})", hint=hint)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return kind(f"{name}: another process keeps the ledger locked")
     if code == sqlite3.SQLITE_NOTADB:
         return LedgerError(f"{name} is not a ledger, or its beginning is damaged", hint=_RESTORE)
     if isinstance(error, sqlite3.ProgrammingError):
         raise error  # our own misuse
-    return LedgerError(f"{name}: the ledger is damaged ({error})", hint=_RESTORE)
+    return LedgerError(f"{name}: the ledger is damaged ({said})", hint=_RESTORE)
 
 
 def open_store(path: Path, *, create: bool) -> Store:
@@ -139,7 +143,7 @@ def temporary_store() -> Store:
 def _opened(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise explain(error, str(path), writing=False) from error
 
 

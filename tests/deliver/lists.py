@@ -1,0 +1,92 @@
+"""Lists and a compiled campaign as planning needs them, without files and templates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+from mailer.campaign.model import Campaign, Mailbox, Pattern, Recipient
+from mailer.errors import Place, Problem, RenderError
+from mailer.render.message import Message
+
+NOW = 1_800_000_000.0
+
+
+class People:
+    """A source of recipients from (email, columns) pairs; `problem` in the columns makes a row invalid."""
+
+    def __init__(self, *people, digest=True):
+        self.people, self.digest, self.reads = people, digest, 0
+
+    def __iter__(self) -> Iterator[Recipient]:
+        self.reads += 1
+        for line, person in enumerate(self.people, 2):
+            email, columns = person if isinstance(person, tuple) else (person, {})
+            place = Place("people.csv", line, 1)
+            problem = Problem(place, columns["problem"]) if "problem" in columns else None
+            yield Recipient(email, {"email": email, **columns}, place, problem)
+
+    def fingerprint(self):
+        return hashlib.sha256(json.dumps(self.people).encode()).hexdigest() if self.digest else None
+
+
+class Many:
+    """`count` people, made as they are read."""
+
+    def __init__(self, count, *, mark="many"):
+        self.count, self.mark = count, mark
+
+    def __iter__(self) -> Iterator[Recipient]:
+        for n in range(self.count):
+            email = f"{n * 2_654_435_761 % 2**32:08x}.person{n}@example.com"  # keys in no order, as in a real list
+            columns = {"email": email, "name": f"Person {n}", "city": "Paris", "plan": "pro", "token": f"{n:016x}"}
+            yield Recipient(email, columns, Place("people.csv", n + 2, 1))
+
+    def fingerprint(self):
+        return f"{self.mark} {self.count}"
+
+
+class Compiled:
+    """Renders anybody but those whose column `bad` says why not."""
+
+    def __init__(self, fingerprint="template", key=None):
+        self.fingerprint, self._key, self.rendered = fingerprint, key, []
+
+    def key(self, recipient):
+        if self._key is None:
+            return recipient.email.casefold()
+        try:
+            return self._key.format(**recipient.columns)
+        except KeyError as error:
+            raise RenderError(f"no {error}") from None
+
+    def render(self, recipient, *, eight_bit=False):
+        self.rendered.append(recipient.email)
+        if "bad" in recipient.columns:
+            raise RenderError(Problem(recipient.place, recipient.columns["bad"]))
+        return Message("a@example.com", (recipient.email,), b"x\r\n", "<m@example.com>")
+
+
+def campaign(recipients, *, key=None, variables=None) -> Campaign:
+    place = Place("autumn.yaml", 1, 1)
+    return Campaign(
+        path=Path("autumn.yaml"),
+        root=Path(),
+        name="autumn",
+        sender=Mailbox("", "a@example.com"),
+        subject=Pattern("x", place),
+        recipients=recipients,
+        key=Pattern(key, place) if key else None,
+        vars=variables or {},
+    )
+
+
+def progress():
+    """An observer that keeps what it is told."""
+    seen = SimpleNamespace(planned=[], checked=[])
+    seen.planning = seen.planned.append
+    seen.preflight = lambda done, total: seen.checked.append((done, total))
+    return seen
