@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailer.deliver.outcome import Outcome
-from mailer.smtp.connection import SessionDetails
+from mailer.smtp.values import SessionDetails
 
 
 class Observer:

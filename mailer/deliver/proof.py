@@ -1,0 +1,92 @@
+"""`--proof`: one recipient's message to another address, to be looked at in a real mail program.
+
+Nothing of it enters the ledger, and no copies go out: the people of the campaign are not touched.
+"""
+
+from __future__ import annotations
+
+from mailer.campaign.addresses import check_address
+from mailer.campaign.model import Campaign, Recipient
+from mailer.deliver.clock import Clock
+from mailer.deliver.ledger import iso
+from mailer.deliver.observer import Observer
+from mailer.deliver.options import Ending, RunResult, SendOptions
+from mailer.deliver.outcome import Outcome, Status
+from mailer.deliver.sessions import access
+from mailer.errors import ConnectionLost, InputError, ServerError
+from mailer.render.compile import CompiledCampaign
+from mailer.smtp.connection import Connection, connect
+from mailer.smtp.values import Settled, Transaction
+
+
+async def proof(
+    campaign: Campaign,
+    compiled: CompiledCampaign,
+    options: SendOptions,
+    *,
+    address: str,
+    observer: Observer,
+    clock: Clock,
+) -> RunResult:
+    """Send the first recipient's message (or `only`'s) to `address`. The result has no run."""
+    try:
+        address = check_address(address)
+    except ValueError as error:
+        raise InputError(f"--proof {address}: {error}") from None
+    recipient = _chosen(campaign, options.only)
+    compiled.render(recipient)  # a template's error is told before a connection is opened
+    try:
+        connection = await _opened(options, observer)
+        outcome = await _sent(compiled, connection, recipient, address, iso(clock.now()))
+    except ServerError as error:
+        return RunResult(Ending.UNREACHABLE, 1, None, str(error), error.hint)
+    observer.settled(outcome)
+    ending = Ending.COMPLETE if outcome.status is Status.SENT else Ending.INCOMPLETE
+    reason = (
+        f"the message of {recipient.email} went to {address}"
+        if ending is Ending.COMPLETE
+        else outcome.reply or outcome.error
+    )
+    return RunResult(ending, 1, None, reason)
+
+
+def _chosen(campaign: Campaign, only: str | None) -> Recipient:
+    wanted = only.casefold() if only else None
+    for recipient in campaign.recipients:
+        if wanted is None and recipient.problem is None:
+            return recipient
+        if wanted is not None and recipient.email.casefold() == wanted:
+            if recipient.problem is not None:
+                raise InputError(recipient.problem)
+            return recipient
+    raise InputError(f"{only} is not in the list" if only else "the list has nobody to send to")
+
+
+async def _opened(options: SendOptions, observer: Observer) -> Connection:
+    where = access(options.server, options.password)
+    timeout = options.delivery.timeout
+    connection = await connect(where.endpoint, where.login, timeout=timeout, window=1, trace=options.trace)
+    observer.session(connection.details)
+    return connection
+
+
+async def _sent(
+    compiled: CompiledCampaign, connection: Connection, recipient: Recipient, address: str, at: str
+) -> Outcome:
+    try:
+        message = compiled.render(recipient, eight_bit=connection.extensions.eight_bit_mime)
+        utf8 = message.utf8 or not address.isascii()
+        connection.submit(Transaction(message.sender, (address,), message.content, utf8, message.eight_bit))
+        settled: list[Settled] = []
+        while not settled:
+            settled = await connection.settle()
+        await connection.quit()
+    except ConnectionLost as error:
+        raise ConnectionLost(f"{error}: whether the proof arrived is not known", hint=error.hint) from error
+    finally:
+        connection.abort()
+    size, key, reply = len(message.content), compiled.key(recipient), settled[0].reply
+    if reply is None:
+        return Outcome(address, key, Status.FAILED, 1, size=size, at=at, error=settled[0].problem)
+    status = Status.SENT if settled[0].is_success else Status.FAILED
+    return Outcome(address, key, status, 1, reply.code, reply.enhanced, reply.text, message.message_id, size, at)

@@ -1,0 +1,230 @@
+"""`mailer send`, from the lock on the campaign to the record of the run.
+
+    hold the campaign -> settle what former runs left -> plan -> preflight -> connect -> send -> record
+
+Until the first connection nothing is sent, and every error is an exception; from then on what happens is the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from mailer.campaign.model import Campaign
+from mailer.deliver.clock import Clock, SystemClock
+from mailer.deliver.ledger import Edition, Ledger, RunRecord
+from mailer.deliver.ledger.records import Policy, Recovered, iso
+from mailer.deliver.observer import Observer
+from mailer.deliver.options import Ending, RunResult, SendOptions
+from mailer.deliver.outcome import Outcome, Status
+from mailer.deliver.plan import PlanResult, plan
+from mailer.deliver.preflight import preflight
+from mailer.deliver.proof import proof
+from mailer.deliver.sending import Sending, first_of
+from mailer.deliver.sessions import Worker, access, described
+from mailer.deliver.signals import Interrupted, StopSignal
+from mailer.errors import InputError, LedgerError, LedgerWriteError, Problem
+from mailer.render.compile import CompiledCampaign, compile_campaign
+
+__all__ = ["Ending", "Observer", "RunResult", "SendOptions", "StopSignal", "run"]
+
+
+async def run(
+    campaign: Campaign,
+    compiled: CompiledCampaign,
+    ledger: Ledger,
+    options: SendOptions,
+    observer: Observer | None = None,
+    *,
+    stop: StopSignal | None = None,
+    clock: Clock | None = None,
+) -> RunResult:
+    """Send the campaign, or go on with it. InputError and LedgerError: nothing was sent."""
+    observer, stop, clock = observer or Observer(), stop or StopSignal(), clock or SystemClock()
+    if options.proof is not None:
+        return await proof(campaign, compiled, options, address=options.proof, observer=observer, clock=clock)
+    with ledger.hold(campaign.name):
+        try:
+            with stop.raising():
+                edition, compiled, recovered = _prepared(
+                    campaign, compiled, ledger, options, observer=observer, clock=clock
+                )
+            left = _left(ledger, edition, options)
+            if isinstance(left, RunResult):
+                return left
+            counts = ledger.counts(edition)
+            observer.starting(sum(counts.values()), sum(counts.values()) - counts[Status.PENDING])
+        except Interrupted:
+            number = ledger.edition(campaign.name).number
+            return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
+        record = ledger.start_run(edition, template=compiled.fingerprint, now=clock.now())
+        sending = Sending(ledger, edition, record, options, observer=observer, clock=clock)
+        return await _send(sending, compiled, stop, left, careful=recovered.in_doubt > 0)
+
+
+# -- before anything is sent
+
+
+def _prepared(
+    campaign: Campaign,
+    compiled: CompiledCampaign,
+    ledger: Ledger,
+    options: SendOptions,
+    *,
+    observer: Observer,
+    clock: Clock,
+) -> tuple[Edition, CompiledCampaign, Recovered]:
+    """The edition to send, with its queue in order: recovered, planned and checked."""
+    edition = ledger.edition(campaign.name)
+    recovered = _recovered(ledger, edition, options, observer, clock)
+    if options.again and edition.complete:
+        edition, recovered = ledger.new_edition(campaign.name), Recovered()
+    if edition.number > 1:  # Message-IDs differ from edition to edition
+        compiled = compile_campaign(campaign, edition=edition.number)
+    planned = plan(ledger, campaign, compiled, edition, observer=observer)
+    _warn(planned, observer)
+    if options.retry_failed:
+        ledger.retry_failed(edition)
+    problems = _problems(planned)
+    if options.preflight:
+        problems += preflight(ledger, edition, compiled, observer, only=options.only)
+        if problems and not options.skip_invalid:
+            raise InputError(problems)
+    if others := ledger.sent_with_other_template(edition, compiled.fingerprint):
+        observer.warning(f"{others} got the message as it was before the templates were changed")
+    return edition, compiled, recovered
+
+
+def _recovered(ledger: Ledger, edition: Edition, options: SendOptions, observer: Observer, clock: Clock) -> Recovered:
+    policy: Policy = options.in_doubt or options.delivery.in_doubt
+    recovered = ledger.recover(edition, policy, now=clock.now(), held=options.in_doubt is not None)
+    if recovered.in_doubt:
+        fate = {"resend": "sent again", "hold": "held back as in doubt", "sent": "taken as sent"}[policy]
+        observer.warning(f"{recovered.in_doubt} were in flight when a former run ended: {fate}")
+    return recovered
+
+
+def _warn(planned: PlanResult, observer: Observer) -> None:
+    for text in planned.duplicates:
+        observer.warning(str(text))
+    if (more := planned.duplicate_count - len(planned.duplicates)) > 0:
+        observer.warning(f"and {more:,} more")
+
+
+def _problems(planned: PlanResult) -> list[Problem]:
+    """Rows of the list that cannot be sent to: the first ones, and how many more."""
+    more = planned.invalid_count - len(planned.invalid)
+    return [*planned.invalid, *([Problem(None, f"and {more:,} more")] if more > 0 else [])]
+
+
+def _left(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunResult:
+    """How many are to be sent to; the result where there is nobody."""
+    if options.only is not None:
+        if ledger.next_due(edition, only=options.only) is not None:
+            return 1
+        found = _find(ledger, edition, options.only)
+        bad = found.status not in (Status.SENT, Status.SUPPRESSED)
+        return _nothing(ledger, edition, f"{found.email}: {found.status.value} already", failed=bad)
+    counts = ledger.counts(edition)
+    if pending := counts[Status.PENDING]:
+        return min(pending, options.limit or pending)
+    bad = bool(counts[Status.FAILED] or counts[Status.IN_DOUBT])
+    return _nothing(ledger, edition, "the campaign is complete: nothing is left to send", failed=bad)
+
+
+def _find(ledger: Ledger, edition: Edition, only: str) -> Outcome:
+    wanted = only.casefold()
+    for outcome in ledger.outcomes(edition):
+        if wanted in (outcome.email.casefold(), outcome.key):
+            return outcome
+    raise InputError(f"{only} is not in the list")
+
+
+def _nothing(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> RunResult:
+    hint = "--retry-failed tries those that failed again, --again sends to everybody anew"
+    return RunResult(
+        Ending.INCOMPLETE if failed else Ending.COMPLETE,
+        edition.number,
+        ledger.last_run(edition),
+        reason,
+        hint if failed else "--again sends it anew",
+        nothing_to_do=True,
+    )
+
+
+# -- sending
+
+
+async def _send(
+    sending: Sending, compiled: CompiledCampaign, stop: StopSignal, left: int, *, careful: bool
+) -> RunResult:
+    """All connections until the end of the run, whatever it is; then the record of it."""
+    options, clock = sending.options, sending.clock
+    began = clock.now()
+    where = access(options.server, options.password)
+    connections = min(options.delivery.connections, left)
+    workers = [Worker(sending, compiled, where, careful=careful) for _ in range(connections)]
+    watcher = asyncio.ensure_future(_watch(sending, workers, stop))
+    try:
+        await _all(workers)
+        sending.commit()
+    except LedgerWriteError as error:
+        sending.fail(Ending.LEDGER_FAILED, str(error), error.hint)
+    finally:
+        watcher.cancel()
+    ending = _ending(sending)
+    record = _recorded(sending, ending, began)
+    sending.observer.finished(sending.reason)
+    return RunResult(ending, sending.edition.number, record, sending.reason, sending.hint)
+
+
+async def _all(workers: Sequence[Worker]) -> None:
+    """Run them all. The first error ends all of them at once: without a ledger nothing more may leave."""
+    tasks = [asyncio.ensure_future(worker.run()) for worker in workers]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _watch(sending: Sending, workers: Sequence[Worker], stop: StopSignal) -> None:
+    """First signal: no new message; what is in flight gets the time of one reply. Second: at once."""
+    await stop.wait()
+    sending.end(Ending.INTERRUPTED, "interrupted")
+    if not stop.at_once:
+        await first_of(stop.wait(), sending.clock.sleep(sending.options.delivery.timeout))
+    for worker in workers:
+        worker.abort()
+
+
+def _ending(sending: Sending) -> Ending:
+    if sending.ending is not None:
+        return sending.ending
+    counts = sending.ledger.counts(sending.edition)
+    bad = counts[Status.FAILED] + counts[Status.DEFERRED] + counts[Status.IN_DOUBT]
+    part = sending.options.limit is not None or sending.options.only is not None
+    return Ending.INCOMPLETE if bad or (counts[Status.PENDING] and not part) else Ending.COMPLETE
+
+
+def _recorded(sending: Sending, ending: Ending, began: float) -> RunRecord:
+    now = sending.clock.now()
+    details = sending.server
+    record = replace(
+        sending.record,
+        finished=iso(now),
+        seconds=round(now - began, 3),
+        server=None if details is None else described(details),
+        messages=sending.messages,
+        bytes=sending.bytes,
+        sessions=sending.sessions,
+        reconnects=max(0, sending.sessions - sending.most_open),
+        ending=ending.value,
+        reason=sending.reason,
+    )
+    with suppress(LedgerError):  # a ledger that cannot be written: the caller knows by the ending
+        sending.ledger.finish_run(record)
+    return record

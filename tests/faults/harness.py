@@ -1,0 +1,147 @@
+"""A campaign to send, a run of it in this process, and the comparison that matters: server against ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mailer.campaign.load import load_campaign
+from mailer.campaign.model import Backoff, Delivery, ServerConfig
+from mailer.deliver.clock import Clock
+from mailer.deliver.ledger import Edition, Ledger
+from mailer.deliver.observer import Observer
+from mailer.deliver.options import RunResult, SendOptions
+from mailer.deliver.outcome import Outcome, Status
+from mailer.deliver.run import run
+from mailer.deliver.signals import StopSignal
+from mailer.render.compile import compile_campaign
+from mailer.secret import Secret
+from tests.faults.server import PASSWORD, USERNAME, FaultServer
+
+QUICK = Delivery(backoff=Backoff(0.001, 0.01), timeout=1.0)
+
+
+def write_campaign(folder: Path, count: int, extra: str = "") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "text.txt.j2").write_text("Hello {{ name }},\n\nthis is number {{ n }}.\n.\nA line with a dot before.\n")
+    rows = "".join(f"r{n}@example.com,Name {n},{n}\n" for n in range(count))
+    (folder / "people.csv").write_text("email,name,n\n" + rows)
+    path = folder / "campaign.yaml"
+    path.write_text(
+        "campaign: faults\nfrom: News <news@example.com>\nsubject: Number {{ n }}\n"
+        f"text: text.txt.j2\nrecipients: people.csv\n{extra}"
+    )
+    return path
+
+
+class Recorder(Observer):
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.warnings: list[str] = []
+        self.waits: list[tuple[float, str]] = []
+        self.unknown: list[str] = []
+        self.sessions = 0
+        self.on_settled: Callable[[Outcome], None] = lambda _outcome: None
+
+    def settled(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        self.on_settled(outcome)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def waiting(self, seconds: float, why: str) -> None:
+        self.waits.append((seconds, why))
+
+    def unknown_user(self, email: str) -> None:
+        self.unknown.append(email)
+
+    def session(self, details: object) -> None:
+        self.sessions += 1
+
+
+class FakeClock:
+    """Starts at a fixed date; a sleep moves it on, and lets the others run."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def go(self, seconds: float) -> None:
+        self._now += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        for _ in range(20):  # what is ready in the loop comes first
+            await asyncio.sleep(0)
+        self._now += seconds
+
+
+@dataclass
+class Bench:
+    """One campaign and ledger, sent to any server."""
+
+    folder: Path
+    count: int = 20
+    extra: str = ""
+    observer: Recorder = field(default_factory=Recorder)
+
+    def __post_init__(self) -> None:
+        self.path = write_campaign(self.folder, self.count, self.extra)
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.folder / "ledger.sqlite3"
+
+    def options(self, server: FaultServer, delivery: Delivery = QUICK, **more: object) -> SendOptions:
+        security = server.security
+        where = ServerConfig("127.0.0.1", server.port, security, USERNAME, ca_file=server.ca_file)  # type: ignore[arg-type]
+        return replace(SendOptions(where, Secret(PASSWORD), delivery), **more)  # type: ignore[arg-type]
+
+    def send(
+        self,
+        server: FaultServer,
+        delivery: Delivery = QUICK,
+        *,
+        clock: Clock | None = None,
+        stop: StopSignal | None = None,
+        **more: object,
+    ) -> RunResult:
+        campaign = load_campaign(self.path)
+        compiled = compile_campaign(campaign)
+        options = self.options(server, delivery, **more)
+        with Ledger.open(self.ledger_path) as ledger:
+            return asyncio.run(
+                asyncio.wait_for(run(campaign, compiled, ledger, options, self.observer, stop=stop, clock=clock), 60)
+            )
+
+    def outcomes(self) -> dict[str, Outcome]:
+        with Ledger.open(self.ledger_path) as ledger:
+            edition: Edition = ledger.edition("faults")
+            return {outcome.email: outcome for outcome in ledger.outcomes(edition)}
+
+    def statuses(self) -> dict[Status, int]:
+        with Ledger.open(self.ledger_path) as ledger:
+            return {status: count for status, count in ledger.counts(ledger.edition("faults")).items() if count}
+
+    def agree(self, server: FaultServer, *, most_duplicates: int = 0) -> None:
+        """Recipient by recipient: who is `sent` is there, who is not is not, and nobody is there too often."""
+        outcomes, times = self.outcomes(), server.times()
+        assert len(outcomes) == self.count
+        lost = [email for email, outcome in outcomes.items() if outcome.status is Status.SENT and not times[email]]
+        assert lost == [], "sent in the ledger, unknown to the server"
+        untold = [
+            email
+            for email, outcome in outcomes.items()
+            if times[email] and outcome.status not in (Status.SENT, Status.IN_DOUBT)
+        ]
+        assert untold == [], "accepted by the server, unknown to the ledger"
+        assert server.duplicates <= most_duplicates
+        contents = {message.message_id: message.digest for message in server.accepted}
+        assert all(contents[message.message_id] == message.digest for message in server.accepted)
+        assert all(len(message.recipients) >= 1 for message in server.accepted)

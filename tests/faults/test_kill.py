@@ -1,0 +1,31 @@
+"""At least a hundred kills of the real command; the seed is printed, and taken from KILL_SEED if that is set."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from tests.faults.kill import one_round
+from tests.faults.zygote import Zygote
+
+KILLS = 34  # for each strategy
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "pipelined", "streamed"])
+def test_kills_lose_nobody(tmp_path, strategy):
+    seed = os.environ.get("KILL_SEED") or str(random.randrange(1 << 32))
+    print(f"KILL_SEED={seed}")
+    dice = random.Random(f"{seed} {strategy}")
+    kills = number = 0
+    with Zygote(tmp_path / "log") as zygote:
+        while kills < KILLS:
+            number += 1
+            assert number < 60, "the campaigns end before they are killed"
+            connections = dice.choice((1, 1, 3))
+            done = one_round(
+                tmp_path / str(number), dice, zygote, KILLS - kills, strategy=strategy, connections=connections
+            )
+            kills += done.kills
+    assert kills >= KILLS
