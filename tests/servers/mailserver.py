@@ -85,7 +85,8 @@ class MailServer:
 
 
 def parse(octets: bytes) -> EmailMessage:
-    message = BytesParser(policy=SMTP.clone(utf8=True)).parsebytes(octets)
+    # A maildir has the system's line ends; the sandbox keeps SMTP's. Binary parts travel in base64 and stay as they are.
+    message = BytesParser(policy=SMTP.clone(utf8=True)).parsebytes(octets.replace(b"\r\n", b"\n"))
     assert isinstance(message, EmailMessage)
     return message
 

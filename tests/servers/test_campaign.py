@@ -6,7 +6,9 @@ import random
 import struct
 import zlib
 from dataclasses import dataclass
+from email.header import decode_header, make_header
 from email.message import EmailMessage, MIMEPart
+from email.utils import parseaddr
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,14 @@ def structure(part: MIMEPart) -> object:
     return part.get_content_type()
 
 
+def name_in(message: EmailMessage, header: str) -> str:
+    """A display name by the standard library's older parser: the newer one, up to Python 3.12, leaves a space between
+    two encoded words of a phrase, which RFC 2047 section 6.2 says are joined.
+    """
+    raw = next(value for key, value in message.raw_items() if key == header)
+    return str(make_header(decode_header(parseaddr(raw)[0])))
+
+
 def check(message: EmailMessage, sample: Sample, name: str, city: str, token: str) -> None:
     assert message.defects == []
     assert structure(message) == (
@@ -146,7 +156,7 @@ def check(message: EmailMessage, sample: Sample, name: str, city: str, token: st
             "application/octet-stream",
         ],
     )
-    assert message["From"].addresses[0].display_name == "Zoë Ångström"
+    assert name_in(message, "From") == "Zoë Ångström"
     assert message["From"].addresses[0].addr_spec == "news@example.com"
     assert message["Reply-To"].addresses[0].addr_spec == "help@example.com"
     assert message["X-Token"] == token
@@ -188,7 +198,7 @@ def test_what_arrives_is_what_went_in(route: tuple[MailServer, str, str], sample
     assert len(arrived) == len(PEOPLE)
     for address, name, city in PEOPLE:
         message = arrived[address.replace("bücher.example", "xn--bcher-kva.example")]
-        assert message["To"].addresses[0].display_name == name
+        assert name_in(message, "To") == name
         check(message, sample, name, city, sample.tokens[address])
     message_ids = {row["message_id"] for row in done.report["recipients"]}
     assert message_ids == {message["Message-ID"] for message in arrived.values()}
@@ -251,6 +261,6 @@ def test_the_sample_newsletter(request: pytest.FixtureRequest, tmp_path: Path, s
     images = {path.read_bytes() for path in (REPOSITORY / "campaigns/images").iterdir()}
     for message in server.messages(total):
         assert message.defects == []
-        assert message["To"].addresses[0].display_name in message["Subject"]
+        assert name_in(message, "To") in message["Subject"]
         assert {part.get_content() for part in message.walk() if part.get_content_maintype() == "image"} == images
         assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
