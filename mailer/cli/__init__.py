@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NoReturn
 
 from mailer.cli import console
@@ -56,8 +56,14 @@ def _command(arguments: Sequence[str]) -> int:
 
     from mailer.cli.app import mailer
 
+    if "_MAILER_COMPLETE" in os.environ:
+        mailer.main(prog_name="mailer")  # a shell asks how to go on
+    # Not click's own `main`: it has its own idea of a lost pipe, an interruption and an exit code.
     try:
-        result = mailer.main(args=list(arguments), prog_name="mailer", standalone_mode=False)
+        with mailer.make_context("mailer", list(arguments)) as context:
+            result = mailer.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return Exit.INPUT
@@ -68,7 +74,7 @@ def _command(arguments: Sequence[str]) -> int:
         console.error(error.format_message())
         return Exit.INPUT
     except click.Abort as error:
-        # Click turns Ctrl-C and the end of input at a question into this.
+        # Click turns Ctrl-C and the end of input at its questions into this.
         raise KeyboardInterrupt from error
     return int(result or 0)
 
@@ -86,7 +92,7 @@ def _interrupted() -> int:
 def _quiet_pipe() -> int:
     # The reader has left (`mailer report x | head`): nobody is to be told. What the interpreter still holds for
     # standard output goes nowhere, or it would complain at its end.
-    with suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return Exit.BROKEN_PIPE
 

@@ -1,0 +1,141 @@
+"""One way in and one way out: every exception is a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from mailer.cli import app, console, run
+from mailer.cli.exits import Exit
+from mailer.errors import InputError, LedgerBusy, LedgerWriteError, MissingExtra, Problem, Unreachable
+from mailer.secret import Secret
+
+Command = Callable[..., object]
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Makes every command raise."""
+
+    def arrange(error: BaseException) -> None:
+        def fail() -> None:
+            raise error
+
+        monkeypatch.setattr(app.Commands, "get_command", lambda *_: click.Command("schema", callback=fail))
+
+    return arrange
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("wrong"), 2),
+        (LedgerBusy("wrong"), 2),
+        (MissingExtra("wrong"), 2),
+        (Unreachable("wrong"), 3),
+        (LedgerWriteError("wrong"), 3),
+        (KeyboardInterrupt(), 130),
+        (BrokenPipeError(), 141),
+        (OSError(28, "No space left on device", "file"), 74),
+        (ZeroDivisionError("wrong"), 70),
+    ],
+)
+def test_codes(raising: Command, capsys: pytest.CaptureFixture[str], error: BaseException, code: int) -> None:
+    raising(error)
+    assert run(["schema"]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+    assert printed.err.startswith("mailer: error: ") or code == Exit.BROKEN_PIPE
+
+
+def test_each_problem_is_a_line_and_the_hint_follows(raising: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    raising(InputError([Problem(None, "one"), Problem(None, "two\x1b[2J")], hint="do this"))
+    run(["schema"])
+    assert capsys.readouterr().err.splitlines() == [
+        "mailer: error: one",
+        "mailer: error: two\\x1b[2J",
+        "hint: do this",
+    ]
+
+
+def test_a_bug_asks_for_the_traceback(raising: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    raising(KeyError("x"))
+    run(["schema"])
+    assert "MAILER_DEBUG=1" in capsys.readouterr().err
+
+
+def test_debug_gives_the_traceback(raising: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_DEBUG", "1")
+    raising(KeyError("x"))
+    with pytest.raises(KeyError):
+        run(["schema"])
+
+
+def test_a_secret_is_blanked_wherever_it_comes_from(raising: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    console.hide(Secret("hunter2"))
+    raising(ValueError("the server said hunter2 and aHVudGVyMg=="))
+    run(["schema"])
+    assert capsys.readouterr().err.splitlines()[0] == "mailer: error: ValueError: the server said [secret] and [secret]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sned"], "there is no command 'sned'; did you mean 'send'?"),
+        (["xyzzy"], "expected one of init, check"),
+        (["preview", "x.yaml"], "no 'preview' command yet"),
+        (["bounces"], "no 'bounces' command yet"),
+        (["send"], "Missing argument 'CAMPAIGN'"),
+        (["send", "x.yaml", "--rate", "fast"], "expected a rate such as 14/second"),
+        (["send", "x.yaml", "--var", "novalue"], "is not NAME=VALUE"),
+        (["send", "x.yaml", "--connections", "0"], "0 is not in the range"),
+        (["send", "x.yaml", "--nonsense"], "No such option"),
+        (["render", "x.yaml"], "either --out DIR or --mbox FILE"),
+    ],
+)
+def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    assert run(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mailer: error: ")
+    assert said in error
+    assert "\nhint: mailer" in error
+
+
+def test_alone_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_version_in_a_process() -> None:
+    done = subprocess.run([sys.executable, "-m", "mailer", "--version"], capture_output=True, check=True)
+    assert done.stdout.startswith(b"mailer ")
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    """The pipe's reader is gone before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mailer", "schema"], check=False, stdout=writing, stderr=subprocess.PIPE
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full (Linux)")
+def test_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mailer", "schema"], check=False, stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 74
+    assert done.stderr.decode().splitlines() == ["mailer: error: No space left on device"]
