@@ -85,7 +85,7 @@ class MailServer:
 
 
 def parse(octets: bytes) -> EmailMessage:
-    # A maildir has the system's line ends; the sandbox keeps SMTP's. Binary parts travel in base64 and stay as they are.
+    # A maildir has the system's line ends; the sandbox keeps SMTP's. Binary parts travel in base64.
     message = BytesParser(policy=SMTP.clone(utf8=True)).parsebytes(octets.replace(b"\r\n", b"\n"))
     assert isinstance(message, EmailMessage)
     return message

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from mailer.smtp.connection import connect
-from mailer.smtp.session import Endpoint, Login, SessionDetails
 
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret
+from mailer.smtp.values import Endpoint, Login, SessionDetails
 from tests.servers.dovecot import MECHANISMS, Dovecot
 from tests.servers.mailserver import MailServer
 from tests.servers.product import mailer
