@@ -1,0 +1,132 @@
+"""Each rule fires on what it is about, says the line of the user's file, and is silent when ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mailer.campaign import load_campaign
+from mailer.lint import RULES, Finding, lint
+from mailer.render.compile import compile_campaign
+
+CLEAN_HTML = """<!doctype html>
+<html><body>
+<p>Hello {{ name }}, <a href="https://example.com/news">news</a></p>
+<img src="cid:logo" alt="Logo">
+<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p>
+</body></html>
+"""
+CLEAN_CAMPAIGN = """campaign: spring
+from: News <news@example.com>
+subject: "Spring for {{ name }}"
+template: news.html.j2
+images: {logo: logo.png}
+unsubscribe: {url: "https://example.com/u/{{ name }}", one_click: true}
+ignore: [one-click-unsigned]
+recipients:
+  - {email: ada@example.com, name: Ada}
+"""
+
+
+def found(folder: Path, campaign: str = CLEAN_CAMPAIGN, html: str = CLEAN_HTML, **files: str) -> list[Finding]:
+    (folder / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "news.html.j2").write_text(html, encoding="utf-8")
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
+    path = folder / "spring.yaml"
+    path.write_text(campaign, encoding="utf-8")
+    loaded = load_campaign(path)
+    return list(lint(loaded, compile_campaign(loaded), loaded.recipients))
+
+
+def rules(findings: list[Finding]) -> set[str]:
+    return {finding.rule for finding in findings}
+
+
+def test_a_clean_campaign_has_no_findings(tmp_path: Path) -> None:
+    assert found(tmp_path) == []
+
+
+def body(text: str) -> str:
+    return CLEAN_HTML.replace("</body>", f"{text}\n</body>")
+
+
+@pytest.mark.parametrize(
+    ("html", "rule", "line"),
+    [
+        (body('<img src="https://example.com/a.png">'), "image-alt", 6),
+        (body('<img src="http://example.com/a.png" alt="a">'), "image-remote", 6),
+        (body('<a href="http://example.com/">x</a>'), "link-http", 6),
+        (body('<a href="https://localhost:8000/">x</a>'), "link-local", 6),
+        (body('<a href="http://127.0.0.1/">x</a>'), "link-local", 6),
+        (body('<a href="#">x</a>'), "link-empty", 6),
+        (body('<a href="pricing.html">x</a>'), "link-empty", 6),
+        (body("Lorem ipsum dolor"), "placeholder", 6),
+        (body("Call us: XXX"), "placeholder", 6),
+        (body("{{ '{{ name }}' }}"), "placeholder", 0),
+        (body("<form></form>"), "client-tag", 6),
+        (body('<div style="display: flex">x</div>'), "client-css", 6),
+        (body("<!-- " + "x" * 110_000 + " -->"), "html-clipped", 0),
+        (CLEAN_HTML.replace("cid:logo", "https://example.com/l.png"), "image-unused", 5),
+        (
+            CLEAN_HTML.replace("{{ unsubscribe_url }}", "https://example.com/x").replace("Unsub", "Sub"),
+            "unsubscribe-invisible",
+            0,
+        ),
+    ],
+)
+def test_a_body_rule_names_the_line(tmp_path: Path, html: str, rule: str, line: int) -> None:
+    findings = [finding for finding in found(tmp_path, html=html) if finding.rule == rule]
+    assert [finding.place.line for finding in findings] == [line]
+    assert f"[{rule}]" in str(findings[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "line"),
+    [
+        ("news@example.com", "news@gmail.com", "from-freemail", 2),
+        ('"Spring for {{ name }}"', '"Re: spring"', "subject-reply", 3),
+        ('"Spring for {{ name }}"', '"{{ name * 80 }}"', "subject-long", 3),
+        ('"Spring for {{ name }}"', '"{{ name[:0] }}"', "subject-empty", 3),
+        (", one_click: true", "", "one-click-missing", 6),
+        ("ignore: [one-click-unsigned]", "ignore: []", "one-click-unsigned", 6),
+        ("ignore: [one-click-unsigned]", "ignore: [one-click-unsinged]", "unknown-rule", 7),
+    ],
+)
+def test_a_campaign_rule_names_the_line(tmp_path: Path, old: str, new: str, rule: str, line: int) -> None:
+    findings = [finding for finding in found(tmp_path, CLEAN_CAMPAIGN.replace(old, new)) if finding.rule == rule]
+    assert [finding.place.line for finding in findings] == [line]
+
+
+def test_no_unsubscribe_at_all(tmp_path: Path) -> None:
+    campaign = "\n".join(line for line in CLEAN_CAMPAIGN.splitlines() if not line.startswith("unsubscribe"))
+    html = CLEAN_HTML.replace("{{ unsubscribe_url }}", "https://example.com/u")
+    assert rules(found(tmp_path, campaign, html)) == {"unsubscribe-missing"}
+
+
+def test_text_and_html_that_lead_to_different_places(tmp_path: Path) -> None:
+    campaign = CLEAN_CAMPAIGN.replace("template:", "text: news.txt\ntemplate:")
+    text = "Hello {{ name }}\nhttps://example.com/news\nhttps://example.com/other\nUnsubscribe: {{ unsubscribe_url }}\n"
+    findings = found(tmp_path, campaign, news_txt=text)
+    assert [(finding.rule, finding.place.line) for finding in findings] == [("links-differ", 3)]
+
+
+def test_a_header_that_many_servers_refuse(tmp_path: Path) -> None:
+    campaign = CLEAN_CAMPAIGN + "headers: {X-Long: \"{{ (name ~ ' ') * 2000 }}\"}\n"
+    assert rules(found(tmp_path, campaign)) == {"header-size"}
+
+
+def test_an_ignored_rule_is_silent(tmp_path: Path) -> None:
+    campaign = CLEAN_CAMPAIGN.replace("ignore: [", "ignore: [subject-reply, ").replace("Spring for", "Re: spring for")
+    assert found(tmp_path, campaign) == []
+
+
+def test_a_finding_in_an_included_file_is_placed_there(tmp_path: Path) -> None:
+    html = body('{% include "footer.html" %}')
+    findings = found(tmp_path, html=html, footer_html='<p>\n<a href="http://example.com/imprint">x</a></p>')
+    assert [(Path(f.place.file).name, f.place.line) for f in findings] == [("footer.html", 2)]
+
+
+def test_every_rule_says_why() -> None:
+    assert all(len(why) > 10 for why in RULES.values())
