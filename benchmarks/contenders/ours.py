@@ -1,0 +1,92 @@
+"""mailer itself: the whole run from planning to the last outcome, with the ledger on disk, without the preflight.
+
+With `--profile` the figures bear the share of CPU a room, from a sample of the stack each millisecond of CPU time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+
+from benchmarks.contenders.common import Stopwatch, Work, work
+from mailer.campaign import load_campaign, parse_server
+from mailer.deliver import Ending, Ledger, Observer, SendOptions, StopSignal, run
+from mailer.render import compile_campaign
+from mailer.secret import Secret
+
+ROOMS = ("mailer/", "jinja2/", "asyncio/", "sqlite3/", "json/")
+
+
+class Profile:
+    """Samples by the innermost of our rooms, or the library that it called."""
+
+    def __init__(self) -> None:
+        self.samples: Counter[str] = Counter()
+
+    def start(self) -> None:
+        signal.signal(signal.SIGPROF, self.sample)
+        signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+
+    def sample(self, _signal: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            name = frame.f_code.co_filename
+            if name == "<template>" or name.endswith((".j2", ".html", ".txt")):
+                self.samples["templates"] += 1
+                return
+            if "/mailer/" in name and "/benchmarks/" not in name:
+                room = name.rpartition("/mailer/")[2].removesuffix(".py")
+                self.samples["/".join(room.split("/")[:2])] += 1
+                return
+            frame = frame.f_back
+        self.samples["event loop"] += 1
+
+    def shares(self) -> dict[str, float]:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        total = sum(self.samples.values()) or 1
+        return {room: count / total for room, count in self.samples.most_common(14)}
+
+
+def short_list(job: Work) -> None:
+    """The list cut to the messages asked for."""
+    people = job.folder / "people.csv"
+    with people.open(encoding="utf-8", newline="") as file:
+        lines = list(islice(file, job.count + 1))
+    (job.folder / f"people-{job.count}.csv").write_text("".join(lines), encoding="utf-8", newline="")
+
+
+def main(profiling: bool) -> None:
+    job = work()
+    short_list(job)
+    text = (job.folder / "bench.yaml").read_text(encoding="utf-8").replace("people.csv", f"people-{job.count}.csv")
+    path = job.folder / f"bench-{job.count}.yaml"
+    path.write_text(text, encoding="utf-8")
+    ledger_path = job.folder / "ledger" / "ledger.sqlite3"
+    campaign = load_campaign(path)
+    compiled = compile_campaign(campaign)
+    server = replace(parse_server(f"smtps://user@127.0.0.1:{job.port}"), ca_file=Path(job.ca_file))
+    options = SendOptions(server=server, password=Secret("password"), delivery=campaign.delivery, preflight=False)
+    profile = Profile()
+    stopwatch = Stopwatch()
+    if profiling:
+        profile.start()
+    with Ledger.open(str(ledger_path)) as ledger:
+        result = asyncio.run(run(campaign, compiled, ledger, options, Observer(), stop=StopSignal()))
+    if result.ending is not Ending.COMPLETE:
+        raise SystemExit(f"{result.ending}: {result.reason}")
+    shares = profile.shares() if profiling else {}
+    stopwatch.finish(job.count, profile=shares)
+    for leftover in ledger_path.parent.iterdir():
+        leftover.unlink()
+
+
+if __name__ == "__main__":
+    profiling = "--profile" in sys.argv
+    if profiling:
+        sys.argv.remove("--profile")
+    main(profiling)
