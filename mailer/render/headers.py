@@ -20,7 +20,7 @@ WORD = 75  # RFC 2047 2: one encoded word
 LONGEST = 998  # RFC 5322 2.1.1: octets of a line
 _PREFIX, _SUFFIX = "=?utf-8?", "?="
 _ROOM = WORD - len(_PREFIX) - len("q?") - len(_SUFFIX)
-_ROOM_B = _ROOM // 4 * 3  # bytes that base64 makes _ROOM characters of
+_MOST_CLUSTER = 36  # bytes of a character that is kept whole: fits a word behind `Subject: `, and joined emoji fit it
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")  # printable ASCII with single blanks
@@ -79,19 +79,19 @@ def phrase(text: str, first: int = LINE) -> list[str]:
 
 def encoded_words(text: str, first: int = LINE) -> list[str]:
     """`text` in encoded words (RFC 2047), B or Q by what is smaller; the first is at most `first` characters long."""
-    raw = text.encode("utf-8")
-    size = len("".join(map(_Q.__getitem__, raw)))
-    base64 = (len(raw) + 2) // 3 * 4 < size
-    room = min(first - (WORD - _ROOM), _ROOM)
+    pieces = [cluster.encode("utf-8") for cluster in clusters(text)]
+    size = sum(len(_Q[byte]) for piece in pieces for byte in piece)
+    base64 = sum(map(len, pieces)) * 4 // 3 < size or max(map(len, pieces)) > _ROOM // 3
+    full = _ROOM // 4 * 3 if base64 else _ROOM
+    room = min(full, (first - (WORD - _ROOM)) // 4 * 3 if base64 else first - (WORD - _ROOM))
     words: list[str] = []
     word: list[bytes] = []
     used = 0
-    for cluster in clusters(text):
-        piece = cluster.encode("utf-8")
+    for piece in pieces:
         cost = len(piece) if base64 else sum(len(_Q[byte]) for byte in piece)
-        if word and used + cost > (room // 4 * 3 if base64 else room):
+        if word and used + cost > room:
             words.append(_word(b"".join(word), base64))
-            word, used, room = [], 0, _ROOM
+            word, used, room = [], 0, full
         word.append(piece)
         used += cost
     return [*words, _word(b"".join(word), base64)]
@@ -101,9 +101,6 @@ def _word(raw: bytes, base64: bool) -> str:
     if base64:
         return f"{_PREFIX}b?{binascii.b2a_base64(raw, newline=False).decode('ascii')}{_SUFFIX}"
     return f"{_PREFIX}q?{''.join(map(_Q.__getitem__, raw))}{_SUFFIX}"
-
-
-_MOST_CLUSTER = _ROOM // 3  # bytes, so that one fits a word in Q too; longer ones are taken apart
 
 
 def clusters(text: str) -> Iterator[str]:

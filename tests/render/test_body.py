@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import base64
+import quopri
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mailer.render.body import LONGEST, Body, Encoder, base64_lines
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+LINES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n")), max_size=12)
+
+
+def decoded(body: Body) -> bytes:
+    if body.encoding == b"quoted-printable":
+        return quopri.decodestring(body.content)
+    return base64.b64decode(body.content) if body.encoding == b"base64" else body.content
+
+
+def canonical(text: str) -> bytes:
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode()
+
+
+def check(text: str, *, eight_bit: bool) -> Body:
+    body = Encoder(b"=_mark").encode(text, eight_bit=eight_bit)
+    lines = body.content.split(b"\r\n")
+    assert not any(b"\r" in line or b"\n" in line for line in lines)
+    if body.encoding in (b"quoted-printable", b"base64"):
+        assert max(map(len, lines)) <= 76
+        assert body.content.isascii()
+        assert not any(line.endswith((b" ", b"\t")) for line in lines)
+    else:
+        assert max(map(len, lines)) <= LONGEST
+        assert b"=_mark" not in body.content
+    assert body.content.isascii() or body.encoding == b"8bit"
+    assert decoded(body) == canonical(text)
+    return body
+
+
+@given(ANY_TEXT, st.booleans())
+@example("", False)
+@example("no end", False)
+@example("trailing \t\nblanks ", False)
+@example("é trailing \t\nblanks ", False)
+@example("a lone\rcarriage return\r\n\r", True)
+@example(".\n..\n.é\n.", False)
+@example("--=_marka\nFrom me\nSubject: x\nRSET\nQUIT", False)
+@example("é" + "x" * 1_000_000, True)
+@example("x" * 998, False)
+@example("x" * 999, False)
+@example("=" * 200, False)
+@example("王" * 500, False)
+def test_any_text_comes_back(text: str, eight_bit: bool) -> None:
+    check(text, eight_bit=eight_bit)
+
+
+@given(st.lists(LINES, max_size=6))
+def test_lines_that_were_seen_before_change_nothing(texts: list[list[str]]) -> None:
+    encoder = Encoder(b"=_mark")
+    for lines in texts:
+        text = "é\n" + "\n".join(lines)
+        assert decoded(encoder.encode(text)) == canonical(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "eight_bit", "encoding"),
+    [
+        ("plain", False, b"7bit"),
+        ("x" * 998, False, b"7bit"),
+        ("x" * 999, False, b"quoted-printable"),
+        ("Grüße aus Zürich an alle, die hier wohnen und lesen", False, b"quoted-printable"),
+        ("Grüße", True, b"8bit"),
+        ("é" + "x" * 999, True, b"quoted-printable"),
+        ("王小明" * 20, False, b"base64"),
+        ("a text that shows =_mark", False, b"quoted-printable"),
+    ],
+)
+def test_the_smallest_encoding_that_fits(text: str, eight_bit: bool, encoding: bytes) -> None:
+    assert check(text, eight_bit=eight_bit).encoding == encoding
+
+
+def test_nul_and_lone_surrogates_are_refused() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        Encoder(b"=_").encode("a\0b")
+    with pytest.raises(ValueError, match="U\\+D800"):
+        Encoder(b"=_").encode("a\ud800b")
+
+
+def test_what_is_kept_of_lines_is_bounded() -> None:
+    encoder = Encoder(b"=_")
+    for n in range(20):
+        encoder.encode("é\n" + "\n".join(f"line {n} {m}" for m in range(1000)) + "\n" + "long" * 1000 + str(n))
+    assert len(encoder._lines) <= encoder._lines.MOST
+    assert max(map(len, encoder._lines)) <= LONGEST
+
+
+@given(st.binary(max_size=400))
+def test_base64_in_lines_of_76(content: bytes) -> None:
+    encoded = base64_lines(content)
+    assert base64.b64decode(encoded) == content
+    assert all(len(line) <= 76 for line in encoded.split(b"\r\n"))
