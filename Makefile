@@ -42,6 +42,7 @@ setup: $(VENV)/.ready-dev
 
 demo: $(VENV)/.ready-all
 	$(BIN)/mailer send campaigns/newsletter.yaml --sandbox --report out/report.json --report out/report.html
+	@echo "To look at the caught messages as mail: $(BIN)/mailer sandbox --maildir THE-FOLDER-ABOVE"
 
 test: setup servers check
 	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
