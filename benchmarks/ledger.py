@@ -42,7 +42,9 @@ def through_the_queue(ledger: Ledger, edition: Edition, run: RunRecord, count: i
             email = claim.recipient.email
             reply = f"2.0.0 Ok: queued as {claim.id:X}"
             at = "2026-11-23T09:00:01Z"
-            outcome = Outcome(email, claim.key, Status.SENT, 1, 250, "2.0.0", reply, f"<{claim.id}@example.com>", 30_000, at)
+            outcome = Outcome(
+                email, claim.key, Status.SENT, 1, 250, "2.0.0", reply, f"<{claim.id}@example.com>", 30_000, at
+            )
             ledger.record(claim, outcome)
         claims = ledger.claim(edition, batch, NOW, run=run)
         ledger.commit()

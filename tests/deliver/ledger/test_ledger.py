@@ -148,10 +148,23 @@ class TestReports:
         from mailer.deliver.ledger import sql
 
         given = {"edition": 1, "only": None, "now": 0, "limit": 1, "horizon": 0, "status": "sent"}
-        for name in ("OUTCOMES", "OUTCOMES_OF", "DUE", "DOUBTFUL", "FRESH", "ANY_PENDING", "NEXT_DUE", "PULL_IN", "UNFINISHED"):
+        for name in (
+            "OUTCOMES",
+            "OUTCOMES_OF",
+            "DUE",
+            "DOUBTFUL",
+            "FRESH",
+            "ANY_PENDING",
+            "NEXT_DUE",
+            "PULL_IN",
+            "UNFINISHED",
+        ):
             found = started.ledger.store.connection.execute("EXPLAIN QUERY PLAN " + getattr(sql, name), given)
             steps = [step[3] for step in found]
-            assert not any(("SCAN" in step and "CONSTANT" not in step) or "TEMP B-TREE" in step for step in steps), (name, steps)
+            assert not any(("SCAN" in step and "CONSTANT" not in step) or "TEMP B-TREE" in step for step in steps), (
+                name,
+                steps,
+            )
             assert any("messages_" in step for step in steps), name
 
 

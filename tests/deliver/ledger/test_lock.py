@@ -70,9 +70,8 @@ def test_a_process_id_that_lives_again_means_nothing(path, ledger):
 
 
 def test_also_twice_in_one_process(path, ledger):
-    with ledger.hold("autumn"), Ledger.open(path) as other:
-        with pytest.raises(LedgerBusy), other.hold("autumn"):
-            pytest.fail("held twice")
+    with ledger.hold("autumn"), Ledger.open(path) as other, pytest.raises(LedgerBusy), other.hold("autumn"):
+        pytest.fail("held twice")
     with ledger.hold("autumn"):
         pass
 

@@ -40,7 +40,9 @@ def test_a_claim_is_durable_when_it_is_committed_and_not_before(started, path):
 
 def test_outcomes_are_written_with_the_next_claims(started, path):
     claim = started.claim(1)[0]
-    started.ledger.record(claim, outcome(claim, code=250, enhanced="2.0.0", reply="ok", message_id="<m>", size=9, at="t"))
+    started.ledger.record(
+        claim, outcome(claim, code=250, enhanced="2.0.0", reply="ok", message_id="<m>", size=9, at="t")
+    )
     with sqlite3.connect(path) as other:
         sent = "SELECT COUNT(*) FROM messages WHERE status = 'sent' AND columns IS NULL"
         assert other.execute(sent).fetchone() == (0,)
@@ -48,9 +50,7 @@ def test_outcomes_are_written_with_the_next_claims(started, path):
         assert other.execute(sent).fetchone() == (1,)
     other.close()
     first = next(started.ledger.outcomes(started.edition))
-    assert first == Outcome(
-        "a@example.com", "a@example.com", Status.SENT, 1, 250, "2.0.0", "ok", "<m>", 9, "t", None
-    )
+    assert first == Outcome("a@example.com", "a@example.com", Status.SENT, 1, 250, "2.0.0", "ok", "<m>", 9, "t", None)
 
 
 def test_one_commit_is_one_transaction(started):

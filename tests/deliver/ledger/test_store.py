@@ -246,9 +246,9 @@ class TestDamaged:
             use(path)
 
     def test_at_random_places(self, whole, tmp_path):
-        """A damaged ledger is refused, or says the same as before of whom it sends to; nobody sent to becomes pending."""
+        """A damaged ledger is refused, or at least does not send again to those who were sent to."""
         seed = random.randrange(2**32)
-        chance, refused = random.Random(seed), 0
+        chance, said = random.Random(seed), []
         content = whole.read_bytes()
         sent = [outcome.key for outcome in use(shutil.copy(whole, tmp_path / "first"))[1][:100]]
         for trial in range(60):
@@ -260,14 +260,14 @@ class TestDamaged:
             try:
                 outcomes = use(path)[1]
             except LedgerError as error:
-                refused += 1
-                assert "\n" not in str(error)
+                said.append(str(error))
             else:
                 pending = {outcome.key for outcome in outcomes if outcome.status is not Status.SENT}
                 assert not pending.intersection(sent), f"seed {seed}, trial {trial}: {length} octets at {at}"
             for side in ("-wal", "-shm"):
                 Path(f"{path}{side}").unlink(missing_ok=True)
-        assert refused > 10, f"seed {seed}"
+        assert len(said) > 10, f"seed {seed}"
+        assert not [text for text in said if "\n" in text]
 
     def test_a_status_that_is_none(self, whole, tmp_path):
         path = tmp_path / "ledger.sqlite3"
@@ -275,7 +275,7 @@ class TestDamaged:
         with Ledger.open(shutil.copy(whole, path)) as ledger, ledger.writing() as connection:
             connection.execute("PRAGMA ignore_check_constraints=1")
             connection.execute("UPDATE messages SET status = 'pendink' WHERE position = 200")
-        with pytest.raises(LedgerError, match="damaged .*CHECK"):
+        with pytest.raises(LedgerError, match=r"damaged .*CHECK"):
             Ledger.open(path)
 
 
@@ -284,9 +284,8 @@ class TestMigration:
     def older(self, path, monkeypatch):
         with Ledger.open(path) as ledger:
             Started(ledger)
-        monkeypatch.setattr(
-            store, "MIGRATIONS", (*sql.MIGRATIONS, ("ALTER TABLE messages ADD COLUMN bounced TEXT", "CREATE TABLE more (id INTEGER)"))
-        )  # fmt: skip
+        step = ("ALTER TABLE messages ADD COLUMN bounced TEXT", "CREATE TABLE more (id INTEGER)")
+        monkeypatch.setattr(store, "MIGRATIONS", (*sql.MIGRATIONS, step))
         return path
 
     def test_an_older_one_is_brought_forward_once(self, older):
@@ -315,5 +314,17 @@ def test_the_sql_keeps_to_what_postgresql_has_too():
     texts = [value for name, value in vars(sql).items() if name.isupper() and isinstance(value, str)]
     texts += [statement for step in sql.MIGRATIONS for statement in step]
     assert len(texts) > 50
-    for word in ("INSERT OR", "ROWID", "IFNULL", "IIF(", "JSON", "STRFTIME", "UNIXEPOCH", "CHANGES(", "GLOB", "REPLACE INTO", "PRAGMA"):
+    for word in (
+        "INSERT OR",
+        "ROWID",
+        "IFNULL",
+        "IIF(",
+        "JSON",
+        "STRFTIME",
+        "UNIXEPOCH",
+        "CHANGES(",
+        "GLOB",
+        "REPLACE INTO",
+        "PRAGMA",
+    ):
         assert not [text for text in texts if word in text.upper()], word
