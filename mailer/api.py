@@ -28,7 +28,7 @@ from mailer.deliver.run import run
 from mailer.deliver.signals import StopSignal
 from mailer.errors import InputError, LedgerWriteError, Unreachable
 from mailer.render.compile import compile_campaign
-from mailer.report import Report, read_report
+from mailer.report.summary import Report, read_report
 from mailer.secret import Secret
 
 __all__ = ["async_send", "choose_server", "load_campaign", "send", "with_pace"]

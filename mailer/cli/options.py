@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from mailer.campaign.model import Rate
-
 LEDGER = ".mailer/ledger.sqlite3"
 
 
@@ -23,7 +21,7 @@ def parse_variables(_context: click.Context, _parameter: click.Parameter, values
     return variables
 
 
-def parse_pace(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Rate | None:
+def parse_pace(_context: click.Context, _parameter: click.Parameter, value: str | None) -> object:
     """COUNT/PERIOD"""
     from mailer.campaign.quantities import parse_rate
 

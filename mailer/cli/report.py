@@ -33,7 +33,8 @@ def command(
     import sys
 
     from mailer.deliver.ledger import Ledger
-    from mailer.report import check_report_paths, read_report, write_report
+    from mailer.report.summary import read_report
+    from mailer.report.write import check_report_paths, write_report
 
     check_report_paths(outputs, keep={campaign_file: "campaign file", Path(ledger): "ledger"})
     name = campaign_name(campaign_file, variables)

@@ -26,8 +26,9 @@ from mailer.deliver.run import Ending, RunResult, SendOptions, StopSignal, run
 from mailer.errors import InputError, MailerError
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
-from mailer.report import Report, check_report_paths, read_report, write_report
+from mailer.report.summary import Report, read_report
 from mailer.report.words import plural
+from mailer.report.write import check_report_paths, write_report
 from mailer.secret import Secret
 
 EXITS = {

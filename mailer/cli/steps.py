@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from mailer.deliver.run import Ending, RunResult
-from mailer.report import Counts
+from mailer.report.summary import Counts
 from mailer.report.words import plural
 
 

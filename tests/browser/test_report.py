@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mailer.deliver.outcome import Outcome, Status
-from mailer.report import Counts, Report, Server, Throughput, write_report
+from mailer.report.summary import Counts, Report, Server, Throughput
+from mailer.report.write import write_report
 from tests.browser.devtools import Page, browser
 
 HOSTILE = "</td><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\x1b[31m"

@@ -56,4 +56,6 @@ def test_bounded_and_complete(seconds: list[int]) -> None:
     assert [bar.start for bar in bars] == sorted(bar.start for bar in bars)
     picture = chart(bars)
     assert (picture is None) == (len(bars) < 2)
-    assert picture is None or all(0 <= piece.x <= picture.width and piece.height >= 0 <= piece.width for piece in picture.pieces)
+    assert picture is None or all(
+        0 <= piece.x <= picture.width and piece.height >= 0 <= piece.width for piece in picture.pieces
+    )

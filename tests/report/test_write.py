@@ -9,8 +9,8 @@ import pytest
 
 from mailer.deliver.outcome import Outcome
 from mailer.errors import InputError
-from mailer.report import SUFFIXES, check_report_paths, write_report
 from mailer.report.summary import Report
+from mailer.report.write import SUFFIXES, check_report_paths, write_report
 
 Make = Callable[..., Report]
 Row = Callable[..., Outcome]
