@@ -1,0 +1,297 @@
+"""`mailer send` as a user has it: a process, a server over TLS, exit codes, files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailer.sandbox import Sandbox
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def refusing(tmp_path: Path) -> Iterator[Sandbox]:
+    """A sandbox that knows no Bob."""
+
+    def refuse(address: str) -> str | None:
+        return f"550 5.1.1 <{address}>: no such user here" if address.startswith("bob") else None
+
+    sandbox = Sandbox(maildir=tmp_path / "caught", refuse=refuse)
+    asyncio.run(sandbox.start())
+    yield sandbox
+    asyncio.run(sandbox.stop())
+
+
+def login(sandbox: Sandbox) -> list[str]:
+    return ["--server", f"smtps://sandbox@127.0.0.1:{sandbox.port}", "--ca-file", str(sandbox.ca_file)]
+
+
+def test_everybody_gets_it_and_a_second_time_nobody(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    password = {"MAILER_PASSWORD": sandbox.password}
+    first = process("send", campaign, *login(sandbox), "--report", "out/r.json", **password)
+    assert (first.code, len(sandbox.messages())) == (0, 3), first.err
+    assert "report: out/r.json" in first.err
+    report = json.loads((campaign.parent / "out" / "r.json").read_text())
+    assert report["counts"]["sent"] == report["counts"]["total"] == 3
+    assert report["server"]["sessions"] == 1
+    assert report["server"]["tls"].startswith("TLSv1.")
+    assert [row["email"] for row in report["recipients"]] == [
+        "bob@example.com", "chloe@example.com", "dmitri@example.com",
+    ]  # fmt: skip
+    second = process("send", campaign, *login(sandbox), **password)
+    assert (second.code, len(sandbox.messages())) == (0, 3)
+    assert "nothing" in second.err
+    assert "--again" in second.err
+
+
+def test_a_rehearsal_needs_no_server_and_leaves_no_ledger(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--sandbox", "--report", "r.json")
+    assert ended.code == 0, ended.err
+    caught = Path(ended.err.split("caught messages: ")[1].splitlines()[0])
+    assert len([path for path in caught.rglob("*") if path.is_file()]) >= 3
+    assert not (campaign.parent / ".mailer").exists()
+    assert json.loads((campaign.parent / "r.json").read_text())["counts"]["sent"] == 3
+
+
+def test_one_refused_is_exit_1_with_hints(process: Command, campaign: Path, refusing: Sandbox) -> None:
+    ended = process(
+        "send", campaign, *login(refusing), "--report", "r.json", "--report", "r.xml", MAILER_PASSWORD=refusing.password
+    )
+    assert (ended.code, len(refusing.messages())) == (1, 2), ended.err
+    assert "no such user" in ended.out
+    assert "mailer suppress add bob@example.com" in ended.err
+    (bob, *_) = json.loads((campaign.parent / "r.json").read_text())["recipients"]
+    assert (bob["status"], bob["code"], bob["enhanced"]) == ("failed", 550, "5.1.1")
+
+
+def test_a_wrong_password_is_exit_3_and_never_shown(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = process(
+        "send", campaign, *login(sandbox), "--report", "r.json", "--trace", "t.txt", MAILER_PASSWORD="Zq9wrong"
+    )
+    assert (ended.code, sandbox.messages()) == (3, [])
+    assert "mailer: error: " in ended.err
+    assert "hint: " in ended.err
+    everything = (
+        ended.out + ended.err + (campaign.parent / "t.txt").read_text() + (campaign.parent / "r.json").read_text()
+    )
+    assert "Zq9wrong" not in everything
+    assert json.loads((campaign.parent / "r.json").read_text())["counts"]["pending"] == 3
+
+
+def test_no_server_is_exit_3(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--server", "smtps://me:x@127.0.0.1:1")
+    assert ended.code == 3
+    assert "127.0.0.1:1" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = process("send", campaign, "--server", sandbox.url)
+    assert (ended.code, sandbox.messages()) == (3, [])
+    assert "--ca-file" in ended.err
+    assert sandbox.password not in ended.err + ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--report", "r.pdf"], "expected one of .json"),
+        (["--report", "/proc/nowhere/r.json"], "cannot be written"),
+        (["--report", "r.json", "--report", "./r.json"], "two reports"),
+        (["--trace", "/proc/nowhere/t"], "trace /proc/nowhere/t"),
+        (["--server", "http://x"], "the server's URL"),
+        (["--proof", "me@example.com", "--report", "r.json"], "--proof is not recorded"),
+        (["--only", "nobody@example.com"], "not in the list"),
+    ],
+)
+def test_what_cannot_be_is_exit_2_and_nothing_is_sent(
+    process: Command, campaign: Path, sandbox: Sandbox, arguments: list[str], said: str
+) -> None:
+    ended = process("send", campaign, *login(sandbox), *arguments, MAILER_PASSWORD=sandbox.password)
+    assert (ended.code, sandbox.messages()) == (2, [])
+    assert said in ended.err
+    assert all(line.startswith(("mailer: error: ", "hint: ")) for line in ended.err.splitlines())
+
+
+def test_no_password_and_nobody_to_ask(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = process("send", campaign, *login(sandbox))
+    assert ended.code == 2
+    assert "no password for sandbox" in ended.err
+    assert "MAILER_PASSWORD" in ended.err
+
+
+def test_the_list_is_not_overwritten_by_a_report(process: Command, campaign: Path) -> None:
+    (campaign.parent / "people.csv").write_text("email,name\na@example.com,A\n")
+    text = campaign.read_text().partition("recipients:")[0]
+    campaign.write_text(text + "recipients: people.csv\n")
+    ended = process("send", campaign, "--sandbox", "--report", "people.csv")
+    assert ended.code == 2
+    assert "list of recipients" in ended.err
+
+
+def test_limit_then_the_rest(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    environment = {"MAILER_PASSWORD": sandbox.password, "MAILER_LEDGER": "else/where.sqlite3"}
+    process("send", campaign, *login(sandbox), "--limit", "1", **environment)
+    assert len(sandbox.messages()) == 1
+    ended = process("send", campaign, *login(sandbox), **environment)
+    assert (ended.code, len(sandbox.messages())) == (0, 3)
+    assert "1 of 3 recipients are done with" in ended.err
+    assert (campaign.parent / "else" / "where.sqlite3").exists()
+
+
+def test_a_proof_is_not_recorded(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = process("send", campaign, *login(sandbox), "--proof", "me@example.com", MAILER_PASSWORD=sandbox.password)
+    assert (ended.code, len(sandbox.messages())) == (0, 1), ended.err
+    assert "me@example.com" in ended.err
+    ended = process("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
+    assert (ended.code, len(sandbox.messages())) == (0, 4)
+
+
+def test_the_trace_shows_the_dialogue_without_secrets(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = process("send", campaign, *login(sandbox), "--trace", "-", MAILER_PASSWORD=sandbox.password)
+    assert "C: EHLO " in ended.err
+    assert "S: 220 " in ended.err
+    assert "C: MAIL FROM:<ada@example.com>" in ended.err
+    assert sandbox.password not in ended.err
+    process("send", campaign, "--sandbox", "--trace", "t.txt")
+    assert "C: EHLO " in (campaign.parent / "t.txt").read_text()
+    assert (campaign.parent / "t.txt").stat().st_mode & 0o077 == 0
+
+
+def test_recipients_from_standard_input(process: Command, campaign: Path) -> None:
+    campaign.write_text(campaign.read_text().partition("recipients:")[0] + 'recipients: "-"\n')
+    ended = process("send", campaign, "--sandbox", stdin="email,name\nzoe@example.com,Zoë\n")
+    assert ended.code == 0, ended.err
+    assert "1" in ended.out
+
+
+def test_a_pipe_that_closes_does_not_lose_the_exit_code(process: Command, campaign: Path, refusing: Sandbox) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = [sys.executable, "-m", "mailer", "send", str(campaign), *login(refusing), "--report", "r.json"]
+    environment = {**os.environ, "MAILER_PASSWORD": refusing.password}
+    try:
+        done = subprocess.run(
+            arguments, check=False, cwd=campaign.parent, env=environment, stdout=writing, stderr=subprocess.PIPE
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 1, done.stderr
+    assert (campaign.parent / "r.json").exists()
+
+
+class Terminal:
+    """A process at a terminal: what it shows, what is typed."""
+
+    def __init__(self, arguments: list[str], folder: Path, **environment: str) -> None:
+        ours, theirs = pty.openpty()
+        variables = {key: value for key, value in os.environ.items() if key != "CI"} | environment | {"TERM": "xterm"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mailer", *arguments], cwd=folder, env=variables,
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self._ours = ours
+        self.shown = ""
+
+    def until(self, text: str, seconds: float = 30) -> None:
+        ends = time.monotonic() + seconds
+        while text not in self.shown:
+            assert time.monotonic() < ends, self.shown
+            if select.select([self._ours], [], [], 0.1)[0] and not self._read():
+                raise AssertionError(self.shown)
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def end(self, seconds: float = 30) -> int:
+        """The exit code; `shown` is all that it wrote."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends and (not select.select([self._ours], [], [], 0.1)[0] or self._read()):
+            continue
+        os.close(self._ours)
+        return self.process.wait(seconds)
+
+    def _read(self) -> bool:
+        try:
+            chunk = os.read(self._ours, 65536)
+        except OSError:  # Linux: the other end is closed
+            return False
+        self.shown += chunk.decode(errors="replace")
+        return bool(chunk)
+
+
+def test_at_a_terminal_it_asks(campaign: Path, sandbox: Sandbox) -> None:
+    arguments = ["send", str(campaign), *login(sandbox)]
+    terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
+    terminal.until(f"Send spring to 3 recipients via 127.0.0.1:{sandbox.port} as sandbox? [y/N]")
+    terminal.type("n\n")
+    assert terminal.end() == 2
+    assert "nothing was sent" in terminal.shown
+    assert sandbox.messages() == []
+    terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
+    terminal.until("[y/N]")
+    terminal.type("y\n")
+    assert terminal.end() == 0, terminal.shown
+    assert len(sandbox.messages()) == 3
+
+
+def test_at_a_terminal_the_password_is_asked_for_and_not_echoed(campaign: Path, sandbox: Sandbox) -> None:
+    terminal = Terminal(["send", str(campaign), *login(sandbox), "--yes"], campaign.parent)
+    terminal.until("Password for sandbox at 127.0.0.1")
+    time.sleep(0.2)  # getpass turns the echo off after its question
+    terminal.type(sandbox.password + "\n")
+    assert terminal.end() == 0, terminal.shown
+    assert sandbox.password not in terminal.shown
+    assert len(sandbox.messages()) == 3
+
+
+def test_ctrl_c_at_the_question(campaign: Path, sandbox: Sandbox) -> None:
+    arguments = ["send", str(campaign), *login(sandbox)]
+    terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
+    terminal.until("[y/N]")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert "Traceback" not in terminal.shown
+    assert sandbox.messages() == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_settles_reports_and_leaves_the_rest(
+    campaign: Path, sandbox: Sandbox, process: Command, number: signal.Signals, code: int
+) -> None:
+    rows = "".join(f"person{n}@example.com,P{n}\n" for n in range(500))
+    (campaign.parent / "people.csv").write_text(f"email,name\n{rows}")
+    campaign.write_text(campaign.read_text().partition("recipients:")[0] + "recipients: people.csv\n")
+    arguments = [sys.executable, "-m", "mailer", "send", str(campaign), *login(sandbox), "--rate", "20/second"]
+    environment = {**os.environ, "MAILER_PASSWORD": sandbox.password}
+    running = subprocess.Popen(
+        [*arguments, "--report", "r.json"], cwd=campaign.parent, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    ends = time.monotonic() + 30
+    while len(sandbox.messages()) < 3 and time.monotonic() < ends:
+        time.sleep(0.05)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == code, err.decode()
+    assert b"Traceback" not in err
+    report = json.loads((campaign.parent / "r.json").read_text())
+    assert report["counts"]["sent"] == len(sandbox.messages()) >= 3
+    assert report["counts"]["pending"] == 500 - report["counts"]["sent"]
+    assert b"pending" in out
+    ended = process("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
+    assert (ended.code, len(sandbox.messages())) == (0, 500)
