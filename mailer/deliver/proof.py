@@ -14,7 +14,7 @@ from mailer.deliver.options import Ending, RunResult, SendOptions
 from mailer.deliver.outcome import Outcome, Status
 from mailer.deliver.sessions import access
 from mailer.errors import ConnectionLost, InputError, ServerError
-from mailer.render.compile import CompiledCampaign
+from mailer.render.compiled import CompiledCampaign
 from mailer.smtp.connection import Connection, connect
 from mailer.smtp.values import Settled, Transaction
 

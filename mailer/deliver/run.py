@@ -26,7 +26,8 @@ from mailer.deliver.sending import Sending, first_of
 from mailer.deliver.sessions import Worker, access, described
 from mailer.deliver.signals import Interrupted, StopSignal
 from mailer.errors import InputError, LedgerError, LedgerWriteError, Problem
-from mailer.render.compile import CompiledCampaign, compile_campaign
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
 
 __all__ = ["Ending", "Observer", "RunResult", "SendOptions", "StopSignal", "run"]
 
@@ -164,7 +165,7 @@ async def _send(
     options, clock = sending.options, sending.clock
     began = clock.now()
     where = access(options.server, options.password)
-    connections = min(options.delivery.connections, left)
+    connections = sending.active = min(options.delivery.connections, left)
     workers = [Worker(sending, compiled, where, careful=careful) for _ in range(connections)]
     watcher = asyncio.ensure_future(_watch(sending, workers, stop))
     try:

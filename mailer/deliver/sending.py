@@ -25,6 +25,9 @@ from mailer.smtp.reply import Reply
 from mailer.smtp.values import SessionDetails, Settled
 
 
+ASIDE = 0.25  # seconds, at least: a TLS handshake and a login
+
+
 @dataclass(frozen=True, slots=True)
 class Flight:
     """A message on its way: what the ledger calls it, and what the outcome needs of it."""
@@ -63,6 +66,7 @@ class Sending:
         self.bytes = 0
         self.progress = 0  # replies to messages: grows while the server is of any use
         self.most_open = 0
+        self.active = 0  # workers, less those that the server has no room for
         self.server: SessionDetails | None = None
         self._paused_in_a_row = 0
         self._begun = 0  # recipients that this run began with, for --limit
@@ -242,14 +246,15 @@ class Sending:
         self.flying -= 1
         self._record(flight.claim, Release())
 
-    def blamed(self, flight: Flight, error: str) -> None:
-        """Untouched, but sessions end whenever its turn comes: that is an attempt, and others go first."""
+    def put_aside(self, flight: Flight, error: str, times: int) -> None:
+        """Untouched, but sessions end whenever its turn comes, and did so `times` now: others go first.
+
+        So it waits for longer than the next session can take to come, but bears no mark.
+        """
         self.flying -= 1
-        seconds = self.retries.after(flight.claim.tries + 1)
-        if seconds is None:
-            self._outcome(flight, Status.DEFERRED, error=error)
-        else:
-            self._record(flight.claim, Retry(self.clock.now() + seconds, error=error))
+        backoff = self.options.delivery.backoff
+        seconds = max(min(backoff.first * 2.0 ** min(times, 6), backoff.most), ASIDE)
+        self._record(flight.claim, Retry(self.clock.now() + seconds, error=error, attempted=False))
 
     def doubtful(self, flight: Flight, error: str) -> None:
         """Its last byte may have left and no reply came (RFC 5321 4.5.3.2.6: the responsibility stays with us)."""

@@ -6,6 +6,7 @@ The loop has no task, future or callback of its own for a message: claim, render
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,10 @@ from mailer.deliver.options import Ending
 from mailer.deliver.replies import Action, meaning
 from mailer.deliver.sending import Flight, Sending
 from mailer.errors import AuthenticationError, ConnectionLost, InputError, ServerError, TlsError
-from mailer.render.compile import CompiledCampaign
+from mailer.render.compiled import CompiledCampaign
 from mailer.secret import Secret
 from mailer.smtp.connection import Connection, connect
-from mailer.smtp.values import Endpoint, Login, SessionDetails, Strategy, Transaction
+from mailer.smtp.values import Endpoint, Login, SessionDetails, Settled, Strategy, Transaction
 
 # Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7 asks
 # them for 5 minutes; asking before a message is cheaper than finding out with one.
@@ -75,7 +76,8 @@ class Worker:
         self._connection: Connection | None = None
         self._flying = 0
         self._used = 0.0
-        self._head: tuple[int, int] = (0, 0)  # the message that headed lost sessions, and how many
+        self._heads: Counter[int] = Counter()  # messages that were first in line when a session was lost
+        self._settling: asyncio.Future[list[Settled]] | None = None
         self._retired = False
         self._settled = 0  # messages of this session
         self._last_share = 0  # of the session that was lost before it
@@ -151,10 +153,8 @@ class Worker:
             if not error.temporary:  # a wrong password is not tried twice: providers lock accounts for that
                 sending.end(Ending.UNREACHABLE, str(error), error.hint)
                 return
-            if sending.open:  # too many logins: the sessions that are open go on without this one
-                self._retired = True
-                return
-            await self._wait_again(self._logins, error)
+            if not self._one_fewer(str(error)):  # too many logins: the sessions that are open go on
+                await self._wait_again(self._logins, error)
         elif isinstance(error, TlsError) and not sending.sessions:
             sending.end(Ending.UNREACHABLE, str(error), error.hint)
         elif not self._heeded(error):
@@ -174,14 +174,13 @@ class Worker:
         return sending.about_the_run(rule, reply)
 
     def _one_fewer(self, why: str) -> bool:
-        """The server allows fewer sessions: this one is given up if there is another, else the run pauses."""
+        """The server allows fewer sessions: this one is given up if there is another. True if so."""
         sending = self._sending
-        if sending.open:
+        if sending.active > 1:
+            sending.active -= 1
             self._retired = True
-            sending.observer.warning(f"{why}: going on with {sending.open}")
-        else:
-            sending.pause(why)
-        return True
+            sending.observer.warning(f"{why}: going on with {sending.active}")
+        return self._retired
 
     async def _wait_again(self, policy: retry.Policy, error: ServerError) -> None:
         """Wait for the next try; when there is none left, the server is unreachable."""
@@ -211,6 +210,9 @@ class Worker:
                 await self._wait_again(self._again, error)
         finally:
             connection.abort()  # of a session that is closed: nothing; after an error of ours: nothing more leaves
+            if self._settling is not None:
+                self._settling.cancel()
+                self._settling = None
             self._connection = None
             sending.closed()
 
@@ -224,19 +226,18 @@ class Worker:
             sending.doubtful(_flight(transaction), str(error))
         for n, transaction in enumerate(untouched):
             flight = _flight(transaction)
-            if n == 0 and not doubtful and not progress and self._heads_again(flight):
-                sending.blamed(flight, str(error))
+            if n == 0 and not doubtful and not progress and (times := self._headed(flight)) > 1:
+                sending.put_aside(flight, str(error), times)
             else:
                 sending.untouched(flight)
         self._flying = 0
         self._learn_share()
         sending.commit()
 
-    def _heads_again(self, flight: Flight) -> bool:
-        """Whether sessions were lost before, too, when this message was the first in line."""
-        id_, lost = self._head
-        self._head = (flight.claim.id, lost + 1 if id_ == flight.claim.id else 1)
-        return self._head[1] > 1
+    def _headed(self, flight: Flight) -> int:
+        """How many sessions were lost without any progress when this message was the first in line."""
+        self._heads[flight.claim.id] += 1
+        return self._heads[flight.claim.id]
 
     def _learn_share(self) -> None:
         """Some servers end a session without a word after so many messages: twice the same number is a rule."""
@@ -276,16 +277,34 @@ class Worker:
     async def _settle(self, connection: Connection, *, idle: bool) -> bool:
         """Wait for replies (when `idle`, only until another message may start); True when the session is to be left."""
         sending, leave = self._sending, False
-        for settled in await connection.settle(self._until_due() if idle else None):
+        for settled in await self._replies(connection, sending.due() if idle else None):
             self._flying -= 1
             self._settled += 1
             action = sending.settled(settled)
             if action is Action.NEW_SESSION:
                 leave = True
             elif action is Action.FEWER:
-                leave = self._one_fewer("the server allows fewer connections at once")
+                leave = True
+                if not self._one_fewer("the server allows fewer connections at once"):
+                    sending.pause("the server allows no connection beside another one", settled.reply)
         self._used = sending.clock.now()
         return leave or (self._share is not None and self._settled >= self._share)
+
+    async def _replies(self, connection: Connection, seconds: float | None) -> Sequence[Settled]:
+        """What `settle` gives; nothing when `seconds` went by first, and then it is still being waited for."""
+        if seconds is None and self._settling is None:
+            return await connection.settle()
+        self._settling = settling = self._settling or asyncio.ensure_future(connection.settle())
+        waits: list[asyncio.Future[object]] = [settling]
+        if seconds is not None:
+            waits.append(asyncio.ensure_future(self._sending.clock.sleep(seconds)))
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits[1:]:
+            wait.cancel()
+        if not settling.done():
+            return ()
+        self._settling = None
+        return settling.result()
 
     def _start(self, connection: Connection, claim: Claim) -> None:
         """Render and hand over one message; a message that cannot be sent is settled here."""

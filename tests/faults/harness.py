@@ -63,10 +63,11 @@ class Recorder(Observer):
 
 
 class FakeClock:
-    """Starts at a fixed date; a sleep moves it on, and lets the others run."""
+    """Starts at a fixed date; the earliest of those who sleep moves it on, after the others had their turn."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self._now = now
+        self._until: list[float] = []
         self.slept: list[float] = []
 
     def now(self) -> float:
@@ -76,10 +77,17 @@ class FakeClock:
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        for _ in range(20):  # what is ready in the loop comes first
-            await asyncio.sleep(0)
-        self._now += seconds
+        until = self._now + seconds
+        self._until.append(until)
+        try:
+            for _ in range(20):  # what is ready in the loop comes first
+                await asyncio.sleep(0)
+            while self._now < until and min(self._until) < until:
+                await asyncio.sleep(0)
+            self._now = max(self._now, until)
+            self.slept.append(seconds)
+        finally:
+            self._until.remove(until)
 
 
 @dataclass

@@ -104,6 +104,10 @@ class FaultServer:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self.discard()
+
+    def discard(self) -> None:
+        """Of a server that does not run."""
         self._loop.close()
         self._folder.cleanup()
 

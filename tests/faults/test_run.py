@@ -1,0 +1,507 @@
+"""What a run makes of a server's answers, beyond the breaks: who is tried again, who is not, and when it ends."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from mailer.campaign.model import Backoff, Rate, StopAfter
+from mailer.deliver.ledger import Ledger
+from mailer.deliver.options import Ending
+from mailer.deliver.outcome import Status
+from mailer.errors import InputError
+from tests.faults.harness import QUICK, Bench, FakeClock
+from tests.faults.server import Fault, FaultServer, Step
+
+ALL = ("sequential", "pipelined", "streamed")
+STRATEGY = pytest.mark.parametrize("strategy", ALL)
+
+
+def rcpt(answer):
+    """A script that answers RCPT by `answer(address, how often it was asked before)`."""
+    asked: Counter[str] = Counter()
+
+    def script(step: Step) -> str | None:
+        if step.name != "rcpt":
+            return None
+        asked[step.argument] += 1
+        return answer(step.argument, asked[step.argument])
+
+    return script
+
+
+def number(address: str) -> int:
+    return int(address.partition("@")[0].lstrip("r"))
+
+
+@STRATEGY
+def test_refusals_concern_their_message_alone(tmp_path, strategy):
+    bench = Bench(tmp_path, 60)
+    server = FaultServer(
+        strategy, script=rcpt(lambda address, _n: "550 5.7.1 no" if number(address) % 3 == 1 else None)
+    )
+    with server:
+        result = bench.send(server)
+        bench.agree(server)
+    assert result.ending is Ending.INCOMPLETE
+    assert bench.statuses() == {Status.SENT: 40, Status.FAILED: 20}
+    refused = bench.outcomes()["r1@example.com"]
+    assert (refused.code, refused.enhanced, refused.reply, refused.attempts) == (550, "5.7.1", "5.7.1 no", 1)
+    assert server.sessions == 1
+
+
+@STRATEGY
+def test_greylisting_works_within_one_run(tmp_path, strategy):
+    bench, clock = Bench(tmp_path, 30), FakeClock()
+    first: dict[str, float] = {}
+
+    def answer(address: str, _n: int) -> str | None:
+        came = first.setdefault(address, clock.now())
+        return None if clock.now() - came >= 300 else "451 4.7.1 Greylisted, come back later"
+
+    with FaultServer(strategy, script=rcpt(answer)) as server:
+        result = bench.send(server, replace(QUICK, backoff=Backoff()), clock=clock)
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE
+    assert all(outcome.attempts > 1 for outcome in bench.outcomes().values())
+    assert server.sessions == 1 or clock.slept
+
+
+@STRATEGY
+def test_deferred_ones_wait_aside_and_are_deferred_when_attempts_are_used_up(tmp_path, strategy):
+    bench = Bench(tmp_path, 30)
+    with FaultServer(strategy, script=rcpt(lambda a, _n: "450 4.2.1 busy" if number(a) < 3 else None)) as server:
+        result = bench.send(server, replace(QUICK, attempts=4))
+        assert result.ending is Ending.INCOMPLETE
+        assert bench.statuses() == {Status.SENT: 27, Status.DEFERRED: 3}
+        assert bench.outcomes()["r0@example.com"].attempts == 4
+        server.script = lambda _step: None
+        assert bench.send(server).ending is Ending.COMPLETE  # the next run tries them again
+        bench.agree(server)
+    assert bench.outcomes()["r0@example.com"].attempts == 5
+
+
+def test_attempts_used_up_do_not_hold_up_the_others(tmp_path):
+    bench, clock = Bench(tmp_path, 10), FakeClock()
+    with FaultServer(script=rcpt(lambda a, _n: "450 4.2.1 busy" if number(a) == 0 else None)) as server:
+        bench.send(server, replace(QUICK, backoff=Backoff(60, 300)), clock=clock)
+    assert [outcome.email for outcome in bench.observer.outcomes][-1] == "r0@example.com"
+
+
+# -- the run is given up
+
+
+def test_so_many_failures_in_a_row(tmp_path):
+    bench = Bench(tmp_path, 200)
+    with FaultServer("sequential", script=rcpt(lambda _a, _n: "550 5.7.1 no")) as server:
+        result = bench.send(server, replace(QUICK, stop_after=StopAfter(in_a_row=10)))
+    assert result.ending is Ending.GIVEN_UP
+    assert "10 recipients in a row" in result.reason
+    assert bench.statuses() == {Status.FAILED: 10, Status.PENDING: 190}
+
+
+def test_a_share_of_failures(tmp_path):
+    bench = Bench(tmp_path, 200)
+    with FaultServer("sequential", script=rcpt(lambda a, _n: "550 5.7.1 no" if number(a) % 5 == 0 else None)) as server:
+        result = bench.send(server, replace(QUICK, stop_after=StopAfter(share=0.1)))
+    assert result.ending is Ending.GIVEN_UP
+    assert bench.statuses()[Status.PENDING] >= 140
+
+
+@STRATEGY
+@pytest.mark.parametrize(
+    "line",
+    [
+        "550 5.7.26 unauthenticated",
+        "550 5.4.5 Daily user sending limit exceeded",
+        "454 Throttling failure: Daily message quota exceeded.",
+    ],
+)
+def test_replies_that_end_the_run_leave_everybody_pending(tmp_path, strategy, line):
+    bench = Bench(tmp_path, 30)
+    with FaultServer(
+        strategy, script=lambda step: line if step.name == "content" and step.count > 5 else None
+    ) as server:
+        result = bench.send(server)
+        bench.agree(server)
+        assert result.ending is Ending.GIVEN_UP
+        assert line.partition(" ")[2] in result.reason
+        assert result.hint
+        assert bench.statuses() == {Status.SENT: 5, Status.PENDING: 25}
+        server.script = lambda _step: None
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server)
+
+
+def test_unknown_users_are_offered_for_suppression_not_suppressed(tmp_path):
+    bench = Bench(tmp_path, 3)
+    with FaultServer(script=rcpt(lambda a, _n: "550 5.1.1 User unknown" if number(a) == 1 else None)) as server:
+        bench.send(server)
+    assert bench.observer.unknown == ["r1@example.com"]
+    with Ledger.open(bench.ledger_path) as ledger:
+        assert not ledger.is_suppressed("r1@example.com")
+
+
+# -- sessions
+
+
+@STRATEGY
+@pytest.mark.parametrize(
+    "line", ["421 too many messages in this connection", "452 4.5.0 too many messages per session", "DROP"]
+)
+def test_a_limit_of_messages_a_session_is_no_mark(tmp_path, strategy, line):
+    bench = Bench(tmp_path, 60)
+
+    def script(step: Step) -> str | None:
+        return line if step.name == "mail" and step.in_session >= 10 else None
+
+    with FaultServer(strategy, script=script) as server:
+        result = bench.send(server)
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE, result.reason
+    assert bench.statuses() == {Status.SENT: 60}
+    assert server.duplicates == 0
+    if line != "DROP":  # a plain close does not say which of the window it took
+        assert all(outcome.attempts == 1 for outcome in bench.outcomes().values())
+
+
+@STRATEGY
+def test_throttling_pauses_and_goes_on_slowly(tmp_path, strategy):
+    bench, clock = Bench(tmp_path, 40), FakeClock()
+    blocked_until = 0.0
+
+    def script(step: Step) -> str | None:
+        nonlocal blocked_until
+        if step.name == "mail" and step.count == 12:
+            blocked_until = clock.now() + 20
+        return "421 4.7.28 unusual rate" if step.name == "mail" and clock.now() < blocked_until else None
+
+    with FaultServer(strategy, script=script) as server:
+        result = bench.send(server, replace(QUICK, backoff=Backoff()), clock=clock)
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE
+    assert any("too much mail" in why for _seconds, why in bench.observer.waits)
+    assert clock.now() - 1_800_000_000 > 15
+
+
+def test_throttling_for_ever_ends(tmp_path):
+    bench, clock = Bench(tmp_path, 40), FakeClock()
+    with FaultServer(script=lambda step: "450 4.7.28 slow down" if step.name == "mail" else None) as server:
+        result = bench.send(server, replace(QUICK, backoff=Backoff()), clock=clock)
+    assert result.ending is Ending.GIVEN_UP
+    assert "slow down" in result.reason
+    assert bench.statuses() == {Status.PENDING: 40}
+    assert all(outcome.attempts == 0 for outcome in bench.outcomes().values())
+
+
+def test_too_many_connections_go_on_with_fewer(tmp_path):
+    bench = Bench(tmp_path, 60)
+    server = FaultServer(delay=0.005)
+    server.script = lambda step: (
+        "421 Too many concurrent SMTP connections" if step.name == "greeting" and server.open_now > 2 else None
+    )
+    with server:
+        result = bench.send(server, replace(QUICK, connections=5))
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE
+    assert server.logins <= 4
+
+
+def test_several_connections_share_the_queue(tmp_path):
+    bench = Bench(tmp_path, 100)
+    with FaultServer(delay=0.002) as server:
+        result = bench.send(server, replace(QUICK, connections=4, window=2))
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE
+    assert server.sessions == 4
+    assert server.duplicates == 0
+    assert len({message.session for message in server.accepted}) == 4
+
+
+def test_a_lost_session_that_comes_back(tmp_path):
+    bench = Bench(tmp_path, 30)
+    with FaultServer(
+        "pipelined", (Fault("mail", "drop", nth=10, times=1), Fault("greeting", "drop", nth=2, times=2))
+    ) as server:
+        result = bench.send(server)
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE
+    assert result.run.sessions >= 2
+    assert result.run.reconnects == result.run.sessions - 1
+
+
+@STRATEGY
+def test_no_progress_over_several_sessions_ends_the_run(tmp_path, strategy):
+    bench = Bench(tmp_path, 30)
+    with FaultServer(strategy, (Fault("mail", "drop", nth=10, times=10_000),)) as server:
+        result = bench.send(server)
+        bench.agree(server)
+        assert result.ending is Ending.UNREACHABLE
+        assert result.reason
+        assert set(bench.statuses()) <= {Status.SENT, Status.PENDING, Status.IN_DOUBT}
+        assert server.sessions < 20
+        server.faults = ()
+        bench.send(server, in_doubt="resend")
+        bench.agree(server, most_duplicates=8)
+    assert bench.statuses() == {Status.SENT: 30}
+
+
+@STRATEGY
+def test_a_message_that_kills_every_session_stops_nobody_else(tmp_path, strategy):
+    bench = Bench(tmp_path, 20)
+
+    def script(step: Step) -> str | None:
+        return "DROP" if step.name == "rcpt" and step.argument == "r7@example.com" else None
+
+    with FaultServer(strategy, script=script) as server:
+        result = bench.send(server, replace(QUICK, attempts=3))
+        bench.agree(server, most_duplicates=0)
+        assert server.sessions < 20
+    assert result.ending in (Ending.UNREACHABLE, Ending.INCOMPLETE), result.reason
+    assert bench.statuses()[Status.SENT] == 19
+    assert bench.outcomes()["r7@example.com"].status in (Status.PENDING, Status.IN_DOUBT)
+
+
+# -- no session at all
+
+
+def test_a_wrong_port_is_told_at_once(tmp_path):
+    bench = Bench(tmp_path, 3)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = FaultServer()
+    server.port = port
+    clock = FakeClock()
+    result = bench.send(server, replace(QUICK, backoff=Backoff()), clock=clock)
+    server.discard()
+    assert result.ending is Ending.UNREACHABLE
+    assert str(port) in result.reason
+    assert sum(clock.slept) < 5
+    assert bench.statuses() == {Status.PENDING: 3}
+
+
+def test_a_wrong_password_is_tried_once(tmp_path):
+    bench = Bench(tmp_path, 3)
+    with FaultServer(password="another") as server:
+        result = bench.send(server)
+    assert result.ending is Ending.UNREACHABLE
+    assert server.refused_logins == 1
+    assert bench.statuses() == {Status.PENDING: 3}
+
+
+def test_a_login_refused_in_mid_run_ends_it(tmp_path):
+    bench = Bench(tmp_path, 30)
+    server = FaultServer("sequential", (Fault("mail", "drop", nth=10),))
+
+    def script(step: Step) -> str | None:
+        if step.name == "mail" and step.count == 9:
+            server.password = "changed"
+        return None
+
+    server.script = script
+    with server:
+        result = bench.send(server)
+        bench.agree(server)
+    assert result.ending is Ending.UNREACHABLE
+    assert server.refused_logins == 1
+    assert bench.statuses()[Status.PENDING] >= 20
+
+
+def test_too_many_logins_wait(tmp_path):
+    bench, clock = Bench(tmp_path, 5), FakeClock()
+    with FaultServer(
+        script=lambda step: "454 4.7.0 Too many login attempts" if step.name == "auth" and step.count < 3 else None
+    ) as server:
+        result = bench.send(server, replace(QUICK, backoff=Backoff()), clock=clock)
+    assert result.ending is Ending.COMPLETE
+    assert sum(clock.slept) >= 30
+
+
+def test_a_certificate_of_somebody_else(tmp_path):
+    bench = Bench(tmp_path, 3)
+    with FaultServer() as server, FaultServer() as other:
+        mine, server.ca_file = server.ca_file, other.ca_file
+        result = bench.send(server)
+        server.ca_file = mine
+    assert result.ending is Ending.UNREACHABLE
+    assert result.hint
+    assert server.logins == 0
+
+
+# -- what is asked for
+
+
+def test_limit_counts_recipients_not_attempts(tmp_path):
+    bench = Bench(tmp_path, 30)
+    with FaultServer(script=rcpt(lambda _a, n: "450 4.2.1 busy" if n == 1 else None)) as server:
+        assert bench.send(server, limit=7).ending is Ending.COMPLETE
+        assert bench.statuses() == {Status.SENT: 7, Status.PENDING: 23}
+        assert list(server.times()) != []
+        assert {number(address) for address in server.times()} == set(range(7))
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server)
+    assert bench.statuses() == {Status.SENT: 30}
+
+
+def test_only_one(tmp_path):
+    bench = Bench(tmp_path, 30)
+    with FaultServer() as server:
+        assert bench.send(server, only="R5@Example.com").ending is Ending.COMPLETE
+        assert set(server.times()) == {"r5@example.com"}
+        again = bench.send(server, only="r5@example.com")
+        assert again.nothing_to_do
+        with pytest.raises(InputError, match="not in the list"):
+            bench.send(server, only="nobody@example.com")
+    assert bench.statuses() == {Status.SENT: 1, Status.PENDING: 29}
+
+
+def test_a_proof_is_not_recorded(tmp_path):
+    bench = Bench(tmp_path, 5, "cc: [boss@example.com]\n")
+    with FaultServer() as server:
+        assert bench.send(server, proof="me@example.org").ending is Ending.COMPLETE
+        assert [message.recipients for message in server.accepted] == [("me@example.org",)]
+        assert bench.send(server, proof="me@example.org", only="r3@example.com").ending is Ending.COMPLETE
+        assert bench.send(server).ending is Ending.COMPLETE
+    assert bench.statuses() == {Status.SENT: 5}
+    assert len(server.accepted) == 7
+
+
+def test_a_complete_campaign_says_so_and_again_sends_anew(tmp_path):
+    bench = Bench(tmp_path, 5)
+    with FaultServer() as server:
+        bench.send(server)
+        done = bench.send(server)
+        assert done.nothing_to_do
+        assert done.ending is Ending.COMPLETE
+        assert server.sessions == 1
+        again = bench.send(server, again=True)
+        assert (again.ending, again.edition) == (Ending.COMPLETE, 2)
+    assert set(server.times().values()) == {2}
+    assert server.duplicates == 0  # another edition is another message
+
+
+def test_retry_failed(tmp_path):
+    bench = Bench(tmp_path, 5)
+    with FaultServer(script=rcpt(lambda a, _n: "550 5.7.1 no" if number(a) == 2 else None)) as server:
+        assert bench.send(server).ending is Ending.INCOMPLETE
+        assert bench.send(server).ending is Ending.INCOMPLETE  # nothing to do, but not everybody has it
+        server.script = lambda _step: None
+        assert bench.send(server, retry_failed=True).ending is Ending.COMPLETE
+    assert bench.statuses() == {Status.SENT: 5}
+
+
+@STRATEGY
+def test_hold_never_sends_twice(tmp_path, strategy):
+    bench = Bench(tmp_path, 20)
+    with FaultServer(strategy, (Fault("accepted", "drop", "before", nth=8),)) as server:
+        result = bench.send(server, replace(QUICK, in_doubt="hold", window=4))
+        bench.agree(server)
+        assert result.ending is Ending.INCOMPLETE
+        held = bench.statuses()[Status.IN_DOUBT]
+        assert 1 <= held <= 4
+        bench.send(server, replace(QUICK, in_doubt="hold"))
+        assert server.duplicates == 0
+        assert bench.statuses()[Status.IN_DOUBT] == held
+        assert bench.send(server, in_doubt="resend").ending is Ending.COMPLETE
+        bench.agree(server, most_duplicates=4)
+
+
+def test_resend_is_once(tmp_path):
+    bench = Bench(tmp_path, 3)
+    with FaultServer("sequential", (Fault("accepted", "drop", "before", nth=2, times=100),)) as server:
+        bench.send(server)
+    assert max(server.times().values()) <= 2
+
+
+# -- copies
+
+
+@STRATEGY
+def test_a_refused_copy_does_not_stop_the_message(tmp_path, strategy):
+    bench = Bench(tmp_path, 6, "cc: [boss@example.com]\nbcc: [archive@example.com]\n")
+    with FaultServer(
+        strategy, script=rcpt(lambda a, _n: "550 5.7.1 no" if a == "boss@example.com" else None)
+    ) as server:
+        assert bench.send(server).ending is Ending.COMPLETE
+    assert server.times()["archive@example.com"] == 6
+    refused = bench.outcomes()["r3@example.com"].copies_refused
+    assert [(copy.email, copy.code) for copy in refused] == [("boss@example.com", 550)]
+
+
+@STRATEGY
+def test_copies_that_were_taken_are_not_sent_again(tmp_path, strategy):
+    bench = Bench(tmp_path, 6, "cc: [boss@example.com]\n")
+    with FaultServer(strategy, script=rcpt(lambda a, n: "450 4.2.1 busy" if a[0] == "r" and n < 3 else None)) as server:
+        assert bench.send(server).ending is Ending.COMPLETE
+    assert server.times()["boss@example.com"] == 6
+    assert {server.times()[f"r{n}@example.com"] for n in range(6)} == {1}
+
+
+# -- time
+
+
+def test_pace_over_several_connections(tmp_path):
+    bench, clock = Bench(tmp_path, 30), FakeClock()
+    with FaultServer() as server:
+        bench.send(server, replace(QUICK, rate=Rate(30, 60), connections=3), clock=clock)
+        bench.agree(server)
+    assert clock.now() - 1_800_000_000 == pytest.approx(58, abs=3)
+
+
+def test_a_quiet_server_is_no_loss(tmp_path):
+    bench = Bench(tmp_path, 4)
+
+    class Slow(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            import asyncio
+
+            await asyncio.sleep(0.25)
+
+    with FaultServer(idle=0.1) as server:
+        result = bench.send(server, replace(QUICK, rate=Rate(1, 60)), clock=Slow())
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE
+    assert all(outcome.attempts == 1 for outcome in bench.outcomes().values())
+    assert server.duplicates == 0
+
+
+# -- what cannot be sent
+
+
+def test_one_that_does_not_render(tmp_path):
+    bench = Bench(tmp_path, 6)
+    (tmp_path / "text.txt.j2").write_text("{% if n == '3' %}{{ nothing }}{% endif %}Hello {{ name }}\n")
+    with FaultServer() as server:
+        with pytest.raises(InputError):
+            bench.send(server)
+        assert server.sessions == 0
+        result = bench.send(server, preflight=False)
+        bench.agree(server)
+    assert result.ending is Ending.INCOMPLETE
+    failed = bench.outcomes()["r3@example.com"]
+    assert failed.status is Status.FAILED
+    assert "nothing" in failed.error
+
+
+def test_one_that_is_too_large_for_the_server(tmp_path):
+    bench = Bench(tmp_path, 4)
+    (tmp_path / "text.txt.j2").write_text("{% if n == '2' %}{{ 'x ' * 5000 }}{% endif %}Hello {{ name }}\n")
+    with FaultServer(extensions=("SIZE 5000",)) as server:
+        result = bench.send(server)
+        bench.agree(server)
+    assert result.ending is Ending.INCOMPLETE
+    assert bench.statuses() == {Status.SENT: 3, Status.FAILED: 1}
+
+
+def test_suppressed_ones_get_nothing(tmp_path):
+    bench = Bench(tmp_path, 4)
+    with Ledger.open(bench.ledger_path) as ledger:
+        ledger.suppress("r2@example.com", "asked to")
+    with FaultServer() as server:
+        assert bench.send(server).ending is Ending.COMPLETE
+        assert "r2@example.com" not in server.times()
+    assert bench.statuses() == {Status.SENT: 3, Status.SUPPRESSED: 1}
