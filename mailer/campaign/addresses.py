@@ -19,7 +19,7 @@ _ATEXT = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _PLAIN = re.compile(
     rf"(?=.{{3,{MAX_ADDRESS}}}\Z)(?=[^@]{{1,64}}@){_ATEXT}+(?:\.{_ATEXT}+)*@"
-    rf"(?![^@]*--)(?:(?:{_LABEL}\.)+[a-zA-Z0-9](?:[a-zA-Z0-9-]{{0,61}}[a-zA-Z])?|localhost)"
+    rf"(?![^@]*--)(?:(?:{_LABEL}\.)+(?:[a-zA-Z0-9][a-zA-Z0-9-]{{0,61}})?[a-zA-Z]|localhost)"
 )
 _SPECIAL_USE = frozenset(["test", "local", "localhost", "onion", "invalid", "arpa"])
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')

@@ -11,14 +11,14 @@ _PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _SHORT = {"s": "second", "sec": "second", "m": "minute", "min": "minute", "h": "hour", "d": "day"}
 MAX_DURATION = 7 * 86400.0
 
-DURATION = r"[0-9]{1,9}(?:\.[0-9]{1,6})?\s?(?:ms|s|m|h)"
-RATE = r"[0-9]{1,9}\s?/\s?[a-z]{1,7}"
-STOP_AFTER = r"[0-9]{1,9} in a row|[0-9]{1,3}(?:\.[0-9]{1,3})?\s?%"
+DURATION = r"[0-9]{1,9}(?:\.[0-9]{1,6})? ?(?:ms|s|m|h)"
+RATE = r"[0-9]{1,9} ?/ ?[a-z]{1,7}"
+STOP_AFTER = r"[0-9]{1,9} in a row|[0-9]{1,3}(?:\.[0-9]{1,3})? ?%"
 
 
 def parse_duration(text: str) -> float:
     """Seconds in "250ms", "1.5s", "5m" or "1h"."""
-    match = re.fullmatch(r"([0-9.]+)\s?([a-z]+)", text) if re.fullmatch(DURATION, text) else None
+    match = re.fullmatch(r"([0-9.]+) ?([a-z]+)", text) if re.fullmatch(DURATION, text) else None
     if match is None:
         raise ValueError("expected a duration such as 250ms, 30s, 5m or 1h")
     seconds = float(match[1]) * _UNITS[match[2]]

@@ -65,13 +65,13 @@ class CommandSecret:
         ends = time.monotonic() + self.seconds
         try:
             output = _read_until(process.stdout, ends)
+            if len(output) > MAX_SECRET:
+                raise _wrong(self.place, f"{what} wrote more than {MAX_SECRET:,} octets")
             process.wait(max(0.1, ends - time.monotonic()))
         except (TimeoutError, subprocess.TimeoutExpired):
             raise _wrong(self.place, f"{what} did not end within {self.seconds:g} s") from None
         finally:
             process.kill()
-        if len(output) > MAX_SECRET:
-            raise _wrong(self.place, f"{what} wrote more than {MAX_SECRET:,} octets")
         return output
 
 

@@ -25,7 +25,8 @@ MAX_PROBLEMS = 1_000
 
 _CORE = "tag:yaml.org,2002:"
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_WHOLE = r"(?:0|[1-9][0-9]*)"
+_FLOAT = re.compile(rf"[-+]?(?:(?:\.[0-9]+|{_WHOLE}\.[0-9]*)(?:[eE][-+]?[0-9]+)?|{_WHOLE}[eE][-+]?[0-9]+)")
 _FIRST = frozenset("-+.0123456789~nNtTfF")
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _WORDS: dict[str, bool | None] = {
@@ -345,6 +346,8 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
     mark = (error.context_mark if at_end else None) or error.problem_mark or error.context_mark
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
     text = ", ".join(part for part in (error.problem, error.context) if part)
+    if error.context_mark and error.context_mark.line + 1 < place.line:
+        text += f" that starts in line {error.context_mark.line + 1}"
     if "tab character" in text or "'\\t'" in text:
         text += " (indent with blanks)"
     elif "cannot start any token" in text:

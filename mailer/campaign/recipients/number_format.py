@@ -6,7 +6,7 @@ import datetime
 import functools
 import re
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 _MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August"]
 _MONTHS += ["September", "October", "November", "December"]
@@ -26,6 +26,9 @@ _LOCALE = {"mm-dd-yy": "yyyy-mm-dd", "m/d/yy h:mm": "yyyy-mm-dd hh:mm", "m/d/yyy
 class _Part:
     kind: str  # literal, digits, date, ampm
     text: str
+
+
+_WIDE = Context(prec=400, rounding=ROUND_HALF_UP)  # any float in full
 
 
 def show_number(number: int | float, number_format: str) -> int | float | str:
@@ -101,7 +104,7 @@ def _parts(section: str) -> tuple[_Part, ...]:
 def _digits(value: Decimal, picture: str) -> str:
     scale = len(picture) - len(picture.rstrip(","))
     whole, _, fraction = picture.rstrip(",").partition(".")
-    value = (value / 1000**scale).quantize(Decimal(1).scaleb(-len(fraction)), ROUND_HALF_UP)
+    value = _WIDE.quantize(_WIDE.divide(value, Decimal(1000) ** scale), Decimal(1).scaleb(-len(fraction)))
     left, _, right = f"{abs(value):f}".partition(".")
     left = left.lstrip("0").rjust(whole.count("0"), "0")
     if "," in whole:

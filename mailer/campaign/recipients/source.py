@@ -9,10 +9,11 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import IO, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from mailer.campaign.files import NamedFile
 from mailer.campaign.model import Recipient
@@ -85,36 +86,38 @@ class FileSource:
         return read_xlsx(binary, shown, self.sheet)
 
 
-@dataclass(slots=True)
+@dataclass
 class StandardInput:
     """`-`: read once, to its end, into a file without a name, which can then be read as often as asked."""
 
     shown: str = "<stdin>"
-    _spool: IO[bytes] | None = field(default=None, repr=False)
+    _spool: int | None = field(default=None, repr=False)
 
     def open(self) -> BinaryIO:
         if self._spool is None:
             self._spool = _spooled()
-        return io.BufferedReader(_View(self._spool.fileno()), 65_536)
+            weakref.finalize(self, os.close, self._spool)
+        return io.BufferedReader(_View(self, self._spool), 65_536)
 
 
-def _spooled() -> IO[bytes]:
+def _spooled() -> int:
+    """The descriptor of an unlinked file that holds all of standard input."""
     if sys.stdin is None:
         raise InputError("recipients are to be read from standard input, which is closed")
-    spool = tempfile.TemporaryFile(prefix="mailer-")  # noqa: SIM115 - lives as long as its source
     try:
-        shutil.copyfileobj(sys.stdin.buffer, spool)
-        spool.flush()
+        with tempfile.TemporaryFile(prefix="mailer-") as spool:
+            shutil.copyfileobj(sys.stdin.buffer, spool)
+            spool.flush()
+            return os.dup(spool.fileno())
     except (OSError, ValueError) as error:
-        spool.close()
         raise InputError(f"standard input cannot be read: {error}") from None
-    return spool
 
 
 class _View(io.RawIOBase):
-    """A file descriptor with an offset of its own, so that several readers do not move one another."""
+    """A descriptor with an offset of its own, so that several readers do not move one another."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, owner: StandardInput, descriptor: int) -> None:
+        self._owner = owner  # which closes the descriptor when nobody needs it any more
         self._descriptor = descriptor
         self._offset = 0
 

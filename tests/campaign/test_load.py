@@ -1,0 +1,373 @@
+"""The campaign file: what each key becomes, and the one line that each mistake gets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mailer.campaign import Mailbox, Rate, StopAfter, load_campaign
+from mailer.campaign.model import Delivery
+from mailer.campaign.secrets import CommandSecret, EnvSecret, FileSecret
+from mailer.errors import InputError, Place
+
+FULL = """\
+campaign: "release-{{ version }}"
+from: '"Example, Ada" <news@Example.com>'
+reply_to: help@example.com
+cc: ["Boss <boss@example.com>", "{{ manager }}"]
+bcc: [archive@example.com]
+envelope_from: "bounce+{{ token }}@example.com"
+subject: "Hello {{ name }}"
+template: welcome.{{ lang }}.html.j2
+text: newsletter.txt.j2
+images:
+  logo: images/logo.png
+attachments:
+  - files/terms.pdf
+  - {path: "invoices/{{ invoice }}.pdf", filename: "Invoice {{ invoice }}.pdf"}
+headers: {X-Team: growth}
+unsubscribe:
+  url: "https://example.com/u/{{ token }}"
+  mailto: unsubscribe@example.com
+  one_click: true
+vars: {company: Example, version: {env: TAG}, deep: [{a: {env: TAG}}, 1]}
+key: "{{ email }}/{{ invoice }}"
+recipients:
+  - ada@example.com
+  - {email: bob@example.com, name: Bob, plan: pro}
+server:
+  host: SMTP.example.com
+  security: starttls
+  username: news@example.com
+  password: {env: SMTP_PASSWORD}
+  auth: scram-sha-256
+  ca_file: ca.pem
+delivery:
+  connections: 4
+  rate: 30/minute
+  window: 64
+  attempts: 3
+  backoff: {first: 250ms, most: 1h}
+  timeout: 1.5m
+  in_doubt: hold
+  stop_after: 10%
+dkim: {domain: example.com, selector: s1, key_file: ../keys/dkim.pem}
+ignore: [http-links]
+"""
+
+
+def test_every_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "campaigns").mkdir()
+    (folder / "campaigns/full.yaml").write_text(FULL)
+    (folder / "campaigns/ca.pem").write_text("")
+    monkeypatch.setenv("TAG", "1.2.3")
+    campaign = load_campaign(Path("campaigns/full.yaml"), variables={"company": "Other"})
+
+    assert campaign.path == folder / "campaigns/full.yaml"
+    assert campaign.root == folder
+    assert campaign.name == "release-1.2.3"
+    assert campaign.sender == Mailbox("Example, Ada", "news@example.com")
+    assert campaign.reply_to == Mailbox("", "help@example.com")
+    assert [pattern.source for pattern in campaign.cc] == ["Boss <boss@example.com>", "{{ manager }}"]
+    assert [pattern.source for pattern in campaign.bcc] == ["archive@example.com"]
+    assert campaign.envelope_from is not None
+    assert campaign.envelope_from.place == Place("campaigns/full.yaml", 6, 16)
+    assert campaign.subject.source == "Hello {{ name }}"
+    assert campaign.template is not None
+    assert campaign.template.source == "welcome.{{ lang }}.html.j2"
+    assert campaign.text is not None
+    assert {name: pattern.source for name, pattern in campaign.images.items()} == {"logo": "images/logo.png"}
+    assert [a.path.source for a in campaign.attachments] == ["files/terms.pdf", "invoices/{{ invoice }}.pdf"]
+    assert campaign.attachments[1].filename is not None
+    assert campaign.headers["X-Team"].source == "growth"
+    assert campaign.unsubscribe is not None
+    assert campaign.unsubscribe.one_click
+    assert campaign.vars == {"company": "Other", "version": "1.2.3", "deep": [{"a": "1.2.3"}, 1]}
+    assert campaign.key is not None
+    assert [r.email for r in campaign.recipients] == ["ada@example.com", "bob@example.com"]
+    assert campaign.ignore == ("http-links",)
+
+
+def test_server_delivery_and_dkim(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "full.yaml").write_text(FULL)
+    (folder / "ca.pem").write_text("")
+    monkeypatch.setenv("TAG", "1")
+    campaign = load_campaign("full.yaml")
+    server, delivery, dkim = campaign.server, campaign.delivery, campaign.dkim
+    assert server is not None
+    assert (server.host, server.port, server.security, server.auth) == (
+        "smtp.example.com",
+        587,
+        "starttls",
+        "scram-sha-256",
+    )
+    assert isinstance(server.password, EnvSecret)
+    assert server.ca_file == folder / "ca.pem"
+    assert (delivery.connections, delivery.rate, delivery.window) == (4, Rate(30, 60.0), 64)
+    assert (delivery.backoff.first, delivery.backoff.most, delivery.timeout) == (0.25, 3600.0, 90.0)
+    assert (delivery.in_doubt, delivery.stop_after) == ("hold", StopAfter(share=0.1))
+    assert dkim is not None
+    assert os.path.normpath(dkim.key_file) == str(folder.parent / "keys/dkim.pem")
+    assert campaign.root == folder
+
+
+def test_the_smallest_campaign_has_the_defaults_of_the_contract(load) -> None:
+    campaign = load()
+    assert campaign.delivery == Delivery()
+    assert campaign.server is None
+    assert campaign.delivery.stop_after == StopAfter(in_a_row=50)
+
+
+@pytest.mark.parametrize(("security", "port"), [("tls", 465), ("starttls", 587), ("none", 25)])
+def test_default_ports(load, security: str, port: int) -> None:
+    assert load(server=f"{{host: localhost, security: {security}}}").server.port == port
+
+
+def test_passwords(load) -> None:
+    form = load(server="{host: a.example, password: {command: 'pass show \"my smtp\"'}}").server.password
+    assert isinstance(form, CommandSecret)
+    assert form.command == 'pass show "my smtp"'
+    assert isinstance(load(server="{host: a.example, password: {file: /run/secrets/smtp}}").server.password, FileSecret)
+
+
+def test_nulls_that_mean_something(load) -> None:
+    delivery = load(delivery="{rate: null, stop_after: ~, window: auto}").delivery
+    assert (delivery.rate, delivery.stop_after, delivery.window) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"subjct": "x"}, "x.yaml:6:1: unknown key 'subjct'; did you mean 'subject'?"),
+        ({"to": "x"}, "x.yaml:6:1: unknown key 'to'; did you mean 'recipients'?"),
+        ({"reply-to": "x"}, "x.yaml:6:1: unknown key 'reply-to'; did you mean 'reply_to'?"),
+        ({"subject": None}, "x.yaml:1:1: the key 'subject' is missing; it is required"),
+        ({"text": None}, "x.yaml:1:1: the key 'template' or 'text' is missing; one of them is required"),
+        ({"campaign": "Spring Sale"}, "x.yaml:1:11: 'Spring Sale' is no campaign name; expected lower-case letters"),
+        ({"campaign": "'{{ nope }}'"}, "x.yaml:1:11: 'nope' is undefined"),
+        ({"campaign": "'{{ 1 '"}, "x.yaml:1:11: "),
+        ({"from": "ada"}, "x.yaml:2:7: 'ada' is no address"),
+        ({"from": "'Ada, Bob <a@example.com>'"}, "x.yaml:2:7: ',' cannot stand in a name without quotes"),
+        ({"from": "'a@example.com, b@example.com'"}, "x.yaml:2:7: 'a@example.com, b@example.com' is no address: one"),
+        ({"from": "'{{ sender }}@example.com'"}, "x.yaml:2:7: this key is not a template"),
+        ({"subject": "42"}, "x.yaml:3:10: expected text, found 42, a number; in quotes it is text"),
+        ({"subject": "true"}, "x.yaml:3:10: expected text, found true, true or false; in quotes it is text"),
+        ({"subject": "[a]"}, "x.yaml:3:10: expected text, found a list"),
+        ({"subject": ""}, "x.yaml:3:9: expected text, found nothing"),
+        ({"subject": '"a\\r\\nBcc: b"'}, "x.yaml:3:10: a control character or line end (U+000D) cannot stand here"),
+        ({"subject": '"a\\u2028b"'}, "x.yaml:3:10: a control character or line end (U+2028) cannot stand here"),
+        ({"cc": "a@example.com"}, "x.yaml:6:5: expected a list, found the text 'a@example.com'"),
+        ({"cc": "[nobody]"}, "x.yaml:6:6: 'nobody' is no address"),
+        ({"headers": "{Bcc: x}"}, "x.yaml:6:11: the mailer writes the header Bcc itself"),
+        ({"headers": "{content-id: x}"}, "x.yaml:6:11: the mailer writes the header content-id itself"),
+        ({"headers": "{List-Unsubscribe-Post: x}"}, "x.yaml:6:11: the mailer writes the header"),
+        ({"headers": "{'X Y': x}"}, "x.yaml:6:11: 'X Y' is no header name"),
+        ({"headers": '{"X-A\\r\\nBcc": x}'}, "x.yaml:6:11: 'X-A\\r\\nBcc' is no header name"),
+        ({"headers": "{X-A: a, x-a: b}"}, "x.yaml:6:24: the header 'x-a' repeats 'X-A'"),
+        ({"images": "{'my logo': a.png}"}, "x.yaml:6:10: 'my logo' is no image name"),
+        ({"attachments": "[{filename: x}]"}, "x.yaml:6:15: the key 'path' is missing; it is required"),
+        ({"unsubscribe": "{one_click: true}"}, "x.yaml:6:14: expected 'url', 'mailto' or both"),
+        ({"unsubscribe": "{mailto: u@example.com, one_click: true}"}, "x.yaml:6:38: one_click needs a 'url'"),
+        ({"unsubscribe": "{url: 'http://a.example/', one_click: true}"}, "x.yaml:6:20: one_click needs an https URL"),
+        ({"vars": "{image: x}"}, "x.yaml:6:8: templates have 'image' already"),
+        ({"vars": "{first-name: x}"}, "x.yaml:6:8: 'first-name' cannot be a variable's name"),
+        ({"vars": "{a: [{env: NOT_SET_HERE}]}"}, "x.yaml:6:18: the environment variable NOT_SET_HERE is not set"),
+        ({"recipients": "[]"}, "x.yaml:5:13: the list is empty"),
+        ({"recipients": "nope.csv"}, "x.yaml:5:13: nope.csv: there is no such file"),
+        ({"recipients": "."}, "x.yaml:5:13: .: it is a folder"),
+        ({"recipients": "/dev/zero"}, "x.yaml:5:13: /dev/zero: it is a device"),
+        ({"recipients": "x.yaml.bak"}, "x.yaml:5:13: x.yaml.bak: there is no such file"),
+        ({"recipients": "{file: x.yaml, where: 'a =='}"}, "x.yaml:5:35: where: "),
+        ({"recipients": "{file: x.yaml, encoding: rot13}"}, "x.yaml:5:38: 'rot13' is no encoding that is known"),
+        ({"recipients": "{file: x.yaml, sheet: A}"}, "x.yaml:5:20: 'sheet' goes with .xlsx files only"),
+        ({"recipients": "{sql: select 1}"}, "x.yaml:5:13: the key 'url' is missing"),
+        ({"server": "{port: 25}"}, "x.yaml:6:9: the key 'host' is missing"),
+        ({"server": "{host: a b}"}, "x.yaml:6:16: the host is neither a domain name nor an IP address"),
+        ({"server": "{host: a.example, port: 0}"}, "x.yaml:6:33: expected a number from 1 to 65535, found 0"),
+        ({"server": "{host: a.example, security: ssl}"}, "x.yaml:6:37: expected tls, starttls or none, found the text"),
+        ({"server": "{host: a.example, security: none}"}, "x.yaml:6:27: without TLS only loopback is spoken to"),
+        ({"server": "{host: a.example, ca_file: no.pem}"}, "x.yaml:6:36: no.pem: there is no such file"),
+        ({"server": "{host: a.example, password: {env: A, file: b}}"}, "x.yaml:6:37: expected one of {env: NAME}"),
+        ({"server": "{host: a.example, password: {command: ''}}"}, "x.yaml:6:47: expected a command such as"),
+        ({"delivery": "{connections: 1.5}"}, "x.yaml:6:25: expected a whole number, found 1.5, a number"),
+        ({"delivery": "{connections: true}"}, "x.yaml:6:25: expected a whole number, found true, true or false"),
+        ({"delivery": "{attempts: 0}"}, "x.yaml:6:22: expected a number from 1 to 100, found 0"),
+        ({"delivery": "{rate: 5/fortnight}"}, "x.yaml:6:18: expected a rate such as"),
+        ({"delivery": "{timeout: 60}"}, "x.yaml:6:21: expected a duration such as 30s, found 60, a number"),
+        ({"delivery": "{backoff: {first: 10m}}"}, "x.yaml:6:22: 'first' (600 s) is longer than 'most' (300 s)"),
+        ({"delivery": "{in_doubt: no}"}, "x.yaml:6:22: expected resend or hold, found the text 'no'"),
+        ({"delivery": "{stop_after: 3}"}, "x.yaml:6:24: expected a limit, found 3, a number"),
+        ({"dkim": "{domain: example.com}"}, "x.yaml:6:7: the key 'selector' is missing"),
+        ({"ignore": "[Not A Rule]"}, "x.yaml:6:10: expected a rule's id"),
+    ],
+)
+def test_one_line_for_each_mistake(problems, changes: dict[str, str | None], expected: str) -> None:
+    assert [line for line in problems(**changes) if line.startswith(expected)], problems(**changes)
+
+
+def test_all_mistakes_at_once_sorted(problems) -> None:
+    found = problems(subjct="x", from_="ada", delivery="{rate: 1, attempts: x}", vars="{a: 1, a: 2}")
+    assert [line.split(": ")[0] for line in found] == [
+        "x.yaml:2:7",
+        "x.yaml:6:1",
+        "x.yaml:7:18",
+        "x.yaml:7:31",
+        "x.yaml:8:14",
+    ]
+
+
+def test_a_literal_password_is_refused_unseen(problems) -> None:
+    for literal in ("hunter2", "12345678"):
+        (line,) = problems(server=f"{{host: a.example, password: {literal}}}")
+        assert "a password does not belong in a campaign file" in line
+        assert literal not in line
+
+
+def test_a_password_in_a_database_url_is_refused_unseen(problems) -> None:
+    (line,) = problems(recipients="{sql: select 1, url: 'postgresql://me:hunter2@db/x'}")
+    assert "expected {env: NAME}" in line
+    assert "hunter2" not in line
+
+
+def test_a_login_without_tls_needs_loopback(load, problems) -> None:
+    assert load(server="{host: 127.0.0.1, security: none, username: me}").server.username == "me"
+    assert load(server="{host: a.example, security: none, allow_plaintext: true}").server.allow_plaintext
+    (line,) = problems(server="{host: a.example, security: none, allow_plaintext: true, username: me}")
+    assert "a login never crosses a connection without TLS" in line
+
+
+def test_variables_from_the_command_line_are_checked() -> None:
+    with pytest.raises(InputError) as caught:
+        load_campaign("x.yaml", variables={"campaign": "x", "a b": "x"})
+    assert [str(problem) for problem in caught.value.problems] == [
+        "--var campaign: templates have 'campaign' already; a variable needs another name",
+        "--var a b: 'a b' cannot be a variable's name; expected letters, digits and '_'",
+    ]
+
+
+def test_block_scalars_lose_their_last_line_end(load) -> None:
+    assert load(subject=">\n  Hello\n  World").subject.source == "Hello World"
+
+
+def test_line_ends_inside_tags_are_no_line_ends_of_the_value(load) -> None:
+    assert load(subject="\"{{ name\\n or 'you' }}\"").subject.source == "{{ name\n or 'you' }}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["\ufeff{}", "{}"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_encodings_and_line_ends(folder: Path, content: str, encoding: str) -> None:
+    if encoding == "utf-16" and content.startswith("\ufeff"):
+        content = content[1:]  # Python's codec writes the mark
+    text = "campaign: x\r\nfrom: Zoë <a@example.com>\r\nsubject: ☃\r\ntext: t\r\nrecipients: [a@example.com]\r\n"
+    (folder / "x.yaml").write_bytes(content.format(text).encode(encoding))
+    campaign = load_campaign("x.yaml")
+    assert (campaign.sender.name, campaign.subject.source) == ("Zoë", "☃")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "x.yaml: the file is empty; expected a campaign"),
+        (b"# nothing\n", "x.yaml: the file is empty; expected a campaign"),
+        (b"- a\n", "x.yaml:1:1: expected a mapping with the campaign's keys, found a list"),
+        (b"hello", "x.yaml:1:1: expected a mapping with the campaign's keys, found the text 'hello'"),
+        ("a: b\nc: é\n".encode("latin-1"), "x.yaml:2:4: not UTF-8 (found 0xE9); expected a file saved as UTF-8"),
+        ("a: b".encode("utf-16-le"), "x.yaml:1:2: U+0000 cannot stand in YAML; is it UTF-16 without"),
+        (b"x: " + b"a" * 20_000_000, "x.yaml: a campaign file has at most 8 MB"),
+    ],
+)
+def test_files_that_are_no_campaign(folder: Path, content: bytes, expected: str) -> None:
+    (folder / "x.yaml").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load_campaign("x.yaml")
+    assert str(caught.value).startswith(expected)
+
+
+def test_what_is_not_a_file(folder: Path) -> None:
+    os.mkfifo(folder / "fifo.yaml")
+    for path, expected in {
+        "nope.yaml": "nope.yaml: there is no such file",
+        "fifo.yaml": "fifo.yaml: it is a FIFO; expected a regular file",
+        "/dev/zero": "/dev/zero: it is a device; expected a regular file",
+        ".": ".: it is a folder; expected a regular file",
+        "": "expected the path of a campaign file, found an empty one",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            load_campaign(path)
+        assert str(caught.value) == expected
+
+
+def test_paths_are_shown_as_typed_and_relative_to_the_campaign(folder: Path) -> None:
+    (folder / "deep/campaigns").mkdir(parents=True)
+    (folder / "deep/people.csv").write_text("email\nbad\n")
+    (folder / "deep/campaigns/x.yaml").write_text(
+        "campaign: x\nfrom: a@example.com\nsubject: s\ntext: t\nrecipients: ../people.csv\n"
+    )
+    campaign = load_campaign("deep/campaigns/x.yaml")
+    assert campaign.root == folder / "deep"
+    (recipient,) = campaign.recipients
+    assert str(recipient.problem).startswith("deep/campaigns/../people.csv:2: 'bad' is no address")
+
+
+def test_loading_reads_no_secret_and_runs_no_command(folder: Path, load) -> None:
+    load(server=f"{{host: a.example, password: {{command: 'touch {folder}/ran'}}}}")
+    assert not (folder / "ran").exists()
+
+
+def test_an_alias_bomb_ends_soon(folder: Path) -> None:
+    text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    text += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    (folder / "x.yaml").write_text(text)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="more than 500,000 values"):
+        load_campaign("x.yaml")
+    assert time.monotonic() - started < 5
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = "import sys, mailer.campaign; print([m for m in ('yaml', 'jinja2', 'email_validator') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+_KEYS = ["campaign", "from", "subject", "recipients", "vars", "server", "host", "env"]
+_MARKS = [
+    "&a ",
+    "*a",
+    "<<",
+    "!!str ",
+    "!x ",
+    ": ",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    "|",
+    ">",
+    "'",
+    '"',
+    "?",
+    "#",
+    "---\n",
+    "~",
+]
+_WORDS = st.sampled_from([*_KEYS, *_MARKS, "1e999", "\n", "\n  ", "\t", " "])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200) | st.lists(_WORDS, max_size=40).map(lambda words: "".join(words).encode()))
+def test_no_bytes_make_anything_but_an_input_error(folder: Path, content: bytes) -> None:
+    (folder / "x.yaml").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load_campaign("x.yaml")
+    assert all(problem.text and "\n" not in problem.text for problem in caught.value.problems)

@@ -1,0 +1,123 @@
+"""Passwords from variables, commands and files; and that errors never hold one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mailer.campaign.files import NamedFile
+from mailer.campaign.secrets import CommandSecret, EnvSecret, FileSecret, GivenSecret, split_command
+from mailer.errors import InputError, Place
+from mailer.secret import Secret
+
+HERE = Place("x.yaml", 3, 7)
+
+
+def refusal(source: EnvSecret | CommandSecret | FileSecret) -> str:
+    with pytest.raises(InputError) as caught:
+        source.read()
+    return str(caught.value)
+
+
+def command(code: str, folder: Path, seconds: float = 20.0) -> CommandSecret:
+    return CommandSecret(f'"{sys.executable}" -c "{code}"', HERE, folder, seconds)
+
+
+def test_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_PASSWORD", "p ä$$")
+    assert EnvSecret("SMTP_PASSWORD", HERE).read().reveal() == "p ä$$"
+    monkeypatch.delenv("SMTP_PASSWORD")
+    expected = "x.yaml:3:7: the environment variable SMTP_PASSWORD is not set"
+    assert refusal(EnvSecret("SMTP_PASSWORD", HERE)) == expected
+    monkeypatch.setenv("SMTP_PASSWORD", "")
+    assert refusal(
+        EnvSecret("SMTP_PASSWORD", HERE)
+    ) == "x.yaml:3:7: the environment variable SMTP_PASSWORD is empty; " + ("expected the password")
+    monkeypatch.setenv("SMTP_PASSWORD", "two\nlines")
+    assert "second line" in refusal(EnvSecret("SMTP_PASSWORD", HERE))
+    assert "two" not in refusal(EnvSecret("SMTP_PASSWORD", HERE))
+
+
+def test_command_gives_its_first_line(folder: Path) -> None:
+    assert command("print('s3cret'); print('user: ada')", folder).read().reveal() == "s3cret"
+
+
+def test_command_runs_without_a_shell_in_the_campaigns_folder(folder: Path) -> None:
+    (folder / "get.py").write_text("import sys; print(sys.argv[1:])")
+    found = CommandSecret(f"{sys.executable} get.py $HOME ';' 'a b'", HERE, folder).read().reveal()
+    assert found == "['$HOME', ';', 'a b']"
+
+
+def test_command_that_fails_shows_nothing_that_it_printed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = "import sys; print('s3cret'); print('s3cret', file=sys.stderr); sys.exit(3)"
+    text = refusal(command(code, folder))
+    assert "failed with status 3" in text
+    assert "s3cret" not in text
+    assert "s3cret" not in "".join(capfd.readouterr())
+
+
+def test_command_that_cannot_start(folder: Path) -> None:
+    assert "did not start: No such file or directory" in refusal(CommandSecret("no-such-tool show smtp", HERE, folder))
+
+
+def test_command_is_bounded_in_time(folder: Path) -> None:
+    started = time.monotonic()
+    assert "did not end within 0.3 s" in refusal(command("import time; time.sleep(60)", folder, 0.3))
+    closes_and_stays = "import os, time; os.close(1); time.sleep(60)"
+    assert "did not end within 0.5 s" in refusal(command(closes_and_stays, folder, 0.5))
+    assert time.monotonic() - started < 20
+
+
+def test_command_is_bounded_in_size(folder: Path) -> None:
+    assert "wrote more than 65,536 octets" in refusal(command("while True: print('x' * 1000)", folder))
+
+
+def test_command_has_no_standard_input(folder: Path) -> None:
+    assert "is empty" in refusal(command("import sys; print(sys.stdin.read())", folder))
+
+
+def test_command_output_that_is_no_text(folder: Path) -> None:
+    assert "did not give UTF-8 text" in refusal(command("import os; os.write(1, bytes([255]))", folder))
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a 'b", 'a "b', "a\0b"])
+def test_commands_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a command"):
+        split_command(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"s3cret\n", "s3cret"), (b"s3cret\r\n", "s3cret"), (b" s ", " s "), (b"\xef\xbb\xbfs", "s")],
+)
+def test_file(folder: Path, content: bytes, expected: str) -> None:
+    (folder / "p").write_bytes(content)
+    assert FileSecret(NamedFile(folder / "p", "p", HERE)).read().reveal() == expected
+
+
+def test_files_that_hold_no_password(folder: Path) -> None:
+    secret = FileSecret(NamedFile(folder / "p", "p", HERE))
+    assert refusal(secret) == "x.yaml:3:7: p: there is no such file"
+    for content, expected in {
+        b"": "is empty",
+        b"\n": "is empty",
+        b"s3cret\nmore\n": "second line",
+        b"\xff\xfe": "did not give UTF-8",
+        b"x" * 70_000: "more than 65,536 octets",
+    }.items():
+        (folder / "p").write_bytes(content)
+        assert expected in refusal(secret)
+        assert "s3cret" not in refusal(secret)
+    (folder / "p").unlink()
+    os.mkfifo(folder / "p")
+    assert "it is a FIFO" in refusal(secret)
+
+
+def test_given() -> None:
+    source = GivenSecret(Secret("s3cret"))
+    assert source.read().reveal() == "s3cret"
+    assert "s3cret" not in repr(source)
