@@ -16,6 +16,9 @@ from mailer.expressions.environment import BoundedEnvironment, environment
 from mailer.expressions.watchdog import bounded
 
 
+NAMELESS = "<template>"  # the file of a template that is in none
+
+
 @lru_cache(maxsize=1)
 def _shared() -> BoundedEnvironment:
     return environment()
@@ -51,7 +54,7 @@ def explain(error: BaseException, names: Iterable[str] = ()) -> str:
     """One line for a person about what went wrong in a template; `names` are those that are defined there."""
     text = " ".join(str(error).split())
     if isinstance(error, OutOfBounds):
-        return text or "stopped: it uses more than it may"
+        return text
     if isinstance(error, UndefinedError):
         return text + _nearest(text, names)
     if isinstance(error, TemplateSyntaxError):
@@ -80,14 +83,14 @@ def _nearest(text: str, names: Iterable[str]) -> str:
 def template_place(error: BaseException) -> Place | None:
     """Where in a template an error arose: the innermost template on its traceback; None where there is none."""
     if isinstance(error, TemplateSyntaxError):
-        return Place(error.filename or error.name or "<template>", error.lineno)
+        return Place(error.filename or error.name or NAMELESS, error.lineno)
     place = None
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         template = trace.tb_frame.f_globals.get("__jinja_template__")
         if template is not None:
             line = template.get_corresponding_lineno(trace.tb_lineno)
-            place = Place(template.filename or template.name or "<template>", line)
+            place = Place(template.filename or template.name or NAMELESS, line)
         elif (name := trace.tb_frame.f_code.co_filename) and "__jinja_template__" in trace.tb_frame.f_locals:
             place = Place(name, trace.tb_lineno)
         trace = trace.tb_next

@@ -16,7 +16,6 @@ import os
 import sys
 import threading
 from time import monotonic
-from types import TracebackType
 
 from mailer.expressions.bounds import OutOfBounds
 
@@ -33,11 +32,17 @@ _watched: dict[int, bounded] = {}
 
 
 class OutOfTime(OutOfBounds):
-    pass
+    """Made in the thread it is raised in, so that it can say how long that one had."""
+
+    def __init__(self) -> None:
+        watch = _watched.get(threading.get_ident())
+        limit = f"{watch.seconds:g} s" if watch else "allowed"
+        super().__init__(f"stopped: it takes longer than {limit}")
 
 
 class OutOfMemory(OutOfBounds):
-    pass
+    def __init__(self) -> None:
+        super().__init__(f"stopped: it needs more than {MOST_GROWTH >> 20} MB of memory")
 
 
 class bounded:  # noqa: N801 - used as a function is: `with bounded(10):`
@@ -61,7 +66,7 @@ class bounded:  # noqa: N801 - used as a function is: `with bounded(10):`
             _dog.wake()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         with _lock:
             if self.outer is None:
                 _watched.pop(self.thread, None)
@@ -69,13 +74,6 @@ class bounded:  # noqa: N801 - used as a function is: `with bounded(10):`
                 _watched[self.thread] = self.outer
             if self.fired:
                 _raise_in(self.thread, ctypes.py_object())  # NULL: what is not yet raised never will be
-        if isinstance(error, OutOfBounds) and not error.args:
-            error.args = (self._say(kind),)
-
-    def _say(self, kind: type[BaseException] | None) -> str:
-        if kind is OutOfMemory:
-            return f"stopped: it needs more than {MOST_GROWTH >> 20} MB of memory"
-        return f"stopped: it takes longer than {self.seconds:g} s"
 
 
 class _Dog:

@@ -19,13 +19,16 @@ def find(name: str, folders: Sequence[Path], root: Path) -> str:
     """The real path of the first `folder/name` that exists; FileProblem where none does, or it lies outside `root`."""
     if not name or "\0" in name:
         raise FileProblem(f"{name!r} is no file name")
+    outside = False
     for folder in folders:
         path = os.path.realpath(folder / name)
-        if os.path.lexists(path):
-            if not inside(path, root):
-                raise FileProblem(f"{name}: lies outside the project's root {root}")
+        if not inside(path, root):
+            outside = True
+        elif os.path.lexists(path):
             return path
-    looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    if outside:  # whether it is there is not told
+        raise FileProblem(f"{name}: lies outside the project's root {shown(root)}")
+    looked = ", ".join(dict.fromkeys(shown(folder) for folder in folders))
     raise FileProblem(f"{name}: not found (looked in {looked})")
 
 

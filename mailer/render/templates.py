@@ -18,7 +18,7 @@ from jinja2.runtime import Context
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
-from mailer.expressions import BoundedEnvironment, OutOfBounds, explain, template_place
+from mailer.expressions import NAMELESS, BoundedEnvironment, OutOfBounds, explain, template_place
 from mailer.render.failure import Failure
 from mailer.render.files import FileProblem, find, read, shown
 
@@ -122,7 +122,10 @@ class Expression:
         try:
             return "".join(run(self._template, variables, most))
         except Exception as error:
-            raise Failure(template_place(error) or self.place, explain(error, variables)) from error
+            place = template_place(error)
+            raise Failure(
+                self.place if place is None or place.file == NAMELESS else place, explain(error, variables)
+            ) from error
 
 
 def _constant(tree: nodes.Template) -> str | None:

@@ -1,0 +1,98 @@
+"""Campaigns made directly from the model, so that these tests need no campaign file."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, cast
+
+from mailer.campaign.model import Campaign, Mailbox, Pattern, Recipient
+from mailer.errors import Place
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
+
+# The smallest PNG: one transparent pixel.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000050001a5f64540"
+    "0000000049454e44ae426082"
+)
+
+
+class People:
+    """A list of recipients that tests do not read."""
+
+    def __iter__(self) -> Iterator[Recipient]:
+        return iter(())
+
+    def fingerprint(self) -> str | None:
+        return None
+
+
+def pattern(source: str, line: int = 1) -> Pattern:
+    return Pattern(source, Place("campaign.yaml", line))
+
+
+def person(address: str = "ada@example.com", line: int = 2, **columns: object) -> Recipient:
+    return Recipient(address, {"email": address, **columns}, Place("people.csv", line))
+
+
+def parsed(content: bytes) -> EmailMessage:
+    """By the standard library, without any defect."""
+    message = cast(EmailMessage, email.message_from_bytes(content, policy=email.policy.default))
+    for part in message.walk():
+        assert not part.defects
+    return message
+
+
+def content_of(part: Any) -> str:
+    """A text part's text with the line ends of Python."""
+    return str(part.get_content()).replace("\r\n", "\n")
+
+
+class Project:
+    """A project's folder and a campaign in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def write(self, **files: str | bytes) -> None:
+        """Files by name; `__` is a slash and `_` before the suffix a dot, as keywords have neither."""
+        for name, content in files.items():
+            self.put(name.replace("__", "/").replace("_", "."), content)
+
+    def put(self, name: str, content: str | bytes) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        return path
+
+    def campaign(self, **fields: Any) -> Campaign:
+        """`text="..."` and `template="..."` are the templates themselves unless they name a file that is there."""
+        made: dict[str, Any] = {
+            "path": self.root / "campaign.yaml",
+            "root": self.root,
+            "name": "spring",
+            "sender": Mailbox("Example News", "news@example.com"),
+            "subject": "Hello",
+            "recipients": People(),
+        }
+        made.update(fields)
+        for key, name in (("text", "body.txt"), ("template", "body.html")):
+            if isinstance(source := made.get(key), str) and not (self.root / source.split("\n")[0][:99]).is_file():
+                self.put(name, source)
+                made[key] = name
+        for key in ("subject", "text", "template", "envelope_from", "key"):
+            if isinstance(made.get(key), str):
+                made[key] = pattern(made[key])
+        for key in ("images", "headers"):
+            made[key] = {name: pattern(value) for name, value in made.get(key, {}).items()}
+        for key in ("cc", "bcc"):
+            made[key] = tuple(pattern(value) for value in made.get(key, ()))
+        return Campaign(**made)
+
+    def compile(self, **fields: Any) -> CompiledCampaign:
+        limits = {key: fields.pop(key) for key in ("seconds", "max_bytes", "max_message", "edition") if key in fields}
+        return compile_campaign(self.campaign(**fields), **limits)

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from mailer.campaign.model import Attachment, Mailbox, Recipient, Unsubscribe
+from mailer.errors import Place, Problem, RenderError
+from tests.render.projects import PIXEL, Project, content_of, parsed, pattern, person
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=100)
+BODY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300)
+
+
+def structure(part: EmailMessage) -> Any:
+    """The types of a message's parts, as nested lists."""
+    if not part.is_multipart():
+        return part.get_content_type()
+    return [part.get_content_subtype(), *(structure(inner) for inner in part.iter_parts())]  # type: ignore[arg-type]
+
+
+def one(project: Project, recipient: Recipient | None = None, **fields: Any) -> EmailMessage:
+    return parsed(project.compile(**fields).render(recipient or person()).content)
+
+
+def test_text_alone(project: Project) -> None:
+    message = one(project, text="Hello {{ email }}\n")
+    assert structure(message) == "text/plain"
+    assert content_of(message) == "Hello ada@example.com\n"
+
+
+def test_text_and_html(project: Project) -> None:
+    message = one(project, text="Hi", template="<p>Hello {{ email }}</p>")
+    assert structure(message) == ["alternative", "text/plain", "text/html"]
+    text, html = message.iter_parts()
+    assert content_of(text) == "Hi"
+    assert content_of(html) == "<p>Hello ada@example.com</p>"
+
+
+def test_html_alone_gets_its_text(project: Project) -> None:
+    message = one(project, template='<p>Hello <a href="https://e.com/{{ email }}">you</a></p>')
+    assert structure(message) == ["alternative", "text/plain", "text/html"]
+    assert content_of(message.get_body(("plain",))) == "Hello you <https://e.com/ada@example.com>\n"
+
+
+def test_images_and_attachments(project: Project) -> None:
+    project.put("images/logo.png", PIXEL)
+    project.put("files/terms.pdf", b"%PDF-1.4\r\n\0\xff")
+    message = one(
+        project,
+        text="Hi",
+        template='<img src="{{ image(\'logo\') }}">',
+        images={"logo": "images/logo.png"},
+        attachments=(Attachment(pattern("files/terms.pdf")),),
+    )
+    assert structure(message) == [
+        "mixed",
+        ["alternative", "text/plain", ["related", "text/html", "image/png"]],
+        "application/pdf",
+    ]
+    [attached] = message.iter_attachments()
+    assert attached.get_filename() == "terms.pdf"
+    assert attached.get_content() == b"%PDF-1.4\r\n\0\xff"
+    [image] = [part for part in message.walk() if part.get_content_type() == "image/png"]
+    assert image["Content-ID"] == "<logo>"
+    assert image.get_content() == PIXEL  # type: ignore[attr-defined]
+
+
+def test_attachments_of_a_text(project: Project) -> None:
+    project.put("a.csv", "a,b\n1,é\n")
+    message = one(project, text="Hi", attachments=(Attachment(pattern("a.csv")),))
+    assert structure(message) == ["mixed", "text/plain", "text/csv"]
+    [attached] = message.iter_attachments()
+    assert attached.get_payload(decode=True) == "a,b\n1,é\n".encode()
+    assert attached.get_content_charset() == "utf-8"
+
+
+def test_each_recipient_has_their_own_attachment(project: Project) -> None:
+    project.put("invoices/1.pdf", b"one")
+    project.put("invoices/2.pdf", b"two")
+    attachment = Attachment(pattern("invoices/{{ invoice }}.pdf"), pattern("Rechnung {{ invoice }} für {{ name }}.pdf"))
+    compiled = project.compile(text="Hi", attachments=(attachment,))
+    for invoice, content in ((1, b"one"), (2, b"two"), (1, b"one")):
+        message = parsed(compiled.render(person(invoice=invoice, name="Zoë")).content)
+        [attached] = message.iter_attachments()
+        assert attached.get_filename() == f"Rechnung {invoice} für Zoë.pdf"
+        assert attached.get_content() == content
+
+
+def test_the_header(project: Project) -> None:
+    message = one(
+        project,
+        person(name="Zoë, Countess", team="Growth"),
+        text="Hi",
+        subject="Hello {{ name }}",
+        reply_to=Mailbox("Help", "help@example.com"),
+        cc=["Boss <boss@example.com>", "{{ '' }}"],
+        bcc=["audit@example.com"],
+        headers={"X-Team": "{{ team }}"},
+    )
+    assert message["From"] == "Example News <news@example.com>"
+    assert message["To"].addresses[0].display_name == "Zoë, Countess"
+    assert message["Subject"] == "Hello Zoë, Countess"
+    assert message["Reply-To"] == "Help <help@example.com>"
+    assert message["Cc"] == "Boss <boss@example.com>"
+    assert message["X-Team"] == "Growth"
+    assert message["MIME-Version"] == "1.0"
+    assert "Bcc" not in message
+    assert "audit@" not in message.as_string()
+    assert len(set(message.keys())) == len(message.keys())
+
+
+def test_the_envelope(project: Project) -> None:
+    compiled = project.compile(
+        text="Hi",
+        cc=["Boss <boss@bücher.example>"],
+        bcc=["audit@example.com", "ada@example.com"],
+        envelope_from="bounce+{{ token }}@bücher.example",
+    )
+    message = compiled.render(person(token="t1"))
+    assert message.sender == "bounce+t1@xn--bcher-kva.example"
+    assert message.recipients == ("ada@example.com", "boss@xn--bcher-kva.example", "audit@example.com")
+    assert not message.utf8
+
+
+def test_the_envelope_sender_is_that_of_from(project: Project) -> None:
+    assert project.compile(text="Hi").render(person()).sender == "news@example.com"
+
+
+@pytest.mark.parametrize("fields", [{"cc": ["zoë@example.com"]}, {"sender": Mailbox("", "zoë@example.com")}, {}])
+def test_an_address_beyond_ascii_needs_smtputf8(project: Project, fields: dict[str, Any]) -> None:
+    message = project.compile(text="Hi", **fields).render(person("ada@example.com" if fields else "zoë@example.com"))
+    assert message.utf8
+    assert "zoë@example.com".encode() in message.content
+
+
+def test_a_key_makes_the_message_id(project: Project) -> None:
+    plain = project.compile(text="Hi")
+    assert plain.key(person("Ada@Example.COM")) == "ada@example.com"
+    keyed = project.compile(text="Hi", key="{{ email }}/{{ invoice }}")
+    assert keyed.key(person(invoice=7)) == "ada@example.com/7"
+    ids = {
+        keyed.render(person(invoice=1)).message_id,
+        keyed.render(person(invoice=2)).message_id,
+        plain.render(person()).message_id,
+        project.compile(text="Hi", edition=2).render(person()).message_id,
+        project.compile(text="Hi", name="autumn").render(person()).message_id,
+    }
+    assert len(ids) == 5
+    assert all(message_id.endswith("@example.com>") for message_id in ids)
+    assert project.compile(text="Other").render(person("ADA@example.com")).message_id in ids
+    message = keyed.render(person(invoice=1))
+    assert parsed(message.content)["Message-ID"] == message.message_id
+
+
+def test_unsubscribing(project: Project) -> None:
+    unsubscribe = Unsubscribe(pattern("https://e.com/u/{{ token }}"), pattern("out@example.com?subject=a b"), True)
+    message = one(project, person(token="é <x>"), text="Out: {{ unsubscribe_url }}", unsubscribe=unsubscribe)
+    ways = "<https://e.com/u/%C3%A9%20%3Cx%3E>, <mailto:out@example.com?subject=a%20b>"
+    assert message["List-Unsubscribe"] == ways
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert "https://e.com/u/é <x>" in content_of(message)
+
+
+def test_one_click_needs_https(project: Project) -> None:
+    unsubscribe = Unsubscribe(pattern("http://e.com/u", 9), None, True)
+    with pytest.raises(RenderError, match=r"^campaign.yaml:9: one_click needs .* https://.*, for ada@example.com"):
+        one(project, text="Hi", unsubscribe=unsubscribe)
+
+
+# What a template sees ---------------------------------------------------------------------------------------------
+
+
+def test_a_recipients_own_value_wins_over_vars_and_ours_over_both(project: Project) -> None:
+    variables = {"city": "Rome", "plan": "free", "campaign": "mine"}
+    message = one(
+        project, person(city="Paris", image="mine"), text="{{ city }} {{ plan }} {{ campaign }}", vars=variables
+    )
+    assert content_of(message) == "Paris free spring\n"
+
+
+def test_data_is_never_rendered_again_and_is_escaped_in_html(project: Project) -> None:
+    name = "{{ 7 * 7 }}{% raw %}</script><b>&amp;"
+    message = one(project, person(name=name), text="{{ name }}", template="<p>{{ name }}</p>", subject="{{ name }}")
+    assert message["Subject"] == name
+    assert content_of(message.get_body(("plain",))) == name
+    assert content_of(message.get_body(("html",))) == (
+        "<p>{{ 7 * 7 }}{% raw %}&lt;/script&gt;&lt;b&gt;&amp;amp;</p>"
+    )
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TEXT, BODY, st.booleans())
+@example("=?utf-8?q?a?=", "From me\n.\n..\n--=_\nSubject: x\n\nQUIT\n", True)
+@example("x", "a lone\rcarriage return, trailing \n blanks\t", False)
+def test_any_text_in_any_field_comes_back(
+    new_project: Callable[[], Project], field: str, body: str, eight_bit: bool
+) -> None:
+    field = field.strip()
+    project = new_project()
+    project.put("files/a.txt", body)
+    compiled = project.compile(
+        text="{{ body }}|",
+        template="<pre>{{ body }}</pre>",
+        subject="{{ field }}",
+        headers={"X-Field": "{{ field }}"},
+        attachments=(Attachment(pattern("files/a.txt"), pattern("a{{ field|replace('/', '')|replace('\\\\', '') }}")),),
+    )
+    content = compiled.render(person(field=field, body=body), eight_bit=eight_bit).content
+    assert content.endswith(b"\r\n")
+    assert not any(b"\r" in line or b"\n" in line or len(line) > 998 for line in content.split(b"\r\n"))
+    message = parsed(content)
+    assert (message["Subject"], message["X-Field"]) == (field, field)
+    expected = body.replace("\r\n", "\n").replace("\r", "\n")
+    assert content_of(message.get_body(("plain",))) == expected + "|"
+    [attached] = message.iter_attachments()
+    assert attached.get_payload(decode=True) == body.encode()
+    assert attached.get_filename() == "a" + field.replace("/", "").replace("\\", "")
+
+
+def test_eight_bit_is_said(project: Project) -> None:
+    compiled = project.compile(text="Grüße aus Zürich, und viel mehr Text", template="<p>Hi</p>")
+    assert compiled.render(person(), eight_bit=True).eight_bit
+    assert not compiled.render(person()).eight_bit
+    assert not project.compile(text="Hi").render(person(), eight_bit=True).eight_bit
+
+
+# What can go wrong ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "columns", "text"),
+    [
+        ({"template": "<p>\n{{ nmae }}"}, {"name": "x"}, "body.html:2: 'nmae' is undefined; did you mean 'name'?"),
+        ({"text": "\n\n{{ a.b }}"}, {"a": {}}, "body.txt:3: 'dict object' has no 'b'"),
+        ({"subject": "{{ x }}"}, {}, "campaign.yaml:1: 'x' is undefined"),
+        ({"subject": "{{ x }}"}, {"x": "a\r\nBcc: eve@example.com"}, "campaign.yaml:1: subject: a line end (U+000D)"),
+        ({"headers": {"X-A": "{{ x }}"}}, {"x": "a\0"}, "campaign.yaml:1: header X-A: a NUL (U+0000)"),
+        ({}, {"name": "a\x1b"}, "people.csv:2: name: a control character (U+001B)"),
+        ({"cc": ["{{ x }}"]}, {"x": "a@b@c"}, "campaign.yaml:1: cc: 'a@b@c' is no address"),
+        ({"envelope_from": "{{ x }}"}, {"x": "eve> NOTIFY"}, "campaign.yaml:1: envelope_from: "),
+        ({"text": "{{ x }}"}, {"x": "a\0b"}, "people.csv:2: a NUL character"),
+        ({"text": "{{ x }}"}, {"x": "a\ud800b"}, "people.csv:2: a lone surrogate"),
+        ({"text": "{{ 1 // x }}"}, {"x": 0}, "body.txt:1: ZeroDivisionError"),
+        ({"text": "{{ x.__class__ }}"}, {"x": 0}, "body.txt:1: not allowed in a template: "),
+        ({"template": "<img src='{{ x }}'>"}, {"x": "no.png"}, "no.png: not found"),
+        ({"template": "<img src='{{ x }}'>"}, {"x": "../../../etc/passwd"}, "lies outside the project's root"),
+        ({"template": "<img src='cid:{{ x }}'>"}, {"x": "logo"}, "no image named 'logo'"),
+        ({"template": "{{ image(x) }}"}, {"x": "logo"}, "body.html:1: no image named 'logo'"),
+    ],
+)
+def test_an_error_names_the_place_the_reason_and_the_recipient(
+    project: Project, fields: dict[str, Any], columns: dict[str, object], text: str
+) -> None:
+    compiled = project.compile(**{"text": "Hi", **fields})
+    with pytest.raises(RenderError) as caught:
+        compiled.render(person(**columns))
+    said = str(caught.value).replace(f"{project.root}/", "")
+    assert text in said
+    assert "ada@example.com" in said
+    assert "people.csv:2" in said
+    assert "\n" not in said
+
+
+def test_an_error_in_an_include_names_the_include(project: Project) -> None:
+    project.put("templates/part.html", "\n{% macro m() %}\n{{ nothing }}{% endmacro %}")
+    compiled = project.compile(template="{% from 'part.html' import m %}{{ m() }}")
+    with pytest.raises(RenderError, match=r"templates/part\.html:3: 'nothing' is undefined, for ada@example\.com"):
+        compiled.render(person())
+
+
+def test_a_row_with_a_problem_has_no_message(project: Project) -> None:
+    problem = Problem(Place("people.csv", 9), "'x' is no address")
+    with pytest.raises(RenderError, match=r"^people.csv:9: 'x' is no address$"):
+        project.compile(text="Hi").render(Recipient("x", {}, Place("people.csv", 9), problem))
+
+
+def test_time_and_size_are_bounded(project: Project) -> None:
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(RenderError, match=r"body.txt:1: stopped: it takes longer than 0.1 s, for ada@example.com"):
+        project.compile(text=endless, seconds=0.1).render(person())
+    with pytest.raises(RenderError, match=r"stopped: it writes more than 1,000 characters, for ada"):
+        project.compile(text="{% for a in range(99999) %}aaaaaaaa{% endfor %}", max_bytes=1000).render(person())
+    with pytest.raises(RenderError, match=r"the message has .*, where 2,000 bytes are the most, for ada"):
+        project.compile(text="x" * 3000, max_message=2000).render(person())
+
+
+def test_a_large_attachment_is_refused_before_it_is_read(project: Project) -> None:
+    with (project.root / "large.bin").open("wb") as file:
+        file.truncate(26 * 1024 * 1024)
+    compiled = project.compile(text="Hi", attachments=(Attachment(pattern("{{ file }}")),))
+    with pytest.raises(RenderError, match=r"attachment large.bin: is 26.0 MB, where 25.0 MB are the most"):
+        compiled.render(person(file="large.bin"))
+
+
+# The fingerprint --------------------------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_changes_with_what_is_sent(project: Project) -> None:
+    project.put("logo.png", PIXEL)
+    project.put("templates/part.html", "part")
+    base: dict[str, Any] = {
+        "template": "{% include 'part.html' %}<img src='cid:logo'>",
+        "text": "Hi",
+        "images": {"logo": "logo.png"},
+        "vars": {"a": 1},
+    }
+
+    def fingerprint(**changes: Any) -> str:
+        return project.compile(**{**base, **changes}).fingerprint
+
+    first = fingerprint()
+    assert fingerprint() == first
+    project.put("body.txt", "Hi")
+    changed = {fingerprint(subject="Other"), fingerprint(vars={"a": 2}), fingerprint(text="Hi there")}
+    project.put("body.txt", "Hi")
+    project.put("templates/part.html", "another part")
+    changed.add(fingerprint())
+    project.put("templates/part.html", "part")
+    project.put("logo.png", PIXEL + b"\0")
+    changed.add(fingerprint())
+    assert len(changed - {first}) == 5
