@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,8 +104,23 @@ class AuthenticationError(ServerError):
         self.temporary = temporary
 
 
+class ServerReply(Protocol):
+    """What an error keeps of a server's reply (`mailer.smtp.reply.Reply`)."""
+
+    @property
+    def code(self) -> int: ...
+
+    @property
+    def enhanced(self) -> str | None: ...
+
+    @property
+    def text(self) -> str: ...
+
+
 class ConnectionLost(ServerError):
-    """An open session ended before we said QUIT."""
+    """An open session ended before we said QUIT. `reply` is what the server said to end it (421 ...), or None."""
+
+    reply: ServerReply | None = None
 
 
 class ProtocolViolation(ConnectionLost):

@@ -1,0 +1,101 @@
+"""Commands as values: each function gives the octets of one command line, CRLF included (RFC 5321 4.1).
+
+Nothing that comes from outside can end a line or add a parameter: an address that is not exactly a path's inside, or
+a control character anywhere, is a ValueError whose text is for the user. Non-ASCII domains become A-labels here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+# The path's inside (RFC 5321 4.1.2, RFC 6531 3.3): atoms or one quoted string, "@", domain or address literal. It is
+# looser than the address grammar that campaigns are checked with: its concern is that nothing leaves the brackets.
+_LOCAL = r'(?:[^\x00-\x20\x7f-\x9f"(),:;<>@\[\\\]]+|"(?:[^\x00-\x1f\x7f-\x9f"\\]|\\[\x20-\x7e])*")'
+_DOMAIN = r"(?:[^\x00-\x2c\x2f:-@\[-^`{-\x9f]+|\[[0-9A-Za-z.:-]+\])"
+_PATH = re.compile(f"({_LOCAL})@({_DOMAIN})")
+_PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9._-]+", re.ASCII)
+_WORD = re.compile(r"[\x21-\x7e]+")
+
+MAX_PATH = 256  # RFC 5321 4.5.3.1.3, with the brackets
+
+NOOP = b"NOOP\r\n"
+QUIT = b"QUIT\r\n"
+RSET = b"RSET\r\n"
+STARTTLS = b"STARTTLS\r\n"
+DATA = b"DATA\r\n"
+
+
+def ehlo(name: str) -> bytes:
+    return b"EHLO %s\r\n" % _word(name, "EHLO name")
+
+
+def helo(name: str) -> bytes:
+    return b"HELO %s\r\n" % _word(name, "HELO name")
+
+
+def line(octets: bytes) -> bytes:
+    """A line of a login, from the mechanism: checked, since a server's challenge has a part in it."""
+    if not octets.isascii() or (octets and not octets.decode("ascii").isprintable()):
+        raise ValueError("a login's line has a character that no command may have")
+    return octets + b"\r\n"
+
+
+def mail(sender: str, *, size: int | None = None, eight_bit: bool = False, utf8: bool = False) -> bytes:
+    """MAIL, with SIZE (RFC 1870), BODY=8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531). "" is the null sender."""
+    parameters = b"".join(
+        (
+            b" SIZE=%d" % size if size is not None else b"",
+            b" BODY=8BITMIME" if eight_bit else b"",
+            b" SMTPUTF8" if utf8 else b"",
+        )
+    )
+    return b"MAIL FROM:<%s>%s\r\n" % (path(sender) if sender else b"", parameters)
+
+
+def rcpt(recipient: str) -> bytes:
+    return b"RCPT TO:<%s>\r\n" % path(recipient)
+
+
+def bdat(octets: int, *, last: bool) -> bytes:
+    """RFC 3030, section 2. The content follows at once."""
+    return b"BDAT %d%s\r\n" % (octets, b" LAST" if last else b"")
+
+
+def path(address: str) -> bytes:
+    """An address as it stands between < and >. ValueError when it is none."""
+    if _PLAIN.fullmatch(address) and len(address) < MAX_PATH - 1:
+        return address.encode("ascii")
+    match = _PATH.fullmatch(address)
+    if match is None:
+        raise ValueError(f"{address!r} cannot be written in an SMTP command")
+    local, domain = match[1], match[2]
+    try:
+        octets = f"{local}@{domain if domain.isascii() else a_label(domain)}".encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{address!r} is not Unicode text") from None
+    if len(octets) > MAX_PATH - 2:
+        raise ValueError(f"{address!r} is longer than SMTP allows ({MAX_PATH - 2} octets)")
+    return octets
+
+
+def needs_utf8(address: str) -> bool:
+    """Whether its local part has characters outside ASCII; a domain's are no reason (A-labels)."""
+    return not address.isascii() and not address.rpartition("@")[0].isascii()
+
+
+@lru_cache(maxsize=1024)
+def a_label(domain: str) -> str:
+    """RFC 5890's A-labels, by UTS 46, as browsers and mail programs read names."""
+    import idna
+
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError) as error:
+        raise ValueError(f"{domain!r} is no domain name: {error}") from None
+
+
+def _word(text: str, what: str) -> bytes:
+    if not _WORD.fullmatch(text) or len(text) > 255:
+        raise ValueError(f"{text!r} cannot be an {what}")
+    return text.encode("ascii")

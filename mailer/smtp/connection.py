@@ -1,0 +1,266 @@
+"""A session over a socket: the shell around `protocol.py`, and the only one who knows of time, sockets and OSError."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailer.errors import ConnectionLost
+from mailer.smtp.channel import Channel
+from mailer.smtp.extensions import Extensions
+from mailer.smtp.mailing import Mailing
+from mailer.smtp.protocol import Protocol, Settings
+from mailer.smtp.reaching import Reached, reach
+from mailer.smtp.states import State
+from mailer.smtp.tls import CertificateSummary, borne_names, certificate_summary, client_context, explain
+from mailer.smtp.values import Endpoint, Login, Settled, Strategy, Transaction
+
+LINGER = 0.01  # seconds that settle() waits for more company: a caller's fsync is then for several messages
+GOODBYE = 5.0  # seconds for the reply to QUIT
+WRONG_NAME = frozenset({62, 64})  # OpenSSL's verify codes for host name and IP address
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDetails:
+    """What a session is like, for reports and `mailer probe`. `tls` and `cipher` are None in plaintext."""
+
+    host: str
+    port: int
+    tls: str | None
+    cipher: str | None
+    extensions: tuple[str, ...]
+    strategy: Strategy
+    mechanism: str | None
+    greeting: str
+    certificate: CertificateSummary | None
+
+
+async def connect(
+    endpoint: Endpoint,
+    login: Login | None,
+    *,
+    timeout: float = 60.0,
+    window: int | None = None,
+    strategy_at_most: Strategy | None = None,
+    trace: Callable[[str, str], None] | None = None,
+) -> Connection:
+    """A session that is ready for messages. `timeout` is seconds for a whole reply; `window` the most in flight.
+
+    Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable `ca_file`.
+    """
+    context = client_context(endpoint.ca_file) if endpoint.security != "none" else None
+    reached = await reach(endpoint, timeout)
+    settings = Settings(
+        host=endpoint.host,
+        ehlo_name=endpoint.ehlo_name or reached.own_literal,
+        starttls=endpoint.security == "starttls",
+        channel="tls" if endpoint.security == "tls" else "loopback" if reached.is_loopback else "plaintext",
+        login=login,
+        timeout=timeout,
+        window=window,
+        strategy_at_most=strategy_at_most,
+    )
+    connection = Connection(endpoint, reached, Protocol(settings, trace=trace))
+    try:
+        await connection._open(context)
+    except BaseException:
+        connection.abort()
+        raise
+    return connection
+
+
+class Connection:
+    """Made by `connect`. Submit while there is room, settle, repeat; by one task at a time."""
+
+    def __init__(self, endpoint: Endpoint, reached: Reached, protocol: Protocol) -> None:
+        self._endpoint = endpoint
+        self._protocol = protocol
+        self._loop = asyncio.get_running_loop()
+        self._channel = Channel(reached.sock, self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._enough: Callable[[], bool] = bool  # what the waiter waits for
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- for those who send --
+
+    @property
+    def details(self) -> SessionDetails:
+        tls = self._channel.tls
+        cipher = tls.cipher() if tls else None
+        return SessionDetails(
+            host=self._endpoint.host,
+            port=self._endpoint.port,
+            tls=tls.version() if tls else None,
+            cipher=cipher[0] if cipher else None,
+            extensions=self.extensions.names,
+            strategy=self._protocol.strategy,
+            mechanism=self._protocol.mechanism,
+            greeting=self._protocol.greeting,
+            certificate=certificate_summary(tls) if tls else None,
+        )
+
+    @property
+    def extensions(self) -> Extensions:
+        return self._protocol.extensions
+
+    @property
+    def room(self) -> int:
+        """How many messages may be submitted now; 0 when the window is full, or the session is exhausted."""
+        return self._mailing.room if self._protocol.state is State.READY else 0
+
+    @property
+    def exhausted(self) -> bool:
+        """The session takes no more messages: settle what is in flight, quit, and connect anew."""
+        return self._protocol.state is not State.READY or self._mailing.exhausted
+
+    @property
+    def next_strategy(self) -> Strategy | None:
+        """What the next session with this server should not go beyond; None when nothing is known against any."""
+        return self._protocol.next_strategy
+
+    def submit(self, transaction: Transaction) -> None:
+        """Queue a message; it is written by the next settle(), or as the socket takes it."""
+        self._mailing.submit(transaction)
+
+    async def settle(self) -> list[Settled]:
+        """What became of some messages: at least one; [] when none is left. ConnectionLost: see unsettled()."""
+        mailing = self._mailing
+        some = max(1, mailing.window.limit // 4)
+        self._write()
+        await self._until(lambda: bool(mailing.settled) or mailing.is_idle)
+        await self._until(lambda: len(mailing.settled) >= some or mailing.is_idle, at_most=LINGER)
+        settled = mailing.take_settled()
+        if not settled and not mailing.is_idle:
+            raise self._protocol.failure or ConnectionLost(f"the session with {self._endpoint.host} is over")
+        return settled
+
+    def unsettled(self) -> tuple[list[Transaction], list[Transaction]]:
+        """After a loss: those whose last octet certainly did not leave (safe to send again), and those in doubt."""
+        return self._mailing.unsettled()
+
+    async def noop(self) -> None:
+        """Ask whether the server is still there; ConnectionLost when it is not."""
+        protocol = self._protocol
+        if protocol.state is State.READY:
+            asked = protocol.noop()
+            self._write()
+            await self._until(lambda: protocol.noops_answered >= asked)
+        if protocol.state is not State.READY:
+            raise protocol.failure or ConnectionLost(f"the session with {self._endpoint.host} is over")
+
+    async def quit(self) -> None:
+        """Say goodbye, wait a little for the answer, close. Never raises for what the server does."""
+        try:
+            if self._protocol.state is State.READY and self._mailing.is_idle:
+                self._protocol.quit()
+                self._write()
+                await self._until(lambda: False, at_most=GOODBYE)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._channel.close()
+        self._protocol.fail(ConnectionLost(f"we closed the session with {self._endpoint.host}"))
+        self._wake()
+
+    @property
+    def _mailing(self) -> Mailing:
+        if self._protocol.mailing is None:
+            raise RuntimeError("the session is not open")
+        return self._protocol.mailing
+
+    # -- opening --
+
+    async def _open(self, context: ssl.SSLContext | None) -> None:
+        protocol = self._protocol
+        if context is not None and self._endpoint.security == "tls":
+            await self._secure(context)
+        protocol.begin(self._loop.time())
+        if self._channel.tls is None:
+            self._channel.start()
+        self._write()
+        await self._until(lambda: protocol.state in (State.READY, State.HANDSHAKE))
+        if protocol.state is State.HANDSHAKE and context is not None:
+            await self._secure(context)
+            protocol.secured(self._loop.time())
+            self._write()
+            await self._until(lambda: protocol.state is State.READY)
+        if protocol.failure is not None:
+            raise protocol.failure
+
+    async def _secure(self, context: ssl.SSLContext) -> None:
+        endpoint = self._endpoint
+        try:
+            async with asyncio.timeout(self._protocol.settings.timeout):
+                await self._channel.handshake(context, endpoint.host)
+        except OSError as error:
+            names: tuple[str, ...] = ()
+            if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME:
+                names = await borne_names(endpoint.host, endpoint.port, endpoint.ca_file, security=endpoint.security)
+            raise explain(error, endpoint.host, port=endpoint.port, security=endpoint.security, names=names) from None
+
+    # -- what the channel calls --
+
+    def received(self, data: bytes) -> None:
+        self._protocol.receive(data, self._loop.time())
+        self._write()
+        self._wake()
+
+    def ended(self, error: OSError | None) -> None:
+        if error is None or self._protocol.state in (State.QUITTING, State.ENDING):
+            self._protocol.eof()
+        else:
+            reason = error.strerror or str(error)
+            self._protocol.fail(ConnectionLost(f"the connection to {self._endpoint.host} broke: {reason}"))
+        self._wake()
+
+    def next_output(self) -> bytes:
+        return self._protocol.take(self._loop.time())
+
+    def left(self, octets: int) -> None:
+        self._protocol.wrote(octets, self._loop.time())
+
+    # -- waiting --
+
+    def _write(self) -> None:
+        self._channel.write()
+        if self._timer is None and (deadline := self._protocol.deadline) is not None:
+            self._timer = self._loop.call_at(deadline, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        """One timer for all replies: it is set anew only when it fires, not for each of them."""
+        self._timer = None
+        deadline = self._protocol.deadline
+        if deadline is not None and self._loop.time() >= deadline:
+            self._protocol.overdue()
+            self._wake()
+        elif deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._look_at_the_clock)
+
+    async def _until(self, enough: Callable[[], bool], *, at_most: float | None = None) -> None:
+        """Until enough has happened, or the session is over, or `at_most` seconds have passed."""
+        if enough() or self._protocol.state is State.CLOSED:
+            return
+        self._enough = enough
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(at_most, self._wake_anyway) if at_most is not None else None
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and (self._enough() or self._protocol.state is State.CLOSED):
+            self._wake_anyway()
+
+    def _wake_anyway(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

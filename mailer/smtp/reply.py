@@ -1,0 +1,156 @@
+"""Replies: bounded bytes in, `Reply` values out (RFC 5321 4.2, enhanced codes RFC 2034 and RFC 3463).
+
+Every limit is generous beside what servers send, and small beside what a hostile one could make us hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailer.errors import ProtocolViolation
+
+MAX_LINE = 16 * 1024  # RFC 5321 4.5.3.1.5 says 512; policy replies with long URLs are longer
+MAX_LINES = 256  # the longest EHLO replies have some thirty
+MAX_REPLY = 64 * 1024  # octets of one reply, all lines
+MAX_REMEMBERED = 32  # distinct lines that are kept parsed: "250 2.1.0 Ok" comes thousands of times
+
+_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?= |$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's reply. `lines` are without code and line ends; they hold no control characters."""
+
+    code: int
+    enhanced: str | None
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """One line for a person; an enhanced code that every line repeats is kept on the first only."""
+        if len(self.lines) == 1:
+            return self.lines[0]
+        first, *others = self.lines
+        repeated = f"{self.enhanced} " if self.enhanced else ""
+        return " ".join(part for part in (first, *(line.removeprefix(repeated) for line in others)) if part)
+
+    @property
+    def is_success(self) -> bool:
+        return self.code < 300
+
+    @property
+    def is_intermediate(self) -> bool:
+        """3xx: the server waits for more (354 after DATA, 334 after AUTH)."""
+        return 300 <= self.code < 400
+
+    @property
+    def is_transient(self) -> bool:
+        return 400 <= self.code < 500
+
+    @property
+    def is_permanent(self) -> bool:
+        return self.code >= 500
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".rstrip()
+
+
+class ReplyParser:
+    """Octets in any split -> replies, one at a time, so that what stands behind a reply can still be judged.
+
+    `clean` is applied to every line's text: it takes secrets out before anyone sees them. `seen`, if set, gets every
+    cleaned line as it came.
+    """
+
+    def __init__(self, clean: Callable[[str], str] | None = None, seen: Callable[[str], None] | None = None) -> None:
+        self.clean = clean
+        self.seen = seen
+        self.keep_challenges = False  # 334 as it came: a login computes with it
+        self._data = b""
+        self._at = 0  # how much of _data is used up
+        self._scanned = 0  # no line end before this
+        self._code = b""  # of a reply whose last line has not come yet
+        self._lines: list[str] = []
+        self._octets = 0
+        self._remembered: dict[bytes, Reply] = {}
+
+    @property
+    def buffered(self) -> bool:
+        """Whether there is input behind the last reply."""
+        return self._at < len(self._data) or bool(self._lines)
+
+    def feed(self, data: bytes) -> None:
+        if self._at == len(self._data):
+            self._data = data
+            self._scanned = 0
+        else:
+            self._data = self._data[self._at :] + data
+            self._scanned -= self._at
+        self._at = 0
+
+    def next(self) -> Reply | None:
+        """The next complete reply; None when more input is needed; ProtocolViolation when it is no reply."""
+        while (line := self._line()) is not None:
+            if not self._lines and (known := self._remembered.get(line)) is not None and self.seen is None:
+                return known
+            if (reply := self._take(line)) is not None:
+                return reply
+        return None
+
+    def _line(self) -> bytes | None:
+        end = self._data.find(b"\n", self._scanned)
+        if end < 0:
+            self._scanned = len(self._data)
+            if len(self._data) - self._at > MAX_LINE:
+                raise ProtocolViolation(f"the server sent a reply line longer than {MAX_LINE} octets")
+            return None
+        # A bare LF ends a reply line too: some servers send it, and a reply cannot smuggle anything.
+        line = self._data[self._at : end]
+        self._at = self._scanned = end + 1
+        if len(line) > MAX_LINE:
+            raise ProtocolViolation(f"the server sent a reply line longer than {MAX_LINE} octets")
+        return line.removesuffix(b"\r")
+
+    def _take(self, line: bytes) -> Reply | None:
+        code, separator = line[:3], line[3:4]
+        if not (len(code) == 3 and code.isdigit() and b"2" <= code < b"6" and separator in b" -"):
+            raise ProtocolViolation(f"the server sent a line that is no SMTP reply: {self._text(line)[:200]!r}")
+        if self._lines and code != self._code:  # RFC 5321 4.2.1: the code is the same on every line
+            raise ProtocolViolation(
+                f"the server sent a reply with two codes: {self._code.decode()} and {code.decode()}"
+            )
+        self._code = code
+        text = self._text(line[4:])
+        if self.seen is not None:
+            self.seen(f"{code.decode()}{separator.decode()}{text}")
+        self._lines.append(line[4:].decode("ascii", "replace") if self.keep_challenges and code == b"334" else text)
+        self._octets += len(line) + 2
+        if separator == b"-":
+            if len(self._lines) >= MAX_LINES or self._octets > MAX_REPLY:
+                raise ProtocolViolation("the server sent a reply that does not end")
+            return None
+        reply = Reply(int(code), _enhanced(code, self._lines[0]), tuple(self._lines))
+        if len(self._lines) == 1:
+            self._remember(line, reply)
+        self._lines.clear()
+        self._octets = 0
+        return reply
+
+    def _remember(self, line: bytes, reply: Reply) -> None:
+        if len(self._remembered) >= MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[line] = reply
+
+    def _text(self, raw: bytes) -> str:
+        text = raw.decode("utf-8", "replace")
+        if not text.isprintable():
+            text = "".join(char if char.isprintable() else " " for char in text)
+        return self.clean(text) if self.clean else text
+
+
+def _enhanced(code: bytes, text: str) -> str | None:
+    """The enhanced status code, if there is one of the reply's own class (RFC 2034, section 4)."""
+    match = _ENHANCED.match(text)
+    return match[0] if match and match[1] == chr(code[0]) else None

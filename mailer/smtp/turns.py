@@ -1,0 +1,115 @@
+"""Sequential and pipelined: one message at a time has the server's attention.
+
+Pipelined (RFC 2920, section 3.1) writes the end of one message and MAIL, RCPT and DATA of the next as one group, and
+reads at DATA: one round trip a message. Sequential waits for each reply, and skips what a refusal makes pointless.
+
+A refused envelope leaves the server with an open transaction. It must be closed, or used, before the next message, or
+that one would be answered 503 and leave under the wrong sender. Exim lets one RSET a message pass and counts every
+other (smtp_accept_max_nonmail, 10 a session); Postfix counts them until a message is delivered
+(smtpd_junk_command_limit, 100). So RSET is written only when a transaction is open; and where it would be counted and
+the next message has the same sender, its RCPT just goes into the open transaction.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+
+from mailer.errors import ProtocolViolation
+from mailer.smtp import commands, data
+from mailer.smtp.exchange import Handler
+from mailer.smtp.flight import Flight
+from mailer.smtp.mailing import Mailing
+from mailer.smtp.reply import Reply
+from mailer.smtp.values import Strategy
+
+
+class Turns:
+    def __init__(
+        self, mailing: Mailing, *, grouped: bool, left_open: Flight | None = None, reset_is_free: bool = True
+    ) -> None:
+        self.strategy = Strategy.PIPELINED if grouped else Strategy.SEQUENTIAL
+        self._mailing = mailing
+        self._exchange = mailing.exchange
+        self._grouped = grouped
+        self._steps: deque[tuple[bytes, Handler]] = deque()  # of the current envelope, not written yet
+        self._current: Flight | None = None  # whose envelope is not answered
+        self._left_open = left_open  # whose transaction the server still has
+        self._reset_is_free = reset_is_free
+
+    def cap_after_loss(self, *, violated: bool) -> Strategy | None:
+        """Replies that fit nothing before the first message was settled: groups are perhaps too much for the server."""
+        return Strategy.SEQUENTIAL if violated and self._grouped and not self._mailing.messages else None
+
+    def fill(self) -> None:
+        while True:
+            if self._steps and (self._grouped or not self._exchange.expected):
+                self._exchange.command(*self._steps.popleft())
+            elif self._current is None and self._mailing.may_begin:
+                self._open_envelope()
+            else:
+                return
+
+    def _open_envelope(self) -> None:
+        flight = self._mailing.queue[0]
+        old, self._left_open = self._left_open, None
+        joins = old is not None and not self._reset_is_free and old.kind == flight.kind
+        self._mailing.begin(mails=0 if joins else 1)
+        self._current = flight
+        if old is not None and not joins:
+            self._steps.append((commands.RSET, self._on_reset))
+        if not joins:
+            self._steps.append((flight.mail, partial(self._on_mail, flight)))
+        self._steps.extend((line, partial(self._on_rcpt, flight)) for line in flight.rcpts)
+        self._steps.append((commands.DATA, partial(self._on_data, flight)))
+
+    def _on_reset(self, reply: Reply) -> None:
+        self._reset_is_free = False
+        if not reply.is_success:  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
+            self._mailing.end(reply)
+
+    def _on_mail(self, flight: Flight, reply: Reply) -> None:
+        flight.on_mail(reply)
+        if flight.mail_refusal is not None and not self._grouped:
+            self._refused(flight, reply)
+
+    def _on_rcpt(self, flight: Flight, reply: Reply) -> None:
+        flight.on_rcpt(reply)
+        if flight.is_hopeless and not self._grouped:
+            self._refused(flight, reply)
+
+    def _on_data(self, flight: Flight, reply: Reply) -> None:
+        if reply.is_success:
+            raise ProtocolViolation(f"the server answered DATA with {reply}")
+        if not reply.is_intermediate:
+            self._refused(flight, reply)
+        elif flight.is_hopeless:
+            # RFC 2920, section 3.1: a server may say 354 without a recipient; then only the final dot follows.
+            self._exchange.content(data.END, self._on_nothing)
+            self._mailing.settle(flight, "rcpt", reply)
+            self._content_written()
+        else:
+            self._exchange.content(data.stuffed(flight.transaction.content) + data.END, partial(self._on_end, flight))
+            flight.end = self._exchange.end
+            self._content_written()
+
+    def _on_end(self, flight: Flight, reply: Reply) -> None:
+        if reply.is_intermediate:
+            raise ProtocolViolation(f"the server answered the end of a message with {reply}")
+        self._mailing.settle(flight, "content", reply)
+
+    def _on_nothing(self, _reply: Reply) -> None:
+        """The reply to a message without content and recipients: any will do."""
+
+    def _refused(self, flight: Flight, reply: Reply) -> None:
+        """Before any content: by MAIL, by every RCPT, or by DATA."""
+        self._steps.clear()
+        self._current = None
+        if flight.mail_refusal is None:
+            self._left_open = flight
+        self._mailing.settle(flight, "data", reply)
+
+    def _content_written(self) -> None:
+        """The end of content ends the transaction, whatever its reply is (RFC 5321 4.1.1.4)."""
+        self._current = None
+        self._reset_is_free = True
