@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import NoneType
 from typing import TypeVar
 
+from jinja2 import Undefined
 from markupsafe import Markup
 
 MOST_TEXT = 16 * 1024 * 1024  # characters in one string, and what all leaves of one value may weigh
@@ -57,6 +58,8 @@ def weigh(value: object) -> int:
         elif isinstance(item, dict):
             waiting.extend(item.keys())
             waiting.extend(item.values())
+        elif isinstance(item, Undefined):
+            str(item)  # a name in a list is as undefined as one alone: an error that names it
         room -= 16
         if room < 0 or len(waiting) > MOST_TEXT:
             raise refuse(f"a value of more than {MOST_TEXT:,} characters")

@@ -131,7 +131,7 @@ def bounded_filters() -> dict[str, Filter]:
         filters.update({name: wrap(filters[name]) for name in names.split()})
     filters["center"] = _limit(_textual(filters["center"]), "width", 1, MOST_WIDTH)
     filters["batch"] = _limit(filters["batch"], "linecount", 1, MOST_WIDTH)
-    filters["slice"] = _limit(filters["slice"], "slices", 1, MOST_WIDTH)
+    filters["slice"] = _limit(filters["slice"], "slices", 2, MOST_WIDTH)  # after the environment
     filters["round"] = _limit(filters["round"], "precision", 1, MOST_PLACES)
     filters["tojson"] = _limit(_textual(filters["tojson"]), "indent", 2, MOST_PLACES)
     filters["indent"] = _indent

@@ -15,7 +15,6 @@ from mailer.expressions.bounds import OutOfBounds
 from mailer.expressions.environment import BoundedEnvironment, environment
 from mailer.expressions.watchdog import bounded
 
-
 NAMELESS = "<template>"  # the file of a template that is in none
 
 
