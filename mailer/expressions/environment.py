@@ -55,6 +55,13 @@ def shown_text(value: object) -> str:
     return str(value)
 
 
+def concat(pieces: Iterable[str]) -> str:
+    """What a macro, a block or a `{% set %}` has written."""
+    pieces = list(pieces)
+    text_of(sum(map(len, pieces)))
+    return "".join(pieces)
+
+
 def _joined(join: Callable[[Iterable[Any]], str], values: tuple[object, ...]) -> str:
     text_of(weigh(values))
     return join(values)
@@ -129,6 +136,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset(OPERATORS)
 
     shown_text = staticmethod(shown_text)
+    concat = staticmethod(concat)
     light = staticmethod(light)
     joined = staticmethod(partial(_joined, markup_join))
     joined_text = staticmethod(partial(_joined, str_join))
