@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailer.deliver.outcome import Outcome
-from mailer.smtp.values import SessionDetails
+from mailer.smtp.connection import SessionDetails
 
 
 class Observer:

@@ -21,10 +21,11 @@ from mailer.deliver.outcome import CopyRefused, Outcome, Status
 from mailer.deliver.pacing import Pacer
 from mailer.deliver.replies import Action, ReplyLike, Rule, meaning
 from mailer.render.message import Message
+from mailer.smtp.connection import SessionDetails
 from mailer.smtp.reply import Reply
-from mailer.smtp.values import SessionDetails, Settled
+from mailer.smtp.values import Settled
 
-
+FIRST = -1.0  # when to try again what is in doubt: before whatever else waits
 ASIDE = 0.25  # seconds, at least: a TLS handshake and a login
 
 
@@ -262,7 +263,7 @@ class Sending:
         if self.hold or flight.claim.in_doubt:
             self._outcome(flight, Status.IN_DOUBT, error=error)
         else:
-            self._record(flight.claim, Retry(self.clock.now(), error=error, in_doubt=True))
+            self._record(flight.claim, Retry(FIRST, error=error, in_doubt=True))
 
     def failed(self, claim: Claim, error: str, message: Message | None = None) -> None:
         """It cannot be offered at all: it does not render, or this server takes no such message."""

@@ -19,8 +19,8 @@ from mailer.deliver.sending import Flight, Sending
 from mailer.errors import AuthenticationError, ConnectionLost, InputError, ServerError, TlsError
 from mailer.render.compiled import CompiledCampaign
 from mailer.secret import Secret
-from mailer.smtp.connection import Connection, connect
-from mailer.smtp.values import Endpoint, Login, SessionDetails, Settled, Strategy, Transaction
+from mailer.smtp.connection import Connection, SessionDetails, connect
+from mailer.smtp.values import Endpoint, Login, Settled, Strategy, Transaction
 
 # Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7 asks
 # them for 5 minutes; asking before a message is cheaper than finding out with one.
@@ -77,7 +77,6 @@ class Worker:
         self._flying = 0
         self._used = 0.0
         self._heads: Counter[int] = Counter()  # messages that were first in line when a session was lost
-        self._settling: asyncio.Future[list[Settled]] | None = None
         self._retired = False
         self._settled = 0  # messages of this session
         self._last_share = 0  # of the session that was lost before it
@@ -210,9 +209,6 @@ class Worker:
                 await self._wait_again(self._again, error)
         finally:
             connection.abort()  # of a session that is closed: nothing; after an error of ours: nothing more leaves
-            if self._settling is not None:
-                self._settling.cancel()
-                self._settling = None
             self._connection = None
             sending.closed()
 
@@ -291,20 +287,18 @@ class Worker:
         return leave or (self._share is not None and self._settled >= self._share)
 
     async def _replies(self, connection: Connection, seconds: float | None) -> Sequence[Settled]:
-        """What `settle` gives; nothing when `seconds` went by first, and then it is still being waited for."""
-        if seconds is None and self._settling is None:
+        """What `settle` gives; nothing when `seconds` went by first, or something changed in the queue."""
+        if seconds is None:
             return await connection.settle()
-        self._settling = settling = self._settling or asyncio.ensure_future(connection.settle())
-        waits: list[asyncio.Future[object]] = [settling]
-        if seconds is not None:
-            waits.append(asyncio.ensure_future(self._sending.clock.sleep(seconds)))
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits[1:]:
-            wait.cancel()
-        if not settling.done():
-            return ()
-        self._settling = None
-        return settling.result()
+        settling = asyncio.ensure_future(connection.settle())
+        waiting = asyncio.ensure_future(self._sending.wait(seconds))
+        await asyncio.wait([settling, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if settling.done():
+            return settling.result()
+        settling.cancel()  # nothing is lost by that: what settles meanwhile is there for the next call
+        await asyncio.wait([settling])
+        return () if settling.cancelled() else settling.result()
 
     def _start(self, connection: Connection, claim: Claim) -> None:
         """Render and hand over one message; a message that cannot be sent is settled here."""

@@ -164,6 +164,7 @@ class _Session:
         self.secure = server.security == "tls"
         self.sender: str | None = None
         self.recipients: list[str] = []
+        self.chunks = b""
 
     async def run(self) -> None:
         await self.reply("greeting", "", "220 faults.example.com ESMTP")
@@ -241,7 +242,7 @@ class _Session:
 
     async def do_bdat(self, argument: str) -> None:
         size, _, last = argument.partition(" ")
-        fault = await self.content_fault()
+        fault = await self.content_fault() if last else None
         if fault and fault.moment == "middle":
             await self.reader.readexactly(int(size) // 2)
             await self.break_(fault)
@@ -249,9 +250,10 @@ class _Session:
         if not self.recipients:
             await self.send("503 5.5.1 RCPT first")
         elif last.upper() != "LAST":
-            await self.send("250 2.0.0 chunk")  # our client sends one chunk a message
+            self.chunks += content
+            await self.send("250 2.0.0 chunk")
         else:
-            await self.take(content, fault)
+            await self.take(self.chunks + content, fault)
 
     async def do_rset(self, _argument: str) -> None:
         self.reset()
@@ -303,7 +305,7 @@ class _Session:
         await self.reply("accepted", "", f"250 2.0.0 Ok: queued as {len(self.server.accepted):X}")
 
     def reset(self) -> None:
-        self.sender, self.recipients = None, []
+        self.sender, self.recipients, self.chunks = None, [], b""
 
     # -- replies and breaks
 

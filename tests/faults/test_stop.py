@@ -1,0 +1,203 @@
+"""Interruptions, a second sender, a full disk, a clock that goes back: the ledger stays right, the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from mailer.deliver.ledger import Ledger
+from mailer.deliver.options import Ending
+from mailer.deliver.outcome import Status
+from mailer.deliver.signals import StopSignal
+from mailer.errors import LedgerBusy, LedgerWriteError
+from tests.faults.harness import QUICK, Bench, FakeClock
+from tests.faults.kill import command
+from tests.faults.server import PASSWORD, Fault, FaultServer
+
+STRATEGY = pytest.mark.parametrize("strategy", ["sequential", "pipelined", "streamed"])
+
+
+@STRATEGY
+def test_asked_to_stop_what_is_in_flight_is_settled(tmp_path, strategy):
+    bench, stop = Bench(tmp_path, 60), StopSignal()
+    bench.observer.on_settled = lambda _outcome: stop.requested or stop.request(signal.SIGTERM)
+    with FaultServer(strategy, delay=0.01) as server:
+        result = bench.send(server, replace(QUICK, window=8), stop=stop)
+        bench.agree(server)
+        assert result.ending is Ending.INTERRUPTED
+        statuses = bench.statuses()
+        assert statuses[Status.SENT] == len(server.accepted) <= 9
+        assert statuses[Status.PENDING] == 60 - statuses[Status.SENT]
+        assert server.duplicates == 0
+        with Ledger.open(bench.ledger_path) as ledger:
+            assert ledger.last_run(ledger.edition("faults")).ending == "interrupted"
+        bench.observer.on_settled = lambda _outcome: None
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server)
+
+
+@STRATEGY
+def test_asked_twice_it_stops_at_once_and_nobody_is_lost(tmp_path, strategy):
+    bench, stop = Bench(tmp_path, 60), StopSignal()
+
+    def twice(_outcome: object) -> None:
+        stop.request()
+        stop.request()
+
+    bench.observer.on_settled = twice
+    with FaultServer(strategy, delay=0.05) as server:
+        began = time.monotonic()
+        result = bench.send(server, replace(QUICK, window=8, timeout=30), stop=stop)
+        assert time.monotonic() - began < 5
+        assert result.ending is Ending.INTERRUPTED
+        bench.observer.on_settled = lambda _outcome: None
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server, most_duplicates=8)
+
+
+def test_a_silent_server_does_not_hold_up_an_interruption_for_longer_than_a_reply(tmp_path):
+    bench, stop = Bench(tmp_path, 20), StopSignal()
+    bench.observer.on_settled = lambda _outcome: stop.requested or stop.request()
+    with FaultServer("streamed", (Fault("accepted", "silence", nth=3),)) as server:
+        result = bench.send(server, replace(QUICK, timeout=0.3), stop=stop)
+        assert result.ending is Ending.INTERRUPTED
+        bench.observer.on_settled = lambda _outcome: None
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server, most_duplicates=8)
+
+
+def test_stopped_while_it_waits(tmp_path):
+    bench, stop = Bench(tmp_path, 3), StopSignal()
+    bench.observer.waiting = lambda _seconds, _why: stop.requested or stop.request()
+    with FaultServer(script=lambda step: "450 4.2.1 busy" if step.name == "rcpt" else None) as server:
+        began = time.monotonic()
+        backoff = replace(QUICK.backoff, first=600.0, most=600.0)
+        result = bench.send(server, replace(QUICK, backoff=backoff), stop=stop)
+    assert result.ending is Ending.INTERRUPTED
+    assert time.monotonic() - began < 5
+    assert bench.statuses() == {Status.PENDING: 3}
+
+
+def test_stopped_before_anything_was_sent(tmp_path):
+    bench, stop = Bench(tmp_path, 3), StopSignal()
+    stop.request()
+    with FaultServer() as server:
+        result = bench.send(server, stop=stop)
+    assert result.ending is Ending.INTERRUPTED
+    assert server.sessions == 0
+
+
+def test_a_second_sender_is_refused_and_told_who_holds_it(tmp_path):
+    bench = Bench(tmp_path, 3)
+    with FaultServer() as server, Ledger.open(bench.ledger_path) as ledger, ledger.hold("faults"):
+        with pytest.raises(LedgerBusy, match=str(os.getpid())):
+            bench.send(server)
+        assert server.sessions == 0
+
+
+def test_two_at_once_send_everybody_once(tmp_path):
+    bench = Bench(tmp_path, 100)
+    with FaultServer(delay=0.005) as server:
+        line = [sys.executable, "-m", "mailer", *command(bench, server, 1)]
+        environment = os.environ | {"MAILER_PASSWORD": PASSWORD}
+        both = [
+            subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)
+        ]
+        ends = [process.communicate(timeout=60) for process in both]
+        bench.agree(server)
+    assert sorted(process.returncode for process in both) == [0, 2]
+    assert any(b"held" in errors or b"another" in errors for _, errors in ends)
+    assert set(server.times().values()) == {1}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_to_the_command(tmp_path, number, code):
+    bench = Bench(tmp_path, 400)
+    with FaultServer(delay=0.01) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mailer", *command(bench, server, 1)],
+            env=os.environ | {"MAILER_PASSWORD": PASSWORD},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while len(server.accepted) < 20:
+            time.sleep(0.01)
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(30) == code
+        bench.agree(server)
+        statuses = bench.statuses()
+        assert statuses[Status.SENT] == len(server.accepted)
+        assert statuses[Status.PENDING] == 400 - len(server.accepted)
+        assert server.duplicates == 0
+
+
+def test_a_ledger_that_cannot_be_written_stops_at_once(tmp_path, monkeypatch):
+    bench, commits = Bench(tmp_path, 60), 0
+    commit = Ledger.commit
+
+    def full(self: Ledger) -> None:
+        nonlocal commits
+        commits += bench.observer.sessions
+        if commits > 5:
+            raise LedgerWriteError("the disk is full")
+        commit(self)
+
+    with FaultServer("sequential") as server:
+        monkeypatch.setattr(Ledger, "commit", full)
+        result = bench.send(server)
+        monkeypatch.undo()
+        assert result.ending is Ending.LEDGER_FAILED
+        assert "full" in result.reason
+        taken = len(server.accepted)
+        assert taken <= 6
+        time.sleep(0.05)
+        assert len(server.accepted) == taken  # no further message left
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server, most_duplicates=2)
+
+
+def test_a_full_disk_in_mid_run(tmp_path):
+    """A file size limit, in a process of its own: what SQLite gets is a real error of the system's."""
+    bench = Bench(tmp_path, 600)
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (260_000, 260_000))
+
+    environment = os.environ | {"MAILER_PASSWORD": PASSWORD}
+    with FaultServer("streamed") as server:
+        line = [sys.executable, "-m", "mailer", *command(bench, server, 1)]
+        process = subprocess.run(
+            line, env=environment, preexec_fn=limited, capture_output=True, timeout=60, check=False
+        )
+        assert process.returncode in (2, 3), process.stderr
+        assert b"Traceback" not in process.stderr
+        if process.returncode == 3:
+            assert 0 < len(server.accepted) < 600
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server, most_duplicates=8)
+
+
+def test_a_clock_that_goes_back_between_runs(tmp_path):
+    bench = Bench(tmp_path, 6)
+    with FaultServer(
+        script=lambda step: "450 4.2.1 busy" if step.name == "rcpt" and step.count < 4 else None
+    ) as server:
+        stop = StopSignal()
+        bench.observer.waiting = lambda _seconds, _why: stop.requested or stop.request()
+        backoff = replace(QUICK.backoff, first=60.0, most=300.0)
+        bench.send(server, replace(QUICK, backoff=backoff), clock=FakeClock(2_000_000_000.0), stop=stop)
+        bench.observer.waiting = lambda _seconds, _why: None
+        clock = FakeClock(1_000_000_000.0)
+        result = bench.send(server, replace(QUICK, backoff=backoff), clock=clock)
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE
+    assert clock.now() - 1_000_000_000.0 < 4000
