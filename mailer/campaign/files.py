@@ -28,6 +28,13 @@ _MARKS = (
 )
 
 
+def printable(text: str) -> str:
+    """`text` on one line that a terminal shows as it is: what it would act on stands as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 @dataclass(frozen=True, slots=True)
 class NamedFile:
     """A file as the user named it: where it is, how messages show it, and where it was named."""

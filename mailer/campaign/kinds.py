@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from mailer.campaign import yaml12
-from mailer.campaign.files import NamedFile
+from mailer.campaign.files import NamedFile, printable
 from mailer.campaign.model import Pattern
 from mailer.campaign.yaml12 import Node, Scalar, describe
 from mailer.errors import Place, Problem
@@ -25,6 +25,9 @@ from mailer.errors import Place, Problem
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Schema = dict[str, Any]
+
+MAX_TEMPLATE = 10_000  # characters; also keeps the search for tags, quadratic at worst, short
+MAX_PROBLEMS = 1_000  # of one mapping; nobody reads on
 
 _TAGS = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -50,7 +53,7 @@ class Scope:
     shown: Path
 
     def named(self, name: str, place: Place) -> NamedFile:
-        return NamedFile(self.folder / name, str(self.shown / name), place)
+        return NamedFile(self.folder / name, printable(str(self.shown / name)), place)
 
 
 class Kind(Protocol[T_co]):
@@ -93,6 +96,8 @@ class Template:
 
     def read(self, node: Node, _scope: Scope) -> Pattern:
         source = text_of(node, "text")
+        if len(source) > MAX_TEMPLATE:
+            raise wrong(node.place, f"expected at most {MAX_TEMPLATE:,} characters; longer templates are files")
         if self.one_line:
             source = source.rstrip("\n")  # what a block scalar (`>`, `|`) adds
             if found := _CONTROL.search(_TAGS.sub("", source)):
@@ -277,6 +282,8 @@ class Record(Generic[T]):
         reading = Reading(node.place, places=dict(node.keys))
         known = {entry.name: entry for entry in self.fields}
         for key, value in node.entries.items():
+            if len(reading.problems) >= MAX_PROBLEMS:
+                break
             if key not in known:
                 reading.problems.append(Problem(node.keys[key], self._unknown(key)))
                 continue

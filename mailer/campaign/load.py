@@ -9,7 +9,7 @@ from typing import Any
 
 from mailer.campaign import yaml12
 from mailer.campaign.fields import CAMPAIGN, check_campaign_name
-from mailer.campaign.files import NamedFile, encoding_by_mark
+from mailer.campaign.files import NamedFile, encoding_by_mark, printable
 from mailer.campaign.kinds import Reading, Scope, Wrong
 from mailer.campaign.model import Campaign, Pattern
 from mailer.campaign.special_kinds import check_variable
@@ -26,16 +26,16 @@ def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] 
     InputError holds all problems of the file, sorted. Environment variables that `vars` name are read; no secret is,
     no command runs, and no list is opened.
     """
-    shown = os.fspath(path)
+    shown = printable(os.fspath(path))
     if not shown:
         raise InputError("expected the path of a campaign file, found an empty one")
     overrides = _checked_overrides(variables or {})
-    absolute = Path(os.path.abspath(shown))
+    absolute = Path(os.path.abspath(path))
     node, problems = yaml12.compose(_read(NamedFile(absolute, shown)), shown)
     if node is None:
         raise InputError(Problem(Place(shown), "the file is empty; expected a campaign"))
     try:
-        reading = CAMPAIGN.survey(node, Scope(absolute.parent, Path(shown).parent))
+        reading = CAMPAIGN.survey(node, Scope(absolute.parent, Path(path).parent))
     except Wrong as error:
         raise InputError([*problems, *error.problems]) from None
     reading.problems.extend(problems)

@@ -237,20 +237,19 @@ class Recipients:
     def _file(self, node: Node, values: Mapping[str, Any]) -> RecipientSource:
         file: NamedFile = values["file"]
         place = file.named_at or node.place
-        where, encoding, sheet = values.get("where"), values.get("encoding"), values.get("sheet")
-        if file.path.name == "-":
-            return FileSource(StandardInput(), "csv", where, encoding)
-        if problem := file.problem():
+        stdin = file.path.name == "-"
+        if not stdin and (problem := file.problem()):
             raise Wrong([problem])
         try:
-            form = list_format(file.shown)
+            form = "csv" if stdin else list_format(str(file.path))
         except ValueError as error:
             raise wrong(place, str(error)) from None
+        encoding, sheet = values.get("encoding"), values.get("sheet")
         if sheet is not None and form != "xlsx":
             raise wrong(place, "'sheet' goes with .xlsx files only")
         if encoding is not None and form == "xlsx":
             raise wrong(place, "'encoding' does not go with .xlsx files")
-        return FileSource(file, form, where, encoding, sheet)
+        return FileSource(StandardInput() if stdin else file, form, values.get("where"), encoding, sheet)
 
     def schema(self) -> Schema:
         rows: Schema = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, _ROW]}}

@@ -205,6 +205,9 @@ def test_nulls_that_mean_something(load) -> None:
         ({"delivery": "{in_doubt: no}"}, "x.yaml:6:22: expected resend or hold, found the text 'no'"),
         ({"delivery": "{stop_after: 3}"}, "x.yaml:6:24: expected a limit, found 3, a number"),
         ({"dkim": "{domain: example.com}"}, "x.yaml:6:7: the key 'selector' is missing"),
+        ({"recipients": '"a\\n\\e[2J.csv"'}, "x.yaml:5:13: a\\n\\x1b[2J.csv: there is no such file"),
+        ({"recipients": "{file: '-', sheet: A}"}, "x.yaml:5:20: 'sheet' goes with .xlsx files only"),
+        ({"subject": "'" + "{{" * 10_000 + "'"}, "x.yaml:3:10: expected at most 10,000 characters"),
         ({"ignore": "[Not A Rule]"}, "x.yaml:6:10: expected a rule's id"),
     ],
 )
@@ -332,6 +335,15 @@ def test_an_alias_bomb_ends_soon(folder: Path) -> None:
     with pytest.raises(InputError, match="more than 500,000 values"):
         load_campaign("x.yaml")
     assert time.monotonic() - started < 5
+
+
+def test_endless_mistakes_end(folder: Path) -> None:
+    (folder / "x.yaml").write_text("".join(f"key{number}: 1\n" for number in range(100_000)))
+    started = time.monotonic()
+    with pytest.raises(InputError) as caught:
+        load_campaign("x.yaml")
+    assert time.monotonic() - started < 10
+    assert 900 < len(caught.value.problems) < 1100
 
 
 def test_importing_the_package_is_cheap() -> None:

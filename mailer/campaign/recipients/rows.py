@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mailer.campaign.addresses import check_address
+from mailer.campaign.files import printable
 from mailer.campaign.model import Recipient
 from mailer.errors import InputError, Place, Problem
-from mailer.expressions import compile_where
 
 RESERVED = ("campaign", "image", "unsubscribe_url")  # names that templates have from us (contract, section 1)
 MAX_SHOWN = 20
@@ -25,6 +25,8 @@ class Where:
     @classmethod
     def compile(cls, source: str, place: Place) -> Where:
         """InputError at `place` for an expression that is wrong."""
+        from mailer.expressions import compile_where  # brings Jinja2 along
+
         return cls(source, compile_where(source, place))
 
 
@@ -59,7 +61,7 @@ def column_names(cells: Iterable[object], place: Place) -> list[str]:
             problems.append(f"the column {_short(name)!r} is repeated")
         seen.add(name)
     if "email" not in seen:
-        shown = ", ".join(_short(name) for name in names[:10] if name)
+        shown = ", ".join(printable(_short(name)) for name in names[:10] if name)
         problems.append(
             f"there is no column 'email'; the columns are: {shown}" if shown else "there is no column 'email'"
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mailer.campaign.files import NamedFile
+from mailer.campaign.files import NamedFile, printable
 from mailer.campaign.model import Recipient, SecretSource
 from mailer.campaign.recipients.rows import Where, column_names, from_cells, kept
 from mailer.errors import InputError, MissingExtra, Place, Problem
@@ -153,4 +153,4 @@ def _reason(error: Exception) -> str:
     original = getattr(error, "orig", None) or error
     details = original.args[0] if original.args and isinstance(original.args[0], dict) else None
     text = str(details.get("M", details)) if details is not None else str(original)  # pg8000 gives its fields
-    return "the database: " + " ".join(text.split())[:300]
+    return "the database: " + printable(" ".join(text.split()))[:300]

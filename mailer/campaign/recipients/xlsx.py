@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO
 
+from mailer.campaign.files import printable
 from mailer.campaign.model import Recipient
 from mailer.campaign.recipients.number_format import show_date, show_number
 from mailer.campaign.recipients.rows import MAX_COLUMNS, column_names, from_cells
@@ -56,7 +57,9 @@ def _check_zip(binary: BinaryIO, shown: str) -> None:
             for member in members:
                 if member.filename.lower().endswith((".xml", ".rels")):
                     _check_member(archive, member, shown)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError):
+    except InputError:
+        raise
+    except Exception:  # zipfile lets through what zlib, lzma and struct raise
         raise InputError(Problem(Place(shown), "it is not an .xlsx file (a zip of XML), or it is damaged")) from None
     binary.seek(0)
 
@@ -72,7 +75,9 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str)
     with archive.open(member) as stream:
         start = stream.read(4096)
     if b"\0" in start or b"<!DOCTYPE" in start or b"<!ENTITY" in start or (start.strip() and b"<" not in start):
-        raise InputError(Problem(Place(shown), f"{member.filename[:80]} in it is not the XML of a spreadsheet"))
+        raise InputError(
+            Problem(Place(shown), f"{printable(member.filename[:80])} in it is not the XML of a spreadsheet")
+        )
 
 
 def _sheet(book: Any, name: str | None, shown: str) -> Any:
@@ -105,15 +110,16 @@ def _cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple[int,
     number = first - 1
     while True:
         try:
-            row = next(rows, None)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about dates out of range, which become an error value
+                values = [_show(cell) for cell in next(rows)]
+        except StopIteration:
+            return
         except Exception as error:
             raise _damaged(shown, error) from None
         number += 1
-        if row is None:
-            return
         if number > MAX_ROWS:
             raise InputError(Problem(Place(shown), f"a row beyond the {MAX_ROWS:,} that a sheet can have"))
-        values = [_show(cell) for cell in row]
         while values and values[-1] in ("", None):
             values.pop()
         if values:
@@ -136,5 +142,5 @@ def _show(cell: Any) -> object:
 def _damaged(shown: str, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return error
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    reason = printable(" ".join(str(error).split()))[:120] or type(error).__name__
     return InputError(Problem(Place(shown), f"it is not an .xlsx file that can be read, or it is damaged ({reason})"))

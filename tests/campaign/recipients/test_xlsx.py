@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import datetime
 import io
 import time
 import zipfile
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mailer.errors import MissingExtra
+from mailer.campaign.recipients.xlsx import read_xlsx
+from mailer.errors import InputError, MissingExtra
 
 openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not installed")
 
@@ -152,6 +157,48 @@ def test_wide_rows_far_out_cost_no_more_than_the_header(refusal) -> None:
         "a.xlsx: the list has no recipients"
     ]
     assert time.monotonic() - started < 10
+
+
+_PIECES = [
+    b"<",
+    b">",
+    b'"',
+    b"-1",
+    b"9" * 12,
+    b"nan",
+    b"s",
+    b"d",
+    b"A1",
+    b"ZZZ9",
+    b"&a;",
+    b"1e999",
+    b"\0",
+    b"\xff",
+    b"<v>",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_no_damage_makes_anything_but_an_input_error(random: Random, packed: bool) -> None:
+    """Bytes of the file, or pieces of one of its parts, replaced."""
+    rows = (["email", "n", "d"], ["a@example.com", 1.5, datetime.date(2026, 1, 1)])
+    content = bytearray(workbook(*rows, formats={"B2": "0.00"}))
+    if packed:
+        for _ in range(random.randint(1, 6)):
+            content[random.randrange(len(content))] = random.randrange(256)
+    else:
+        name = random.choice(zipfile.ZipFile(io.BytesIO(content)).namelist())
+        content = bytearray(altered(lambda part: _disturbed(part, random), name))
+    with contextlib.suppress(InputError):
+        list(read_xlsx(io.BytesIO(content), "a.xlsx", None))
+
+
+def _disturbed(part: bytes, random: Random) -> bytes:
+    for _ in range(random.randint(1, 4)):
+        start = random.randrange(len(part) + 1)
+        part = part[:start] + random.choice(_PIECES) + part[start + random.randrange(8) :]
+    return part
 
 
 def test_without_the_extra_the_hint_names_it(rows, monkeypatch: pytest.MonkeyPatch) -> None:
