@@ -61,8 +61,8 @@ async def run(
             number = ledger.edition(campaign.name).number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
         record = ledger.start_run(edition, template=compiled.fingerprint, now=clock.now())
-        sending = Sending(ledger, edition, record, options, observer=observer, clock=clock)
-        return await _send(sending, compiled, stop, left, careful=recovered.in_doubt > 0)
+        sending = Sending(ledger, edition, record, options, observer=observer, clock=clock, stop=stop)
+        return await _send(sending, compiled, left, careful=recovered.in_doubt > 0)
 
 
 # -- before anything is sent
@@ -158,19 +158,19 @@ def _nothing(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> 
 # -- sending
 
 
-async def _send(
-    sending: Sending, compiled: CompiledCampaign, stop: StopSignal, left: int, *, careful: bool
-) -> RunResult:
+async def _send(sending: Sending, compiled: CompiledCampaign, left: int, *, careful: bool) -> RunResult:
     """All connections until the end of the run, whatever it is; then the record of it."""
     options, clock = sending.options, sending.clock
     began = clock.now()
     where = access(options.server, options.password)
     connections = sending.active = min(options.delivery.connections, left)
     workers = [Worker(sending, compiled, where, careful=careful) for _ in range(connections)]
-    watcher = asyncio.ensure_future(_watch(sending, workers, stop))
+    watcher = asyncio.ensure_future(_watch(sending, workers))
     try:
         await _all(workers)
         sending.commit()
+        if sending.stop.requested:  # it may have come between the last message and here
+            sending.end(Ending.INTERRUPTED, "interrupted")
     except LedgerWriteError as error:
         sending.fail(Ending.LEDGER_FAILED, str(error), error.hint)
     finally:
@@ -192,8 +192,9 @@ async def _all(workers: Sequence[Worker]) -> None:
         await asyncio.wait(tasks)
 
 
-async def _watch(sending: Sending, workers: Sequence[Worker], stop: StopSignal) -> None:
+async def _watch(sending: Sending, workers: Sequence[Worker]) -> None:
     """First signal: no new message; what is in flight gets the time of one reply. Second: at once."""
+    stop = sending.stop
     await stop.wait()
     sending.end(Ending.INTERRUPTED, "interrupted")
     if not stop.at_once:

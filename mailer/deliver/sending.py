@@ -20,6 +20,7 @@ from mailer.deliver.options import Ending, SendOptions
 from mailer.deliver.outcome import CopyRefused, Outcome, Status
 from mailer.deliver.pacing import Pacer
 from mailer.deliver.replies import Action, ReplyLike, Rule, meaning
+from mailer.deliver.signals import StopSignal
 from mailer.render.message import Message
 from mailer.smtp.connection import SessionDetails
 from mailer.smtp.reply import Reply
@@ -47,10 +48,11 @@ class Sending:
         *,
         observer: Observer,
         clock: Clock,
+        stop: StopSignal,
     ) -> None:
         delivery = options.delivery
         self.ledger, self.edition, self.record, self.options = ledger, edition, run, options
-        self.observer, self.clock = observer, clock
+        self.observer, self.clock, self.stop = observer, clock, stop
         self.pacer = Pacer(delivery.rate)
         self.retries = retry.message_policy(delivery.attempts, delivery.backoff)
         self.greylisted = retry.greylist_policy(delivery.attempts, delivery.backoff)
@@ -80,8 +82,8 @@ class Sending:
 
     @property
     def over(self) -> bool:
-        """No new message starts."""
-        return self.ending is not None
+        """No new message starts; from the very instant of a signal on."""
+        return self.ending is not None or self.stop.requested
 
     def end(self, ending: Ending, reason: str | None = None, hint: str | None = None) -> None:
         """The run ends so, unless it already ends otherwise."""
@@ -148,6 +150,8 @@ class Sending:
 
     def due(self) -> float | None:
         """Seconds until a message may start, as pace and queue know; None when there is none to wait for."""
+        if self._dirty:  # the queue knows what is committed
+            self.commit()
         now = self.clock.now()
         at = self.ledger.next_due(self.edition, only=self.options.only, fresh=self._left() != 0)
         return None if at is None else max(at - now, self.pacer.wait(now), 0.0)

@@ -100,7 +100,7 @@ def test_so_many_failures_in_a_row(tmp_path):
         result = bench.send(server, replace(QUICK, stop_after=StopAfter(in_a_row=10)))
     assert result.ending is Ending.GIVEN_UP
     assert "10 recipients in a row" in result.reason
-    assert bench.statuses() == {Status.FAILED: 10, Status.PENDING: 190}
+    assert 10 <= bench.statuses()[Status.FAILED] <= 14  # what was in flight is settled
 
 
 def test_a_share_of_failures(tmp_path):
