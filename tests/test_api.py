@@ -1,0 +1,128 @@
+"""The Python API, as contract section 5 has it."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mailer
+from mailer.errors import InputError, ServerError
+from mailer.sandbox import Sandbox
+
+CAMPAIGN = """\
+campaign: spring
+from: ada@example.com
+subject: "Hello {{ name }}"
+text: text.j2
+recipients:
+  - {email: bob@example.com, name: Bob}
+  - {email: zoe@example.com, name: Zoë}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.j2").write_text("Hello {{ name }}\n")
+    path = tmp_path / "spring.yaml"
+    path.write_text(CAMPAIGN)
+    return path
+
+
+@pytest.fixture
+def refusing(tmp_path: Path) -> Iterator[Sandbox]:
+    sandbox = Sandbox(
+        maildir=tmp_path / "caught", refuse=lambda address: "550 5.1.1 no" if address.startswith("bob") else None
+    )
+    asyncio.run(sandbox.start())
+    yield sandbox
+    asyncio.run(sandbox.stop())
+
+
+def test_the_stub_names_what_the_package_has() -> None:
+    stub = Path(mailer.__file__).with_suffix(".pyi").read_text()
+    said = {
+        alias.asname for node in ast.walk(ast.parse(stub)) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert said == set(mailer.__all__)
+    assert set(mailer.__all__) <= set(dir(mailer))
+    for name in mailer.__all__:
+        assert getattr(mailer, name) is not None
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'sned'"):
+        mailer.sned  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_importing_it_imports_nothing_else() -> None:
+    script = "import mailer, sys; print(sorted(name for name in sys.modules if name.startswith(('mailer', 'jinja2'))))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "['mailer', 'mailer._version']"
+
+
+def test_send_and_async_send_take_the_same() -> None:
+    from mailer import api
+
+    assert inspect.signature(api.send) == inspect.signature(api.async_send)
+
+
+def test_send(path: Path, sandbox: Sandbox) -> None:
+    campaign = mailer.load_campaign(path)
+    report = mailer.send(campaign, server=f"smtps://sandbox@127.0.0.1:{sandbox.port}", password=sandbox.password,
+                         ca_file=sandbox.ca_file)  # fmt: skip
+    assert (report.counts.sent, report.counts.total, report.failed()) == (2, 2, [])
+    assert [outcome.email for outcome in report.recipients] == ["bob@example.com", "zoe@example.com"]
+    assert [outcome.email for outcome in report.recipients] == ["bob@example.com", "zoe@example.com"]
+    assert report.ending == "complete"
+    assert len(sandbox.messages()) == 2
+    again = mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file)
+    assert (again.counts.sent, len(sandbox.messages())) == (2, 2)
+
+
+def test_failed(path: Path, refusing: Sandbox) -> None:
+    report = mailer.send(mailer.load_campaign(path), server=refusing.url, ca_file=refusing.ca_file, ledger="x.sqlite3")
+    assert (report.counts.sent, report.counts.failed, report.ending) == (1, 1, "incomplete")
+    assert [(outcome.email, outcome.code) for outcome in report.failed()] == [("bob@example.com", 550)]
+
+
+def test_async_send(path: Path, sandbox: Sandbox) -> None:
+    async def main() -> int:
+        campaign = mailer.load_campaign(path)
+        report = await mailer.async_send(
+            campaign, server=sandbox.url, ca_file=sandbox.ca_file, rate="100/second", limit=1
+        )
+        return report.counts.sent
+
+    assert asyncio.run(main()) == 1
+
+
+def test_send_within_a_loop_says_what_to_do(path: Path) -> None:
+    async def main() -> None:
+        mailer.send(mailer.load_campaign(path), server="smtp://127.0.0.1:1")
+
+    with pytest.raises(RuntimeError, match=r"await mailer\.async_send"):
+        asyncio.run(main())
+
+
+def test_errors(path: Path, sandbox: Sandbox) -> None:
+    campaign = mailer.load_campaign(path)
+    with pytest.raises(InputError, match="no server is named"):
+        mailer.send(campaign)
+    with pytest.raises(InputError, match="rate 'fast'"):
+        mailer.send(campaign, server=sandbox.url, rate="fast")
+    with pytest.raises(ServerError) as caught:
+        mailer.send(
+            campaign, server=f"smtps://sandbox@127.0.0.1:{sandbox.port}", password="Zq9", ca_file=sandbox.ca_file
+        )
+    assert "Zq9" not in str(caught.value)
+    with pytest.raises(ServerError):
+        mailer.send(campaign, server="smtp://127.0.0.1:1")
+    assert sandbox.messages() == []
