@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.harness import Bench
-from tests.faults.server import PASSWORD, USERNAME, FaultServer
+from tests.faults.server import USERNAME, FaultServer
 from tests.faults.zygote import Zygote
 
 WINDOW = 8
@@ -55,7 +55,6 @@ def one_round(
     """Kill a campaign at most `most` times, each time after a random while; then let it end and compare."""
     bench = Bench(folder, 150)
     done = Round()
-    os.environ["MAILER_PASSWORD"] = PASSWORD
     with FaultServer(strategy, delay=0.002) as server:
         while done.kills < most:
             pid = zygote.start(*command(bench, server, connections))

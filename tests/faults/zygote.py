@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.faults.server import PASSWORD
+
 
 class Zygote:
     """The test's side."""
@@ -27,6 +29,7 @@ class Zygote:
             text=True,
             bufsize=1,
             cwd=Path(__file__).parents[2],
+            env=os.environ | {"MAILER_PASSWORD": PASSWORD},
         )
 
     def __enter__(self) -> Zygote:
@@ -53,9 +56,6 @@ class Zygote:
 
 
 def main() -> None:
-    import mailer.smtp.connection
-
-    import mailer.deliver.run  # noqa: F401 - what the forks share
     from mailer.__main__ import main as command
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
