@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from typing import Protocol
 
 READ = 64 * 1024
@@ -51,7 +52,7 @@ class Channel:
     def start(self) -> None:
         self._loop.add_reader(self._sock, self._readable)
 
-    async def handshake(self, context: ssl.SSLContext, host: str) -> None:
+    async def handshake(self, context: ssl.SSLContext, host: str) -> ssl.SSLObject:
         """From plaintext to TLS. OSError (ssl.SSLError among them) when it fails; the caller bounds the time."""
         self._loop.remove_reader(self._sock)
         tls = context.wrap_bio(self._from_peer, self._to_peer, server_hostname=host)
@@ -72,6 +73,7 @@ class Channel:
         self.tls = tls
         self.start()
         self._loop.call_soon(self._read_tls)  # what came with the end of the handshake
+        return tls
 
     async def _flush(self) -> None:
         if self._to_peer.pending:
@@ -83,18 +85,14 @@ class Channel:
             return
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
-        try:
-            if self.tls is not None and not self._out:
+        if self.tls is not None and not self._out:
+            with suppress(OSError):  # the peer was faster
                 self._say_goodbye(self.tls)
-        except OSError:
-            pass  # the peer was faster
         self._sock.close()
 
     def _say_goodbye(self, tls: ssl.SSLObject) -> None:
-        try:
+        with suppress(ssl.SSLError):  # its own goodbye has not come, and is not waited for
             tls.unwrap()
-        except ssl.SSLError:
-            pass  # its own goodbye has not come, and is not waited for
         if self._to_peer.pending:
             self._sock.send(self._to_peer.read())
 

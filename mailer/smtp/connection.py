@@ -79,6 +79,9 @@ class Connection:
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(reached.sock, self)
+        self._tls_version: str | None = None
+        self._cipher: str | None = None
+        self._certificate: CertificateSummary | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._enough: Callable[[], bool] = bool  # what the waiter waits for
         self._timer: asyncio.TimerHandle | None = None
@@ -87,18 +90,16 @@ class Connection:
 
     @property
     def details(self) -> SessionDetails:
-        tls = self._channel.tls
-        cipher = tls.cipher() if tls else None
         return SessionDetails(
             host=self._endpoint.host,
             port=self._endpoint.port,
-            tls=tls.version() if tls else None,
-            cipher=cipher[0] if cipher else None,
+            tls=self._tls_version,
+            cipher=self._cipher,
             extensions=self.extensions.names,
             strategy=self._protocol.strategy,
             mechanism=self._protocol.mechanism,
             greeting=self._protocol.greeting,
-            certificate=certificate_summary(tls) if tls else None,
+            certificate=self._certificate,
         )
 
     @property
@@ -198,12 +199,16 @@ class Connection:
         endpoint = self._endpoint
         try:
             async with asyncio.timeout(self._protocol.settings.timeout):
-                await self._channel.handshake(context, endpoint.host)
+                tls = await self._channel.handshake(context, endpoint.host)
         except OSError as error:
             names: tuple[str, ...] = ()
             if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME:
                 names = await borne_names(endpoint.host, endpoint.port, endpoint.ca_file, security=endpoint.security)
             raise explain(error, endpoint.host, port=endpoint.port, security=endpoint.security, names=names) from None
+        # Kept, since OpenSSL forgets them when the session is closed, and reports are written then.
+        self._tls_version, self._certificate = tls.version(), certificate_summary(tls)
+        self._cipher = cipher[0] if (cipher := tls.cipher()) else None
+        self._protocol.note(f"{self._tls_version} {self._cipher}")
 
     # -- what the channel calls --
 

@@ -90,16 +90,15 @@ class Mailing:
 
     # -- the strategies' side --
 
-    def begin(self, *, mails: int = 1) -> Flight:
-        """The next of the queue starts; `mails` is how often MAIL is written for it (RFC 9422 counts them)."""
+    def begin(self) -> None:
+        """The next of the queue starts."""
         flight = self.queue.popleft()
         flight.started = self.now
-        self._mails += mails
+        self._mails += 1
         self.flying.append(flight)
         most = self.extensions.limits.mail_max
         if most is not None and self._mails >= most:
             self.exhaust()
-        return flight
 
     @property
     def may_begin(self) -> bool:

@@ -70,6 +70,11 @@ class Protocol:
 
     # -- octets and time --
 
+    def note(self, text: str) -> None:
+        """Something for the trace that is not SMTP."""
+        if self._exchange.trace is not None:
+            self._exchange.trace("*", text)
+
     def begin(self, now: float) -> None:
         self._exchange.since = now
         self._expect(b"", self._on_greeting)

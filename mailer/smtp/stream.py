@@ -6,13 +6,14 @@ Two things must be known of a server that is trusted so far, and neither is in i
 session is one header line, and the rest follows when that was accepted. If BDAT is refused, a harmless line was read
 as a command at worst, and the session goes on without BDAT.
 
-*What is left of a transaction whose recipients were all refused, after its BDAT LAST?* Nothing, with Postfix. With Exim
-it stays open: the next MAIL is 503, its RCPT joins the old transaction, and its content would leave under the wrong
-sender. Until the server has shown which kind it is, RSET stands before each MAIL whose predecessor is not known to be
-taken. Exim lets one RSET a message pass and counts the others, ten a session (smtp_accept_max_nonmail), which are
-those before and after a refused message; Postfix counts them until a message is delivered. Once a refusal was
-seen, MAIL stands before the RSET as well: its reply behind the next refused message tells, 250 or 503, which kind it
-is. Then there is no RSET any more, or the counted ones are kept few: see _spend().
+*What is left of a transaction whose recipients were all refused, after its BDAT LAST?* Nothing, with Postfix. With
+Exim it stays open: the next MAIL is 503, its RCPT joins the old transaction, and its content would leave under the
+wrong sender. Until the server has shown which kind it is, RSET stands before each MAIL whose predecessor is not known
+to be taken. Exim lets one RSET a message pass and counts the others, ten a session (smtp_accept_max_nonmail): those
+behind a refused message that had one before it. Postfix counts them until a message is delivered. Where a predecessor
+is known to be refused, RCPT stands before the RSET: its reply tells, 503 or 250, whether a transaction was there, at
+the price of one error with Postfix and none with Exim (which ends a session at the fourth MAIL that meets an open
+transaction). Then there is no RSET any more; or the counted ones are kept few, see _spend().
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mailer.smtp.values import Strategy
 
 CHUNK = 64 * 1024  # octets written at once: four TLS records, one send
 NOT_IMPLEMENTED = frozenset({500, 502, 503, 504})  # to BDAT with a recipient: not what CHUNKING promised
+COUNTED_BLINDLY = 2  # RSETs that Exim would count, before it must be known whether they are needed
 COUNTED_RESETS = 6  # of Exim's ten; the others are for the way on in turns
 WORTH_A_SESSION = 50  # messages for each counted RSET, from which a new session is cheaper than turns
 
@@ -44,7 +46,6 @@ class Stream:
         self._failed: list[Flight] = []  # refused because BDAT does not work, to go again
         self._leaving = False  # no more BDAT: as soon as everything is answered, on in turns
         self._last: Flight | None = None  # written last
-        self._refusal_seen = False
         self._closes: bool | None = None  # whether BDAT LAST ends a transaction without recipients
         self._reset_is_free = True
         self._counted = 0
@@ -61,12 +62,14 @@ class Stream:
             self._leave()
             return
         mailing = self._mailing
-        while mailing.may_begin and self._exchange.pending < CHUNK and (self._verified or not mailing.flying):
+        while mailing.may_begin and self._exchange.pending < CHUNK:
+            if mailing.flying and (not self._verified or self._is_learning):
+                return
             self._write(mailing.queue[0])
 
     def _write(self, flight: Flight) -> None:
         lines, handlers = self._guard(flight)
-        self._mailing.begin(mails=1 + sum(line == flight.mail for line in lines))
+        self._mailing.begin()
         content = flight.transaction.content
         size = len(content) if self._verified else data.first_line(content)
         last = size == len(content)
@@ -91,16 +94,25 @@ class Stream:
             return [commands.RSET], [self._on_reset]
         if self._closes:
             return [], []
-        if self._closes is None and self._refusal_seen and self._mailing.extensions.limits.mail_max is None:
-            return [flight.mail, commands.RSET], [partial(self._on_trial, before), self._on_reset]
+        if self._closes is None and before.is_left_open:
+            return [flight.rcpts[0], commands.RSET], [self._on_trial, self._on_reset]
         return [commands.RSET], [self._on_reset]
 
-    def _on_trial(self, before: Flight, reply: Reply) -> None:
-        if before.is_left_open and self._closes is None:
-            if reply.is_success:
-                self._closes = True
-            elif reply.code == 503:
-                self._closes = False
+    def _on_trial(self, reply: Reply) -> None:
+        """To RCPT without MAIL, behind a message that was refused. A refusal of the recipient tells nothing."""
+        if reply.is_success:
+            self._closes = False
+        elif reply.code == 503:
+            self._closes = True
+
+    @property
+    def _is_learning(self) -> bool:
+        """Refusals are frequent, and RSETs are being used up: one message at a time, so that the next refusal tells."""
+        return self._closes is None and self._counted >= COUNTED_BLINDLY and not self._refusals_are_rare
+
+    @property
+    def _refusals_are_rare(self) -> bool:
+        return self._mailing.messages >= WORTH_A_SESSION * self._counted
 
     def _on_reset(self, reply: Reply) -> None:
         if not reply.is_success:  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
@@ -117,7 +129,7 @@ class Stream:
         """
         if self._closes or self._counted < COUNTED_RESETS or self._leaving:
             return
-        if self._mailing.messages >= WORTH_A_SESSION * self._counted:
+        if self._refusals_are_rare:
             self._mailing.exhaust()
         else:
             self._leaving = True
@@ -145,7 +157,6 @@ class Stream:
         if reply.is_success:
             return False
         if flight.is_hopeless and not self._failed:
-            self._refusal_seen = self._refusal_seen or flight.is_left_open
             self._mailing.settle(flight, "rcpt", reply)
         elif reply.code in NOT_IMPLEMENTED or self._failed:
             self._not_implemented(flight)

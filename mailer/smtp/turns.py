@@ -54,7 +54,7 @@ class Turns:
         flight = self._mailing.queue[0]
         old, self._left_open = self._left_open, None
         joins = old is not None and not self._reset_is_free and old.kind == flight.kind
-        self._mailing.begin(mails=0 if joins else 1)
+        self._mailing.begin()
         self._current = flight
         if old is not None and not joins:
             self._steps.append((commands.RSET, self._on_reset))

@@ -1,6 +1,6 @@
 """How many messages may be in flight: as few as keep the connection busy (design section 3).
 
-A lost connection leaves at most a window in doubt, so it is small in each new session and doubles only while that pays.
+A lost connection leaves at most a window in doubt, so it is small in each new session and grows only while that pays.
 It pays while a full window's messages come back about as fast as a lone one did: then the wire was idle. When they
 take twice as long they wait in somebody's queue, and a larger window would only make that longer. So it comes to rest
 near the bandwidth-delay product: some messages on loopback, hundreds at 100 ms.
@@ -12,6 +12,7 @@ FIRST = 8  # messages in flight at the beginning
 MOST = 512  # 35 KB messages at 100 ms and 5,000 a second
 MOST_OCTETS = 32 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
 QUEUEING = 2.0  # how many times a lone message's time says that there is a queue
+IDLE = 1.25  # and that there is nearly none: the window is far too small
 
 
 class Window:
@@ -22,7 +23,7 @@ class Window:
             raise ValueError("a window has room for at least one message")
         self.maximum = MOST if maximum is None else maximum
         self.limit = min(FIRST, self.maximum)
-        self._least = float("inf")  # the shortest time of a message: the round trip, and the server's own work
+        self._least = 1e9  # the shortest time of a message: the round trip, and the server's own work
         self._count = 0
         self._total = 0.0
         self._was_full = False
@@ -37,11 +38,12 @@ class Window:
 
     def settled(self, seconds: float) -> None:
         """A message's reply came, `seconds` after its last octet had left."""
-        self._least = min(self._least, seconds)
+        self._least = min(self._least, max(seconds, 1e-6))
         self._total += seconds
         self._count += 1
         if self._count < self.limit:
             return
-        if self._was_full and self._total < QUEUEING * self._least * self._count:
-            self.limit = min(2 * self.limit, self.maximum)
+        slower = self._total / self._count / self._least
+        if self._was_full and slower < QUEUEING:
+            self.limit = min(self.limit * (4 if slower < IDLE else 2), self.maximum)
         self._count, self._total, self._was_full = 0, 0.0, False
