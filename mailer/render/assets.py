@@ -59,18 +59,18 @@ class Store:
     def find(self, name: str, *beside: Path) -> str:
         return find(name, [*beside, *self._folders], self._root)
 
-    def encoded(self, name: str, *beside: Path) -> tuple[str, Encoded]:
-        """The file's real path, and its content; FileProblem where it cannot be used."""
-        path = self.find(name, *beside)
+    def encoded(self, name: str, title: str) -> tuple[str, Encoded]:
+        """The file's real path, and its content; FileProblem, which calls it `title`, where it cannot be used."""
+        path = self.find(name)
         try:
             state = os.stat(path)
         except OSError as error:
-            raise FileProblem(f"{name}: {(error.strerror or str(error)).lower()}") from error
+            raise FileProblem(f"{title}: {(error.strerror or str(error)).lower()}") from error
         key = path, state.st_mtime_ns, state.st_size
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return path, kept
-        content = read(path, self._most, name)
+        content = read(path, self._most, title)
         kind = content_type(path)
         if kind.startswith("text/") and _is_utf8(content):
             kind += "; charset=utf-8"

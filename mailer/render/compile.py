@@ -54,7 +54,7 @@ class _Compilation:
         own: Variables = {"campaign": self.campaign.name, "image": images.address}
         self.problems += self.pages.load(own)
         patterns = self._patterns()
-        self._try(images.load)
+        self.problems += images.load()
         if patterns:
             self._attachments(patterns)
         signer = self._signer()
@@ -97,9 +97,9 @@ class _Compilation:
         for path, _ in patterns.attachments:
             if (name := path.constant) is not None:
                 try:
-                    self.store.encoded(name)
+                    self.store.encoded(name, name)
                 except FileProblem as problem:
-                    self.problems.append(Problem(path.place, str(problem)))
+                    self.problems.append(Problem(path.place, f"attachment {problem}"))
 
     def _signer(self) -> Signer | None:
         if self.campaign.dkim is None:

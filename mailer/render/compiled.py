@@ -19,7 +19,7 @@ from mailer.render.head import Header, Patterns
 from mailer.render.html import Images
 from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, text_part
-from mailer.render.pages import Pages
+from mailer.render.pages import Html, Pages
 from mailer.render.templates import Variables
 
 
@@ -84,7 +84,7 @@ class CompiledCampaign:
         with _Blame(recipient), bounded(self._limits.seconds):
             variables = self._variables(recipient)
             page = self._pages.html(variables)
-            return self._images.embed(page.html, page.folder, variables)[0] if page else None
+            return self._embed(page, variables)[0] if page else None
 
     def text(self, recipient: Recipient) -> str:
         """The text as it is sent."""
@@ -122,7 +122,7 @@ class CompiledCampaign:
         alternatives: list[Part] = []
         needs = False
         if page:
-            html, images = self._images.embed(page.html, page.folder, variables)
+            html, images = self._embed(page, variables)
             body = self._encoder.encode(html, eight_bit=eight_bit)
             needs = body.encoding == b"8bit"
             alternatives.append(self._boundaries.related([text_part(b"html", body), *images]))
@@ -134,12 +134,19 @@ class CompiledCampaign:
             whole = self._boundaries.mixed([whole, *self._attachments(variables)])
         return whole, needs
 
+    def _embed(self, page: Html, variables: Variables) -> tuple[str, list[Part]]:
+        try:
+            return self._images.embed(page.html, page.path.parent, variables)
+        except FileProblem as problem:
+            name = str(problem).partition(":")[0]
+            raise Failure(self._pages.place(page, name), f"image {problem}") from problem
+
     def _attachments(self, variables: Variables) -> Iterator[Part]:
         for path, filename in self._patterns.attachments:
             name = path.render(variables)
             try:
                 title = filename.render(variables) if filename else name.replace("\\", "/").rpartition("/")[2]
-                yield attachment_part(title, self._store.encoded(name)[1])
+                yield attachment_part(title, self._store.encoded(name, name)[1])
             except (FileProblem, ValueError) as problem:
                 raise Failure(path.place, f"attachment {problem}") from problem
 

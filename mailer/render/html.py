@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from mailer.errors import Problem
 from mailer.render.assets import Store, image_part
 from mailer.render.failure import Failure
-from mailer.render.files import FileProblem
+from mailer.render.files import FileProblem, shown
 from mailer.render.headers import checked
 from mailer.render.mime import Part
 from mailer.render.templates import Expression, Variables
@@ -43,11 +44,16 @@ class Images:
         self._tags: dict[tuple[str, Path], _Tag] = {}
         self._constant: dict[str, Part] = {}
 
-    def load(self) -> None:
-        """Encodes those that are the same for everybody; Failure at the image's place."""
+    def load(self) -> list[Problem]:
+        """Encodes those that are the same for everybody; what is wrong with them."""
+        problems = []
         for name, path in self._named.items():
             if path.constant is not None:
-                self._constant[name] = self._image(name, path.constant, path)
+                try:
+                    self._constant[name] = self._image(name, path.constant, path)
+                except Failure as failure:
+                    problems.append(Problem(failure.place, str(failure)))
+        return problems
 
     def address(self, name: str) -> str:
         """What a template's `image(name)` gives."""
@@ -56,7 +62,10 @@ class Images:
         return f"cid:{name}"
 
     def embed(self, html: str, folder: Path, variables: Variables) -> tuple[str, list[Part]]:
-        """The HTML with its local images as `cid:`, and the parts of all images that it uses."""
+        """The HTML with its local images as `cid:`, and the parts of all images that it uses.
+
+        `folder` is that of its template. FileProblem for an image that cannot be used.
+        """
         used: dict[str, str | None] = {}
         if "<img" in html or "<IMG" in html:
             html = self._tags_of(html, folder, used)
@@ -101,18 +110,18 @@ class Images:
 
     def _part(self, cid: str, path: str | None, variables: Variables) -> Part:
         if path is not None:
-            return image_part(cid, *self._store.encoded(path))
+            return image_part(cid, path, self._store.encoded(path, shown(path))[1])
         return self._constant.get(cid) or self._image(cid, self._named[cid].render(variables), self._named[cid])
 
     def _image(self, name: str, path: str, expression: Expression) -> Part:
         try:
-            return image_part(name, *self._store.encoded(checked(path)))
+            return image_part(name, *self._store.encoded(checked(path), path))
         except (FileProblem, ValueError) as problem:
             raise Failure(expression.place, str(problem)) from problem
 
     def _unknown(self, name: str) -> str:
-        names = ", ".join(self._named) or "none"
-        return f"no image named {name!r} in the campaign's images ({names})"
+        names = ", ".join(self._named) or "it has none"
+        return f"{name!r} is not in the campaign's images ({names})"
 
 
 def _starts(html: str) -> list[int]:

@@ -15,6 +15,7 @@ from mailer.errors import Place, Problem
 from mailer.expressions import explain, template_place
 from mailer.render import markup, plain
 from mailer.render.failure import Failure
+from mailer.render.files import shown
 from mailer.render.slots import Slots, Transformation
 from mailer.render.templates import Expression, ProjectLoader, TemplateEnvironment, Variables, load, problems_of, run
 
@@ -23,10 +24,10 @@ _SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "m
 
 
 class Html(NamedTuple):
-    """The HTML of one message; `folder` is its template's, where its images are looked for first."""
+    """The HTML of one message; `path` is its template's, beside which its images are looked for first."""
 
     html: str
-    folder: Path
+    path: Path
     skeleton: str
     values: list[str]
 
@@ -47,7 +48,7 @@ class Page:
         self._kind = kind
         self._place = place
         self._most = most
-        self._folder = Path(template.name or "").parent
+        self._path = Path(template.name or "")
 
     def text(self, variables: Variables) -> str:
         """The template's output. Failure at its line."""
@@ -57,17 +58,17 @@ class Page:
         """The HTML made of the template's output. Failure at its line."""
         slots, transform = self._kind.slots, self._kind.transform
         if slots is None:
-            return Html(self.text(variables), self._folder, "", [])
+            return Html(self.text(variables), self._path, "", [])
         slots.clear()
         pieces = self._run(variables)
         if transform is None:
-            return Html("".join(pieces), self._folder, slots.skeleton(pieces), slots.values)
+            return Html("".join(pieces), self._path, slots.skeleton(pieces), slots.values)
         try:
             filling = transform("".join(pieces))
         except ValueError as error:
             raise Failure(Place(self._template.filename or self._place.file), str(error)) from error
         html = filling.fill([str(escape(value)) for value in slots.values])
-        return Html(html, self._folder, filling.skeleton, slots.values)
+        return Html(html, self._path, filling.skeleton, slots.values)
 
     def _run(self, variables: Variables) -> list[str]:
         try:
@@ -172,6 +173,15 @@ class Pages:
         if self._text is not None:
             return self._text.page(variables, self._most).text(variables)
         return self._derive(html.skeleton).fill(html.values) if html else ""
+
+    def place(self, page: Html, text: str) -> Place:
+        """The line of the page's template, or of one that it includes, where `text` stands; else the template."""
+        sources = self._loader.sources
+        for path in (str(page.path), *sources):
+            before, found, _ = sources.get(path, "").partition(text)
+            if found and text:
+                return Place(shown(path), before.count("\n") + 1)
+        return Place(shown(page.path))
 
     def globals(self) -> Variables:
         """What Jinja2 itself gives a template: range, dict, namespace ..."""

@@ -69,6 +69,9 @@ class Project:
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         return path
 
+    def _has(self, name: str) -> bool:
+        return len(name) < 99 and any((folder / name).is_file() for folder in (self.root, self.root / "templates"))
+
     def campaign(self, **fields: Any) -> Campaign:
         """`text="..."` and `template="..."` are the templates themselves unless they name a file that is there."""
         made: dict[str, Any] = {
@@ -81,7 +84,7 @@ class Project:
         }
         made.update(fields)
         for key, name in (("text", "body.txt"), ("template", "body.html")):
-            if isinstance(source := made.get(key), str) and not (self.root / source.split("\n")[0][:99]).is_file():
+            if isinstance(source := made.get(key), str) and not self._has(source):
                 self.put(name, source)
                 made[key] = name
         for key in ("subject", "text", "template", "envelope_from", "key"):

@@ -14,8 +14,6 @@ for await (const line of createInterface({ input: process.stdin })) {
       to: people(mail.to),
       cc: people(mail.cc),
       replyTo: people(mail.replyTo),
-      headers: mail.headerLines.map(({ key, line }) => [key, line]),
-      values: Object.fromEntries([...mail.headers].filter(([, value]) => typeof value === "string")),
       text: mail.text ?? null,
       html: mail.html || null,
       attachments: mail.attachments.map((part) => ({

@@ -53,7 +53,7 @@ def test_images_and_attachments(project: Project) -> None:
     message = one(
         project,
         text="Hi",
-        template='<img src="{{ image(\'logo\') }}">',
+        template="<img src=\"{{ image('logo') }}\">",
         images={"logo": "images/logo.png"},
         attachments=(Attachment(pattern("files/terms.pdf")),),
     )
@@ -188,9 +188,7 @@ def test_data_is_never_rendered_again_and_is_escaped_in_html(project: Project) -
     message = one(project, person(name=name), text="{{ name }}", template="<p>{{ name }}</p>", subject="{{ name }}")
     assert message["Subject"] == name
     assert content_of(message.get_body(("plain",))) == name
-    assert content_of(message.get_body(("html",))) == (
-        "<p>{{ 7 * 7 }}{% raw %}&lt;/script&gt;&lt;b&gt;&amp;amp;</p>"
-    )
+    assert content_of(message.get_body(("html",))) == ("<p>{{ 7 * 7 }}{% raw %}&lt;/script&gt;&lt;b&gt;&amp;amp;</p>")
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -249,8 +247,16 @@ def test_eight_bit_is_said(project: Project) -> None:
         ({"text": "{{ x.__class__ }}"}, {"x": 0}, "body.txt:1: not allowed in a template: "),
         ({"template": "<img src='{{ x }}'>"}, {"x": "no.png"}, "no.png: not found"),
         ({"template": "<img src='{{ x }}'>"}, {"x": "../../../etc/passwd"}, "lies outside the project's root"),
-        ({"template": "<img src='cid:{{ x }}'>"}, {"x": "logo"}, "no image named 'logo'"),
-        ({"template": "{{ image(x) }}"}, {"x": "logo"}, "body.html:1: no image named 'logo'"),
+        (
+            {"template": "<img src='cid:{{ x }}'>"},
+            {"x": "logo"},
+            "body.html: image 'logo' is not in the campaign's images",
+        ),
+        (
+            {"template": "{{ image(x) }}"},
+            {"x": "logo"},
+            "body.html:1: 'logo' is not in the campaign's images (it has none)",
+        ),
     ],
 )
 def test_an_error_names_the_place_the_reason_and_the_recipient(
