@@ -27,6 +27,7 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. Never raises but with MAILER_DEBUG=1."""
+    console.forget()
     try:
         code = _command(arguments)
         sys.stdout.flush()

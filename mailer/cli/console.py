@@ -21,6 +21,11 @@ def hide(secret: Secret) -> None:
         _secrets.add(secret.reveal())
 
 
+def forget() -> None:
+    """A new command line knows no secret yet."""
+    _secrets.clear()
+
+
 def clean(text: str) -> str:
     """`text` on one line, without secrets and controls."""
     return printable(blank(text, _secrets))

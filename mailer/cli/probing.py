@@ -11,9 +11,8 @@ from mailer.cli import console
 from mailer.cli.exits import Exit
 from mailer.cli.server import server_and_password
 from mailer.deliver.sessions import Access, access
-from mailer.smtp.connection import connect
+from mailer.smtp.connection import SessionDetails, connect
 from mailer.smtp.extensions import Extensions
-from mailer.smtp.session import SessionDetails
 
 ROUND_TRIPS = {
     "sequential": "one command at a time, 4 round trips a message: the server does not offer PIPELINING",
@@ -52,7 +51,7 @@ def _found(details: SessionDetails, extensions: Extensions, *, logged_in: bool) 
         yield "tls", f"{details.tls} {details.cipher or ''}".strip()
     if (certificate := details.certificate) is not None:
         yield "certificate", f"{certificate.subject}, for {', '.join(certificate.names)}"
-        yield "", f"issued by {certificate.issuer}, valid until {certificate.not_after}"
+        yield "", f"issued by {certificate.issuer}, valid until {certificate.valid_until}"
     yield "login", f"{details.mechanism}" if logged_in else "none"
     yield "extensions", ", ".join(details.extensions) or "none"
     if extensions.size is not None:

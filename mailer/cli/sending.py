@@ -23,6 +23,7 @@ from mailer.cli.steps import next_steps
 from mailer.cli.trace import Trace, tracing
 from mailer.deliver.ledger import Ledger
 from mailer.deliver.run import Ending, RunResult, SendOptions, StopSignal, run
+from mailer.deliver.signals import Interrupted
 from mailer.errors import InputError, MailerError
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
@@ -133,9 +134,15 @@ def _question(job: Job, stop: StopSignal) -> Callable[[int], None] | None:
         count = min(count, 1 if job.request.only else count, job.request.limit or count)
         as_user = f" as {server.username}" if server.username else ""
         question = f"Send {job.campaign.name} to {plural(count, 'recipient')} via {server.host}:{server.port}{as_user}?"
-        with stop.raising():
-            if not click.confirm(console.clean(question), err=True):
-                raise Declined
+        try:
+            with stop.raising():
+                agreed = click.confirm(console.clean(question), err=True)
+        except click.Abort:  # click's word for Ctrl-C and for the end of input
+            if stop.requested:
+                raise Interrupted from None
+            agreed = False
+        if not agreed:
+            raise Declined
 
     return ask
 

@@ -80,12 +80,11 @@ def import_(file: Path, reason: str, ledger: str) -> int:
     """
     from mailer.cli.suppressions import read_addresses
     from mailer.deliver.ledger import Ledger
+    from mailer.report.words import plural
 
     with Ledger.open(ledger) as book:
-        before = sum(1 for _ in book.suppressions())
-        count = book.suppress_all(read_addresses(file, reason))
-        added = sum(1 for _ in book.suppressions()) - before
-    console.note(f"{count:,} addresses read, {added:,} new")
+        added = book.suppress_all(read_addresses(file, reason), source=file.name)
+    console.note(f"{plural(added, 'new address')} suppressed")
     return Exit.DONE
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import mailbox
 from collections.abc import Callable
+from contextlib import closing
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_mboxrd_comes_back_the_same(tmp_path: Path) -> None:
     path.write_bytes(mbox_entry(Message("a@example.com", ("b@example.com",), content, "<1@x>"), 0) * 2)
     lines = path.read_bytes().split(b"\n")
     assert lines[0] == b"From a@example.com Thu Jan 01 00:00:00 1970"
-    read = [message.as_bytes() for message in mailbox.mbox(path, create=False)]
+    with closing(mailbox.mbox(path, create=False)) as box:
+        read = [message.as_bytes() for message in box]
     assert len(read) == 2
     unquoted = [
         line.removeprefix(b">") if line.lstrip(b">").startswith(b"From ") else line for line in read[0].split(b"\n")
@@ -69,9 +71,8 @@ def test_a_file_for_each(command: Command, campaign: Path, tmp_path: Path) -> No
 
 def test_one_file_for_all(command: Command, campaign: Path, tmp_path: Path) -> None:
     assert command("render", campaign, "--mbox", "all.mbox").code == 0
-    box = mailbox.mbox(tmp_path / "all.mbox", create=False)
-    assert next(message["subject"] for message in box) == "Hello Bob"
-    assert len(box) == 3
+    with closing(mailbox.mbox(tmp_path / "all.mbox", create=False)) as box:
+        assert [message["subject"] for message in box] == ["Hello Bob", "=?utf-8?q?Hello_Chlo=C3=A9?=", "Hello Dmitri"]
 
 
 def test_only_and_limit(command: Command, campaign: Path, tmp_path: Path) -> None:
