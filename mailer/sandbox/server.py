@@ -20,6 +20,10 @@ from mailer.sandbox.maildir import Caught, Maildir
 from mailer.sandbox.protocol import Handler, Refuse, SandboxProtocol
 
 
+GOODBYE = 0.3  # seconds that a client has, after QUIT, to close its side of TLS too
+GOODBYE_TRIES, GOODBYE_PAUSE = 100, 0.01  # looks whether the closing sessions have ended, and seconds between them
+
+
 class Sandbox:
     """An SMTPS server with a login, a throw-away CA and a maildir; it delivers to nobody.
 
@@ -101,11 +105,16 @@ class Sandbox:
         def session() -> SandboxProtocol:
             return SandboxProtocol(handler, self.username, self.password, sessions, self._loop)
 
-        server = await self._loop.create_server(session, sock=listener, ssl=context)
+        server = await self._loop.create_server(session, sock=listener, ssl=context, ssl_shutdown_timeout=GOODBYE)
         await self._stopping.wait()
         server.close()
         for protocol in list(sessions):
-            protocol.transport.abort()
+            if not protocol.transport.is_closing():  # one that is cannot be aborted in Python 3.11.2
+                protocol.transport.abort()
+        for _ in range(GOODBYE_TRIES):
+            if not sessions:
+                break
+            await asyncio.sleep(GOODBYE_PAUSE)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

@@ -58,6 +58,13 @@ def test_it_ends_with_a_session_open_and_may_be_stopped_twice(sandbox: Sandbox, 
         socket.create_connection(("127.0.0.1", sandbox.port), timeout=1)
 
 
+def test_it_ends_while_a_session_says_goodbye(sandbox: Sandbox, connect: Any) -> None:
+    client = connect(sandbox)
+    assert client.say("QUIT\n").startswith("221 ")
+    asyncio.run(sandbox.stop())
+    assert client.closed()
+
+
 def test_a_port_that_is_taken(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "t").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
