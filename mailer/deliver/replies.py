@@ -118,6 +118,14 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         Action.GIVE_UP,
+        (530, 550, 553, 554),
+        "the server wants a login before it takes mail",
+        "RFC 4954 section 6 (530); Postfix, reject_authenticated_sender_login_mismatch (not logged in)",
+        text=r"authentication (is )?required|must authenticate|log ?in first|not logged in|client not authenticated",
+        hint="give the server a `username` and a password (--server smtps://USER@HOST, MAILER_PASSWORD)",
+    ),
+    _rule(
+        Action.GIVE_UP,
         (554,),
         "Amazon SES: an identity is not verified (in the SES sandbox each recipient must be, too)",
         "Amazon SES, docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html",

@@ -25,7 +25,7 @@ from mailer.deliver.proof import proof
 from mailer.deliver.sending import Sending, first_of
 from mailer.deliver.sessions import Worker, access, described
 from mailer.deliver.signals import Interrupted, StopSignal
-from mailer.errors import InputError, LedgerError, LedgerWriteError, Problem
+from mailer.errors import InputError, LedgerError, Problem
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 
@@ -171,8 +171,12 @@ async def _send(sending: Sending, compiled: CompiledCampaign, left: int, *, care
         sending.commit()
         if sending.stop.requested:  # it may have come between the last message and here
             sending.end(Ending.INTERRUPTED, "interrupted")
-    except LedgerWriteError as error:
+    except LedgerError as error:
         sending.fail(Ending.LEDGER_FAILED, str(error), error.hint)
+    except BaseException:  # cancelled from outside, or our own mistake: what is known is kept
+        with suppress(LedgerError):
+            sending.commit()
+        raise
     finally:
         watcher.cancel()
     ending = _ending(sending)

@@ -76,6 +76,7 @@ class Sending:
         self._dirty = False
         self._changed = asyncio.Event()
         self.ended = asyncio.Event()
+        self.login = asyncio.Lock()
         self._second = (0, "")
 
     # -- the run's end
@@ -105,11 +106,13 @@ class Sending:
 
     # -- sessions
 
-    def opened(self, details: SessionDetails) -> None:
+    def opened(self, details: SessionDetails, *, usual: bool) -> None:
+        """The report shows the server as the last usual session found it."""
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         self.sessions += 1
-        self.server = details
+        if usual or self.server is None:
+            self.server = details
         self.observer.session(details)
 
     def closed(self) -> None:

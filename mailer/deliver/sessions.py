@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailer.campaign.model import ServerConfig
@@ -113,29 +113,30 @@ class Worker:
 
     async def _opened(self) -> Connection | None:
         """A session that is logged in; None when the run is over, or this one is not needed any more."""
-        sending, delivery = self._sending, self._sending.options.delivery
+        sending = self._sending
         try:
-            connection = await self._unless_over(
-                connect(
-                    self._access.endpoint,
-                    self._access.login,
-                    timeout=delivery.timeout,
-                    window=1 if self._careful else delivery.window,
-                    strategy_at_most=Strategy.SEQUENTIAL if self._careful else self._strategy,
-                    trace=sending.options.trace,
-                )
-            )
+            async with sending.login:  # one after the other: a wrong password is tried once, not by each connection
+                connection = None if sending.over else await self._connected()
         except ServerError as error:
             await self._refused(error)
             return None
         if connection is not None:
             self._connection, self._flying, self._settled = connection, 0, 0
             self._used = sending.clock.now()
-            sending.opened(connection.details)
+            sending.opened(connection.details, usual=not self._careful)
         return connection
 
-    async def _unless_over(self, connecting: Awaitable[Connection]) -> Connection | None:
-        """What `connecting` gives, or None when the run is over first."""
+    async def _connected(self) -> Connection | None:
+        """What `connect` gives, or None when the run is over first."""
+        delivery = self._sending.options.delivery
+        connecting = connect(
+            self._access.endpoint,
+            self._access.login,
+            timeout=delivery.timeout,
+            window=1 if self._careful else delivery.window,
+            strategy_at_most=Strategy.SEQUENTIAL if self._careful else self._strategy,
+            trace=self._sending.options.trace,
+        )
         task = asyncio.ensure_future(connecting)
         over = asyncio.ensure_future(self._sending.ended.wait())
         try:
@@ -187,32 +188,39 @@ class Worker:
         self._failures = self._failures + 1 if self._progress == sending.progress else 1
         self._progress = sending.progress
         seconds = policy.after(self._failures)
-        if seconds is None:
+        if seconds is None and sending.open:  # the other sessions do what this one cannot
+            self._retired = True
+            sending.active -= 1
+            sending.observer.warning(f"{error}: going on with {sending.open}")
+        elif seconds is None:
             tried = f" ({self._failures} sessions without progress)" if sending.sessions else ""
             sending.end(Ending.UNREACHABLE, f"{error}{tried}", error.hint)
-            return
-        sending.observer.waiting(seconds, str(error))
-        await sending.wait_until_over(seconds)
+        else:
+            sending.observer.waiting(seconds, str(error))
+            await sending.wait_until_over(seconds)
 
     # -- using it
 
     async def _use(self, connection: Connection) -> None:
         """Send in this session until it is lost, exhausted, or nothing is left."""
         sending, before = self._sending, self._sending.progress
+        lost: ServerError | None = None
         try:
             await self._pump(connection)
+            if connection.exhausted and not sending.over and not self._settled:
+                lost = ConnectionLost("the server ended the session before it took a message")
             await connection.quit()
-        except ConnectionLost as error:
+        except ServerError as error:
+            lost = error
             self._lost(connection, error, progress=sending.progress != before)
-            heeded = self._heeded(error)
-            if sending.progress == before and not heeded:
-                await self._wait_again(self._again, error)
         finally:
             connection.abort()  # of a session that is closed: nothing; after an error of ours: nothing more leaves
             self._connection = None
             sending.closed()
+        if lost is not None and not self._heeded(lost) and sending.progress == before:
+            await self._wait_again(self._again, lost)
 
-    def _lost(self, connection: Connection, error: ConnectionLost, *, progress: bool) -> None:
+    def _lost(self, connection: Connection, error: ServerError, *, progress: bool) -> None:
         """What was in flight goes back to the queue, or is in doubt; the ledger knows before a new session opens."""
         sending = self._sending
         untouched, doubtful = connection.unsettled()
@@ -249,15 +257,18 @@ class Worker:
             if not self._flying and (leave or connection.exhausted or not await self._ready(connection)):
                 return
             room = 0 if leave else self._room(connection)
-            # A commit is an fsync: wait for a quarter of the window rather than pay one for each reply.
             claims: Sequence[Claim] = ()
-            if room * 4 >= room + self._flying:
+            # A commit is an fsync: wait for a quarter of the window rather than pay one for each reply.
+            asked = room > 0 and room * 4 >= room + self._flying
+            if asked:
                 claims = sending.claim(room)
                 for claim in claims:
                     self._start(connection, claim)
                 leave = leave or (self._careful and self._doubts_are_over(claims))
             if self._flying:
-                leave = await self._settle(connection, idle=room > 0 and not claims) or leave
+                leave = await self._settle(connection, idle=asked and not claims) or leave
+            else:
+                await asyncio.sleep(0)  # others took what there was: they and the signals have their turn
 
     def _room(self, connection: Connection) -> int:
         room = connection.room

@@ -32,6 +32,8 @@ KNOWN = [
     ("553 Mail from must equal authorized user", Action.GIVE_UP),
     ("550 5.7.60 SMTP; Client does not have permissions to send as this sender", Action.GIVE_UP),
     ("553 5.7.1 Sender address rejected: not owned by auth user.", Action.GIVE_UP),
+    ("530 5.7.0 Authentication required", Action.GIVE_UP),
+    ("553 5.7.1 <a@example.com>: Sender address rejected: not logged in", Action.GIVE_UP),
     ("421 too many messages in this connection", Action.NEW_SESSION),
     ("452 4.5.0 Too many messages per session", Action.NEW_SESSION),
     ("451 MI:DMC 163 smtp1", Action.NEW_SESSION),

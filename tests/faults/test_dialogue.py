@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import product
 
@@ -48,3 +49,46 @@ def test_a_break_loses_nobody(tmp_path, strategy, fault):
         assert result.ending is Ending.COMPLETE, result.reason
         assert bench.statuses() == {Status.SENT: COUNT}
         assert bench.outcomes().keys() == server.times().keys()
+
+
+STARTTLS = [
+    (step, moment, kind)
+    for step, moment, kind in product(("ehlo", "starttls"), ("before", "after"), KINDS)
+    if (moment, kind) != ("after", "4xx")
+]
+
+
+@pytest.mark.parametrize(("step", "moment", "kind"), STARTTLS)
+def test_a_break_around_starttls(tmp_path, step, moment, kind):
+    bench = Bench(tmp_path, COUNT)
+    delivery = QUICK if kind != "silence" else QUICK_SILENCE
+    with FaultServer("streamed", (Fault(step, kind, moment),), security="starttls") as server:
+        result = bench.send(server, delivery)
+        bench.agree(server)
+        if result.ending is Ending.UNREACHABLE:  # before anything was sent, and the next run goes on
+            assert bench.statuses() == {Status.PENDING: COUNT}
+            assert server.logins == 0
+            result = bench.send(server, delivery)
+        assert result.ending is Ending.COMPLETE, result.reason
+        assert server.duplicates == 0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_many_breaks_in_one_run(tmp_path, seed):
+    """Whatever comes together: nobody is lost, and who is there twice was in a window that was lost."""
+    dice = random.Random(seed)
+    strategy, connections = dice.choice(list(STRATEGIES)), dice.choice((1, 1, 2, 4))
+    kinds = [kind for kind in KINDS if kind != "silence"]
+    faults = tuple(
+        Fault(dice.choice(STEPS), dice.choice(kinds), dice.choice(MOMENTS), dice.randrange(1, 40)) for _ in range(6)
+    )
+    bench = Bench(tmp_path, 40)
+    with FaultServer(strategy, faults) as server:
+        result = bench.send(server, replace(QUICK, connections=connections))
+        bench.agree(server, most_duplicates=server.sessions * WINDOW)
+        assert result.ending in (Ending.COMPLETE, Ending.INCOMPLETE), result.reason
+        lost = {email for email, outcome in bench.outcomes().items() if outcome.status is not Status.SENT}
+        assert all(bench.outcomes()[email].status is Status.IN_DOUBT for email in lost)
+        server.faults = ()
+        assert bench.send(server, in_doubt="resend").ending is Ending.COMPLETE
+        assert len(server.times()) == 40

@@ -24,8 +24,9 @@ def test_kills_lose_nobody(tmp_path, strategy):
             number += 1
             assert number < 60, "the campaigns end before they are killed"
             connections = dice.choice((1, 1, 3))
-            done = one_round(
-                tmp_path / str(number), dice, zygote, KILLS - kills, strategy=strategy, connections=connections
-            )
+            hold = number % 3 == 0
+            most = min(KILLS - kills, 12)
+            folder = tmp_path / str(number)
+            done = one_round(folder, dice, zygote, most, strategy=strategy, connections=connections, hold=hold)
             kills += done.kills
     assert kills >= KILLS
