@@ -53,8 +53,9 @@ class Signer:
     def _field(self, names: list[str], body_hash: bytes) -> bytes:
         """Up to its `b=`."""
         lines = [
-            f"DKIM-Signature: v=1; a={self._algorithm}; c=relaxed/relaxed; d={self._domain};",
-            f" s={self._selector}; t={int(self._clock())}; bh={b64encode(body_hash).decode('ascii')};",
+            f"DKIM-Signature: v=1; a={self._algorithm}; c=relaxed/relaxed;",
+            f" d={self._domain}; s={self._selector};",
+            f" t={int(self._clock())}; bh={b64encode(body_hash).decode('ascii')};",
         ]
         line = " h="
         for name in names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from mailer.errors import MissingExtra
 
@@ -47,13 +46,8 @@ _LAYOUT = """\
 """
 
 
-def markdown(source: str) -> str:
-    """CommonMark with tables and strikethrough, in a plain layout of one column."""
-    return _LAYOUT.format(text=_TEXT, content=_markdown()(source))
-
-
-@lru_cache(maxsize=1)
-def _markdown() -> Callable[[str], str]:
+def markdown() -> Callable[[str], str]:
+    """What makes HTML of CommonMark with tables and strikethrough, in a plain layout of one column."""
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
@@ -68,18 +62,26 @@ def _markdown() -> Callable[[str], str]:
     def render(source: str) -> str:
         tokens = parser.parse(source)
         style(tokens)
-        return str(parser.renderer.render(tokens, parser.options, {}))
+        content = str(parser.renderer.render(tokens, parser.options, {}))
+        return _LAYOUT.format(text=_TEXT, content=content)
 
     return render
 
 
-def mjml(source: str) -> str:
-    """MJML by mrml; ValueError with its message. It includes nothing: Jinja2's include stays inside the root."""
+def mjml() -> Callable[[str], str]:
+    """What makes HTML of MJML, ValueError for what is wrong in it; MissingExtra where mrml is not installed.
+
+    It includes nothing by itself: Jinja2's include stays inside the root.
+    """
     try:
-        import mrml
+        from mrml import to_html
     except ImportError as error:
         raise MissingExtra("MJML templates need the mrml package", hint="pip install 'mailer[mjml]'") from error
-    try:
-        return str(mrml.to_html(source).content)
-    except OSError as error:
-        raise ValueError(f"MJML: {error}") from error
+
+    def transform(source: str) -> str:
+        try:
+            return str(to_html(source).content)
+        except OSError as error:
+            raise ValueError(f"MJML: {error}") from error
+
+    return transform

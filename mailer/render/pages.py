@@ -161,8 +161,8 @@ class Pages:
             return Kind(environment, None, None)
         slots = Slots()
         environment.shown = slots.noted if format_ == "html" else slots.marked
-        transforms = {"markdown": markup.markdown, "mjml": markup.mjml}
-        return Kind(environment, slots, Transformation(transforms[format_]) if format_ in transforms else None)
+        make = {"markdown": markup.markdown, "mjml": markup.mjml}.get(format_)
+        return Kind(environment, slots, Transformation(make()) if make else None)
 
     def html(self, variables: Variables) -> Html | None:
         """The HTML; None for a campaign of text alone."""

@@ -11,6 +11,8 @@ import re
 from typing import Any
 
 _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # no text in XML
+_CELL = "\ue0c1"  # private use: stands for the blanks between two cells, which would be collapsed
 _BLOCKS = "p|div|table|ul|ol|h1|h2|h3|h4|h5|h6|blockquote|pre|section|article|center|hr"
 _HAS_BLOCK = "boolean(.//" + "|.//".join(_BLOCKS.split("|")) + ")"
 
@@ -23,6 +25,7 @@ def derive(html: str) -> str:
     from lxml.etree import ParserError
     from lxml.html import HTMLParser, document_fromstring
 
+    html = _CONTROL.sub("", html)
     try:
         tree = document_fromstring(
             html.encode("utf-8"), parser=HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
@@ -30,13 +33,11 @@ def derive(html: str) -> str:
     except ParserError:  # nothing but blanks and comments
         return ""
     _prepare(tree)
+    _protect(tree)
     lines = Inscriptis(tree, ParserConfig(css=STRICT_CSS_PROFILE)).get_text().split("\n")
-    text = "\n".join(" ".join(_indent_and_words(line)).rstrip() for line in lines)
-    return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
-
-
-def _indent_and_words(line: str) -> list[str]:
-    return [line.rstrip()]
+    text = "\n".join(line.rstrip() for line in lines)
+    text = re.sub(r"\n{3,}", "\n\n", text).strip("\n").replace(_CELL, "  ")
+    return text + "\n" if text else ""
 
 
 def _prepare(tree: Any) -> None:
@@ -50,6 +51,15 @@ def _prepare(tree: Any) -> None:
     for table in [*tree.iter("table")]:
         if not table.xpath("boolean(.//th)") and not table.xpath("boolean(ancestor::table//th)"):
             _flatten(table)
+
+
+def _protect(tree: Any) -> None:
+    """inscriptis resolves entities once more than HTML does: `&amp;lt;`, which is the text `&lt;`, would become `<`."""
+    for element in tree.iter():
+        if element.text and "&" in element.text:
+            element.text = element.text.replace("&", "&amp;")
+        if element.tail and "&" in element.tail:
+            element.tail = element.tail.replace("&", "&amp;")
 
 
 def _hidden(element: Any) -> bool:
@@ -76,7 +86,7 @@ def _flatten(table: Any) -> None:
         blocks = any(cell.xpath(_HAS_BLOCK) for cell in cells)
         for n, cell in enumerate(cells):
             cell.tag = "div" if blocks else "span"
-            cell.tail = None if blocks or n + 1 == len(cells) else "\u2002"  # an en space: not collapsed as blanks are
+            cell.tail = None if blocks or n + 1 == len(cells) else _CELL
         row.tag = "div"
     for part in table.iter("table", "tbody", "thead", "tfoot", "caption"):
         part.tag = "div"

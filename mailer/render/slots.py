@@ -12,7 +12,7 @@ import hashlib
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -21,7 +21,7 @@ from mailer.expressions.environment import shown
 
 _SIGN = f"zq{secrets.token_hex(8)}x"
 _MARK = re.compile(_SIGN + r"(\d+)q")
-_CLEAN = re.compile(r"\S+(?: \S+)*")  # no whitespace that a reader of HTML would collapse
+_CLEAN = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]+(?: [^\s\x00-\x1f\x7f-\x9f]+)*")  # nothing that HTML collapses or drops
 _MEANT = re.compile(r"none|hidden|\A[#?]|\Acid:", re.IGNORECASE)  # values that change what is shown, or linked to
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:px|%)?")
 MOST_SLOT = 4096  # characters of a value that gets a mark
@@ -63,9 +63,11 @@ class Slots:
             self._leaves[id(piece)] = piece, str(value)  # `piece` is kept, so that its id is not given again
         return piece
 
-    def skeleton(self, pieces: Iterable[str]) -> str:
+    def skeleton(self, pieces: Sequence[str]) -> str:
         """The output with marks for the pieces noted, but for those that would change the structure."""
         made: list[str] = []
+        if any("<th" in piece for piece in pieces):  # a table of data: its columns are as wide as its values
+            return "".join(pieces)
         for piece in pieces:
             leaf = self._leaves.get(id(piece))
             if leaf is not None and _replaceable(leaf[1], made):
