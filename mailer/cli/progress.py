@@ -122,7 +122,7 @@ class Bar(Tally):
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=None, complete_style="green", finished_style="green"),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}", markup=False, style="cyan"),
             TimeRemainingColumn(compact=True),
@@ -138,6 +138,8 @@ class Bar(Tally):
         return self
 
     def __exit__(self, *_: object) -> None:
+        # What was sent stays on the screen, above the summary.
+        self._progress.live.transient = not self.settled_here
         self.pause()
 
     def pause(self) -> None:

@@ -67,11 +67,14 @@ def send(request: Request, stop: StopSignal) -> int:
         tally = observer(_question(job, stop))
         try:
             with tally:
-                result = asyncio.run(_run(job, ledger, trace, tally, stop))
+                result, caught = asyncio.run(_run(job, ledger, trace, tally, stop))
         except Declined:
             console.note("nothing was sent")
             return Exit.INPUT
-        return _close(job, result, ledger, tally, stop)
+        code = _close(job, result, ledger, tally, stop)
+        if caught is not None:
+            console.note(f"caught messages: {caught}")
+        return code
 
 
 def _prepared(request: Request) -> Job:
@@ -87,9 +90,12 @@ def _prepared(request: Request) -> Job:
     return Job(request, campaign, compiled, reports, server, password)
 
 
-async def _run(job: Job, ledger: Ledger, trace: Trace | None, tally: Tally, stop: StopSignal) -> RunResult:
+async def _run(
+    job: Job, ledger: Ledger, trace: Trace | None, tally: Tally, stop: StopSignal
+) -> tuple[RunResult, Path | None]:
+    """How it went, and for a rehearsal where the messages are."""
     request = job.request
-    async with _rehearsal(job) as (server, password):
+    async with _rehearsal(job) as (server, password, caught):
         options = SendOptions(
             server=server,
             password=password,
@@ -104,24 +110,21 @@ async def _run(job: Job, ledger: Ledger, trace: Trace | None, tally: Tally, stop
             preflight=not request.no_preflight,
             trace=trace,
         )
-        return await run(job.campaign, job.compiled, ledger, options, tally, stop=stop)
+        return await run(job.campaign, job.compiled, ledger, options, tally, stop=stop), caught
 
 
 @asynccontextmanager
-async def _rehearsal(job: Job) -> AsyncIterator[tuple[ServerConfig, Secret | None]]:
-    """The chosen server; for a rehearsal a sandbox of this run's own."""
+async def _rehearsal(job: Job) -> AsyncIterator[tuple[ServerConfig, Secret | None, Path | None]]:
+    """The chosen server; for a rehearsal a sandbox of this run's own, and its maildir."""
     if job.server is not None:
-        yield job.server, job.password
+        yield job.server, job.password, None
         return
     from mailer.sandbox import Sandbox
 
     async with Sandbox() as sandbox:
         secret = Secret(sandbox.password)
         console.hide(secret)
-        try:
-            yield replace(parse_server(sandbox.url), ca_file=sandbox.ca_file), secret
-        finally:
-            console.note(f"caught messages: {sandbox.maildir}")
+        yield replace(parse_server(sandbox.url), ca_file=sandbox.ca_file), secret, sandbox.maildir
 
 
 def _question(job: Job, stop: StopSignal) -> Callable[[int], None] | None:

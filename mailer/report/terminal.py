@@ -57,7 +57,7 @@ def _table(report: Report, groups: Groups, stream: TextIO) -> None:
     from rich.text import Text
 
     console = Console(file=stream, highlight=False)
-    table = Table(title=Text(printable(_title(report))), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(_title(report)), "bold"), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("outcome")
     table.add_column("recipients", justify="right")
     table.add_column("", justify="right", style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import pty
@@ -296,3 +297,27 @@ def test_a_signal_settles_reports_and_leaves_the_rest(
     assert b"pending" in out
     ended = process("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
     assert (ended.code, len(sandbox.messages())) == (0, 500)
+
+
+def test_a_server_that_repeats_the_password_gives_nothing_away(
+    campaign: Path, process: Command, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(maildir=tmp_path / "caught")
+    encoded = base64.b64encode(f"\0sandbox\0{sandbox.password}".encode()).decode()
+    sandbox._refuse = lambda _: f"550 5.1.1 {sandbox.password} {encoded}"
+    asyncio.run(sandbox.start())
+    try:
+        reports = ["r.json", "r.csv", "r.html", "r.md", "r.xml", "t.txt"]
+        options = [part for name in reports[:-1] for part in ("--report", name)]
+        ended = process(
+            "send", campaign, *login(sandbox), *options, "--trace", "t.txt", MAILER_PASSWORD=sandbox.password
+        )
+    finally:
+        asyncio.run(sandbox.stop())
+    assert ended.code == 1, ended.err
+    folder = campaign.parent
+    said = (ended.out + ended.err).encode() + b"".join((folder / name).read_bytes() for name in reports)
+    said += b"".join(path.read_bytes() for path in (folder / ".mailer").iterdir())
+    assert sandbox.password.encode() not in said
+    assert encoded.encode() not in said
+    assert b"[secret]" in said

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from mailer.cli.progress import EVERY, Bar, Lines
+from mailer.deliver.outcome import Outcome, Status
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def outcome(status: Status = Status.SENT) -> Outcome:
+    return Outcome("a@example.com", "a@example.com", status)
+
+
+def test_a_line_every_few_seconds_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = Lines(None, clock)
+    lines.starting(3000, 0)
+    for _ in range(1000):
+        clock.seconds += 0.01
+        lines.settled(outcome())
+    lines.settled(outcome(Status.FAILED))
+    clock.seconds += EVERY
+    lines.settled(outcome())
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3
+    assert said[-1] == "mailer: 1,002 of 3,000 (sent 1,001, failed 1), 66.8/s, 30 s left"
+
+
+def test_going_on(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines().starting(10, 4)
+    assert capsys.readouterr().err == "going on: 4 of 10 recipients are done with\n"
+
+
+def test_the_question_comes_with_the_number_to_send() -> None:
+    asked: list[int] = []
+    Lines(asked.append).starting(10, 4)
+    assert asked == [6]
+
+
+def test_a_hostile_reason_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    for display in (Lines(None, clock), Bar(None, clock)):
+        clock.seconds += 10
+        with display:
+            display.starting(2, 0)
+            display.waiting(30, "\x1b]0;owned\x07 [bold]markup[/nonsense]")
+            display.settled(outcome())
+        shown = capsys.readouterr().err
+        assert "\x1b]0;" not in shown
+        assert "[bold]markup[/nonsense]" in shown
+
+
+def test_addresses_kept_for_a_hint_are_few() -> None:
+    lines = Lines()
+    for n in range(1000):
+        lines.unknown_user(f"{n}@example.com")
+    assert (lines.unknown_count, len(lines.unknown)) == (1000, 3)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., Any]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "mailer", "sandbox", *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def lines(running: subprocess.Popen[str], count: int) -> list[str]:
+    assert running.stdout is not None
+    return [running.stdout.readline().rstrip("\n") for _ in range(count)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_says_where_it_is_and_serves_until_interrupted(
+    process: Command, campaign: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with start(tmp_path) as running:
+        said = dict(line.split(" ", 1) for line in lines(running, 3))
+        assert list(said) == ["page", "smtps", "ca"]
+        assert said["page"].startswith("http://127.0.0.1:")
+        ended = process("send", campaign, "--server", said["smtps"], "--ca-file", said["ca"])
+        assert ended.code == 0, ended.err
+        running.send_signal(number)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == code, err
+    assert "Traceback" not in err
+    assert not Path(said["ca"]).exists()
+
+
+def test_json(tmp_path: Path) -> None:
+    with start(tmp_path, "--json", "--maildir", "kept") as running:
+        (line,) = lines(running, 1)
+        said = json.loads(line)
+        assert {"page", "smtps", "ca"} <= said.keys()
+        assert Path(said["maildir"]) == tmp_path / "kept"
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with start(tmp_path, "--json") as running:
+        port = json.loads(lines(running, 1)[0])["smtps"].rpartition(":")[2]
+        with start(tmp_path, "--port", port) as second:
+            _, err = second.communicate(timeout=20)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+    assert second.returncode == 2
+    assert err.startswith("mailer: error: the sandbox could not start")
