@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from mailer.campaign.model import Attachment
+from mailer.errors import InputError, RenderError
+from tests.render.projects import Project, content_of, parsed, pattern, person
+
+
+def problems(project: Project, **fields: Any) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        project.compile(**{"text": "Hi", **fields})
+    return [str(problem).replace(f"{project.root}/", "") for problem in caught.value.problems]
+
+
+def test_all_problems_are_told_at_once(project: Project) -> None:
+    project.put("templates/broken.html", "a\n{% if %}")
+    project.put("templates/deep.html", "{% include 'missing.html' %}")
+    found = problems(
+        project,
+        template="\n{% include 'broken.html' %}{% include 'deep.html' %}",
+        text="{{ x|nofilter }}",
+        subject="{{ x",
+        headers={"X-A": "{% endif %}"},
+        cc=["{{ }}"],
+        images={"logo": "no.png"},
+        attachments=(Attachment(pattern("no.pdf")), Attachment(pattern("{{ }}"))),
+    )
+    for text in (
+        "templates/broken.html:2: Expected an expression",
+        "templates/deep.html:1: missing.html: not found",
+        "body.txt:1: No filter named 'nofilter'.",
+        "campaign.yaml:1: unexpected end of template",
+        "campaign.yaml:1: Encountered unknown tag 'endif'",
+        "campaign.yaml:1: no.png: not found",
+    ):
+        assert any(text in problem for problem in found), (text, found)
+    assert len(found) >= 7
+
+
+def test_an_attachment_that_is_missing_is_found(project: Project) -> None:
+    assert "attachment no.pdf: not found" in problems(project, attachments=(Attachment(pattern("no.pdf")),))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("no.html", "campaign.yaml:1: no.html: not found (looked in"),
+        ("../x.html", "campaign.yaml:1: ../x.html: lies outside the project's root"),
+        ("/etc/passwd.html", "campaign.yaml:1: /etc/passwd.html: lies outside"),
+        ("out.html", "campaign.yaml:1: out.html: lies outside"),
+        ("pipe.html", "pipe.html: is not a regular file"),
+        ("folder.html", "folder.html: is a directory"),
+        ("latin.html", "latin.html:2: is not UTF-8"),
+        ("mail.txt", "campaign.yaml:1: template mail.txt: expected .html, .md or .mjml"),
+        ("huge.html", "huge.html: is 5.0 MB, where 4.0 MB are the most"),
+    ],
+)
+def test_a_template_that_cannot_be_used(project: Project, name: str, text: str) -> None:
+    (project.root / "out.html").symlink_to("/etc/hostname")
+    (project.root / "folder.html").mkdir()
+    os.mkfifo(project.root / "pipe.html")
+    project.put("latin.html", "a\né".encode("latin-1"))
+    project.put("mail.txt", "x")
+    with (project.root / "huge.html").open("wb") as file:
+        file.truncate(5 * 1024 * 1024)
+    [problem] = problems(project, template=pattern(name))
+    assert text in problem
+
+
+def test_includes_stay_inside_the_root(project: Project) -> None:
+    for include in ("../secret.html", "/etc/passwd", "out.html"):
+        (project.root / "out.html").unlink(missing_ok=True)
+        (project.root / "out.html").symlink_to("/etc/hostname")
+        assert "lies outside the project's root" in problems(project, template=f"{{% include '{include}' %}}x")[0]
+        (project.root / "body.html").unlink()
+    compiled = project.compile(template="{% include name %}")
+    with pytest.raises(RenderError, match=r"body.html:1: .*lies outside the project's root"):
+        compiled.render(person(name="/etc/passwd"))
+
+
+def test_includes_are_found_beside_then_in_templates(project: Project) -> None:
+    project.put(
+        "templates/mails/a.html", "{% include 'part.html' %}{% include 'shared.html' %}{% include 'mails/c.html' %}"
+    )
+    project.put("templates/mails/part.html", "beside ")
+    project.put("templates/part.html", "not this ")
+    project.put("templates/shared.html", "shared ")
+    project.put("templates/mails/c.html", "c")
+    assert project.compile(template="mails/a.html").html(person()) == "beside shared c"
+
+
+def test_inheritance_macros_and_imports(project: Project) -> None:
+    project.put("templates/layout.html", "<title>{% block t %}T{% endblock %}</title>{% block b %}{% endblock %}")
+    project.put("templates/m.html", "{% macro hi(x) %}Hi {{ x }} of {{ campaign }}{% endmacro %}")
+    source = (
+        "{% extends 'layout.html' %}{% from 'm.html' import hi %}{% block b %}{{ super() }}{{ hi(name) }}{% endblock %}"
+    )
+    html = project.compile(template=source).html(person(name="<Ada>"))
+    assert html == "<title>T</title>Hi &lt;Ada&gt; of spring"
+
+
+def test_the_path_of_a_template_may_vary(project: Project) -> None:
+    project.put("templates/welcome.de.html.j2", "Hallo {{ name }}")
+    project.put("templates/welcome.en.html.j2", "Hello {{ name }}")
+    compiled = project.compile(
+        template=pattern("welcome.{{ lang }}.html.j2"), text=pattern("welcome.{{ lang }}.html.j2")
+    )
+    assert compiled.html(person(lang="de", name="<A>")) == "Hallo &lt;A&gt;"
+    assert compiled.html(person(lang="en", name="B")) == "Hello B"
+    assert compiled.text(person(lang="de", name="<A>")) == "Hallo <A>"
+    with pytest.raises(RenderError, match=r"^campaign.yaml:1: welcome.fr.html.j2: not found .*, for ada@example.com"):
+        compiled.html(person(lang="fr"))
+    with pytest.raises(RenderError, match=r"lies outside the project's root"):
+        compiled.html(person(lang="/../../../../etc/x"))
+
+
+def test_a_byte_order_mark_is_no_text(project: Project) -> None:
+    project.put("body.txt", b"\xef\xbb\xbfHi")
+    assert content_of(parsed(project.compile(text="body.txt").render(person()).content)) == "Hi\n"
+
+
+def test_a_template_in_the_campaigns_folder_comes_first(project: Project) -> None:
+    project.put("templates/mail.html", "templates")
+    project.put("mail.html", "beside")
+    assert project.compile(template="mail.html").html(person()) == "beside"
+    project.put("campaigns/mail.html", "campaigns")
+    campaign_path = project.root / "campaigns" / "a.yaml"
+    assert project.compile(template=pattern("mail.html"), path=campaign_path).html(person()) == "campaigns"
+
+
+def test_names_that_are_ours_are_everywhere(project: Project) -> None:
+    project.put("logo.png", b"x")
+    compiled = project.compile(
+        text="{{ campaign }}", subject="{{ campaign }}", template="{{ image('a') }}", images={"a": "logo.png"}
+    )
+    assert compiled.html(person()) == "cid:a"
+    assert parsed(compiled.render(person()).content)["Subject"] == "spring"
