@@ -130,6 +130,8 @@ class Connection:
         mailing = self._mailing
         some = max(1, mailing.window.limit // 4)
         self._write()
+        if mailing.is_stuck:
+            self._protocol.fail(ConnectionLost(f"{self._endpoint.host} takes no more messages in this session"))
         await self._until(lambda: bool(mailing.settled) or mailing.is_idle)
         await self._until(lambda: len(mailing.settled) >= some or mailing.is_idle, at_most=LINGER)
         settled = mailing.take_settled()
@@ -221,8 +223,8 @@ class Connection:
         if error is None or self._protocol.state in (State.QUITTING, State.ENDING):
             self._protocol.eof()
         else:
-            reason = error.strerror or str(error)
-            self._protocol.fail(ConnectionLost(f"the connection to {self._endpoint.host} broke: {reason}"))
+            reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+            self._protocol.fail(ConnectionLost(f"the connection to {self._endpoint.host} broke: {reason or error}"))
         self._wake()
 
     def next_output(self) -> bytes:

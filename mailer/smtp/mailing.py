@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from mailer.smtp.budget import Budget
 from mailer.smtp.exchange import Exchange
 from mailer.smtp.extensions import Extensions
 from mailer.smtp.flight import Flight, Unsendable
@@ -32,6 +33,7 @@ class Mailing:
         self.exchange = exchange
         self.extensions = extensions
         self.window = window
+        self.budget = Budget()
         self.queue: deque[Flight] = deque()
         self.flying: deque[Flight] = deque()
         self.settled: list[Settled] = []
@@ -62,6 +64,11 @@ class Mailing:
     @property
     def is_idle(self) -> bool:
         return not self.queue and not self.flying
+
+    @property
+    def is_stuck(self) -> bool:
+        """Something is queued that this session will never send."""
+        return bool(self.queue) and not self.flying and not self.may_begin and not self.exchange.expected
 
     def submit(self, transaction: Transaction) -> None:
         try:
@@ -113,6 +120,7 @@ class Mailing:
         self.flying.remove(flight)  # mostly the first
         self._octets -= len(flight.transaction.content)
         self.messages += 1
+        self.budget.settled(refused=flight.is_left_open)
         self.settled.append(outcome)
         if stage == "content":
             self.window.settled(self.now - flight.started)
@@ -133,9 +141,11 @@ class Mailing:
         if self.ending is None:
             self.ending = reply
 
-    def give_up(self) -> None:
-        """The session is over. Whose envelope was refused as a whole has its answer, with or without the last reply."""
-        if self.ending is None:
+    def give_up(self, *, violated: bool) -> None:
+        """The session is over. Whose envelope was refused as a whole has its answer, with or without the last reply,
+        if the server is to be believed.
+        """
+        if self.ending is None and not violated:
             for flight in [flight for flight in self.flying if flight.is_hopeless]:
                 last = flight.mail_refusal or flight.refused[0][1]
                 self.settle(flight, "rcpt", last)

@@ -93,7 +93,8 @@ class Protocol:
             while not self.is_over and (reply := self._parser.next()) is not None:
                 self._take_reply(reply, now)
         except ServerError as error:
-            self.fail(error)
+            ending = self.mailing.ending if self.mailing is not None else None
+            self.fail(self._ended(ending) if ending is not None else error)
 
     def eof(self) -> None:
         if self.state is State.QUITTING:
@@ -112,7 +113,7 @@ class Protocol:
         if self.mailing is not None:
             violated = isinstance(error, ProtocolViolation)
             self._cap = self.mailing.cap or self.mailing.writer.cap_after_loss(violated=violated)
-            self.mailing.give_up()
+            self.mailing.give_up(violated=violated)
 
     def take(self, now: float) -> bytes:
         """What is to be written now."""
@@ -172,6 +173,8 @@ class Protocol:
     # -- replies --
 
     def _take_reply(self, reply: Reply, now: float) -> None:
+        if reply.code == 221 and self.state is not State.QUITTING:
+            raise self._ended(reply)  # to QUIT only (RFC 5321 4.2.2): Postfix says so to lines that are no commands
         if reply.code == 421 and self.state is not State.QUITTING:
             self._announced(reply)
             if not self._exchange.expected or self.state is State.CLOSED:
@@ -342,8 +345,14 @@ class Protocol:
         else:
             mailing.writer = Turns(mailing, grouped=strategy is Strategy.PIPELINED)
 
-    def _on_noop(self, _reply: Reply) -> None:
+    def _on_noop(self, reply: Reply) -> None:
+        if not reply.is_success:  # RFC 5321 4.1.1.9: it has no other reply; Exim's "too many nonmail commands"
+            raise self._ended(reply)
         self.noops_answered += 1
+        if self.mailing is not None:
+            self.mailing.budget.noop()
+            if self.mailing.budget.is_spent:
+                self.mailing.exhaust()
 
     def _on_quit(self, _reply: Reply) -> None:
         self._close()

@@ -13,11 +13,12 @@ to be taken. Exim lets one RSET a message pass and counts the others, ten a sess
 behind a refused message that had one before it. Postfix counts them until a message is delivered. Where a predecessor
 is known to be refused, RCPT stands before the RSET: its reply tells, 503 or 250, whether a transaction was there, at
 the price of one error with Postfix and none with Exim (which ends a session at the fourth MAIL that meets an open
-transaction). Then there is no RSET any more; or the counted ones are kept few, see _spend().
+transaction). Then there is no RSET any more; or the counted ones are kept few, see budget.py.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from mailer.errors import ProtocolViolation
@@ -31,9 +32,6 @@ from mailer.smtp.values import Strategy
 
 CHUNK = 64 * 1024  # octets written at once: four TLS records, one send
 NOT_IMPLEMENTED = frozenset({500, 502, 503, 504})  # to BDAT with a recipient: not what CHUNKING promised
-COUNTED_BLINDLY = 2  # RSETs that Exim would count, before it must be known whether they are needed
-COUNTED_RESETS = 6  # of Exim's ten; the others are for the way on in turns
-WORTH_A_SESSION = 50  # messages for each counted RSET, from which a new session is cheaper than turns
 
 
 class Stream:
@@ -47,8 +45,6 @@ class Stream:
         self._leaving = False  # no more BDAT: as soon as everything is answered, on in turns
         self._last: Flight | None = None  # written last
         self._closes: bool | None = None  # whether BDAT LAST ends a transaction without recipients
-        self._reset_is_free = True
-        self._counted = 0
 
     def cap_after_loss(self, *, violated: bool) -> Strategy | None:
         """Lost at the session's first BDAT, or before one worked by replies that fit nothing."""
@@ -58,14 +54,29 @@ class Stream:
         return Strategy.PIPELINED if violated or at_first_bdat else None
 
     def fill(self) -> None:
+        mailing = self._mailing
+        most = self._affordable()
         if self._leaving:
             self._leave()
             return
-        mailing = self._mailing
-        while mailing.may_begin and self._exchange.pending < CHUNK:
-            if mailing.flying and (not self._verified or self._is_learning):
-                return
+        while mailing.may_begin and len(mailing.flying) < most and self._exchange.pending < CHUNK:
             self._write(mailing.queue[0])
+
+    def _affordable(self) -> float:
+        """How many may be in flight, beside the window's limit."""
+        budget = self._mailing.budget
+        if not self._verified:
+            return 1
+        if self._closes:
+            return math.inf
+        if not budget.is_tight:
+            return budget.affords
+        # RSETs are running short. Where refusals are rare, a new session now and then costs less than going slowly.
+        if budget.refusals_are_rare or budget.is_spent:
+            self._mailing.exhaust()
+        elif self._closes is False:
+            self._leaving = True  # in turns a refusal is known before the next message, and hardly any are needed
+        return 1  # and with the next refusal it is known whether they are needed at all
 
     def _write(self, flight: Flight) -> None:
         lines, handlers = self._guard(flight)
@@ -88,11 +99,11 @@ class Stream:
     def _guard(self, flight: Flight) -> tuple[list[bytes], list[Handler]]:
         """What must stand before MAIL, so that it cannot meet the transaction of the message before."""
         before = self._last
-        if before is None or before.is_taken or before.mail_refusal is not None:
+        if before is None or before.is_taken:
             return [], []
         if before.end == NOT_WRITTEN:  # refused at its first chunk: the server still waits for the last one
             return [commands.RSET], [self._on_reset]
-        if self._closes:
+        if self._closes or before.mail_refusal is not None:
             return [], []
         if self._closes is None and before.is_left_open:
             return [flight.rcpts[0], commands.RSET], [self._on_trial, self._on_reset]
@@ -105,34 +116,11 @@ class Stream:
         elif reply.code == 503:
             self._closes = True
 
-    @property
-    def _is_learning(self) -> bool:
-        """Refusals are frequent, and RSETs are being used up: one message at a time, so that the next refusal tells."""
-        return self._closes is None and self._counted >= COUNTED_BLINDLY and not self._refusals_are_rare
-
-    @property
-    def _refusals_are_rare(self) -> bool:
-        return self._mailing.messages >= WORTH_A_SESSION * self._counted
-
     def _on_reset(self, reply: Reply) -> None:
         if not reply.is_success:  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
             self._mailing.end(reply)
-        elif self._reset_is_free:
-            self._reset_is_free = False
         else:
-            self._counted += 1
-            self._spend()
-
-    def _spend(self) -> None:
-        """Before the server ends the session for its RSETs: go on in turns, which hardly need any; or, where refusals
-        are rare and turns would cost more time than a login, let this session end.
-        """
-        if self._closes or self._counted < COUNTED_RESETS or self._leaving:
-            return
-        if self._refusals_are_rare:
-            self._mailing.exhaust()
-        else:
-            self._leaving = True
+            self._mailing.budget.reset()
 
     # -- replies to BDAT --
 
@@ -177,7 +165,7 @@ class Stream:
     def _taken(self, flight: Flight, reply: Reply) -> None:
         """The content was read whole, then accepted or not: nothing is left of the transaction."""
         flight.is_taken = True
-        self._reset_is_free = True
+        self._mailing.budget.content()
         self._mailing.settle(flight, "content", reply)
 
     # -- away from BDAT --
@@ -192,7 +180,7 @@ class Stream:
             return
         last = self._last
         left_open = last if last is not None and last.is_left_open and not self._closes else None
-        turns = Turns(self._mailing, grouped=True, left_open=left_open, reset_is_free=self._reset_is_free)
+        turns = Turns(self._mailing, grouped=True, left_open=left_open)
         self._mailing.writer = turns
         turns.fill()
 

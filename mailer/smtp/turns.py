@@ -4,10 +4,9 @@ Pipelined (RFC 2920, section 3.1) writes the end of one message and MAIL, RCPT a
 reads at DATA: one round trip a message. Sequential waits for each reply, and skips what a refusal makes pointless.
 
 A refused envelope leaves the server with an open transaction. It must be closed, or used, before the next message, or
-that one would be answered 503 and leave under the wrong sender. Exim lets one RSET a message pass and counts every
-other (smtp_accept_max_nonmail, 10 a session); Postfix counts them until a message is delivered
-(smtpd_junk_command_limit, 100). So RSET is written only when a transaction is open; and where it would be counted and
-the next message has the same sender, its RCPT just goes into the open transaction.
+that one would be answered 503 and leave under the wrong sender. Servers count RSETs (see budget.py), so it is written
+only when a transaction is open; and where it would be counted and the next message has the same sender, its RCPT just
+goes into the open transaction.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ from mailer.smtp.values import Strategy
 
 
 class Turns:
-    def __init__(
-        self, mailing: Mailing, *, grouped: bool, left_open: Flight | None = None, reset_is_free: bool = True
-    ) -> None:
+    def __init__(self, mailing: Mailing, *, grouped: bool, left_open: Flight | None = None) -> None:
         self.strategy = Strategy.PIPELINED if grouped else Strategy.SEQUENTIAL
         self._mailing = mailing
         self._exchange = mailing.exchange
@@ -35,7 +32,6 @@ class Turns:
         self._steps: deque[tuple[bytes, Handler]] = deque()  # of the current envelope, not written yet
         self._current: Flight | None = None  # whose envelope is not answered
         self._left_open = left_open  # whose transaction the server still has
-        self._reset_is_free = reset_is_free
 
     def cap_after_loss(self, *, violated: bool) -> Strategy | None:
         """Replies that fit nothing before the first message was settled: groups are perhaps too much for the server."""
@@ -53,7 +49,7 @@ class Turns:
     def _open_envelope(self) -> None:
         flight = self._mailing.queue[0]
         old, self._left_open = self._left_open, None
-        joins = old is not None and not self._reset_is_free and old.kind == flight.kind
+        joins = old is not None and not self._mailing.budget.reset_is_free and old.kind == flight.kind
         self._mailing.begin()
         self._current = flight
         if old is not None and not joins:
@@ -64,7 +60,9 @@ class Turns:
         self._steps.append((commands.DATA, partial(self._on_data, flight)))
 
     def _on_reset(self, reply: Reply) -> None:
-        self._reset_is_free = False
+        self._mailing.budget.reset()
+        if self._mailing.budget.is_spent:
+            self._mailing.exhaust()
         if not reply.is_success:  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
             self._mailing.end(reply)
 
@@ -112,4 +110,4 @@ class Turns:
     def _content_written(self) -> None:
         """The end of content ends the transaction, whatever its reply is (RFC 5321 4.1.1.4)."""
         self._current = None
-        self._reset_is_free = True
+        self._mailing.budget.content()

@@ -1,0 +1,303 @@
+"""Greeting, EHLO, STARTTLS and login, as they cross the wire."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailer.errors import AuthenticationError, ConnectionLost, ProtocolViolation, TlsError, Unreachable
+from mailer.secret import Secret
+from mailer.smtp.states import State
+from mailer.smtp.values import Login, Strategy
+from tests.wire.conversation import FEEDINGS, OPENING, Run, converse
+
+LOGIN = Login("ada", Secret("pass word"))
+PLAIN = "AGFkYQBwYXNzIHdvcmQ="  # \0ada\0pass word
+AUTH_PLAIN = OPENING + f"S: 250 AUTH PLAIN LOGIN\nC: AUTH PLAIN {PLAIN}\n"
+
+pytestmark = pytest.mark.parametrize("feeding", FEEDINGS)
+
+
+def test_ehlo(feeding: str) -> None:
+    run = converse(OPENING + "S: 250-pipelining\nS: 250-\nS: 250-Size 1000\nS: 250 Chunking\n-:", feeding=feeding)
+    assert run.protocol.state is State.READY
+    assert run.protocol.strategy is Strategy.STREAMED
+    assert run.protocol.extensions.size == 1000
+    assert run.protocol.greeting == "server.example ESMTP"
+
+
+@pytest.mark.parametrize(
+    ("offers", "at_most", "window", "strategy"),
+    [
+        ("S: 250-PIPELINING\nS: 250 CHUNKING", None, None, Strategy.STREAMED),
+        ("S: 250-PIPELINING\nS: 250 CHUNKING", Strategy.PIPELINED, None, Strategy.PIPELINED),
+        ("S: 250-PIPELINING\nS: 250 CHUNKING", None, 1, Strategy.SEQUENTIAL),
+        ("S: 250 PIPELINING", Strategy.STREAMED, None, Strategy.PIPELINED),
+        ("S: 250 CHUNKING", None, None, Strategy.SEQUENTIAL),
+    ],
+)
+def test_strategy(feeding: str, offers: str, at_most: Strategy | None, window: int | None, strategy: Strategy) -> None:
+    run = converse(OPENING + offers + "\n-:", feeding=feeding, at_most=at_most, window=window)
+    assert run.protocol.strategy is strategy
+
+
+def test_greeting_of_many_lines_with_bare_lf(feeding: str) -> None:
+    run = converse("S: 220-one\nS: 220-\nS: 220 three\nC: EHLO client.example\n", feeding=feeding)
+    assert run.protocol.greeting == "one three"
+
+
+def test_helo_for_an_old_server(feeding: str) -> None:
+    run = converse(
+        """\
+        S: 220 old.example
+        C: EHLO client.example
+        S: 500 what?
+        C: HELO client.example
+        S: 250 old.example
+        -:""",
+        feeding=feeding,
+    )
+    assert run.protocol.state is State.READY
+    assert run.protocol.strategy is Strategy.SEQUENTIAL
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "text"),
+    [
+        ("S: 554 5.7.1 not you", Unreachable, "refuses the session: 554 5.7.1 not you"),
+        ("S: 421 4.3.2 later", ConnectionLost, "421 4.3.2 later"),
+        ("S: 450 later", ConnectionLost, "450 later"),
+        ("S: 354 go on", ConnectionLost, "354"),
+        ("S: HTTP/1.1 400 Bad Request", ProtocolViolation, "no SMTP reply"),
+        ("S: 22 no", ProtocolViolation, "no SMTP reply"),
+        ("S: 620 no", ProtocolViolation, "no SMTP reply"),
+        ("S: 120 no", ProtocolViolation, "no SMTP reply"),
+        ("S: 220x no", ProtocolViolation, "no SMTP reply"),
+        ("S: ", ProtocolViolation, "no SMTP reply"),
+        ("E:", ConnectionLost, "closed the connection"),
+        ("L:", ConnectionLost, "did not answer within 10 seconds"),
+        ("S: 220 hi\nC: EHLO client.example\nE:", ConnectionLost, "closed the connection"),
+        ("S: 220 hi\nC: EHLO client.example\nS: 421 no", ConnectionLost, "421 no"),
+        ("S: 220 hi\nC: EHLO client.example\nS: 450 no", ConnectionLost, "450 no"),
+        ("S: 220 hi\nC: EHLO client.example\nS: 250-a\nS: 251 b", ProtocolViolation, "two codes"),
+        (
+            "S: 220 hi\nC: EHLO client.example\nS: 502 no\nC: HELO client.example\nS: 502 no",
+            Unreachable,
+            "refuses EHLO and HELO: 502 no",
+        ),
+        ("S: 220 hi\nS: 250 before it was asked", ProtocolViolation, "nothing asked for"),
+    ],
+)
+def test_no_session(feeding: str, script: str, error: type[Exception], text: str) -> None:
+    run = converse(script, feeding=feeding)
+    assert run.protocol.state is State.CLOSED
+    assert type(run.protocol.failure) is error
+    assert text in str(run.protocol.failure)
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"220 " + b"x" * 20_000,
+        b"220-" + b"x" * 20_000 + b"\r\n",
+        b"220-x\r\n" * 300,
+        (b"220-" + b"x" * 10_000 + b"\r\n") * 8,
+        b"\x00" * 20_000,
+    ],
+)
+def test_a_flood_before_the_greeting_is_cut_off(feeding: str, flood: bytes) -> None:
+    def pour(run: Run) -> None:
+        pieces = [flood] if feeding == "whole" else [flood[n : n + 7] for n in range(0, len(flood), 7)]
+        for piece in pieces:
+            run.protocol.receive(piece, run.now)
+
+    run = converse("!:", feeding=feeding, then=pour)
+    assert isinstance(run.protocol.failure, ProtocolViolation)
+
+
+# -- STARTTLS ---------------------------------------------------------------------------------------------------------
+
+
+def test_starttls_forgets_what_was_offered(feeding: str) -> None:
+    run = converse(
+        OPENING
+        + f"""\
+S: 250-CHUNKING
+S: 250-AUTH CRAM-MD5
+S: 250 STARTTLS
+C: STARTTLS
+S: 220 go ahead
+T:
+C: EHLO client.example
+S: 250-server.example
+S: 250 AUTH PLAIN
+C: AUTH PLAIN {PLAIN}
+S: 235 welcome
+-:""",
+        feeding=feeding.replace(
+            "trailing", "whole"
+        ),  # attached to the answer to STARTTLS it ends the session, see below
+        starttls=True,
+        channel="plaintext",
+        login=LOGIN,
+    )
+    assert run.protocol.state is State.READY
+    assert run.protocol.extensions.names == ("AUTH",)
+    assert run.protocol.mechanism == "PLAIN"
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ("S: 250 HELP", "does not offer STARTTLS"),
+        ("S: 250 STARTTLS\nC: STARTTLS\nS: 454 not now", "refuses STARTTLS: 454 not now"),
+        ("S: 250 STARTTLS\nC: STARTTLS\nS: 502 no", "refuses STARTTLS: 502 no"),
+    ],
+)
+def test_starttls_never_falls_back(feeding: str, script: str, text: str) -> None:
+    run = converse(OPENING + script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN)
+    assert isinstance(run.protocol.failure, TlsError)
+    assert text in str(run.protocol.failure)
+    assert b"AUTH" not in run.written
+
+
+def test_ehlo_refused_where_starttls_is_wanted(feeding: str) -> None:
+    script = "S: 220 hi\nC: EHLO client.example\nS: 500 no\nC: HELO client.example\nS: 250 ok"
+    run = converse(script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN)
+    assert isinstance(run.protocol.failure, TlsError)
+
+
+@pytest.mark.parametrize("injected", [b"250 ok\r\n", b"2", b"\r\n", b"\x16\x03\x03"])
+def test_what_follows_the_answer_to_starttls_ends_the_session(feeding: str, injected: bytes) -> None:
+    def pour(run: Run) -> None:
+        run.protocol.receive(b"220 go ahead\r\n" + injected, run.now)
+
+    script = OPENING + "S: 250 STARTTLS\nC: STARTTLS\n!:"
+    run = converse(script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN, then=pour)
+    assert isinstance(run.protocol.failure, TlsError)
+    assert "before TLS began" in str(run.protocol.failure)
+
+
+# -- login ------------------------------------------------------------------------------------------------------------
+
+
+def test_login(feeding: str) -> None:
+    run = converse(AUTH_PLAIN + "S: 235 2.7.0 welcome\n-:", feeding=feeding, login=LOGIN)
+    assert run.protocol.state is State.READY
+    assert run.protocol.mechanism == "PLAIN"
+
+
+def test_a_wrong_password_is_tried_once_a_mechanism(feeding: str) -> None:
+    run = converse(
+        AUTH_PLAIN
+        + """\
+S: 535 5.7.8 no
+C: AUTH LOGIN
+S: 334 VXNlcm5hbWU6
+C: YWRh
+S: 334 UGFzc3dvcmQ6
+C: cGFzcyB3b3Jk
+S: 535 5.7.8 no""",
+        feeding=feeding,
+        login=LOGIN,
+    )
+    assert isinstance(run.protocol.failure, AuthenticationError)
+    assert not run.protocol.failure.temporary
+    assert "535 5.7.8 no" in str(run.protocol.failure)
+
+
+def test_a_login_that_cannot_be_checked_now(feeding: str) -> None:
+    run = converse(AUTH_PLAIN + "S: 454 4.7.0 later", feeding=feeding, login=LOGIN)
+    assert isinstance(run.protocol.failure, AuthenticationError)
+    assert run.protocol.failure.temporary
+
+
+@pytest.mark.parametrize("channel", ["tls", "loopback", "plaintext"])
+def test_no_login_in_the_open(feeding: str, channel: str) -> None:
+    script = AUTH_PLAIN + "S: 235 ok" if channel != "plaintext" else OPENING + "S: 250 AUTH PLAIN LOGIN"
+    run = converse(script, feeding=feeding, login=LOGIN, channel=channel)
+    assert isinstance(run.protocol.failure, AuthenticationError) is (channel == "plaintext")
+    assert (b"AUTH" in run.written) is (channel != "plaintext")
+
+
+def test_a_challenge_that_is_no_base64_is_cancelled(feeding: str) -> None:
+    login = Login("ada", Secret("pass word"), "cram-md5")
+    script = OPENING + "S: 250 AUTH CRAM-MD5\nC: AUTH CRAM-MD5\nS: 334 %%%\nC: *\nS: 501 cancelled"
+    run = converse(script, feeding=feeding, login=login)
+    assert isinstance(run.protocol.failure, AuthenticationError)
+    assert "not base64" in str(run.protocol.failure)
+
+
+@pytest.mark.parametrize("answer", ["354 go on", "334 again\nS: 334 again", "250", "421 bye"])
+def test_a_strange_answer_to_auth(feeding: str, answer: str) -> None:
+    run = converse(AUTH_PLAIN + f"S: {answer}\n-:" if answer == "250" else AUTH_PLAIN + f"S: {answer}", login=LOGIN)
+    assert (run.protocol.state is State.READY) is (answer == "250")
+    if "334" in answer:
+        return  # cancelled with "*" at the first
+    assert (run.protocol.failure is None) is (answer == "250")
+
+
+def test_secrets_are_blanked(feeding: str) -> None:
+    run = converse(
+        AUTH_PLAIN + f"S: 535-you said {PLAIN}\nS: 535-that is pass word\nS: 535 or cGFzcyB3b3Jk\nC: AUTH LOGIN\n",
+        feeding=feeding,
+        login=LOGIN,
+        trace=True,
+    )
+    shown = "\n".join(line for _, line in run.trace)
+    assert "you said [secret]" in shown
+    assert "that is [secret]" in shown
+    assert "or [secret]" in shown
+    assert "AUTH PLAIN [secret]" in shown
+    for secret in ("pass word", PLAIN, "cGFzcyB3b3Jk"):
+        assert secret not in shown
+        assert secret not in str(run.protocol.failure)
+
+
+def test_a_short_password_does_not_spoil_challenges(feeding: str) -> None:
+    """Blanking "b" out of the challenge would make it another one."""
+    login = Login("ada", Secret("b"), "cram-md5")
+    script = (
+        OPENING
+        + """\
+S: 250 AUTH CRAM-MD5
+C: AUTH CRAM-MD5
+S: 334 PGJibkBiPg==
+C: YWRhIDY2OTUzMzJkZDdjZDg4YjMyMTJkZDFjYjFjNzY5ZjQ2
+S: 235 b
+-:"""
+    )
+    import base64
+    import hmac
+
+    digest = hmac.new(b"b", base64.b64decode("PGJibkBiPg=="), "md5").hexdigest()
+    answer = base64.b64encode(f"ada {digest}".encode()).decode()
+    script = script.replace("YWRhIDY2OTUzMzJkZDdjZDg4YjMyMTJkZDFjYjFjNzY5ZjQ2", answer)
+    assert converse(script, feeding=feeding, login=login).protocol.state is State.READY
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["S: 221 bye", "E:", "S: 421 bye", "S: 500 what?"])
+def test_quit(feeding: str, answer: str) -> None:
+    run = converse(OPENING + f"S: 250 HELP\n!:\nC: QUIT\n{answer}", feeding=feeding, then=lambda r: r.protocol.quit())
+    assert run.protocol.state is State.CLOSED
+    assert run.protocol.failure is None
+
+
+def test_noop(feeding: str) -> None:
+    run = converse(
+        OPENING + "S: 250 HELP\n!:\nC: NOOP\nS: 250 ok\n-:", feeding=feeding, then=lambda r: r.protocol.noop()
+    )
+    assert run.protocol.noops_answered == 1
+
+
+@pytest.mark.parametrize("said", ["250 nobody asked", "421 4.4.2 idle too long", "500 hello?"])
+def test_an_unsolicited_reply_ends_the_session(feeding: str, said: str) -> None:
+    run = converse(OPENING + f"S: 250 HELP\n-:\nS: {said}", feeding=feeding)
+    assert isinstance(run.protocol.failure, ConnectionLost)
+    if said.startswith("421"):
+        assert run.protocol.failure.reply is not None
+        assert run.protocol.failure.reply.code == 421
+    else:
+        assert isinstance(run.protocol.failure, ProtocolViolation)
