@@ -18,7 +18,7 @@ def test_kills_lose_nobody(tmp_path, strategy):
     seed = os.environ.get("KILL_SEED") or str(random.randrange(1 << 32))
     print(f"KILL_SEED={seed}")
     dice = random.Random(f"{seed} {strategy}")
-    kills = number = 0
+    kills = in_flight = number = 0
     with Zygote(tmp_path / "log") as zygote:
         while kills < KILLS:
             number += 1
@@ -29,4 +29,6 @@ def test_kills_lose_nobody(tmp_path, strategy):
             folder = tmp_path / str(number)
             done = one_round(folder, dice, zygote, most, strategy=strategy, connections=connections, hold=hold)
             kills += done.kills
+            in_flight += done.in_flight
     assert kills >= KILLS
+    assert in_flight >= kills / 3, "kills that hit nothing show nothing"

@@ -6,13 +6,16 @@ killed is thus the real command, at any instant, a hundred times in seconds.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import mailer
 from tests.faults.server import PASSWORD
 
 
@@ -56,6 +59,9 @@ class Zygote:
 
 
 def main() -> None:
+    for module in pkgutil.walk_packages(mailer.__path__, "mailer."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)  # what the forks share
     from mailer.__main__ import main as command
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
