@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-from mailer.deliver.ledger import Edition, Ledger, RunRecord
+from mailer.deliver.ledger import Claim, Edition, Ledger, RunRecord
 from mailer.deliver.outcome import Outcome, Status
 from mailer.deliver.plan import plan
 from mailer.render.compiled import CompiledCampaign
@@ -36,7 +36,7 @@ def timed(what: str, run: Callable[[], T], count: int = 0) -> T:
 
 def through_the_queue(ledger: Ledger, edition: Edition, run: RunRecord, count: int, batch: int) -> None:
     """As a connection does it: outcomes of the last batch and claims of the next in one commit."""
-    claims = []
+    claims: list[Claim] = []
     for _ in range(count // batch):
         for claim in claims:
             email = claim.recipient.email
@@ -81,6 +81,11 @@ def main() -> None:
         resume(path, people, count, asked.batch)
 
 
+def first_claim(ledger: Ledger, edition: Edition, run: RunRecord, batch: int) -> None:
+    ledger.claim(edition, batch, NOW, run=run)
+    ledger.commit()
+
+
 def resume(path: Path, people: object, count: int, batch: int) -> None:
     with timed("opening, with the check", lambda: Ledger.open(path)) as ledger, ledger.hold("autumn"):
         edition = timed("finding the edition", lambda: ledger.edition("autumn"))
@@ -88,7 +93,7 @@ def resume(path: Path, people: object, count: int, batch: int) -> None:
         timed("planning an unchanged list", lambda: plan(ledger, people, COMPILED, edition))  # type: ignore[arg-type]
         timed("counting by status", lambda: ledger.counts(edition))
         run = ledger.start_run(edition, template="t", now=NOW)
-        timed("the first claim and commit", lambda: (ledger.claim(edition, batch, NOW, run=run), ledger.commit()))
+        timed("the first claim and commit", lambda: first_claim(ledger, edition, run, batch))
         rest = min(QUEUED, count // 200)
         timed("claim, commit, record; 99% done", lambda: through_the_queue(ledger, edition, run, rest, batch), rest)
         timed("reading all outcomes in order", lambda: sum(1 for _ in ledger.outcomes(edition)), count)

@@ -36,7 +36,7 @@ class People:
 class Many:
     """`count` people, made as they are read."""
 
-    def __init__(self, count, *, mark="many"):
+    def __init__(self, count: int, *, mark: str = "many") -> None:
         self.count, self.mark = count, mark
 
     def __iter__(self) -> Iterator[Recipient]:
@@ -52,8 +52,9 @@ class Many:
 class Compiled:
     """Renders anybody but those whose column `bad` says why not."""
 
-    def __init__(self, fingerprint="template", key=None):
-        self.fingerprint, self._key, self.rendered = fingerprint, key, []
+    def __init__(self, fingerprint: str = "template", key: str | None = None) -> None:
+        self.fingerprint, self._key = fingerprint, key
+        self.rendered: list[str] = []
 
     def key(self, recipient):
         if self._key is None:

@@ -154,7 +154,12 @@ class Ledger:
         did. `only` is an address or key; `fresh` bounds those that this run claims for the first time. Addresses
         suppressed since the planning fall out here. LedgerWriteError, whatever the cause.
         """
-        given = {"edition": edition.id, "now": now, "horizon": now + longest, "only": only and rows.normal(only)}
+        given: dict[str, object] = {
+            "edition": edition.id,
+            "now": now,
+            "horizon": now + longest,
+            "only": only and rows.normal(only),
+        }
         return self._queue.claim(edition, run, given, Limits(limit, limit if fresh is None else fresh))
 
     def record(self, claim: Claim, result: Outcome | Retry | Release, *, unrendered: bool = False) -> None:

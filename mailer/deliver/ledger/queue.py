@@ -79,8 +79,7 @@ class Queue:
 
     def abandon(self) -> None:
         """Gives up the claims that were not committed; what was recorded waits for the next commit."""
-        if self._open:
-            self._store.rollback()
+        self._store.rollback()
         self._open = False
         self._flushed = 0
 

@@ -165,7 +165,8 @@ def _or_none(text: str | None) -> str | None:
 def run(row: Row, store: Store) -> RunRecord:
     with sound(store):
         server: Mapping[str, object] | None = _mapping(row[8]) if row[8] is not None else None
-    return RunRecord(*row[:8], server, *row[9:])
+    id_, run_, campaign, edition, template, started, finished, seconds, _, *figures = row
+    return RunRecord(id_, run_, campaign, edition, template, started, finished, seconds, server, *figures)
 
 
 def run_figures(record: RunRecord) -> dict[str, object]:

@@ -46,14 +46,15 @@ class Store:
             self.connection.execute("BEGIN IMMEDIATE")
 
     def rollback(self) -> None:
-        with suppress(sqlite3.Error):  # SQLite has rolled back by itself on a full disk
-            self.connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):
+            if self.connection.in_transaction:  # SQLite has rolled back by itself on a full disk
+                self.connection.execute("ROLLBACK")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing. LedgerWriteError where the file cannot take it."""
-        self.begin()
         try:
+            self.begin()
             yield self.connection
             with self.reported(writing=True):
                 self.connection.execute("COMMIT")
@@ -176,12 +177,23 @@ def _make(path: Path) -> None:
                 connection.execute("PRAGMA journal_mode=WAL")
             _migrate(store)
         with suppress(FileExistsError):  # another process was first: theirs is as good
-            os.link(name, path)
+            _appear(name, path)
     finally:
         for suffix in ("", *_SIDE_FILES):
             with suppress(FileNotFoundError):
                 os.unlink(name + suffix)
     _sync_folder(path.parent)
+
+
+def _appear(name: str, path: Path) -> None:
+    """Under a name that nothing has; FileExistsError where something does."""
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: the name is taken first, then filled
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+        os.replace(name, path)
 
 
 def _make_folder(folder: Path) -> None:

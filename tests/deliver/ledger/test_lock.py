@@ -99,6 +99,21 @@ def test_claims_that_were_not_committed_go_with_the_hold(ledger):
     assert set(started.statuses().values()) == {"pending"}
 
 
+def test_an_interruption_in_mid_transaction_leaves_nothing_locked(path, ledger):
+    """As a signal may raise between any two instructions."""
+    ledger.edition("autumn")
+
+    def interrupted():
+        ledger.store.begin()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), ledger.hold("autumn"):
+        interrupted()
+    with Ledger.open(path) as other:
+        other.store.connection.execute("PRAGMA busy_timeout=0")
+        other.edition("spring")
+
+
 def test_a_symlink_is_not_followed(path, ledger, tmp_path):
     ledger.edition("autumn")
     lock.lock_path(path, "autumn").symlink_to(tmp_path / "elsewhere")

@@ -68,6 +68,18 @@ class TestNew:
         with Ledger.open(path) as ledger:
             assert ledger.campaigns() == ["c0", "c1", "c2", "c3"]
 
+    def test_where_there_are_no_hard_links(self, path, monkeypatch):
+        def refuse(*_):
+            raise PermissionError("no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+        with Ledger.open(path) as ledger:
+            ledger.edition("autumn")
+        assert sorted(entry.name for entry in path.parent.iterdir()) == [".gitignore", "ledger.sqlite3"]
+        store._make(path)
+        with Ledger.open(path) as ledger:
+            assert ledger.campaigns() == ["autumn"]
+
 
 class TestWhere:
     @pytest.mark.parametrize("text", ["sqlite:///{}", "{}"])
