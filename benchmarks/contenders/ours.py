@@ -16,8 +16,9 @@ from types import FrameType
 
 from benchmarks.contenders.common import Stopwatch, Work, work
 from mailer.campaign import load_campaign, parse_server
-from mailer.deliver import Ending, Ledger, Observer, SendOptions, StopSignal, run
-from mailer.render import compile_campaign
+from mailer.deliver.ledger import Ledger
+from mailer.deliver.run import Ending, Observer, SendOptions, StopSignal, run
+from mailer.render.compile import compile_campaign
 from mailer.secret import Secret
 
 ROOMS = ("mailer/", "jinja2/", "asyncio/", "sqlite3/", "json/")
