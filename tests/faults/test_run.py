@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -505,3 +506,48 @@ def test_suppressed_ones_get_nothing(tmp_path):
         assert bench.send(server).ending is Ending.COMPLETE
         assert "r2@example.com" not in server.times()
     assert bench.statuses() == {Status.SENT: 3, Status.SUPPRESSED: 1}
+
+
+# -- several connections
+
+
+def test_a_wrong_password_is_tried_once_by_all_connections_together(tmp_path):
+    bench = Bench(tmp_path, 20)
+    with FaultServer(password="another") as server:
+        result = bench.send(server, replace(QUICK, connections=4))
+    assert result.ending is Ending.UNREACHABLE
+    assert server.refused_logins == 1
+
+
+def test_a_server_that_ends_every_session_after_the_login_is_left_in_the_end(tmp_path):
+    bench = Bench(tmp_path, 5)
+    with FaultServer(faults=(Fault("auth", "drop", "after", times=1000),)) as server:
+        result = bench.send(server)
+    assert result.ending is Ending.UNREACHABLE
+    assert server.logins <= 10
+    assert bench.statuses() == {Status.PENDING: 5}
+
+
+def test_one_connection_that_never_comes_does_not_end_the_run(tmp_path):
+    bench = Bench(tmp_path, 60)
+    with FaultServer(faults=(Fault("greeting", "drop", nth=2, times=1000),), delay=0.01) as server:
+        result = bench.send(server, replace(QUICK, connections=2))
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE, result.reason
+
+
+def test_a_pace_quicker_than_the_round_trip_is_kept(tmp_path):
+    bench = Bench(tmp_path, 12)
+    with FaultServer("streamed") as server:
+        times: list[float] = []
+
+        def script(step: Step) -> None:
+            if step.name == "mail":
+                times.append(time.monotonic())
+            if step.name == "content" and step.count == 3:
+                time.sleep(0.3)  # one that takes as long as six others
+
+        server.script = script
+        bench.send(server, replace(QUICK, rate=Rate(20, 1)))
+        bench.agree(server)
+    assert times[-1] - times[0] < 0.9
