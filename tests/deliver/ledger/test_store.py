@@ -276,10 +276,12 @@ class TestDamaged:
             else:
                 pending = {outcome.key for outcome in outcomes if outcome.status is not Status.SENT}
                 assert not pending.intersection(sent), f"seed {seed}, trial {trial}: {length} octets at {at}"
-            for side in ("-wal", "-shm"):
+            for side in ("-wal", "-shm", "-journal"):
                 Path(f"{path}{side}").unlink(missing_ok=True)
         assert len(said) > 10, f"seed {seed}"
         assert not [text for text in said if "\n" in text]
+        opened = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        assert not [name for name in opened if name.startswith(str(tmp_path))], f"seed {seed}"
 
     def test_a_status_that_is_none(self, whole, tmp_path):
         path = tmp_path / "ledger.sqlite3"
