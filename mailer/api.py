@@ -110,18 +110,10 @@ async def async_send(
         skip_invalid=skip_invalid, preflight=preflight, trace=trace,
     )  # fmt: skip
     with Ledger.open(ledger) as book:
-        result = await deliver(campaign, book, options, observer or Observer(), stop or StopSignal())
+        result = await run(campaign, compile_campaign(campaign), book, options, observer, stop=stop)
         _raise_for(result)
         report = read_report(book, campaign.name)
     return replace(report, outcomes=lambda: _reread(ledger, campaign.name, report.edition))
-
-
-async def deliver(
-    campaign: Campaign, ledger: Ledger, options: SendOptions, observer: Observer, stop: StopSignal
-) -> RunResult:
-    """Compile and run: what the command and the API share."""
-    compiled = compile_campaign(campaign)
-    return await run(campaign, compiled, ledger, options, observer, stop=stop)
 
 
 def choose_server(

@@ -20,7 +20,7 @@ from mailer.cli.progress import Tally, observer
 from mailer.cli.request import Request
 from mailer.cli.server import server_and_password
 from mailer.cli.steps import next_steps
-from mailer.cli.trace import Trace, tracing
+from mailer.cli.trace import Trace, check_trace, tracing
 from mailer.deliver.ledger import Ledger
 from mailer.deliver.run import Ending, RunResult, SendOptions, StopSignal, run
 from mailer.deliver.signals import Interrupted
@@ -82,7 +82,9 @@ def _prepared(request: Request) -> Job:
     if request.proof and request.reports:
         raise InputError("--proof is not recorded, so that --report has nothing to report")
     campaign = load_campaign(request.campaign_file, variables=request.variables)
-    reports = check_report_paths(request.reports, keep=files_of(campaign) | {Path(request.ledger): "ledger"})
+    keep = files_of(campaign) | {Path(request.ledger): "ledger"}
+    reports = check_report_paths(request.reports, keep=keep)
+    check_trace(request.trace, keep | dict.fromkeys(reports, "report"))
     compiled = compile_campaign(campaign)
     if request.sandbox:
         return Job(request, campaign, compiled, reports, None, None)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 from mailer.cli import console
 from mailer.errors import InputError
 
 Trace = Callable[[str, str], None]
+
+
+def check_trace(where: str | None, keep: Mapping[Path, str]) -> None:
+    """InputError where the trace would replace a file of `keep` (file -> what it is)."""
+    if where is None or where == "-":
+        return
+    kept = {os.path.realpath(path): what for path, what in keep.items()}
+    if (what := kept.get(os.path.realpath(where))) is not None:
+        raise InputError(f"trace {where}: this is the {what}, and the trace would replace it")
 
 
 @contextmanager

@@ -18,6 +18,10 @@ from typing import Any
 
 import pytest
 
+from mailer.cli import sending
+from mailer.errors import InputError
+from mailer.report.summary import Report
+from mailer.report.write import write_report
 from mailer.sandbox import Sandbox
 
 Command = Callable[..., Any]
@@ -113,6 +117,8 @@ def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sa
         (["--report", "/proc/nowhere/r.json"], "cannot be written"),
         (["--report", "r.json", "--report", "./r.json"], "two reports"),
         (["--trace", "/proc/nowhere/t"], "trace /proc/nowhere/t"),
+        (["--trace", "spring.yaml"], "this is the campaign file"),
+        (["--trace", "r.json", "--report", "r.json"], "this is the report"),
         (["--server", "http://x"], "the server's URL"),
         (["--proof", "me@example.com", "--report", "r.json"], "--proof is not recorded"),
         (["--only", "nobody@example.com"], "not in the list"),
@@ -321,3 +327,19 @@ def test_a_server_that_repeats_the_password_gives_nothing_away(
     assert sandbox.password.encode() not in said
     assert encoded.encode() not in said
     assert b"[secret]" in said
+
+
+def test_a_report_that_fails_after_the_sending_is_exit_74(
+    campaign: Path, command: Command, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(report: Report, path: Path) -> Path:
+        if path.suffix == ".json":
+            raise InputError(f"report {path}: cannot be written: No space left on device")
+        return write_report(report, path)
+
+    monkeypatch.setattr(sending, "write_report", full)
+    server = ["--server", sandbox.url, "--ca-file", str(sandbox.ca_file)]
+    ended = command("send", campaign, *server, "--report", "r.json", "--report", "r.csv")
+    assert (ended.code, len(sandbox.messages())) == (74, 3)
+    assert "mailer: error: report r.json: cannot be written: No space left on device" in ended.err
+    assert (campaign.parent / "r.csv").exists()
