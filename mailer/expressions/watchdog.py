@@ -5,7 +5,7 @@ twenty times a second while there are any, and raises OutOfBounds in a thread th
 render has made the process grow too much (CPython's asynchronous exceptions; any thread, no signal needed).
 
 An exception must not be raised in a thread that has left its block. So it is set, and the block is left, under one
-lock; what is set but not yet raised when the block is left is taken back; and as an exception that arrives in
+lock; what is set but not yet raised when the block is left is taken there; and as an exception that arrives in
 `__exit__` itself leaves the note standing, a second one is set only while a template is on that thread's stack.
 """
 
@@ -15,6 +15,7 @@ import ctypes
 import os
 import sys
 import threading
+from contextlib import suppress
 from time import monotonic
 
 from mailer.expressions.bounds import OutOfBounds
@@ -59,6 +60,8 @@ class bounded:  # noqa: N801 - used as a function is: `with bounded(10):`
         self.resident = 0
         self.deadline = monotonic() + self.seconds
         self.outer = outer = _watched.get(thread)
+        if outer is not None and outer.fired and not _in_template(thread):
+            self.outer = outer = None  # left by an exception that arrived in its `__exit__`
         if outer is not None:
             self.deadline = min(self.deadline, outer.deadline)
         _watched[thread] = self
@@ -72,8 +75,17 @@ class bounded:  # noqa: N801 - used as a function is: `with bounded(10):`
                 _watched.pop(self.thread, None)
             else:
                 _watched[self.thread] = self.outer
-            if self.fired:
-                _raise_in(self.thread, ctypes.py_object())  # NULL: what is not yet raised never will be
+        if self.fired:
+            _drain(self.thread)
+
+
+def _drain(thread: int) -> None:
+    """Takes an exception that may be set but not yet raised. Taking it back (setting NULL) would leave CPython 3.11
+    with its signal for one standing, which costs at every call, and is an endless loop under a tracer."""
+    with suppress(OutOfBounds):
+        _raise_in(thread, OutOfTime)
+        while True:
+            pass
 
 
 class _Dog:
