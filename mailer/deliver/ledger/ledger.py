@@ -152,7 +152,8 @@ class Ledger:
 
         `now` is in seconds since the epoch; nobody waits for more than `longest` seconds from it, whatever the clock
         did. `only` is an address or key; `fresh` bounds those that this run claims for the first time. Addresses
-        suppressed since the planning fall out here. LedgerWriteError, whatever the cause.
+        suppressed since the planning fall out here. Where there is nobody to claim, what was recorded is committed.
+        LedgerWriteError, whatever the cause.
         """
         given: dict[str, object] = {
             "edition": edition.id,

@@ -46,10 +46,13 @@ class Queue:
             self._begin()
             self._flush()
             with self._store.reported(writing=True):
-                return self._claim(edition, run, given, limits)
+                claims = self._claim(edition, run, given, limits)
         except BaseException as error:
             self.abandon()
             raise _as_write_error(error) from error
+        if not claims:  # the caller may wait now, and others must not wait with it
+            self.commit()
+        return claims
 
     def record(self, claim: Claim, result: Outcome | Retry | Release, *, unrendered: bool) -> None:
         if isinstance(result, Outcome):

@@ -72,6 +72,16 @@ def test_commit_without_anything_to_write_writes_nothing(started):
     assert statements == []
 
 
+def test_a_claim_of_nobody_leaves_nothing_locked(started, path):
+    claims = started.claim(5)
+    started.ledger.record(claims[0], outcome(claims[0]))
+    assert started.ledger.claim(started.edition, 5, NOW, run=started.run) == []
+    with Ledger.open(path) as other:
+        other.store.connection.execute("PRAGMA busy_timeout=0")
+        other.suppress("x@example.com", "asked")
+        assert other.counts(started.edition)[Status.SENT] == 1
+
+
 def test_the_buffer_does_not_outgrow_a_batch(started, monkeypatch, path):
     monkeypatch.setattr(queue_module, "BATCH", 3)
     for claim in started.claim(5):
