@@ -19,7 +19,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "mailer needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
 	         "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(PYTHON) -m pip --python $(PYTHON) --version >/dev/null 2>&1 || \
+	@$(PYTHON) -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))' 2>/dev/null || \
 	  { echo "mailer needs pip 22.3 or newer for its set-up; on Debian: apt-get install python3-pip" >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip $(VENV)
 
