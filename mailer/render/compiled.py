@@ -136,7 +136,7 @@ class CompiledCampaign:
 
     def _embed(self, page: Html, variables: Variables) -> tuple[str, list[Part]]:
         try:
-            return self._images.embed(page.html, page.path.parent, variables)
+            return self._images.embed(page.html, page.folder, variables)
         except FileProblem as problem:
             name = str(problem).partition(":")[0]
             raise Failure(self._pages.place(page, name), f"image {problem}") from problem

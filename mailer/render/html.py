@@ -41,7 +41,7 @@ class Images:
     def __init__(self, named: Mapping[str, Expression], store: Store) -> None:
         self._named = named
         self._store = store
-        self._tags: dict[tuple[str, Path], _Tag] = {}
+        self._tags: dict[tuple[str, str], _Tag] = {}
         self._constant: dict[str, Part] = {}
 
     def load(self) -> list[Problem]:
@@ -61,34 +61,35 @@ class Images:
             raise ValueError(self._unknown(name))
         return f"cid:{name}"
 
-    def embed(self, html: str, folder: Path, variables: Variables) -> tuple[str, list[Part]]:
+    def embed(self, html: str, folder: str, variables: Variables) -> tuple[str, list[Part]]:
         """The HTML with its local images as `cid:`, and the parts of all images that it uses.
 
         `folder` is that of its template. FileProblem for an image that cannot be used.
         """
         used: dict[str, str | None] = {}
-        if "<img" in html or "<IMG" in html:
-            html = self._tags_of(html, folder, used)
+        if starts := _starts(html):
+            html = self._tags_of(html, starts, folder, used)
         for name in self._named:
             if name not in used and f"cid:{name}" in html and re.search(rf"cid:{re.escape(name)}(?![\w.@-])", html):
                 used[name] = None
         return html, [self._part(cid, path, variables) for cid, path in used.items()]
 
-    def _tags_of(self, html: str, folder: Path, used: dict[str, str | None]) -> str:
+    def _tags_of(self, html: str, starts: list[int], folder: str, used: dict[str, str | None]) -> str:
         pieces: list[str] = []
         done = 0
-        for start in _starts(html):
+        for start in starts:
             found = _TAG.match(html, start) if start >= done else None
             if found is None:
                 continue
             tag = self._tags.get((found[0], folder)) or self._tag(found[0], folder)
             if tag.cid is not None:
                 used[tag.cid] = tag.path
+            if tag.path is not None:
                 pieces += html[done:start], tag.text
                 done = found.end()
         return "".join((*pieces, html[done:])) if pieces else html
 
-    def _tag(self, text: str, folder: Path) -> _Tag:
+    def _tag(self, text: str, folder: str) -> _Tag:
         source = _SRC.search(text)
         address = unescape(source[1] or source[2] or source[3] or "").strip() if source else ""
         if source is None or not address:
@@ -100,7 +101,7 @@ class Images:
         elif _SCHEME.match(address):
             tag = _Tag(text)
         else:
-            path = self._store.find(unquote(re.split(r"[?#]", address, maxsplit=1)[0]), folder)
+            path = self._store.find(unquote(re.split(r"[?#]", address, maxsplit=1)[0]), Path(folder))
             cid = _cid(path)
             tag = _Tag(f'{text[: source.start()]}src="cid:{cid}"{text[source.end() :]}', cid, path)
         if len(self._tags) >= MOST_TAGS:
@@ -125,13 +126,14 @@ class Images:
 
 
 def _starts(html: str) -> list[int]:
-    starts = []
+    starts: list[int] = []
     for word in ("<img", "<IMG"):
         start = html.find(word)
         while start >= 0:
             starts.append(start)
             start = html.find(word, start + 4)
-    return sorted(starts) if "<IMG" in html else starts
+    starts.sort()
+    return starts
 
 
 def _cid(path: str) -> str:

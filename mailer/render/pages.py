@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from os.path import dirname
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,11 @@ _SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "m
 
 
 class Html(NamedTuple):
-    """The HTML of one message; `path` is its template's, beside which its images are looked for first."""
+    """The HTML of one message; `path` is its template's, in whose `folder` its images are looked for first."""
 
     html: str
-    path: Path
+    path: str
+    folder: str
     skeleton: str
     values: list[str]
 
@@ -48,7 +50,8 @@ class Page:
         self._kind = kind
         self._place = place
         self._most = most
-        self._path = Path(template.name or "")
+        self._path = template.name or ""
+        self._folder = dirname(self._path)
 
     def text(self, variables: Variables) -> str:
         """The template's output. Failure at its line."""
@@ -58,17 +61,17 @@ class Page:
         """The HTML made of the template's output. Failure at its line."""
         slots, transform = self._kind.slots, self._kind.transform
         if slots is None:
-            return Html(self.text(variables), self._path, "", [])
+            return Html(self.text(variables), self._path, self._folder, "", [])
         slots.clear()
         pieces = self._run(variables)
         if transform is None:
-            return Html("".join(pieces), self._path, slots.skeleton(pieces), slots.values)
+            return Html("".join(pieces), self._path, self._folder, slots.skeleton(pieces), slots.values)
         try:
             filling = transform("".join(pieces))
         except ValueError as error:
             raise Failure(Place(self._template.filename or self._place.file), str(error)) from error
         html = filling.fill([str(escape(value)) for value in slots.values])
-        return Html(html, self._path, filling.skeleton, slots.values)
+        return Html(html, self._path, self._folder, filling.skeleton, slots.values)
 
     def _run(self, variables: Variables) -> list[str]:
         try:
@@ -177,7 +180,7 @@ class Pages:
     def place(self, page: Html, text: str) -> Place:
         """The line of the page's template, or of one that it includes, where `text` stands; else the template."""
         sources = self._loader.sources
-        for path in (str(page.path), *sources):
+        for path in (page.path, *sources):
             before, found, _ = sources.get(path, "").partition(text)
             if found and text:
                 return Place(shown(path), before.count("\n") + 1)

@@ -15,9 +15,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from mailer.expressions.environment import shown
+from mailer.expressions.bounds import light
+from mailer.expressions.environment import shown, shown_text
 
 _SIGN = f"zq{secrets.token_hex(8)}x"
 _MARK = re.compile(_SIGN + r"(\d+)q")
@@ -53,12 +54,12 @@ class Slots:
         """Shows a value as its mark: for markup in which a value's own characters would mean something."""
         if hasattr(value, "__html__"):
             return shown(value)
-        text = str(shown(value).unescape())
+        text = shown_text(value)
         return text if _NUMBER.fullmatch(text) or not text.strip() else self.mark(text)
 
-    def noted(self, value: Any) -> Markup:
-        """Shows a value as it is, and remembers the piece of output that it became."""
-        piece = shown(value)
+    def noted(self, value: Any) -> str:
+        """Shows a value as it is, and remembers the piece of output that it became: an object of its own."""
+        piece = escape(light(value))
         if not hasattr(value, "__html__"):
             self._leaves[id(piece)] = piece, str(value)  # `piece` is kept, so that its id is not given again
         return piece
