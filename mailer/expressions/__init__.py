@@ -6,7 +6,7 @@ data, none runs without end, and none fills the memory. An error is said in one 
 
 from mailer.expressions.bounds import OutOfBounds
 from mailer.expressions.environment import BoundedEnvironment, Unknown, environment
-from mailer.expressions.patterns import NAMELESS, compile_where, explain, render_pattern, template_place
+from mailer.expressions.patterns import NAMELESS, compile_where, explain, one_line, render_pattern, template_place
 from mailer.expressions.watchdog import bounded
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "compile_where",
     "environment",
     "explain",
+    "one_line",
     "render_pattern",
     "template_place",
 ]

@@ -25,7 +25,7 @@ except ImportError:
 
 from mailer.expressions.bounds import PLAIN, light, text_of, weigh
 from mailer.expressions.filters import bounded_filters, bounded_tests
-from mailer.expressions.operations import BOUNDED_METHODS, METHODS, OPERATORS, formatter
+from mailer.expressions.operations import BOUNDED_METHODS, METHODS, OPERATORS, formatter, items_of
 
 _LOOP = frozenset({"index", "index0", "revindex", "first", "last", "length", "depth", "previtem", "nextitem"})
 _DICT = METHODS[dict]
@@ -63,6 +63,13 @@ def shown_text(value: object) -> str:
     if value.__class__ not in PLAIN:
         weigh(value)
     return str(value)
+
+
+def short_range(*bounds: int) -> range:
+    """`range(...)` of at most MOST_ITEMS."""
+    made = range(*bounds)
+    items_of(len(made))
+    return made
 
 
 def concat(pieces: Iterable[str]) -> str:
@@ -165,6 +172,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.shown: Callable[[Any], str] = shown  # how a template writes a value; `render` puts its own here
         self.filters.update(bounded_filters())
         self.tests.update(bounded_tests())
+        self.globals["range"] = short_range
         self.globals.pop("lipsum", None)  # random: a message sent again would be another one
         self.binop_table.update(OPERATORS)
 

@@ -51,13 +51,13 @@ def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]],
 
 def explain(error: BaseException, names: Iterable[str] = ()) -> str:
     """One line for a person about what went wrong in a template; `names` are those that are defined there."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     if isinstance(error, OutOfBounds):
         return text
     if isinstance(error, UndefinedError):
         return text + _nearest(text, names)
     if isinstance(error, TemplateSyntaxError):
-        return " ".join(str(error.message).split())
+        return one_line(str(error.message))
     if isinstance(error, TemplateNotFound):
         return text if " " in text else f"template {text!r} not found"
     if isinstance(error, SecurityError):
@@ -69,6 +69,11 @@ def explain(error: BaseException, names: Iterable[str] = ()) -> str:
     if isinstance(error, (TemplateRuntimeError, TypeError, ValueError, OverflowError)):
         return text or type(error).__name__
     return f"{type(error).__name__}: {text}"
+
+
+def one_line(text: str) -> str:
+    """`text` for a message: one line, and what a terminal would obey made visible."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
 
 
 def _nearest(text: str, names: Iterable[str]) -> str:
@@ -90,7 +95,5 @@ def template_place(error: BaseException) -> Place | None:
         if template is not None:
             line = template.get_corresponding_lineno(trace.tb_lineno)
             place = Place(template.filename or template.name or NAMELESS, line)
-        elif (name := trace.tb_frame.f_code.co_filename) and "__jinja_template__" in trace.tb_frame.f_locals:
-            place = Place(name, trace.tb_lineno)
         trace = trace.tb_next
     return place

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mailer.campaign.model import Campaign, Recipient
 from mailer.errors import Place, Problem, RenderError
-from mailer.expressions import bounded, explain, template_place
+from mailer.expressions import bounded, explain, one_line, template_place
 from mailer.render.assets import Store, attachment_part
 from mailer.render.body import Encoder
 from mailer.render.dkim import Signer
@@ -187,9 +187,8 @@ class _Blame:
             return
         place = error.place if isinstance(error, Failure) else template_place(error)
         text = str(error) if isinstance(error, (Failure, FileProblem, ValueError)) else explain(error)
-        who = f"for {self._recipient.email!r}"[: 300 + 4].replace("'", "")
-        if place is None or place == self._recipient.place:
-            place = self._recipient.place
-        else:
-            who += f" ({Place(self._recipient.place.file, self._recipient.place.line)})"
-        raise RenderError(Problem(place, f"{text}, {who}")) from error
+        row = self._recipient.place
+        said = f"{text}, for {self._recipient.email}"
+        if place is not None and place != row:
+            said += f" ({Place(row.file, row.line)})"
+        raise RenderError(Problem(place or row, one_line(said))) from error

@@ -63,7 +63,7 @@ class Header:
         """Failure, at the pattern, for what cannot stand in a header or an envelope."""
         patterns = self._patterns
         to = headers.wire_address(recipient.email)
-        name = variables.get("name")
+        name = recipient.columns.get("name")
         display = name.strip() if isinstance(name, str) else ""
         subject = patterns.subject
         fields = [
@@ -85,7 +85,8 @@ class Header:
         fields += [_custom(name, value, variables) for name, value in patterns.headers]
         fields.append(b"MIME-Version: 1.0\r\n")
         sender = self._envelope_sender(variables)
-        utf8 = not (sender.isascii() and self._sender.isascii() and all(map(str.isascii, people)))
+        # Only an address is written in UTF-8 as it is; everything else of a header is encoded.
+        utf8 = not (sender.isascii() and all(map(str.isascii, people)) and all(map(bytes.isascii, fields)))
         return Head(sender, tuple(dict.fromkeys(people)), utf8, fields)
 
     def _envelope_sender(self, variables: Variables) -> str:
@@ -105,6 +106,10 @@ class Header:
         if mailto := self._patterns.unsubscribe_mailto:
             rest = mailto.render(variables).strip().removeprefix("mailto:")
             ways.append(_at("unsubscribe mailto", mailto, lambda: headers.uri(f"mailto:{rest}")))
+        if max(map(len, ways)) > headers.LONGEST - 30:
+            raise Failure(
+                url.place if url else None, f"an address to unsubscribe at of over {headers.LONGEST - 30} characters"
+            )
         field = "List-Unsubscribe: " + ",\r\n ".join(f"<{way}>" for way in ways) + "\r\n"
         post = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" if self._one_click else b""
         return [field.encode("ascii"), post]

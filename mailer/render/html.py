@@ -23,7 +23,8 @@ from mailer.render.headers import checked
 from mailer.render.mime import Part
 from mailer.render.templates import Expression, Variables
 
-MOST_TAGS = 1024  # kept
+MOST_TAGS = 1024  # kept, of at most
+MOST_TAG = 2048  # characters
 _TAG = re.compile(r"""<img\b(?:[^>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE)
 _SRC = re.compile(r"""(?<![\w-])src\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
@@ -106,7 +107,8 @@ class Images:
             tag = _Tag(f'{text[: source.start()]}src="cid:{cid}"{text[source.end() :]}', cid, path)
         if len(self._tags) >= MOST_TAGS:
             self._tags.clear()
-        self._tags[text, folder] = tag
+        if len(text) <= MOST_TAG:
+            self._tags[text, folder] = tag
         return tag
 
     def _part(self, cid: str, path: str | None, variables: Variables) -> Part:

@@ -106,9 +106,9 @@ class Expression:
     def __init__(self, pattern: Pattern, environment: BoundedEnvironment) -> None:
         """Failure for a wrong pattern."""
         self.place = pattern.place
-        self.source = pattern.source
+        self.source = pattern.source.rstrip("\r\n")  # a block in YAML ends with one
         try:
-            tree = environment.parse(pattern.source)
+            tree = environment.parse(self.source)
             self._template = environment.from_string(tree)
         except Exception as error:
             raise Failure(pattern.place, explain(error)) from error

@@ -131,7 +131,15 @@ def test_the_envelope_sender_is_that_of_from(project: Project) -> None:
     assert project.compile(text="Hi").render(person()).sender == "news@example.com"
 
 
-@pytest.mark.parametrize("fields", [{"cc": ["zoë@example.com"]}, {"sender": Mailbox("", "zoë@example.com")}, {}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cc": ["zoë@example.com"]},
+        {"sender": Mailbox("", "zoë@example.com")},
+        {"reply_to": Mailbox("", "zoë@example.com")},
+        {},
+    ],
+)
 def test_an_address_beyond_ascii_needs_smtputf8(project: Project, fields: dict[str, Any]) -> None:
     message = project.compile(text="Hi", **fields).render(person("ada@example.com" if fields else "zoë@example.com"))
     assert message.utf8
@@ -164,6 +172,20 @@ def test_unsubscribing(project: Project) -> None:
     assert message["List-Unsubscribe"] == ways
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert "https://e.com/u/é <x>" in content_of(message)
+
+
+def test_the_last_line_end_of_a_pattern_is_no_part_of_it(project: Project) -> None:
+    assert one(project, text="Hi", subject="Hello {{ email }}\n")["Subject"] == "Hello ada@example.com"
+
+
+def test_a_name_is_the_recipients_own(project: Project) -> None:
+    assert one(project, text="Hi", vars={"name": "Everybody"})["To"] == "ada@example.com"
+    assert one(project, person(name=None), text="Hi")["To"] == "ada@example.com"
+
+
+def test_an_address_to_unsubscribe_at_fits_a_line(project: Project) -> None:
+    with pytest.raises(RenderError, match="over 968 characters"):
+        one(project, text="Hi", unsubscribe=Unsubscribe(pattern("https://e.com/" + "x" * 1000)))
 
 
 def test_one_click_needs_https(project: Project) -> None:
@@ -243,6 +265,7 @@ def test_eight_bit_is_said(project: Project) -> None:
         ({"envelope_from": "{{ x }}"}, {"x": "eve> NOTIFY"}, "campaign.yaml:1: envelope_from: "),
         ({"text": "{{ x }}"}, {"x": "a\0b"}, "people.csv:2: a NUL character"),
         ({"text": "{{ x }}"}, {"x": "a\ud800b"}, "people.csv:2: a lone surrogate"),
+        ({"text": "{{ x + 1 }}"}, {"x": "a\x1b[2J"}, "body.txt:1: "),
         ({"text": "{{ 1 // x }}"}, {"x": 0}, "body.txt:1: ZeroDivisionError"),
         ({"text": "{{ x.__class__ }}"}, {"x": 0}, "body.txt:1: not allowed in a template: "),
         ({"template": "<img src='{{ x }}'>"}, {"x": "no.png"}, "no.png: not found"),
@@ -269,7 +292,7 @@ def test_an_error_names_the_place_the_reason_and_the_recipient(
     assert text in said
     assert "ada@example.com" in said
     assert "people.csv:2" in said
-    assert "\n" not in said
+    assert said.isprintable()
 
 
 def test_an_error_in_an_include_names_the_include(project: Project) -> None:
