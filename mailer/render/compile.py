@@ -107,7 +107,8 @@ class _Compilation:
         try:
             return Signer(self.campaign.dkim)
         except FileProblem as problem:
-            self.problems.append(Problem(Place(str(self.campaign.path)), f"dkim: {problem}"))
+            place = self.campaign.dkim.place or Place(str(self.campaign.path))
+            self.problems.append(Problem(place, f"dkim: {problem}"))
             return None
 
     def _try(self, make: Callable[[], T]) -> T | None:

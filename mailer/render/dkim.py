@@ -22,7 +22,6 @@ LEAST_BITS = 1024  # RFC 8301 3.2; 2048 is what is recommended
 
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _BLANKS = re.compile(rb"[ \t]+")
-_RUNS = re.compile(rb"[ \t]{2,}|\t")
 
 
 class Signer:
@@ -73,10 +72,12 @@ def _value(value: bytes) -> bytes:
 
 def _body(body: bytes) -> bytes:
     """RFC 6376 3.4.4: no blanks at the end of a line, one elsewhere; no empty lines at the end."""
-    if b"  " in body or b"\t" in body:
-        body = _RUNS.sub(b" ", body)
-    if b" \r\n" in body:
-        body = body.replace(b" \r\n", b"\r\n")
+    body = body.replace(b"\t", b" ")
+    end = body.rfind(b" ") + 3  # and a line end; behind it there is nothing to do, and mostly that is an image
+    text = body[:end]
+    while b"  " in text:  # each turn halves what is left of a run; a regular expression takes ten times as long
+        text = text.replace(b"  ", b" ")
+    body = text.replace(b" \r\n", b"\r\n") + body[end:]
     body = body.rstrip(b"\r\n")
     return body + b"\r\n" if body else b""
 
