@@ -19,7 +19,7 @@ from mailer.deliver.sending import Flight, Sending
 from mailer.errors import AuthenticationError, ConnectionLost, InputError, ServerError, TlsError
 from mailer.render.compiled import CompiledCampaign
 from mailer.secret import Secret
-from mailer.smtp.connection import Connection, SessionDetails, connect
+from mailer.smtp.connection import BATCH, Connection, SessionDetails, connect
 from mailer.smtp.values import Endpoint, Login, Settled, Strategy, Transaction
 
 # Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7 asks
@@ -258,8 +258,8 @@ class Worker:
                 return
             room = 0 if leave else self._room(connection)
             claims: Sequence[Claim] = ()
-            # A commit is an fsync: wait for a quarter of the window rather than pay one for each reply.
-            asked = room > 0 and room * 4 >= room + self._flying
+            # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each reply.
+            asked = room > 0 and room >= min(self._flying, BATCH)
             if asked:
                 claims = sending.claim(room)
                 for claim in claims:

@@ -137,6 +137,11 @@ class Channel:
 
     # -- writing --
 
+    @property
+    def is_full(self) -> bool:
+        """The socket takes nothing at present; when it does again, output is taken from the user by itself."""
+        return self._watching
+
     def write(self) -> None:
         """Take output from the user as long as the socket takes it; called whenever there may be some."""
         if self._sock.fileno() < 0 or self._broken:

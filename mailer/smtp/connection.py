@@ -14,10 +14,12 @@ from mailer.smtp.mailing import Mailing
 from mailer.smtp.protocol import Protocol, Settings
 from mailer.smtp.reaching import Reached, reach
 from mailer.smtp.states import State
+from mailer.smtp.stream import CHUNK
 from mailer.smtp.tls import CertificateSummary, borne_names, certificate_summary, client_context, explain
 from mailer.smtp.values import Endpoint, Login, Settled, Strategy, Transaction
 
 LINGER = 0.01  # seconds that settle() waits for more company: a caller's fsync is then for several messages
+BATCH = 128  # messages that are company enough, where half of the window is more
 GOODBYE = 5.0  # seconds for the reply to QUIT
 WRONG_NAME = frozenset({62, 64})  # OpenSSL's verify codes for host name and IP address
 
@@ -85,6 +87,7 @@ class Connection:
         self._waiter: asyncio.Future[None] | None = None
         self._enough: Callable[[], bool] = bool  # what the waiter waits for
         self._timer: asyncio.TimerHandle | None = None
+        self._unwritten = 0  # octets submitted since something was last written
 
     # -- for those who send --
 
@@ -122,13 +125,16 @@ class Connection:
         return self._protocol.next_strategy
 
     def submit(self, transaction: Transaction) -> None:
-        """Queue a message; it is written by the next settle(), or as the socket takes it."""
+        """Queue a message; it is written by the next settle(), or before, with others, as the socket takes them."""
         self._mailing.submit(transaction)
+        self._unwritten += len(transaction.content)
+        if self._unwritten >= CHUNK and not self._channel.is_full:  # the server works while the caller makes the next
+            self._write()
 
     async def settle(self) -> list[Settled]:
         """What became of some messages: at least one; [] when none is left. ConnectionLost: see unsettled()."""
         mailing = self._mailing
-        some = max(1, mailing.window.limit // 4)
+        some = max(1, min(mailing.window.limit // 2, BATCH))
         self._write()
         if mailing.is_stuck:
             self._protocol.fail(ConnectionLost(f"{self._endpoint.host} takes no more messages in this session"))
@@ -236,6 +242,7 @@ class Connection:
     # -- waiting --
 
     def _write(self) -> None:
+        self._unwritten = 0
         self._channel.write()
         if self._timer is None and (deadline := self._protocol.deadline) is not None:
             self._timer = self._loop.call_at(deadline, self._look_at_the_clock)

@@ -1,14 +1,17 @@
 """How many messages may be in flight: as few as keep the connection busy (design section 3).
 
 A lost connection leaves at most a window in doubt, so it is small in each new session and grows only while that pays.
-It pays while a full window's messages come back about as fast as a lone one did: then the wire was idle. When they
-take twice as long they wait in somebody's queue, and a larger window would only make that longer. So it comes to rest
-near the bandwidth-delay product: some messages on loopback, hundreds at 100 ms.
+Up to `FREE` messages it always pays: the caller makes the outcomes of half a window durable at once, and a commit for
+a few messages costs more than sending them does. Beyond, it pays while a full window's messages come back about as
+fast as a lone one did: then the wire was idle. When they take twice as long they wait in somebody's queue, and a
+larger window would only make that longer. So it comes to rest near the bandwidth-delay product: at FREE on loopback,
+at hundreds where the round trip is 100 ms.
 """
 
 from __future__ import annotations
 
 FIRST = 8  # messages in flight at the beginning
+FREE = 64  # up to which it grows whatever the messages' time
 MOST = 512  # 35 KB messages at 100 ms and 5,000 a second
 MOST_OCTETS = 32 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
 QUEUEING = 2.0  # how many times a lone message's time says that there is a queue
@@ -44,6 +47,7 @@ class Window:
         if self._count < self.limit:
             return
         slower = self._total / self._count / self._least
-        if self._was_full and slower < QUEUEING:
-            self.limit = min(self.limit * (4 if slower < IDLE else 2), self.maximum)
+        if self._was_full and (slower < QUEUEING or self.limit < FREE):
+            grown = self.limit * (4 if slower < IDLE else 2)
+            self.limit = min(grown if slower < QUEUEING else min(grown, FREE), self.maximum)
         self._count, self._total, self._was_full = 0, 0.0, False

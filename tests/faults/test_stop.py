@@ -157,7 +157,7 @@ def test_a_ledger_that_cannot_be_written_stops_at_once(tmp_path, monkeypatch):
         assert result.ending is Ending.LEDGER_FAILED
         assert "full" in result.reason
         taken = len(server.accepted)
-        assert taken <= 6
+        assert taken <= 4 + 4 * 2  # a window of 4 with the first commit, half of one with each of the others
         time.sleep(0.05)
         assert len(server.accepted) == taken  # no further message left
         assert bench.send(server).ending is Ending.COMPLETE
