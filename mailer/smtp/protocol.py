@@ -66,7 +66,6 @@ class Protocol:
         self._parser = ReplyParser(seen=(lambda line: trace("S", line)) if trace else None)
         self._guard_secrets()
         self._mechanisms: list[Mechanism] = []
-        self._cap: Strategy | None = None
 
     # -- octets and time --
 
@@ -112,7 +111,7 @@ class Protocol:
         self.failure = error
         if self.mailing is not None:
             violated = isinstance(error, ProtocolViolation)
-            self._cap = self.mailing.cap or self.mailing.writer.cap_after_loss(violated=violated)
+            self.mailing.cap = self.mailing.cap or self.mailing.writer.cap_after_loss(violated=violated)
             self.mailing.give_up(violated=violated)
 
     def take(self, now: float) -> bytes:
@@ -158,7 +157,7 @@ class Protocol:
 
     @property
     def next_strategy(self) -> Strategy | None:
-        return self._cap
+        return self.mailing.cap if self.mailing is not None else None
 
     def noop(self) -> int:
         """Write NOOP; when `noops_answered` has come to the number returned, it was answered."""
