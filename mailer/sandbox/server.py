@@ -19,7 +19,6 @@ from mailer.sandbox.certificates import server_context
 from mailer.sandbox.maildir import Caught, Maildir
 from mailer.sandbox.protocol import Handler, Refuse, SandboxProtocol
 
-
 GOODBYE = 0.3  # seconds that a client has, after QUIT, to close its side of TLS too
 GOODBYE_TRIES, GOODBYE_PAUSE = 100, 0.01  # looks whether the closing sessions have ended, and seconds between them
 

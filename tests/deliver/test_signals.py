@@ -41,10 +41,14 @@ def test_before_the_wait_counts_too():
 
 
 def test_while_nothing_is_sent_it_raises():
-    with StopSignal().installed() as stop, pytest.raises(Interrupted), stop.raising():
-        os.kill(os.getpid(), signal.SIGTERM)
-        while True:  # a loop that never looks
-            pass
+    def loop_that_never_looks() -> None:
+        with stop.raising():
+            os.kill(os.getpid(), signal.SIGTERM)
+            while True:
+                pass
+
+    with StopSignal().installed() as stop, pytest.raises(Interrupted):
+        loop_that_never_looks()
     assert stop.requested
 
 

@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from mailer.smtp.connection import connect
 
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret
-from mailer.smtp.values import Endpoint, Login, SessionDetails
+from mailer.smtp.connection import SessionDetails, connect
+from mailer.smtp.values import Endpoint, Login
 from tests.servers.dovecot import MECHANISMS, Dovecot
 from tests.servers.mailserver import MailServer
 from tests.servers.product import mailer
