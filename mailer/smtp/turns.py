@@ -5,8 +5,9 @@ reads at DATA: one round trip a message. Sequential waits for each reply, and sk
 
 A refused envelope leaves the server with an open transaction. It must be closed, or used, before the next message, or
 that one would be answered 503 and leave under the wrong sender. Servers count RSETs (see budget.py), so it is written
-only when a transaction is open; and where it would be counted and the next message has the same sender, its RCPT just
-goes into the open transaction.
+only when a transaction is open; and where it would be counted, the next message has the same sender and the open
+transaction has no recipient, its RCPT just goes into that one. A server that had closed it answers 503: then the
+message goes again with its MAIL, which is not left out in this session any more.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Turns:
         self._steps: deque[tuple[bytes, Handler]] = deque()  # of the current envelope, not written yet
         self._current: Flight | None = None  # whose envelope is not answered
         self._left_open = left_open  # whose transaction the server still has
+        self._keeps_open = True  # as far as we know; see _is_alone
+        self._joined = False  # the current envelope has no MAIL of its own
 
     def cap_after_loss(self, *, violated: bool) -> Strategy | None:
         """Replies that fit nothing before the first message was settled: groups are perhaps too much for the server."""
@@ -49,7 +52,7 @@ class Turns:
     def _open_envelope(self) -> None:
         flight = self._mailing.queue[0]
         old, self._left_open = self._left_open, None
-        joins = old is not None and not self._mailing.budget.reset_is_free and old.kind == flight.kind
+        self._joined = joins = old is not None and self._may_join(old, flight)
         self._mailing.begin()
         self._current = flight
         if old is not None and not joins:
@@ -58,6 +61,12 @@ class Turns:
             self._steps.append((flight.mail, partial(self._on_mail, flight)))
         self._steps.extend((line, partial(self._on_rcpt, flight)) for line in flight.rcpts)
         self._steps.append((commands.DATA, partial(self._on_data, flight)))
+
+    def _may_join(self, old: Flight, flight: Flight) -> bool:
+        """Never where `old` has a recipient, as after a refused DATA: that one would get the other's message."""
+        return (
+            self._keeps_open and not old.accepted and not self._mailing.budget.reset_is_free and old.kind == flight.kind
+        )
 
     def _on_reset(self, reply: Reply) -> None:
         self._mailing.budget.reset()
@@ -103,9 +112,18 @@ class Turns:
         """Before any content: by MAIL, by every RCPT, or by DATA."""
         self._steps.clear()
         self._current = None
+        if self._is_alone(flight):
+            self._keeps_open = False
+            self._mailing.again([flight])
+            return
         if flight.mail_refusal is None:
             self._left_open = flight
         self._mailing.settle(flight, "data", reply)
+
+    def _is_alone(self, flight: Flight) -> bool:
+        """Whether it joined a transaction that was not there: 503 speaks of the missing MAIL, not of the recipient."""
+        refusal = flight.person_refusal
+        return self._joined and not flight.accepted and refusal is not None and refusal.code == 503
 
     def _content_written(self) -> None:
         """The end of content ends the transaction, whatever its reply is (RFC 5321 4.1.1.4)."""

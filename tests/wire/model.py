@@ -21,7 +21,9 @@ class Behaviour:
     bdat: str = "works"  # works | refused (the chunk is read) | unknown (the chunk is read as commands) | closes
     goes_to_354: bool = False  # DATA is 354 also without recipients
     nonmail: int | None = None  # so many RSETs, but one a message, then 554 and a close
-    refused: dict[bytes, int] = field(default_factory=dict)  # sender, recipient or content's first line -> code
+    refused: dict[bytes, int] = field(default_factory=dict)  # sender, recipient, content's first line, or
+    # b"DATA " and the first recipient -> code
+    forgets: bool = False  # a refused DATA ends the transaction
     ends_after: int | None = None  # commands; then it closes,
     announces: bool = False  # ... with 421,
     goes_on: bool = False  # ... which it says and does not do: every MAIL from then on is 421
@@ -129,9 +131,17 @@ class ModelServer:
     def _data(self, _line: bytes) -> None:
         if not self.recipients and not self.behaviour.goes_to_354:
             self.say(503 if self.sender is None else 554, "no valid recipients")
+            self._forget_if_told()
+        elif self.recipients and (code := self.behaviour.refused.get(b"DATA " + self.recipients[0])):
+            self.say(code)
+            self._forget_if_told()
         else:
             self.say(354)
             self.in_data, self.content = True, b""
+
+    def _forget_if_told(self) -> None:
+        if self.behaviour.forgets:
+            self._forget()
 
     def _read_data(self) -> bool:
         head, found, rest = (b"\r\n" + self.buffer).partition(b"\r\n.\r\n")

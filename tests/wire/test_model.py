@@ -34,7 +34,8 @@ def transactions(count: int, one_sender: bool, copies: bool) -> list[Transaction
 
 @st.composite
 def behaviours(draw: st.DrawFn, count: int) -> Behaviour:
-    names = [f"{kind}{n}@x".encode() for n in range(count) for kind in "rsc"] + [b"N: %d" % n for n in range(count)]
+    names = [f"{kind}{n}@x".encode() for n in range(count) for kind in ("r", "s", "c", "DATA r")]
+    names += [b"N: %d" % n for n in range(count)]
     chunking = draw(st.booleans())
     announces = draw(st.booleans())
     return Behaviour(
@@ -43,6 +44,7 @@ def behaviours(draw: st.DrawFn, count: int) -> Behaviour:
         closes=draw(st.booleans()),
         bdat=draw(st.sampled_from(["works", "works", "works", "refused", "unknown", "closes"])),
         goes_to_354=draw(st.booleans()),
+        forgets=draw(st.booleans()),
         nonmail=draw(st.sampled_from([None, None, 2, 10])),
         refused=draw(st.dictionaries(st.sampled_from(names), CODES, max_size=count)),
         ends_after=draw(st.none() | st.integers(3, 3 + 5 * count)),

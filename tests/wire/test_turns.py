@@ -153,6 +153,48 @@ def test_the_second_reset_in_a_row_is_saved_where_the_sender_is_the_same(feeding
     assert run.outcomes == {1: ("rcpt", 550), 2: ("rcpt", 550), 3: ("content", 250)}
 
 
+@pytest.mark.parametrize("offer", [PIPELINED, SEQUENTIAL])
+def test_nobody_joins_a_transaction_that_has_a_recipient(feeding: str, offer: str) -> None:
+    """DATA was refused, the recipient was not: it must not get what is meant for the next one."""
+    messages = [message(n, sender="news@example.com") for n in (1, 2, 3)]
+    script = OPENING + offer
+    for n in (1, 2, 3):
+        mail, rcpt, data = ("C: MAIL FROM:<news@example.com>\n", f"C: RCPT TO:<r{n}@example.com>\n", "C: DATA\n")
+        last = "S: 451 4.3.0 not now\n" if n < 3 else f"S: 354 go\n{CONTENT[3]}S: 250 queued\n"
+        if offer == PIPELINED:
+            script += ("C: RSET\n" if n > 1 else "") + mail + rcpt + data
+            script += ("S: 250 ok\n" if n > 1 else "") + "S: 250 ok\nS: 250 ok\n" + last
+        else:
+            script += "C: RSET\nS: 250 ok\n" if n > 1 else ""
+            script += f"{mail}S: 250 ok\n{rcpt}S: 250 ok\n{data}{last}"
+    run = converse(script, messages, feeding=feeding)
+    assert run.outcomes == {1: ("data", 451), 2: ("data", 451), 3: ("content", 250)}
+
+
+def test_a_message_that_joined_nothing_goes_again_under_its_own_mail(feeding: str) -> None:
+    """Some servers close a transaction with the refusal; 503 is then no word about the recipient."""
+    messages = [message(n, sender="news@example.com") for n in (1, 2, 3)]
+    envelope = {n: text.replace(f"s{n}@", "news@") for n, text in ENVELOPE.items()}
+    run = converse(
+        OPENING
+        + PIPELINED
+        + envelope[1]
+        + REFUSED
+        + "C: RSET\n"
+        + envelope[2]
+        + "S: 250 ok\n"
+        + REFUSED
+        + "C: RCPT TO:<r3@example.com>\nC: DATA\nS: 503 5.5.1 MAIL first\nS: 503 5.5.1 RCPT first\n"
+        + envelope[3]
+        + GO
+        + CONTENT[3]
+        + "S: 250 queued",
+        messages,
+        feeding=feeding,
+    )
+    assert run.outcomes == {1: ("rcpt", 550), 2: ("rcpt", 550), 3: ("content", 250)}
+
+
 def test_data_refused(feeding: str) -> None:
     run = converse(
         OPENING
