@@ -277,7 +277,8 @@ class Protocol:
         self._parser.keep_challenges = True
         line = dialogue.command()
         self._hide(line.split(b" ")[2:])
-        self._say(line, dialogue, shown=f"AUTH {dialogue.mechanism.name} [secret]")
+        bare = f"AUTH {dialogue.mechanism.name}"
+        self._say(line, dialogue, shown=bare if line == bare.encode("ascii") else f"{bare} [secret]")
 
     def _say(self, line: bytes, dialogue: Dialogue, *, shown: str) -> None:
         try:
