@@ -155,9 +155,9 @@ RULES: tuple[Rule, ...] = (
         Action.NEW_SESSION,
         _4XX,
         "the server takes no more messages in this session",
-        f"{_EXIM}; RFC 9422 (MAILMAX)",
+        f"{_EXIM}; OpenSMTPD, smtpd/smtp_session.c (max-mails); RFC 9422 (MAILMAX)",
         text=r"too many messages (in|for|per|on|during|this)\b.{0,20}\b(connection|session)"
-        r"|(messages?|mails?|transactions?) per (connection|session)",
+        r"|(messages?|mails?|transactions?) per (connection|session)|too many recipients: too many messages sent",
     ),
     _rule(
         Action.NEW_SESSION,

@@ -36,6 +36,7 @@ KNOWN = [
     ("553 5.7.1 <a@example.com>: Sender address rejected: not logged in", Action.GIVE_UP),
     ("421 too many messages in this connection", Action.NEW_SESSION),
     ("452 4.5.0 Too many messages per session", Action.NEW_SESSION),
+    ("452 4.5.3 Too many recipients: Too many messages sent", Action.NEW_SESSION),
     ("451 MI:DMC 163 smtp1", Action.NEW_SESSION),
     ("421 4.7.0 mx.example.com Error: too many errors", Action.NEW_SESSION),
     ("432 4.3.2 Concurrent connections limit exceeded.", Action.FEWER),
