@@ -27,14 +27,18 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands in a file; `line` and `column` count from 1, 0 means not known."""
+    """Where something stands in a file; `line` and `column` count from 1, 0 means not known.
+
+    A `file` that ends with a blank is no file but what is counted: "campaign.yaml:5:3: row " of a query.
+    """
 
     file: str
     line: int = 0
     column: int = 0
 
     def __str__(self) -> str:
-        return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+        numbers = ":".join(str(n) for n in (self.line, self.column) if n)
+        return self.file + ("" if not numbers or self.file.endswith(" ") else ":") + numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import unicodedata
 from mailer.campaign.model import Mailbox
 
 MAX_ADDRESS = 254  # RFC 3696 erratum 1690: a path of 256 octets, less its brackets
+MAX_LOCAL = 64  # octets
 
 _ATEXT = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
@@ -77,7 +78,13 @@ def _validate(text: str) -> str:
         )
     except EmailNotValidError as error:
         raise ValueError(f"{_show(text)} is no address: {_lower_first(str(error))}") from None
-    return unicodedata.normalize("NFC", found.normalized).removesuffix(".com" if special else "")
+    address = unicodedata.normalize("NFC", found.normalized).removesuffix(".com" if special else "")
+    # email-validator counts characters; RFC 6531 3.3 keeps the octets of RFC 5321 4.5.3.1.1.
+    if (octets := len(address.rpartition("@")[0].encode())) > MAX_LOCAL:
+        raise ValueError(
+            f"{_show(text)} is no address: {octets} octets stand before the @-sign, {MAX_LOCAL} are the most"
+        )
+    return address
 
 
 def _plain_reason(text: str) -> str | None:

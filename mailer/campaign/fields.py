@@ -222,7 +222,9 @@ DKIM = Record(
         Field("selector", _matching(_SELECTOR, "a selector such as s1"), "The key's selector (s=).", required=True),
         Field("key_file", FilePath(), "The private key, PEM.", required=True),
     ),
-    build=lambda values, _reading: Dkim(values["domain"], values["selector"], values["key_file"].path),
+    build=lambda values, _reading: Dkim(
+        values["domain"], values["selector"], values["key_file"].path, values["key_file"].named_at
+    ),
 )
 
 ATTACHMENT = Record(

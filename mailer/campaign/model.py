@@ -135,6 +135,7 @@ class Dkim:
     domain: str
     selector: str
     key_file: Path
+    place: Place | None = field(default=None, compare=False, repr=False)  # of the key file's name in the campaign
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,15 +229,15 @@ class Recipients:
             values = LIST_SQL.read(node, scope)
             return SqlSource(values["sql"], values["url"], node.place, scope.folder, values.get("where"))
         if isinstance(node, yaml12.Mapping):
-            return self._file(node, LIST_FILE.read(node, scope))
+            return self._file(node, LIST_FILE.read(node, scope), scope)
         if not isinstance(node.value, str):
             raise wrong(node.place, f"expected {LIST_FILE.what}, found {describe(node)}")
-        return self._file(node, {"file": FilePath().read(node, scope)})
+        return self._file(node, {"file": FilePath().read(node, scope)}, scope)
 
-    def _file(self, node: Node, values: Mapping[str, Any]) -> RecipientSource:
+    def _file(self, node: Node, values: Mapping[str, Any], scope: Scope) -> RecipientSource:
         file: NamedFile = values["file"]
         place = file.named_at or node.place
-        stdin = file.path.name == "-"
+        stdin = file.path == scope.folder / "-"
         if not stdin and (problem := file.problem()):
             raise Wrong([problem])
         try:

@@ -20,6 +20,7 @@ from mailer.deliver.ledger import Edition, Ledger, rows, sql
 from mailer.deliver.ledger.store import Store
 from mailer.deliver.observer import Observer
 from mailer.errors import Place, Problem, RenderError
+from mailer.expressions import ran_out_of_time
 from mailer.render.compiled import CompiledCampaign
 
 SHOWN = 20  # problems of a list: the first ones, and how many more
@@ -151,14 +152,30 @@ class _Staging:
             try:
                 return rows.storable(self._compiled.key(recipient)), None
             except RenderError as error:
-                problem = "; ".join(problem.text for problem in error.problems)
+                if ran_out_of_time(error):  # it would for everybody
+                    raise
+                problem = "; ".join(_at_key(problem, recipient) for problem in error.problems)
         else:
             problem = recipient.problem.text
-        return rows.storable(f"{recipient.email.casefold()} (line {recipient.place.line})"), rows.storable(problem)
+        return rows.storable(_invalid_key(recipient)), rows.storable(problem)
 
     def digest(self) -> str:
         """Of the rows, for a list that has no digest of its own."""
         return self._digest.hexdigest()
+
+
+def _at_key(problem: Problem, recipient: Recipient) -> str:
+    """What is wrong with a key is kept with the row; where the pattern stands is told with it."""
+    if problem.place is None or problem.place == recipient.place:
+        return problem.text
+    return f"key at {problem.place}: {problem.text}"
+
+
+def _invalid_key(recipient: Recipient) -> str:
+    """Its place, since two wrong rows are two problems: with the column where a line has several rows (JSON, YAML)."""
+    place = recipient.place
+    where = f"line {place.line}:{place.column}" if place.column else f"line {place.line}"
+    return f"{recipient.email.casefold()} ({where})".lstrip()
 
 
 def _merge_duplicates(connection: sqlite3.Connection, file: str | None) -> tuple[tuple[Problem, ...], int]:

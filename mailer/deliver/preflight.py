@@ -16,9 +16,11 @@ from mailer.deliver.observer import Observer
 from mailer.deliver.outcome import Status
 from mailer.deliver.plan import SHOWN
 from mailer.errors import Problem, RenderError
+from mailer.expressions import ran_out_of_time
 from mailer.render.compiled import CompiledCampaign
 
 PAGE = 500
+MOST_SLOW = 3  # recipients whose message takes too long; a template that never ends does not for the others either
 
 
 class _Row(NamedTuple):
@@ -49,18 +51,20 @@ class _Preflight:
         self._ledger, self._edition, self._compiled, self._observer = ledger, edition, compiled, observer
         self._only = only and rows.normal(only)
         self._problems: list[Problem] = []
-        self._count = 0
+        self._count = self._slow = 0
 
     def run(self) -> list[Problem]:
         list_, file, passed = self._ledger.one(sql.EDITION_LIST, edition=self._edition.id) or (None, None, None)
         mark = f"{list_} {self._compiled.fingerprint}"
         statuses = ["failed"] if passed == mark else ["failed", "doubtful", "pending"]
         self._check(statuses, file)
-        if self._only is None and passed != mark:
+        if self._only is None and passed != mark and self._slow < MOST_SLOW:
             with self._ledger.writing() as connection:
                 connection.execute(sql.SET_PREFLIGHT, {"edition": self._edition.id, "preflight": mark})
         if more := self._count - len(self._problems):
             self._problems.append(Problem(None, f"and {more:,} more"))
+        if self._slow >= MOST_SLOW:
+            self._problems.append(Problem(None, "nobody else was looked at: it would take as long again for each"))
         return self._problems
 
     def _check(self, statuses: list[str], file: str | None) -> None:
@@ -76,6 +80,8 @@ class _Preflight:
                         connection.executemany(sql.REOPEN_RENDERED, passed)
                 done += len(page)
                 self._observer.preflight(done, max(total, done))
+                if self._slow >= MOST_SLOW:
+                    return
 
     def _pages(self, status: str, file: str | None) -> Iterator[list[_Row]]:
         """In the list's order. Pages, not a cursor: their rows change."""
@@ -99,6 +105,9 @@ class _Preflight:
             except RenderError as error:
                 self._found(error)
                 failed.append({"id": row.id, "error": rows.storable(str(error))})
+                self._slow += ran_out_of_time(error)
+                if self._slow >= MOST_SLOW:
+                    break
             else:
                 if row.failed:
                     passed.append({"id": row.id})

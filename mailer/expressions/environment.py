@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, nodes
+from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes
 from jinja2.compiler import CodeGenerator, Frame, operators, optimizeconst
+from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing, object_type_repr
@@ -31,6 +32,7 @@ _LOOP = frozenset({"index", "index0", "revindex", "first", "last", "length", "de
 _DICT = METHODS[dict]
 _FORMATS = frozenset({"format", "format_map"})
 _TEXTS = frozenset({str, Markup})
+TOO_DEEP = "nested too deeply"
 
 
 class Unknown(StrictUndefined):
@@ -154,6 +156,14 @@ def _constant(node: nodes.Expr) -> bool:
     return isinstance(node, nodes.Const)
 
 
+def _deepest_line(tree: nodes.Node) -> int:
+    """Where the nesting is deepest, without recursion."""
+    level: list[nodes.Node] = [tree]
+    while below := [child for node in level for child in node.iter_child_nodes()]:
+        level = below
+    return level[0].lineno
+
+
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """Jinja2's sandbox, StrictUndefined, and bounds; see the module. Time is bounded by `bounded()` around a render."""
 
@@ -175,6 +185,28 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.globals["range"] = short_range
         self.globals.pop("lipsum", None)  # random: a message sent again would be another one
         self.binop_table.update(OPERATORS)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        parser = Parser(self, source, name, filename)
+        try:
+            return parser.parse()
+        except RecursionError:
+            parser.fail(TOO_DEEP, parser.stream.current.lineno)
+        except ValueError:  # Python's own bound of a number that is written out
+            parser.fail("a number of too many digits", parser.stream.current.lineno)
+
+    def compile(
+        self, source: Any, name: Any = None, filename: Any = None, raw: Any = False, defer_init: Any = False
+    ) -> Any:
+        """What is deeper than Jinja2's compiler, or Python's, can go, is an error of the template."""
+        if isinstance(source, str):
+            source = self.parse(source, name, filename)
+        try:
+            return super().compile(source, name, filename, raw, defer_init)
+        except TemplateSyntaxError:
+            raise
+        except (RecursionError, MemoryError, SyntaxError):  # of the Python that Jinja2 makes: its own bounds of nesting
+            raise TemplateSyntaxError(TOO_DEEP, _deepest_line(source), name, filename) from None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         kind = obj.__class__

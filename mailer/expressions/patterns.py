@@ -12,7 +12,7 @@ from jinja2.exceptions import SecurityError, TemplateRuntimeError
 
 from mailer.errors import InputError, Place, Problem
 from mailer.expressions.bounds import OutOfBounds
-from mailer.expressions.environment import BoundedEnvironment, environment
+from mailer.expressions.environment import TOO_DEEP, BoundedEnvironment, environment
 from mailer.expressions.watchdog import bounded
 
 NAMELESS = "<template>"  # the file of a template that is in none
@@ -36,7 +36,9 @@ def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]],
     """A function of a row's columns; InputError at `place` for a wrong expression, now, or an undefined name, then."""
     try:
         expression = _shared().compile_expression(source, undefined_to_none=False)
-    except TemplateError as error:
+    except RecursionError:  # Jinja2 parses an expression without asking the environment
+        raise InputError(Problem(place, f"where: {TOO_DEEP}")) from None
+    except (TemplateError, ValueError) as error:
         raise InputError(Problem(place, f"where: {explain(error)}")) from error
 
     def where(columns: Mapping[str, object]) -> bool:

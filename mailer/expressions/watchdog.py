@@ -41,6 +41,13 @@ class OutOfTime(OutOfBounds):
         super().__init__(f"stopped: it takes longer than {limit}")
 
 
+def ran_out_of_time(error: BaseException | None) -> bool:
+    """Whether a render that took too long is what caused `error`."""
+    while error is not None and not isinstance(error, OutOfTime):
+        error = error.__cause__
+    return error is not None
+
+
 class OutOfMemory(OutOfBounds):
     def __init__(self) -> None:
         super().__init__(f"stopped: it needs more than {MOST_GROWTH >> 20} MB of memory")

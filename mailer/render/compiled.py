@@ -72,7 +72,10 @@ class CompiledCampaign:
         if self._patterns.key is None:
             return recipient.email.casefold()
         with _Blame(recipient), bounded(self._limits.seconds):
-            return self._patterns.key.render(self._variables(recipient))
+            key = self._patterns.key.render(self._variables(recipient))
+            if not key.strip():  # all who have none would be taken for one
+                raise Failure(self._patterns.key.place, "key: expected text, found nothing but blanks")
+            return key
 
     def render(self, recipient: Recipient, *, eight_bit: bool = False) -> Message:
         """The message; with `eight_bit` it may need 8BITMIME (RFC 6152). RenderError says what is wrong, for whom."""

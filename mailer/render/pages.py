@@ -77,7 +77,8 @@ class Page:
         try:
             return run(self._template, variables, self._most)
         except Exception as error:
-            raise Failure(template_place(error) or self._place, explain(error, variables)) from error
+            place = template_place(error) or Place(self._template.filename or self._place.file)
+            raise Failure(place, explain(error, variables)) from error
 
 
 class _Source:

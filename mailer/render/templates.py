@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, meta, nodes
+from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.runtime import Context
 
 from mailer.campaign.model import Campaign, Pattern
@@ -52,7 +52,8 @@ class ProjectLoader(BaseLoader):
             raise TemplateNotFound(template, str(problem)) from None
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
-            raise TemplateNotFound(template, f"{shown(template)}:{line}: is not UTF-8") from None
+            text = f"not UTF-8 (found 0x{content[error.start]:02X}); save it as UTF-8"
+            raise TemplateSyntaxError(text, line, template, shown(template)) from None
         self.sources[template] = source
         return source, shown(template), lambda: True
 
@@ -93,11 +94,15 @@ def run(template: Template, variables: Variables, most: int) -> list[str]:
         for piece in events:
             pieces.append(piece)
             size += len(piece)
-            if size > most:
-                break
+            if size > most:  # thrown into the template, so that the traceback names the line which writes
+                events.throw(_too_much(most))  # type: ignore[attr-defined]  # Jinja2 says Iterator; it is a generator
     if sum(map(len, pieces)) > most:
-        raise OutOfBounds(f"stopped: it writes more than {most:,} characters")
+        raise _too_much(most)
     return pieces
+
+
+def _too_much(most: int) -> OutOfBounds:
+    return OutOfBounds(f"stopped: it writes more than {most:,} characters")
 
 
 class Expression:

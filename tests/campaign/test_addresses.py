@@ -60,6 +60,7 @@ def test_accepted(text: str, normal: str) -> None:
         ("ada x@example.com", "SPACE"),
         ("ada@exa mple.com", "invalid characters"),
         ("a" * 65 + "@example.com", "too long before the @-sign"),
+        ("ä" * 33 + "@example.com", "66 octets stand before the @-sign"),
         ("a@" + "b" * 64 + ".com", "so many characters"),
         ("a@" + "b." * 130 + "com", "longer than 254"),
         ("a" * 100_000, "longer than 254"),

@@ -4,10 +4,12 @@ import textwrap
 
 import pytest
 
+from mailer.campaign.model import Recipient
 from mailer.deliver.ledger import Ledger
 from mailer.deliver.outcome import Outcome, Status
 from mailer.deliver.plan import PlanResult, plan
-from mailer.errors import InputError
+from mailer.errors import InputError, Place, Problem, RenderError
+from mailer.expressions.watchdog import OutOfTime
 from tests.deliver.lists import NOW, Compiled, Many, People, campaign, progress
 
 
@@ -136,6 +138,46 @@ class TestInvalid:
     def test_each_one_is_in_the_report(self, planned):
         result = planned.plan(("", {"problem": "no address"}), ("", {"problem": "no address"}))
         assert (result.total, result.invalid_count, result.duplicate_count) == (2, 2, 0)
+
+    def test_several_on_one_line_are_several(self, ledger):
+        class OneLine(People):
+            def __iter__(self):
+                for column in (2, 9):
+                    place = Place("people.json", 1, column)
+                    yield Recipient("", {}, place, Problem(place, "no address"))
+
+        result = plan(ledger, campaign(OneLine()), Compiled(), ledger.edition("autumn"))
+        assert [str(problem.place) for problem in result.invalid] == ["people.json:1:2", "people.json:1:9"]
+        assert result.duplicate_count == 0
+
+    def test_rows_of_a_query_keep_their_number(self, ledger):
+        class Query(People):
+            def __iter__(self):
+                for number in (1, 2):
+                    place = Place("autumn.yaml:5:3: row ", number)
+                    yield Recipient("bad", {}, place, Problem(place, "no address"))
+
+        result = plan(ledger, campaign(Query(digest=False)), Compiled(), ledger.edition("autumn"))
+        assert [str(problem) for problem in result.invalid] == [
+            "autumn.yaml:5:3: row 1: no address",
+            "autumn.yaml:5:3: row 2: no address",
+        ]
+
+    def test_a_key_without_end_ends_the_planning(self, ledger):
+        class Endless(Compiled):
+            def key(self, recipient):
+                raise RenderError(Problem(Place("autumn.yaml", 6, 6), "stopped")) from OutOfTime()
+
+        with pytest.raises(RenderError, match=r"^autumn.yaml:6:6: stopped"):
+            plan(ledger, campaign(People(*people("ab"))), Endless(), ledger.edition("autumn"))
+
+    def test_where_a_wrong_key_stands_is_told(self, ledger):
+        class Wrong(Compiled):
+            def key(self, recipient):
+                raise RenderError(Problem(Place("autumn.yaml", 6, 6), "'x' is undefined"))
+
+        result = plan(ledger, campaign(People(*people("a"))), Wrong(), ledger.edition("autumn"))
+        assert str(result.invalid[0]) == "people.csv:2:1: key at autumn.yaml:6:6: 'x' is undefined"
 
     def test_a_key_that_cannot_be_made_is_invalid_too(self, ledger):
         planned = Planned(ledger, key="{invoice}")

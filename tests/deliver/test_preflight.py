@@ -3,7 +3,9 @@ import pytest
 from mailer.deliver.ledger import Ledger
 from mailer.deliver.outcome import Outcome, Status
 from mailer.deliver.plan import plan
-from mailer.deliver.preflight import preflight
+from mailer.deliver.preflight import MOST_SLOW, preflight
+from mailer.errors import Problem, RenderError
+from mailer.expressions.watchdog import OutOfTime
 from tests.deliver.lists import NOW, Compiled, People, campaign, progress
 
 
@@ -146,3 +148,18 @@ def test_the_observer_is_told(ledger):
     seen = progress()
     checked.check(observer=seen)
     assert seen.checked == [(500, 1200), (1000, 1200), (1200, 1200)]
+
+
+def test_a_template_without_end_is_not_waited_for_again_and_again(ledger):
+    checked = Checked(ledger, *[f"{n}@example.com" for n in range(1000)])
+
+    class Slow(Compiled):
+        def render(self, recipient, *, eight_bit=False):
+            self.rendered.append(recipient.email)
+            raise RenderError(Problem(recipient.place, "stopped")) from OutOfTime()
+
+    slow = Slow()
+    problems = preflight(ledger, checked.edition, slow)
+    assert len(slow.rendered) == MOST_SLOW
+    assert str(problems[-1]).startswith("nobody else was looked at")
+    assert checked.check()[0].startswith("0")  # it has not passed: all are looked at again

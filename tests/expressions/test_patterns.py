@@ -46,6 +46,12 @@ def test_a_where_that_is_wrong_is_found_at_once() -> None:
             compile_where(source, HERE)
 
 
+@pytest.mark.parametrize("source", ["(" * 3000 + "n" + ")" * 3000, "not " * 2400 + "n", "n" + ".a" * 4000, "9" * 5000])
+def test_a_where_that_is_too_deep_or_long(source: str) -> None:
+    with pytest.raises(InputError, match=r"^campaign.yaml:3:8: where: (nested too deeply|Exceeds the limit)"):
+        compile_where(source, HERE)
+
+
 def test_a_where_needs_its_names() -> None:
     where = compile_where("paln == 'pro'", HERE)
     with pytest.raises(InputError, match=r"^campaign.yaml:3:8: where: 'paln' is undefined; did you mean 'plan'\?$"):

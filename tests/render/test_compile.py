@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mailer.campaign.model import Attachment
-from mailer.errors import InputError, RenderError
+from mailer.campaign.model import Attachment, Dkim
+from mailer.errors import InputError, Place, RenderError
 from tests.render.projects import Project, content_of, parsed, pattern, person
 
 
@@ -54,7 +54,11 @@ def test_an_attachment_that_is_missing_is_found(project: Project) -> None:
         ("out.html", "campaign.yaml:1: out.html: lies outside"),
         ("pipe.html", "pipe.html: is not a regular file"),
         ("folder.html", "folder.html: is a directory"),
-        ("latin.html", "latin.html:2: "),
+        ("latin.html", "latin.html:2: not UTF-8 (found 0xE9)"),
+        ("parentheses.html", "parentheses.html:2: nested too deeply"),
+        ("loops.html", "loops.html:1: nested too deeply"),
+        ("elifs.html", "elifs.html:"),
+        ("digits.html", "digits.html:2: a number of too many digits"),
         ("mail.txt", "campaign.yaml:1: template mail.txt: expected .html, .md or .mjml"),
         ("huge.html", "huge.html: is 5.0 MB, where 4.0 MB are the most"),
     ],
@@ -64,11 +68,28 @@ def test_a_template_that_cannot_be_used(project: Project, name: str, text: str) 
     (project.root / "folder.html").mkdir()
     os.mkfifo(project.root / "pipe.html")
     project.put("latin.html", "a\né".encode("latin-1"))
+    project.put("parentheses.html", "\n{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}")
+    project.put("loops.html", "{% for i in [1] %}" * 30 + "{% endfor %}" * 30)
+    project.put("elifs.html", "{% if 0 %}" + "\n{% elif 0 %}" * 5000 + "{% endif %}")
+    project.put("digits.html", "\n{{ " + "9" * 5000 + " }}")
     project.put("mail.txt", "x")
     with (project.root / "huge.html").open("wb") as file:
         file.truncate(5 * 1024 * 1024)
     [problem] = problems(project, template=pattern(name))
     assert text in problem
+
+
+def test_a_key_that_cannot_be_used_is_at_its_name(project: Project) -> None:
+    key = project.put("key.pem", "no key")
+    dkim = Dkim("example.com", "s1", key, Place("campaign.yaml", 9, 44))
+    assert problems(project, dkim=dkim) == ["campaign.yaml:9:44: dkim: key.pem: is no private key in PEM"]
+
+
+def test_a_key_pattern_that_gives_nothing_is_an_error(project: Project) -> None:
+    compiled = project.compile(text="Hi", key=" {{ token }} ")
+    assert compiled.key(person(token="x")) == " x "
+    with pytest.raises(RenderError, match=r"^campaign.yaml:1: key: expected text, found nothing but blanks, for ada"):
+        compiled.key(person(token=""))
 
 
 def test_includes_stay_inside_the_root(project: Project) -> None:

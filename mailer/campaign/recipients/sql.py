@@ -114,7 +114,7 @@ class SqlSource:
             raise self._wrong("the query gives no rows; expected a SELECT")
         names = column_names(rows.keys(), self.place)
         for number, row in enumerate(rows, 1):
-            yield from_cells(names, [_json_value(value) for value in row], Place(f"{self.place}: row {number}"))
+            yield from_cells(names, [_json_value(value) for value in row], Place(f"{self.place}: row ", number))
 
     def _wrong(self, text: str) -> InputError:
         return InputError(Problem(self.place, text))

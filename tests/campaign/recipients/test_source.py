@@ -156,6 +156,12 @@ def test_in_a_campaign(folder: Path) -> None:
     assert [r.email for r in load_campaign("x.yaml").recipients if not r.problem] == ["ada@example.com"]
 
 
+def test_standard_input_is_no_file_in_a_folder(folder: Path) -> None:
+    (folder / "x.yaml").write_text("campaign: x\nfrom: a@example.com\nsubject: s\ntext: t\nrecipients: sub/-\n")
+    with pytest.raises(InputError, match=r"^x.yaml:5:13: sub/-: there is no such file"):
+        load_campaign("x.yaml")
+
+
 def test_inline_rows(folder: Path) -> None:
     (folder / "x.yaml").write_text(
         "campaign: x\nfrom: a@example.com\nsubject: s\ntext: t\nrecipients:\n"
