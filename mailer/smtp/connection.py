@@ -138,6 +138,7 @@ class Connection:
         self._write()
         if mailing.is_stuck:
             self._protocol.fail(ConnectionLost(f"{self._endpoint.host} takes no more messages in this session"))
+            self._wake()
         await self._until(lambda: bool(mailing.settled) or mailing.is_idle)
         await self._until(lambda: len(mailing.settled) >= some or mailing.is_idle, at_most=LINGER)
         settled = mailing.take_settled()
@@ -272,6 +273,8 @@ class Connection:
                 timer.cancel()
 
     def _wake(self) -> None:
+        if self._protocol.is_over:
+            self._channel.close()  # whatever came now would be taken for something else
         if self._waiter is not None and (self._enough() or self._protocol.state is State.CLOSED):
             self._wake_anyway()
 

@@ -39,7 +39,7 @@ class Flight:
         self.end = NOT_WRITTEN
         self.mail_refusal: Reply | None = None
         self.person_refusal: Reply | None = None  # of recipients[0]
-        self.is_taken = False  # the server has read its content as such: nothing of the transaction is left
+        self.is_taken = False  # the server has accepted its content: nothing of the transaction is left
         self.refused: list[tuple[str, Reply]] = []
         self.accepted: list[str] = []
         self._answered = 0

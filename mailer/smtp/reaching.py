@@ -11,6 +11,8 @@ from typing import Any
 from mailer.errors import TlsError, Unreachable
 from mailer.smtp.values import Endpoint
 
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 
 @dataclass(frozen=True, slots=True)
 class Reached:
@@ -23,9 +25,9 @@ class Reached:
 
 async def reach(endpoint: Endpoint, seconds: float) -> Reached:
     """Connect; each of the host's addresses has `seconds`. Unreachable, or TlsError where plaintext is not allowed."""
-    addresses = await _look_up(endpoint)
+    addresses = await _look_up(endpoint, seconds)
     if endpoint.security == "none" and not endpoint.allow_plaintext:
-        addresses = [address for address in addresses if ipaddress.ip_address(address[4][0]).is_loopback]
+        addresses = [address for address in addresses if _address(address[4]).is_loopback]
         if not addresses:
             raise TlsError(
                 f"{endpoint.host} is not this machine, and security: none would send everything readable",
@@ -40,11 +42,14 @@ async def reach(endpoint: Endpoint, seconds: float) -> Reached:
     raise _unreachable(endpoint, error)
 
 
-async def _look_up(endpoint: Endpoint) -> list[tuple[Any, ...]]:
+async def _look_up(endpoint: Endpoint, seconds: float) -> list[tuple[Any, ...]]:
     loop = asyncio.get_running_loop()
     try:
-        return [*await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)]
-    except (OSError, UnicodeError):
+        async with asyncio.timeout(seconds):
+            return [*await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, TimeoutError) or getattr(error, "errno", None) == socket.EAI_AGAIN:
+            raise Unreachable(f"{endpoint.host} cannot be looked up now", hint="check the network") from None
         raise Unreachable(f"there is no host {endpoint.host}", hint="check the name, and the network") from None
 
 
@@ -57,13 +62,22 @@ async def _connect(address: tuple[Any, ...], seconds: float) -> Reached:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         async with asyncio.timeout(seconds):
             await asyncio.get_running_loop().sock_connect(sock, where)
-        own = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
-        literal = f"[IPv6:{own}]" if own.version == 6 else f"[{own}]"
-        peer = ipaddress.ip_address(sock.getpeername()[0].partition("%")[0])
+        own, peer = _address(sock.getsockname()), _address(sock.getpeername())
     except BaseException:
         sock.close()
         raise
-    return Reached(sock, peer.is_loopback, literal)
+    return Reached(sock, peer.is_loopback, literal(own))
+
+
+def literal(address: _Address) -> str:
+    """RFC 5321 4.1.3."""
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+def _address(where: tuple[Any, ...]) -> _Address:
+    """Of a socket's end; a link-local address has its interface behind a "%"."""
+    address = ipaddress.ip_address(where[0].partition("%")[0])
+    return (address.version == 6 and address.ipv4_mapped) or address
 
 
 def _unreachable(endpoint: Endpoint, error: OSError | None) -> Unreachable:

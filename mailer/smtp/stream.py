@@ -163,8 +163,8 @@ class Stream:
             self._exchange.strays = 1  # the chunk, a line, may have been read as a command
 
     def _taken(self, flight: Flight, reply: Reply) -> None:
-        """The content was read whole, then accepted or not: nothing is left of the transaction."""
-        flight.is_taken = True
+        """The content was read whole. Accepted, nothing is left of the transaction; else that is not promised."""
+        flight.is_taken = reply.is_success
         self._mailing.budget.content()
         self._mailing.settle(flight, "content", reply)
 

@@ -18,6 +18,7 @@ class Behaviour:
     pipelining: bool = True
     chunking: bool = True
     closes: bool = True  # BDAT LAST ends a transaction without recipients (Postfix), or not (Exim)
+    holds: bool = False  # a refused BDAT LAST leaves the transaction open, with its recipients
     bdat: str = "works"  # works | refused (the chunk is read) | unknown (the chunk is read as commands) | closes
     goes_to_354: bool = False  # DATA is 354 also without recipients
     nonmail: int | None = None  # so many RSETs, but one a message, then 554 and a close
@@ -186,16 +187,18 @@ class ModelServer:
             self.content = (self.content or b"") + chunk
             self.say(250)
         else:
-            self._decide((self.content or b"") + chunk)
+            self._decide((self.content or b"") + chunk, holds=self.behaviour.holds)
         return True
 
-    def _decide(self, content: bytes) -> None:
+    def _decide(self, content: bytes, *, holds: bool = False) -> None:
         code = 554 if not self.recipients else self.behaviour.refused.get(content.partition(b"\r\n")[0], 250)
         if code == 250:
             assert self.sender is not None
             self.accepted[self.sender, tuple(self.recipients), content] += 1
         self.say(code)
-        self._forget()
+        self.content = None
+        if code == 250 or not holds:
+            self._forget()
         self.free_reset = True
 
     def _rset(self, _line: bytes) -> None:

@@ -41,7 +41,8 @@ def behaviours(draw: st.DrawFn, count: int) -> Behaviour:
     return Behaviour(
         pipelining=draw(st.sampled_from([True, True, False])),
         chunking=chunking,
-        closes=draw(st.booleans()),
+        closes=(closes := draw(st.booleans())),
+        holds=not closes and draw(st.booleans()),
         bdat=draw(st.sampled_from(["works", "works", "works", "refused", "unknown", "closes"])),
         goes_to_354=draw(st.booleans()),
         forgets=draw(st.booleans()),

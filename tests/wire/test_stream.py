@@ -146,6 +146,16 @@ def test_a_refusal_teaches_what_it_leaves_behind(feeding: str, trial: str, learn
     assert run.outcomes == {n: ("rcpt", 550) if n == 2 else ("content", 250) for n in range(1, 7)}
 
 
+def test_what_a_refused_content_leaves_behind_is_not_promised(feeding: str) -> None:
+    run = converse(
+        VERIFIED + "S: 552 5.3.4 too big\n!:\n" + RESET + whole(2) + RESET_OK + OK,
+        [M[1]],
+        feeding=feeding,
+        then=lambda run: run.submit([M[2]]),
+    )
+    assert run.outcomes == {1: ("content", 552), 2: ("content", 250)}
+
+
 def test_refused_at_the_first_line(feeding: str) -> None:
     """The server still waits for BDAT LAST: RSET, and BDAT is tried again with the next."""
     run = converse(

@@ -1,0 +1,128 @@
+"""Small servers in the test's own event loop: each connection is given to a handler."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trustme
+
+from mailer.smtp.values import Endpoint, Security
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+OFFERS = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 50000000", "AUTH PLAIN")
+
+
+@dataclass
+class Authority:
+    """A throw-away CA, and a certificate of it for loopback."""
+
+    ca_file: Path
+    context: ssl.SSLContext
+    ca: trustme.CA
+
+    @classmethod
+    def make(cls, folder: Path, *names: str) -> Authority:
+        ca, ca_file = trustme.CA(), folder / "ca.pem"
+        ca.cert_pem.write_to_path(str(ca_file))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert(*(names or ("localhost", "127.0.0.1"))).configure_cert(context)
+        return cls(ca_file, context, ca)
+
+    def endpoint(self, port: int, security: Security = "tls", host: str = "localhost") -> Endpoint:
+        return Endpoint(host, port, security, self.ca_file, ehlo_name="client.example")
+
+
+@asynccontextmanager
+async def serve(
+    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    context: ssl.SSLContext | None = None,
+) -> AsyncIterator[int]:
+    """Listens on loopback; gives the port. What a handler that is still running does is ended with the test."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await handler(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or the test is over
+        finally:
+            tasks.discard(task)
+            writer.transport.abort()
+
+    listener = socket.socket()
+    # Loopback's segments of 64 KB would make small buffers a matter of timers instead of flow control.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1448)
+    listener.bind(("127.0.0.1", 0))
+    server = await asyncio.start_server(one, sock=listener, ssl=context, limit=1 << 22)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass
+class Smtp:
+    """A plain, correct server. `accepted`: (sender, recipients, content); `commands`: what it was told."""
+
+    offers: tuple[str, ...] = OFFERS
+    starttls: ssl.SSLContext | None = None
+    refuses: frozenset[str] = frozenset()
+    accepted: list[tuple[str, tuple[str, ...], bytes]] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    sessions: int = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.sessions += 1
+        writer.write(b"220 server.example ESMTP\r\n")
+        sender, recipients, content = None, [], b""
+        while True:
+            line = (await reader.readuntil(b"\r\n"))[:-2].decode()
+            self.commands.append(line)
+            verb, _, rest = line.partition(" ")
+            address = rest.partition("<")[2].partition(">")[0]
+            reply = b"250 2.0.0 ok"
+            if verb == "EHLO":
+                offers = self.offers + (("STARTTLS",) if self.starttls else ())
+                reply = b"\r\n".join([b"250-server.example", *(b"250-" + o.encode() for o in offers), b"250 HELP"])
+            elif verb == "STARTTLS" and self.starttls:
+                writer.write(b"220 go ahead\r\n")
+                context, self.starttls = self.starttls, None
+                await writer.start_tls(context)
+                continue
+            elif verb == "AUTH":
+                reply = b"235 2.7.0 welcome"
+            elif verb == "MAIL":
+                sender, recipients, content = address, [], b""
+            elif verb == "RCPT" and address in self.refuses:
+                reply = b"550 5.1.1 no"
+            elif verb == "RCPT":
+                recipients.append(address)
+            elif verb == "BDAT":
+                content += await reader.readexactly(int(rest.split()[0]))
+                if not recipients:
+                    reply = b"554 5.5.1 no valid recipients"
+                elif rest.endswith("LAST"):
+                    self.accepted.append((sender or "", tuple(recipients), content))
+            elif verb == "DATA" and not recipients:
+                reply = b"554 5.5.1 no valid recipients"
+            elif verb == "DATA":
+                writer.write(b"354 go\r\n")
+                content = (b"\r\n" + await reader.readuntil(b"\r\n.\r\n"))[:-3].replace(b"\r\n..", b"\r\n.")[2:]
+                self.accepted.append((sender or "", tuple(recipients), content))
+            elif verb == "QUIT":
+                writer.write(b"221 bye\r\n")
+                await writer.drain()
+                return
+            writer.write(reply + b"\r\n")
