@@ -58,7 +58,7 @@ async def serve(
             tasks.discard(task)
             writer.transport.abort()
 
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)  # named, or asyncio would leave Nagle on
     # Loopback's segments of 64 KB would make small buffers a matter of timers instead of flow control.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1448)
     listener.bind(("127.0.0.1", 0))
