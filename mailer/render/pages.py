@@ -13,13 +13,15 @@ from markupsafe import escape
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
-from mailer.expressions import explain, template_place
+from mailer.expressions import OutOfBounds, explain, template_place
 from mailer.render import markup, plain
 from mailer.render.failure import Failure
 from mailer.render.files import shown
+from mailer.render.folding import Folded, folded
 from mailer.render.slots import Slots, Transformation
 from mailer.render.templates import Expression, ProjectLoader, TemplateEnvironment, Variables, load, problems_of, run
 
+FOLDED_AFTER = 50  # messages of one template: fewer do not make up for the time that folding it takes
 MOST_PAGES = 256  # templates of one campaign that are kept ready, where their path varies
 _SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown", ".mjml": "mjml"}
 
@@ -40,6 +42,7 @@ class Kind(NamedTuple):
     environment: TemplateEnvironment
     slots: Slots | None
     transform: Transformation | None
+    constants: Variables  # what is the same for every recipient who has no column of that name
 
 
 class Page:
@@ -52,6 +55,8 @@ class Page:
         self._most = most
         self._path = template.name or ""
         self._folder = dirname(self._path)
+        self._count = 0
+        self._folded: Folded | None = None
 
     def text(self, variables: Variables) -> str:
         """The template's output. Failure at its line."""
@@ -75,10 +80,24 @@ class Page:
 
     def _run(self, variables: Variables) -> list[str]:
         try:
-            return run(self._template, variables, self._most)
+            return self._pieces(variables)
         except Exception as error:
             place = template_place(error) or Place(self._template.filename or self._place.file)
             raise Failure(place, explain(error, variables)) from error
+
+    def _pieces(self, variables: Variables) -> list[str]:
+        self._count += 1
+        if self._count == FOLDED_AFTER and self._kind.slots is None:  # marks and notes are for each value that is shown
+            environment = self._kind.environment
+            self._folded = folded(environment, self._template, environment.source(self._path), self._kind.constants)
+        if self._folded is not None and self._folded.fits(variables):
+            try:
+                return run(self._folded.template, variables, self._most)
+            except OutOfBounds:
+                raise
+            except Exception:  # noqa: S110 - the template as it was written says what is wrong
+                pass
+        return run(self._template, variables, self._most)
 
 
 class _Source:
@@ -118,8 +137,9 @@ class Pages:
         self._campaign = campaign
         self._most = most
         self._loader = ProjectLoader(campaign)
+        self._vars: Variables = dict(campaign.vars)
         self.patterns = TemplateEnvironment(self._loader, autoescape=False)
-        self._text_kind = Kind(self.patterns, None, None)
+        self._text_kind = Kind(self.patterns, None, None, self._vars)
         self._derive = Transformation(plain.derive)
         self._kinds: dict[str, Kind] = {}
         self._own: Variables = {}
@@ -162,11 +182,11 @@ class Pages:
         environment = TemplateEnvironment(self._loader, autoescape=True)
         environment.globals.update(self._own)
         if format_ == "html" and self._campaign.text is not None:
-            return Kind(environment, None, None)
+            return Kind(environment, None, None, self._vars)
         slots = Slots()
         environment.shown = slots.noted if format_ == "html" else slots.marked
         make = {"markdown": markup.markdown, "mjml": markup.mjml}.get(format_)
-        return Kind(environment, slots, Transformation(make()) if make else None)
+        return Kind(environment, slots, Transformation(make()) if make else None, self._vars)
 
     def html(self, variables: Variables) -> Html | None:
         """The HTML; None for a campaign of text alone."""

@@ -72,6 +72,10 @@ class TemplateEnvironment(BoundedEnvironment):
         self._loader = loader
         self._paths: dict[tuple[str, str], str] = {}
 
+    def source(self, path: str) -> str:
+        """Of a template that was loaded."""
+        return self._loader.sources[path]
+
     def join_path(self, template: str, parent: str) -> str:
         path = self._paths.get((template, parent))
         if path is None:
