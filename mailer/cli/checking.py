@@ -49,10 +49,15 @@ def _preflight(campaign: Campaign, compiled: CompiledCampaign) -> tuple[PlanResu
 
 
 def _warnings(campaign: Campaign, compiled: CompiledCampaign, planned: PlanResult, *, broken: bool) -> Iterator[str]:
+    if "repeated-recipient" not in campaign.ignore:
+        yield from _repeated(campaign, planned)
+    # Of messages that cannot be made there is nothing more to say.
+    findings: Iterator[Finding] = iter(()) if broken else lint(campaign, compiled, campaign.recipients)
+    yield from map(str, findings)
+
+
+def _repeated(campaign: Campaign, planned: PlanResult) -> Iterator[str]:
     for duplicate in planned.duplicates:
         yield f"{duplicate.place}: warning: {duplicate.text} [repeated-recipient]"
     if more := planned.duplicate_count - len(planned.duplicates):
         yield f"{campaign.path.name}: warning: and {plural(more, 'more repeated recipient')} [repeated-recipient]"
-    # Of messages that cannot be made there is nothing more to say.
-    findings: Iterator[Finding] = iter(()) if broken else lint(campaign, compiled, campaign.recipients)
-    yield from map(str, findings)

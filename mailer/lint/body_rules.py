@@ -24,6 +24,7 @@ _LEAVE = re.compile(
     r"disiscri|退订|取消订阅|配信停止|отписаться|wypisz|afmelden",
     re.IGNORECASE,
 )
+_LOCAL_CID = re.compile(r"^cid:[0-9a-f]{12}-")  # before the name of a local file, once it is embedded
 _LOCAL = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[?::1\]?|.*\.local|.*\.localhost)\Z", re.IGNORECASE)
 
 Locate = Callable[[str], Place]
@@ -56,9 +57,10 @@ def html_rules(html: str, document: Document, where: Locate) -> Iterator[Finding
         yield Finding(where(f"<{name}"), "client-tag", f"<{name}>: {why}")
     for written, why in clients.properties(document):
         yield Finding(where(written), "client-css", why)
-    for image in document.images:
+    for image in dict.fromkeys(document.images):
         if image.alt is None:
-            yield Finding(where(image.source), "image-alt", f"the image {image.source[:80]!r} has no alt text")
+            name = _LOCAL_CID.sub("", image.source)
+            yield Finding(where(name), "image-alt", f"the image {name[:80]!r} has no alt text")
         if image.source.startswith("http://"):
             yield Finding(where(image.source), "image-remote", f"the image {image.source[:80]!r} is loaded over http")
     yield from link_rules(document.links, where)
@@ -92,7 +94,8 @@ def link_rules(links: list[str], where: Locate) -> Iterator[Finding]:
             yield Finding(where(link), "link-empty", f"the link {link[:80]!r} is not a URL")
             continue
         if link in ("", "#") or (not parts.scheme and not parts.netloc and not link.startswith("#")):
-            yield Finding(where(link), "link-empty", f"the link {link[:80]!r} leads nowhere from a mail")
+            written = link or 'href=""'
+            yield Finding(where(written), "link-empty", f"the link {link[:80]!r} leads nowhere from a mail")
         elif parts.hostname and _LOCAL.match(parts.hostname):
             yield Finding(where(link), "link-local", f"the link {link[:80]!r} leads to this machine")
         elif parts.scheme == "http":

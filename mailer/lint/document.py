@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from typing import Any
 
 _UNSEEN = frozenset({"style", "script", "head", "title", "template"})
-_VOID = frozenset(
-    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-)
+_INLINE = frozenset({"a", "b", "i", "em", "strong", "span"})
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # libxml2 would stop there
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +29,30 @@ class Document:
 
 
 def read(html: str) -> Document:
-    """Parse as a browser would, forgiving; linear in the length of `html`."""
+    """Parse as a browser would, forgiving; linear in the length of `html`, as the standard library's parser is not."""
+    from lxml.etree import HTMLParser, XMLSyntaxError
+
     reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    reader.document.text = " ".join(" ".join(reader.seen).split())
+    parser = HTMLParser(target=reader, encoding="utf-8")
+    try:
+        parser.feed(_CONTROL.sub("", html).encode())
+        parser.close()
+    except XMLSyntaxError:  # nothing but blanks and comments
+        pass
+    reader.document.text = " ".join("".join(reader.seen).split())
     return reader.document
 
 
-class _Reader(HTMLParser):
+class _Reader:
+    """libxml2's events (lxml's target interface) to a Document."""
+
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.document = Document()
         self.seen: list[str] = []
         self.unseen: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
+    def start(self, tag: str, attributes: Any) -> None:
+        values = {str(name): str(value) for name, value in attributes.items()}
         self.document.elements.append((tag, values))
         if tag in _UNSEEN:
             self.unseen.append(tag)
@@ -55,15 +62,21 @@ class _Reader(HTMLParser):
             self.document.images.append(Image(values.get("src", "").strip(), values.get("alt")))
         if "style" in values:
             self.document.styles.append(values["style"])
-        if tag not in _VOID and tag not in ("a", "b", "i", "em", "strong", "span"):
+        if tag not in _INLINE:
             self.seen.append(" ")
 
-    def handle_endtag(self, tag: str) -> None:
+    def end(self, tag: str) -> None:
         if tag in self.unseen:
             del self.unseen[self.unseen.index(tag) :]
 
-    def handle_data(self, data: str) -> None:
+    def data(self, data: str) -> None:
         if self.unseen and self.unseen[-1] == "style":
             self.document.styles.append(data)
         elif not self.unseen:
             self.seen.append(data)
+
+    def comment(self, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -24,6 +24,8 @@ class Sources:
     def __init__(self, campaign: Campaign) -> None:
         self.campaign = campaign
         self._texts: dict[Path, str] = {}
+        self._places: dict[tuple[Pattern, str], Place] = {}
+        self._trees: dict[str, list[Path]] = {}
 
     def key(self, name: str) -> Place:
         """The line of a top-level key of the campaign file, or the file alone."""
@@ -35,13 +37,19 @@ class Sources:
         """Where `needle` first stands in the template that `pattern` names, or in what it includes."""
         if pattern is None:
             return Place(self._shown(self.campaign.path))
-        first: Path | None = None
-        for path in self._files(pattern.source):
-            first = first or path
-            at = self._read(path).find(needle) if needle else -1
-            if at >= 0:
+        place = self._places.get((pattern, needle))
+        if place is None:
+            place = self._places[pattern, needle] = self._search(pattern, needle)
+        return place
+
+    def _search(self, pattern: Pattern, needle: str) -> Place:
+        files = self._trees.get(pattern.source)
+        if files is None:
+            files = self._trees[pattern.source] = list(self._files(pattern.source))
+        for path in files if needle else ():
+            if (at := self._read(path).find(needle)) >= 0:
                 return self._place(path, at)
-        return Place(self._shown(first)) if first else pattern.place
+        return Place(self._shown(files[0])) if files else pattern.place
 
     def _files(self, name: str) -> Iterator[Path]:
         """The template and all that it names, breadth first, each once."""

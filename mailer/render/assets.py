@@ -113,7 +113,7 @@ def image_part(cid: str, path: str, image: Encoded) -> Part:
 
 def attachment_part(filename: str, attached: Encoded) -> Part:
     """RFC 2183. FileProblem for a name that is none."""
-    if not filename.strip() or "/" in filename or "\\" in filename:
+    if filename.strip() in ("", ".", "..") or "/" in filename or "\\" in filename:
         raise FileProblem(f"{filename!r} is no file name for an attachment")
     fields = f"Content-Type: {attached.type}\r\nContent-Transfer-Encoding: base64\r\n"
     fields += f"Content-Disposition: attachment{parameter('filename', checked(filename))}\r\n\r\n"

@@ -141,7 +141,7 @@ class CompiledCampaign:
         try:
             return self._images.embed(page.html, page.folder, variables)
         except FileProblem as problem:
-            name = str(problem).partition(":")[0]
+            name = str(problem).partition(": ")[0]
             raise Failure(self._pages.place(page, name), f"image {problem}") from problem
 
     def _attachments(self, variables: Variables) -> Iterator[Part]:

@@ -97,7 +97,7 @@ class Images:
             tag = _Tag(text)
         elif address[:4].lower() == "cid:":
             if address[4:] not in self._named:
-                raise FileProblem(self._unknown(address[4:]))
+                raise FileProblem(f"{address}: {self._unknown(address[4:])}")
             tag = _Tag(text, address[4:])
         elif _SCHEME.match(address):
             tag = _Tag(text)

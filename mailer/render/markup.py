@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from mailer.errors import MissingExtra
+
+MOST_DEPTH = 256  # of MJML's elements, as deep as browsers and libxml2 follow HTML
+_MJML_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)|/>")
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
 
 _TEXT = "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
 _STYLES = {  # inline: the only CSS that every client shows
@@ -79,9 +86,41 @@ def mjml() -> Callable[[str], str]:
         raise MissingExtra("MJML templates need the mrml package", hint="pip install 'mailer[mjml]'") from error
 
     def transform(source: str) -> str:
+        _check_depth(source)
         try:
-            return str(to_html(source).content)
+            with _silent():
+                return str(to_html(source).content)
         except OSError as error:
             raise ValueError(f"MJML: {error}") from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # pyo3's, which cannot be imported and is no Exception
+                raise
+            raise ValueError("MJML: it is not well-formed") from None
 
     return transform
+
+
+def _check_depth(source: str) -> None:
+    """ValueError for what is nested too deeply. mrml recurses in native code, and would take the process along."""
+    depth = 0
+    for found in _MJML_TAG.finditer(source):
+        if found[2] is None or found[1]:
+            depth -= 1
+        elif found[2].lower() not in _VOID:
+            depth += 1
+        if depth > MOST_DEPTH:
+            raise ValueError(f"MJML: nested deeper than {MOST_DEPTH} levels")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Rust's panics write to descriptor 2 by themselves, whatever becomes of them."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

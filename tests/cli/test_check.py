@@ -28,6 +28,14 @@ def test_a_repeated_recipient_is_a_warning(command: Command, campaign: Path) -> 
     assert "the first one counts [repeated-recipient]" in ended.out
 
 
+def test_a_repeated_recipient_can_be_ignored(command: Command, campaign: Path) -> None:
+    text = campaign.read_text() + "  - {email: Bob@example.com, name: Bob}\n"
+    campaign.write_text(text + "ignore: [repeated-recipient]\n")
+    ended = command("check", campaign)
+    assert ended.code == 0
+    assert "repeated-recipient" not in ended.out
+
+
 def test_every_error_is_a_line_with_its_place(command: Command, campaign: Path) -> None:
     campaign.write_text(campaign.read_text() + "  - {email: nonsense, name: X}\n  - eve@example.com\n")
     ended = command("check", campaign)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from mailer.campaign import load_campaign
 from mailer.lint import RULES, Finding, lint
+from mailer.lint.document import read
 from mailer.render.compile import compile_campaign
 
 CLEAN_HTML = """<!doctype html>
@@ -57,6 +59,8 @@ def body(text: str) -> str:
     [
         (body('<img src="https://example.com/a.png">'), "image-alt", 6),
         (body('<img src="http://example.com/a.png" alt="a">'), "image-remote", 6),
+        (body('\n<img src="logo.png">'), "image-alt", 7),
+        (body('\n<a href="">x</a>'), "link-empty", 7),
         (body('<a href="http://example.com/">x</a>'), "link-http", 6),
         (body('<a href="https://localhost:8000/">x</a>'), "link-local", 6),
         (body('<a href="http://127.0.0.1/">x</a>'), "link-local", 6),
@@ -130,3 +134,30 @@ def test_a_finding_in_an_included_file_is_placed_there(tmp_path: Path) -> None:
 
 def test_every_rule_says_why() -> None:
     assert all(len(why) > 10 for why in RULES.values())
+
+
+@pytest.mark.parametrize("html", ["<!--" * 100_000, "<a " * 100_000, "<div>" * 50_000, "<" * 200_000])
+def test_html_is_read_in_linear_time(html: str) -> None:
+    started = monotonic()
+    read(html)
+    assert monotonic() - started < 5
+
+
+def test_a_text_is_looked_for_once(tmp_path: Path) -> None:
+    started = monotonic()
+    assert "link-http" in rules(
+        found(tmp_path, html=body('<a href="http://example.com/">x</a><img src="logo.png">' * 20_000))
+    )
+    assert monotonic() - started < 10
+
+
+def test_a_document_is_what_a_reader_sees() -> None:
+    document = read(
+        "<title>T</title><style>p {color: red}</style><p style='x: y'>A<b>B</b>&amp;C<br>D</p><script>no</script>"
+        "<a href=' /x '>L</a><img src=i.png><img src='j.png' alt=''>\0\x1bE<!-- no -->"
+    )
+    assert document.text == "AB&C D L E"
+    assert document.links == ["/x"]
+    assert [(image.source, image.alt) for image in document.images] == [("i.png", None), ("j.png", "")]
+    assert document.styles == ["p {color: red}", "x: y"]
+    assert read("").text == read(" <!-- x --> ").text == ""

@@ -273,7 +273,7 @@ def test_eight_bit_is_said(project: Project) -> None:
         (
             {"template": "<img src='cid:{{ x }}'>"},
             {"x": "logo"},
-            "body.html: image 'logo' is not in the campaign's images",
+            "body.html: image cid:logo: 'logo' is not in the campaign's images",
         ),
         (
             {"template": "{{ image(x) }}"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from mailer.errors import MissingExtra, RenderError
-from tests.render.projects import PIXEL, Project, parsed, person
+from tests.render.projects import PIXEL, Project, parsed, pattern, person
 
 LETTER = """\
 # Hello {{ name }}
@@ -106,6 +106,29 @@ def test_wrong_mjml_is_an_error(project: Project, source: str) -> None:
     project.put("letter.mjml.j2", source)
     with pytest.raises(RenderError, match=r"letter.mjml.j2: MJML: .*, for ada@example.com"):
         project.compile(template="letter.mjml.j2").html(person())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "<mjml><mj-body>" + "<mj-wrapper>" * 30_000 + "</mj-wrapper>" * 30_000 + "</mj-body></mjml>",
+        "<mjml><mj-body>" + "<mj-section>" * 30_000,
+        "<mjml><mj-body>éx></mj-body></mjml>",
+        "<a " * 200_000,
+    ],
+    ids=["deep", "deep and open", "stray text", "many openings"],
+)
+def test_no_mjml_takes_the_process_along(project: Project, source: str, capfd: pytest.CaptureFixture[str]) -> None:
+    project.put("letter.mjml", source)
+    with pytest.raises(RenderError, match=r"letter.mjml: MJML: .*, for ada@example.com"):
+        project.compile(template="letter.mjml").html(person())
+    assert capfd.readouterr().err == ""
+
+
+def test_mjml_without_ends_of_html_is_not_deep(project: Project) -> None:
+    text = "<mj-text>" + "a<br>b<br/><img src='https://example.com/x.png'>" * 300 + "</mj-text>"
+    source = f"<mjml><mj-body><mj-section><mj-column>{text}</mj-column></mj-section></mj-body></mjml>"
+    assert "a<br" in (project.compile(template=pattern(project.put("letter.mjml", source).name)).html(person()) or "")
 
 
 def test_without_mrml_the_extra_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
