@@ -66,11 +66,6 @@ class Exchange:
         self.pending = 0
         return data
 
-    def drop(self) -> None:
-        """What was not taken will never be written."""
-        self._out.clear()
-        self.pending = 0
-
     def wrote(self, left: int, now: float) -> None:
         """Octets up to `left` may have left. While the command that is due is leaving, its time does not run."""
         if self.expected and self.left < self.expected[0][1]:

@@ -489,6 +489,27 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def test_what_has_not_left_whole_is_not_in_doubt(authority: Authority) -> None:
+    """The second message is in the socket's buffers in part: it is surely not at the server."""
+
+    async def stops_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await take_first(reader, writer)
+        await take_rest(reader, writer)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(10)
+
+    async def test() -> None:
+        async with serve(opening(stops_reading), authority.context) as port:
+            session = await connect(authority.endpoint(port), None, timeout=0.3)
+            assert await send(session, [message(1)]) == {1: 250}
+            session.submit(message(2, 30_000_000))
+            with pytest.raises(ConnectionLost, match="did not answer"):
+                await session.settle()
+            assert [t.tag for t in session.unsettled()[0]] == [2]
+
+    run(test)
+
+
 @pytest.mark.parametrize("tls", [True, False])
 @pytest.mark.parametrize("rude", ["close", "reset", "garbage"])
 def test_a_drop_leaves_what_was_sent_in_doubt(authority: Authority, tls: bool, rude: str) -> None:

@@ -301,3 +301,27 @@ def test_an_unsolicited_reply_ends_the_session(feeding: str, said: str) -> None:
         assert run.protocol.failure.reply.code == 421
     else:
         assert isinstance(run.protocol.failure, ProtocolViolation)
+
+
+def test_nothing_is_heard_or_said_when_it_is_over(feeding: str) -> None:
+    run = converse("S: 554 no", feeding=feeding)
+    failure = run.protocol.failure
+    run.protocol.receive(b"220 changed my mind\r\n", run.now)
+    run.protocol.eof()
+    run.protocol.overdue()
+    assert run.pump() == b""
+    assert run.protocol.deadline is None
+    assert run.protocol.failure is failure
+
+
+def test_a_refused_noop_ends_the_session(feeding: str) -> None:
+    """Exim's "too many nonmail commands"."""
+    script = OPENING + "S: 250 HELP\n!:\nC: NOOP\nS: 554 too many nonmail commands"
+    run = converse(script, feeding=feeding, then=lambda r: r.protocol.noop())
+    assert isinstance(run.protocol.failure, ConnectionLost)
+    assert run.protocol.noops_answered == 0
+
+
+def test_a_strange_code_in_the_midst_of_a_login(feeding: str) -> None:
+    run = converse(AUTH_PLAIN + "S: 354 go on", feeding=feeding, login=LOGIN)
+    assert isinstance(run.protocol.failure, ProtocolViolation)

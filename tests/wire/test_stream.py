@@ -6,7 +6,7 @@ import pytest
 
 from mailer.errors import ConnectionLost, ProtocolViolation
 from mailer.smtp.values import Strategy
-from tests.wire.conversation import FEEDINGS, OPENING, STREAMED, converse, message
+from tests.wire.conversation import FEEDINGS, OPENING, STREAMED, Run, converse, message
 
 M = {n: message(n) for n in range(1, 10)}
 OK = "S: 250 ok\nS: 250 ok\nS: 250 queued\n"
@@ -71,6 +71,45 @@ def test_a_refusal_concerns_its_message_alone(feeding: str) -> None:
         feeding=feeding,
     )
     assert run.outcomes == {1: ("content", 250), 2: ("rcpt", 550), 3: ("content", 250), 4: ("mail", 550)}
+
+
+def test_where_a_refusal_leaves_nothing_it_stays_a_stream(feeding: str) -> None:
+    """However many are refused, and whatever was counted: no RSET is needed."""
+
+    def more(run: Run) -> None:
+        if len(run.settled) < 3:
+            run.submit([M[len(run.settled) + 1]])
+        elif not run.protocol.noops_answered:
+            for _ in range(5):
+                run.protocol.noop()
+        else:
+            run.submit([M[4], M[5], M[6]])
+
+    run = converse(
+        VERIFIED
+        + "S: 250 queued\n!:\n"
+        + whole(2)
+        + GONE
+        + "!:\nC: RCPT TO:<r3@example.com>\n"
+        + RESET
+        + whole(3)
+        + "S: 503 MAIL first\n"
+        + RESET_OK
+        + GONE
+        + "!:\n"
+        + 5 * "C: NOOP\n"
+        + 5 * "S: 250 ok\n"
+        + "!:\n"
+        + whole(4)
+        + whole(5)
+        + whole(6)
+        + GONE * 3,
+        [M[1]],
+        feeding=feeding,
+        then=more,
+    )
+    assert run.outcomes == {1: ("content", 250), **dict.fromkeys((2, 3, 4, 5, 6), ("rcpt", 550))}
+    assert run.protocol.strategy is Strategy.STREAMED
 
 
 def test_where_refusals_are_frequent_it_goes_on_in_turns(feeding: str) -> None:
@@ -275,6 +314,16 @@ def test_bdat_stops_working_inside_a_window(feeding: str) -> None:
         feeding=feeding,
     )
     assert run.outcomes == dict.fromkeys((1, 2, 3), ("content", 250))
+
+
+@pytest.mark.parametrize("reply", ["450 later", "500 eh?\nS: 500 eh?", "354 go"])
+def test_no_way_back_behind_bdat(feeding: str, reply: str) -> None:
+    run = converse(
+        OPENING + STREAMED + first() + f"S: 250 ok\nS: 250 ok\nS: 500 no\n{RESET}S: {reply}\n", [M[1]], feeding=feeding
+    )
+    assert isinstance(run.protocol.failure, ProtocolViolation)
+    assert run.unsettled == ([1], [])
+    assert run.protocol.next_strategy is Strategy.PIPELINED
 
 
 @pytest.mark.parametrize("end", ["E:", "L:", "S: 221 I can break rules, too\n"])
