@@ -1,15 +1,14 @@
-"""`make soak`: thousands of kills, and a minute of fuzzing for each parser. `python -m tests.soak [KILLS]`."""
+"""`make soak`: thousands of kills, and a minute of fuzzing for each parser. See `python -m tests.soak --help`."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import argparse
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from tests import fuzz
 from tests.faults.kill import one_round
 from tests.faults.zygote import Zygote
 
@@ -42,18 +41,14 @@ def kills(wanted: int, seed: int) -> None:
     print()
 
 
-def fuzz(seconds: float) -> None:
-    """Every `fuzz(seconds)` in tests/fuzz/, where there are any."""
-    package = Path(__file__).with_name("fuzz")
-    for module in pkgutil.iter_modules([str(package)]):
-        print(f"fuzz {module.name}")
-        importlib.import_module(f"tests.fuzz.{module.name}").fuzz(seconds)
-
-
 def main() -> None:
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
-    kills(wanted, random.randrange(1 << 32))
-    fuzz(60.0)
+    parser = argparse.ArgumentParser(description="What takes too long for the suite.")
+    parser.add_argument("kills", nargs="?", type=int, default=3000, help="how many times a run is killed")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of fuzzing, for each parser")
+    given = parser.parse_args()
+    kills(given.kills, random.randrange(1 << 32))
+    for name in fuzz.TARGETS:
+        print(f"fuzz {name}: {fuzz.run(name, given.seconds):,} inputs", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,13 @@ def path_type() -> click.Path:
     return click.Path(path_type=Path)
 
 
-campaign_argument = click.argument("campaign_file", metavar="CAMPAIGN", type=path_type())
+def _named(_context: click.Context, _parameter: click.Parameter, value: Path) -> Path:
+    if value == Path():  # what an empty name becomes, as an unset variable of a script gives it
+        raise click.BadParameter("expected the path of a campaign file", param_hint="CAMPAIGN")
+    return value
+
+
+campaign_argument = click.argument("campaign_file", metavar="CAMPAIGN", type=path_type(), callback=_named)
 
 variables = click.option(
     "--var", "variables", metavar="NAME=VALUE", multiple=True, callback=parse_variables,

@@ -21,8 +21,8 @@ from mailer.cli.exits import Exit
 @click.option(
     "--rate", metavar="RATE", callback=options.parse_pace, help="At most so many: 14/second, 30/minute, 500/hour."
 )
-@click.option("--connections", metavar="N", type=click.IntRange(min=1), help="Sessions at a time.")
-@click.option("--window", metavar="N", type=click.IntRange(min=1), help="Most messages in flight in one session.")
+@click.option("--connections", metavar="N", type=click.IntRange(1, 100), help="Sessions at a time.")
+@click.option("--window", metavar="N", type=click.IntRange(1, 100_000), help="Most messages in flight in one session.")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(min=1), help="Stop after so many recipients; the rest is pending."
 )

@@ -7,6 +7,7 @@ joined by `~`, compared or used as a key goes through functions that refuse what
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -202,7 +203,11 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(source, str):
             source = self.parse(source, name, filename)
         try:
-            return super().compile(source, name, filename, raw, defer_init)
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", SyntaxWarning
+                )  # about `{{ 1[0] }}`: Python's, on what Jinja2 made of it
+                return super().compile(source, name, filename, raw, defer_init)
         except TemplateSyntaxError:
             raise
         except (RecursionError, MemoryError, SyntaxError):  # of the Python that Jinja2 makes: its own bounds of nesting

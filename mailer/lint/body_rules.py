@@ -15,7 +15,8 @@ from mailer.lint.finding import Finding
 CLIP = 102 * 1024  # octets of HTML that Gmail shows
 
 _PLACEHOLDER = re.compile(
-    r"\{[{%][^{}]{0,40}[%}]\}|\{\{|\}\}|\bX{3,}\b|\bTODO\b|\bTBD\b|lorem ipsum|\[(?:your|insert) [^\]]{1,40}\]",
+    r"\{[{%][^{}]{0,40}[%}]\}|\{\{|\}\}|\bX{3,}\b|\bTODO\b|\bTBD\b|lorem ipsum|\[(?:your|insert) [^\]]{1,40}\]"
+    r"|<(?:generator object|Macro|function|bound method|built-in)\b[^<>]{1,80}>",  # Python's, where a value was meant
     re.IGNORECASE,
 )
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")

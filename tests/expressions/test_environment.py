@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - one template a line
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -140,6 +141,15 @@ def test_an_undefined_name_says_its_name() -> None:
         environment().from_string("{{ d.x }}").render(d={})
     with pytest.raises(UndefinedError, match="'nobody' is undefined"):
         environment().from_string("{% if nobody %}{% endif %}").render()
+
+
+def test_python_says_nothing_of_a_template_by_itself() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        template = environment().from_string("{{ 1[0] }}{{ (1)() }}")
+        assert said == []
+    with pytest.raises(UndefinedError):
+        template.render()
 
 
 def test_each_environment_has_filters_of_its_own() -> None:

@@ -59,6 +59,7 @@ def body(text: str) -> str:
     [
         (body('<img src="https://example.com/a.png">'), "image-alt", 6),
         (body('<img src="http://example.com/a.png" alt="a">'), "image-remote", 6),
+        (body("{{ [1, 2]|map('string') }}"), "placeholder", 0),
         (body('\n<img src="logo.png">'), "image-alt", 7),
         (body('\n<a href="">x</a>'), "link-empty", 7),
         (body('<a href="http://example.com/">x</a>'), "link-http", 6),
