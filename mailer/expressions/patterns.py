@@ -16,6 +16,7 @@ from mailer.expressions.environment import TOO_DEEP, BoundedEnvironment, environ
 from mailer.expressions.watchdog import bounded
 
 NAMELESS = "<template>"  # the file of a template that is in none
+MOST_SAID = 600  # characters of an error
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +75,9 @@ def explain(error: BaseException, names: Iterable[str] = ()) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` for a message: one line, and what a terminal would obey made visible."""
+    """`text` for a message: one line of bounded length, and what a terminal would obey made visible."""
+    if len(text) > MOST_SAID:  # a name may be as long as a template; what stands at the end says for whom
+        text = f"{text[: MOST_SAID // 2]} … {text[-MOST_SAID // 2 :]}"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
 
 

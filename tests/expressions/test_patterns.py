@@ -33,6 +33,13 @@ def test_what_is_wrong_is_said_in_one_line_at_its_place(source: str, text: str) 
     assert "\n" not in str(caught.value)
 
 
+def test_an_error_is_not_as_long_as_what_is_wrong() -> None:
+    with pytest.raises(InputError) as caught:
+        render_pattern("{{ " + "a" * 100_000 + " }}", {}, HERE)
+    assert len(str(caught.value)) < 700
+    assert str(caught.value).endswith("aaa' is undefined")
+
+
 def test_a_where_decides() -> None:
     where = compile_where("plan == 'pro' and city in ['Paris', 'Rome']", HERE)
     assert where({"plan": "pro", "city": "Rome"})
