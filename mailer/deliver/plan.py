@@ -25,7 +25,6 @@ from mailer.render.compiled import CompiledCampaign
 
 SHOWN = 20  # problems of a list: the first ones, and how many more
 BATCH = 1000
-MERGE_CACHE_KIB = 32_768  # the unique index is filled in the keys' order, which is none: a small cache writes it thrice
 FORMAT = "1"  # of what planning makes of a list; another number plans every list again
 
 
@@ -72,7 +71,7 @@ def plan(
         with ledger.store.reported(writing=True):
             duplicates, count = _merge_duplicates(connection, staged.file)
         fingerprint = fingerprint or _digest(campaign, staged.digest())
-        with ledger.writing(), _more_cache(connection):
+        with ledger.writing():
             new, changed, removed = _merge(connection, edition)
             _suppress(connection, edition)
             given = {"edition": edition.id, "list": fingerprint, "file": staged.file}
@@ -192,16 +191,6 @@ def _merge_duplicates(connection: sqlite3.Connection, file: str | None) -> tuple
     )
     connection.execute(sql.DROP_REPEATED)
     return found, count
-
-
-@contextmanager
-def _more_cache(connection: sqlite3.Connection) -> Iterator[None]:
-    (before,) = connection.execute("PRAGMA cache_size").fetchone()
-    connection.execute(f"PRAGMA cache_size=-{MERGE_CACHE_KIB}")
-    try:
-        yield
-    finally:
-        connection.execute(f"PRAGMA cache_size={before}")
 
 
 def _merge(connection: sqlite3.Connection, edition: Edition) -> tuple[int, int, int]:
