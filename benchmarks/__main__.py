@@ -42,6 +42,15 @@ class Contender:
     chunking: bool = True
     sends: bool = True
 
+    @property
+    def missing(self) -> str | None:
+        """What it needs and has not got."""
+        if not self.module.endswith(".mjs"):
+            return None
+        if shutil.which("node") is None:
+            return "node is not installed"
+        return None if (HERE / "contenders" / "node_modules").is_dir() else "`make nodemailer` has not been run"
+
     def command(self, folder: Path, port: int, ca_file: Path, rtt: float) -> list[str]:
         count = str(self.counts[1 if rtt else 0])
         runner = ["node", str(HERE / "contenders" / self.module)]
@@ -172,6 +181,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the comparison alone")
     options = parser.parse_args()
     chosen = [c for c in CONTENDERS if not options.only or c.name.startswith(tuple(options.only))]
+    for contender in chosen:
+        if contender.missing:
+            print(f"{contender.name} is left out: {contender.missing}", flush=True)
+    chosen = [c for c in chosen if not c.missing]
+    if not chosen:
+        parser.error("there is nobody to compare")
     print(table(compare(chosen, options.rtt, options.rounds), chosen, options.rtt), flush=True)
     if not options.quick:
         print(profile(), memory(), whole_process(options.rounds), sep="\n", flush=True)
