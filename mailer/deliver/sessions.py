@@ -20,6 +20,7 @@ from mailer.errors import AuthenticationError, ConnectionLost, InputError, Serve
 from mailer.render.compiled import CompiledCampaign
 from mailer.secret import Secret
 from mailer.smtp.connection import BATCH, Connection, SessionDetails, connect
+from mailer.smtp.reply import Reply
 from mailer.smtp.values import Endpoint, Login, Settled, Strategy, Transaction
 
 # Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7 asks
@@ -78,7 +79,8 @@ class Worker:
         self._used = 0.0
         self._heads: Counter[int] = Counter()  # messages that were first in line when a session was lost
         self._retired = False
-        self._settled = 0  # messages of this session
+        self._settled = 0  # messages of this session, but those that it turned away
+        self._turned_away: Reply | None = None  # "not in this session", as the server last said it
         self._last_share = 0  # of the session that was lost before it
         self._share: int | None = None  # messages that a session may have, where the server showed that it counts
 
@@ -121,7 +123,7 @@ class Worker:
             await self._refused(error)
             return None
         if connection is not None:
-            self._connection, self._flying, self._settled = connection, 0, 0
+            self._connection, self._flying, self._settled, self._turned_away = connection, 0, 0, None
             self._used = sending.clock.now()
             sending.opened(connection.details, usual=not self._careful)
         return connection
@@ -207,8 +209,9 @@ class Worker:
         lost: ServerError | None = None
         try:
             await self._pump(connection)
-            if connection.exhausted and not sending.over and not self._settled:
-                lost = ConnectionLost("the server ended the session before it took a message")
+            if (connection.exhausted or self._turned_away) and not sending.over and not self._settled:
+                said = f" ({self._turned_away})" if self._turned_away else ""
+                lost = ConnectionLost(f"the server ended the session before it took a message{said}")
             await connection.quit()
         except ServerError as error:
             lost = error
@@ -258,15 +261,17 @@ class Worker:
                 return
             room = 0 if leave else self._room(connection)
             claims: Sequence[Claim] = ()
-            # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each reply.
-            asked = room > 0 and room >= min(self._flying, BATCH)
+            # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each reply. But
+            # where there is a pace, messages start one by one, and none waits for the reply to another.
+            paced = sending.pacer.interval > 0
+            asked = room > 0 and (paced or room >= min(self._flying, BATCH))
             if asked:
                 claims = sending.claim(room)
                 for claim in claims:
                     self._start(connection, claim)
                 leave = leave or (self._careful and self._doubts_are_over(claims))
             if self._flying:
-                leave = await self._settle(connection, idle=asked and not claims) or leave
+                leave = await self._settle(connection, idle=asked and (paced or not claims)) or leave
             else:
                 await asyncio.sleep(0)  # others took what there was: they and the signals have their turn
 
@@ -286,11 +291,12 @@ class Worker:
         sending, leave = self._sending, False
         for settled in await self._replies(connection, sending.due() if idle else None):
             self._flying -= 1
-            self._settled += 1
             action = sending.settled(settled)
             if action is Action.NEW_SESSION:
-                leave = True
-            elif action is Action.FEWER:
+                leave, self._turned_away = True, settled.reply
+                continue
+            self._settled += 1
+            if action is Action.FEWER:
                 leave = True
                 if not self._one_fewer("the server allows fewer connections at once"):
                     sending.pause("the server allows no connection beside another one", settled.reply)

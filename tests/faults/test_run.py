@@ -528,6 +528,19 @@ def test_a_server_that_ends_every_session_after_the_login_is_left_in_the_end(tmp
     assert bench.statuses() == {Status.PENDING: 5}
 
 
+@STRATEGY
+@pytest.mark.parametrize("step", ["mail", "rcpt", "content"])
+def test_a_server_that_has_had_enough_in_every_session_is_left_in_the_end(tmp_path, strategy, step):
+    bench = Bench(tmp_path, 5)
+    line = "452 4.5.3 Too many messages in this session"
+    with FaultServer(strategy, script=lambda found: line if found.name == step else None) as server:
+        result = bench.send(server)
+    assert result.ending is Ending.UNREACHABLE
+    assert line in (result.reason or "")
+    assert server.logins <= 10
+    assert bench.statuses() == {Status.PENDING: 5}
+
+
 def test_one_connection_that_never_comes_does_not_end_the_run(tmp_path):
     bench = Bench(tmp_path, 60)
     with FaultServer(faults=(Fault("greeting", "drop", nth=2, times=1000),), delay=0.01) as server:
