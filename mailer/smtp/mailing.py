@@ -40,6 +40,7 @@ class Mailing:
         self.writer: Writer  # set by strategies.start()
         self.cap: Strategy | None = None  # what a later session should not go beyond
         self.ending: Reply | None = None  # a reply that ends the session; see end()
+        self.goes_on = False  # the server did not close behind it, and never said that it would
         self.now = 0.0
         self.messages = 0  # settled by the server in this session
         self._octets = 0
@@ -90,7 +91,7 @@ class Mailing:
         untouched: list[Transaction] = []
         doubtful: list[Transaction] = []
         for flight in self.flying:
-            safe = self.ending is not None or flight.end > self.exchange.left
+            safe = (self.ending is not None and not self.goes_on) or flight.end > self.exchange.left
             (untouched if safe else doubtful).append(flight.transaction)
         untouched += [flight.transaction for flight in self.queue]
         return untouched, doubtful

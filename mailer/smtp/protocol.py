@@ -143,7 +143,9 @@ class Protocol:
 
     def overdue(self) -> None:
         """The deadline has passed. A reply that came now would be taken for another one's: the session ends."""
-        if self.state is State.ENDING:
+        if self.state is State.ENDING and self.mailing is not None and self.mailing.ending is not None:
+            # 421 says that the server closes (RFC 5321 3.8); behind another refusal of RSET it may yet take messages.
+            self.mailing.goes_on = self.mailing.ending.code != 421
             self.eof()
         else:
             seconds = f"{self.settings.timeout:g}"

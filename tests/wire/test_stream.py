@@ -355,6 +355,16 @@ def test_421_in_a_window(feeding: str) -> None:
     assert run.unsettled == ([2, 3], [])
 
 
+@pytest.mark.parametrize(
+    ("end", "unsettled"), [("E:", ([2, 3], [])), ("L:", ([], [2, 3]))], ids=["and closes", "and may go on"]
+)
+def test_reset_refused_in_a_window(feeding: str, end: str, unsettled: tuple[list[int], list[int]]) -> None:
+    """It closes, as Exim does, or it is only slow: then the others may arrive after we have left."""
+    run = converse(WINDOW + "S: 250 queued\nS: 502 no RSET here\n" + end, [M[n] for n in (1, 2, 3)], feeding=feeding)
+    assert run.outcomes == {1: ("content", 250)}
+    assert run.unsettled == unsettled
+
+
 def test_a_server_that_goes_on_behind_its_421(feeding: str) -> None:
     """What it accepts all the same is accepted; what it refuses was not considered."""
     run = converse(
