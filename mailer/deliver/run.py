@@ -67,6 +67,8 @@ async def run(
 
 # -- before anything is sent
 
+FATES: dict[Policy, str] = {"resend": "sent again", "hold": "held back as in doubt", "sent": "taken as sent"}
+
 
 def _prepared(
     campaign: Campaign,
@@ -87,7 +89,7 @@ def _prepared(
     planned = plan(ledger, campaign, compiled, edition, observer=observer)
     _warn(planned, observer)
     if options.retry_failed:
-        ledger.retry_failed(edition)
+        ledger.retry_failed(edition, only=options.only)
     problems = _problems(planned)
     if options.preflight:
         problems += preflight(ledger, edition, compiled, observer, only=options.only)
@@ -99,12 +101,15 @@ def _prepared(
 
 
 def _recovered(ledger: Ledger, edition: Edition, options: SendOptions, observer: Observer, clock: Clock) -> Recovered:
-    policy: Policy = options.in_doubt or options.delivery.in_doubt
-    recovered = ledger.recover(edition, policy, now=clock.now(), held=options.in_doubt is not None)
-    if recovered.in_doubt:
-        fate = {"resend": "sent again", "hold": "held back as in doubt", "sent": "taken as sent"}[policy]
-        observer.warning(f"{recovered.in_doubt} were in flight when a former run ended: {fate}")
-    return recovered
+    """What a person said counts for whom they said it; the others get what the campaign says."""
+    said, now = options.in_doubt, clock.now()
+    told = Recovered() if said is None else ledger.recover(edition, said, now=now, held=True, only=options.only)
+    policy = options.delivery.in_doubt
+    others = ledger.recover(edition, policy, now=now)
+    for count, fate in ((told.in_doubt, said), (others.in_doubt, policy)):
+        if fate and count:
+            observer.warning(f"{count} were in flight when a former run ended: {FATES[fate]}")
+    return Recovered(told.in_doubt + others.in_doubt, told.deferred + others.deferred)
 
 
 def _warn(planned: PlanResult, observer: Observer) -> None:

@@ -57,7 +57,8 @@ class Sending:
         self.retries = retry.message_policy(delivery.attempts, delivery.backoff)
         self.greylisted = retry.greylist_policy(delivery.attempts, delivery.backoff)
         self.pauses = retry.pause_policy(delivery.backoff)
-        self.hold = (options.in_doubt or delivery.in_doubt) == "hold"
+        # `sent` settles what is past; what comes to be in doubt now is the campaign's matter.
+        self.hold = (delivery.in_doubt if options.in_doubt in (None, "sent") else options.in_doubt) == "hold"
         self.give_up = GiveUp(delivery.stop_after)
         self.ending: Ending | None = None
         self.reason: str | None = None

@@ -410,6 +410,29 @@ def test_hold_never_sends_twice(tmp_path, strategy):
         bench.agree(server, most_duplicates=4)
 
 
+@pytest.mark.parametrize("said", ["sent", "resend"])
+def test_what_is_in_doubt_is_settled_for_the_one_that_was_named(tmp_path, said):
+    bench = Bench(tmp_path, 12)
+    held = replace(QUICK, in_doubt="hold")
+    with FaultServer("streamed", (Fault("accepted", "drop", "before", nth=4),)) as server:
+        bench.send(server, held)
+        doubtful = [email for email, found in bench.outcomes().items() if found.status is Status.IN_DOUBT]
+        assert len(doubtful) > 1
+        bench.send(server, held, in_doubt=said, only=doubtful[0])
+        statuses = [bench.outcomes()[email].status for email in doubtful]
+        assert statuses == [Status.SENT, *[Status.IN_DOUBT] * (len(doubtful) - 1)]
+        bench.send(server, held)
+        assert bench.statuses()[Status.IN_DOUBT] == len(doubtful) - 1
+
+
+def test_settling_what_is_past_as_sent_does_not_resend_what_comes(tmp_path):
+    bench = Bench(tmp_path, 20)
+    with FaultServer("streamed", (Fault("accepted", "drop", "before", nth=8),)) as server:
+        bench.send(server, replace(QUICK, in_doubt="hold"), in_doubt="sent")
+        assert server.duplicates == 0
+        assert bench.statuses()[Status.IN_DOUBT] > 0
+
+
 def test_resend_is_once(tmp_path):
     bench = Bench(tmp_path, 3)
     with FaultServer("sequential", (Fault("accepted", "drop", "before", nth=2, times=100),)) as server:

@@ -188,14 +188,17 @@ class Ledger:
         due: float | None = self.value(sql.NEXT_DUE, **given)
         return due
 
-    def recover(self, edition: Edition, policy: Policy, *, now: float, held: bool = False) -> Recovered:
+    def recover(
+        self, edition: Edition, policy: Policy, *, now: float, held: bool = False, only: str | None = None
+    ) -> Recovered:
         """Settles what former runs left; to be called by the holder, before the planning.
 
         In flight when its run died: `resend` makes it pending, `hold` leaves it in doubt, `sent` takes it as sent.
         `held` (a person said so) settles those held before in the same way. Deferred ones get their attempts anew.
+        `only` is an address or key: nobody else's doubts are settled.
         """
         with self.writing() as connection:
-            given = {"edition": edition.id, "at": iso(now)}
+            given = {"edition": edition.id, "at": iso(now), "only": only and rows.normal(only)}
             in_flight = sql.RESEND_IN_FLIGHT if policy == "resend" else sql.HOLD_IN_FLIGHT
             doubtful = connection.execute(in_flight, given).rowcount
             if held and policy == "resend":
@@ -205,10 +208,11 @@ class Ledger:
             deferred = connection.execute(sql.REOPEN_DEFERRED, given).rowcount
         return Recovered(doubtful, deferred)
 
-    def retry_failed(self, edition: Edition) -> int:
+    def retry_failed(self, edition: Edition, *, only: str | None = None) -> int:
         """`--retry-failed`: how many failed ones are pending again; not those whose address is invalid."""
+        given = {"edition": edition.id, "only": only and rows.normal(only)}
         with self.writing() as connection:
-            return connection.execute(sql.RETRY_FAILED, {"edition": edition.id}).rowcount
+            return connection.execute(sql.RETRY_FAILED, given).rowcount
 
     # Reports
 

@@ -223,18 +223,21 @@ COUNT_SENT = "UPDATE runs SET sent = sent + :count WHERE id = :run"
 
 # What a run that is gone left behind. A row without columns cannot be sent again: it was taken off the list.
 
-RESEND_IN_FLIGHT = """UPDATE messages SET status = 'doubtful', tries = 0, attempts = attempts + 1, doubts = doubts + 1
-    WHERE edition_id = :edition AND status = 'claimed'"""
-HOLD_IN_FLIGHT = """UPDATE messages SET status = 'in_doubt', attempts = attempts + 1, doubts = doubts + 1,
-        error = 'the run ended before its reply came' WHERE edition_id = :edition AND status = 'claimed'"""
-RESEND_HELD = """UPDATE messages SET status = 'doubtful', tries = 0, error = NULL
-    WHERE edition_id = :edition AND status = 'in_doubt' AND columns IS NOT NULL"""
-SETTLE_HELD = """UPDATE messages SET status = 'sent', columns = NULL, cause = NULL, at = :at,
-        error = 'in doubt, and settled as sent by hand' WHERE edition_id = :edition AND status = 'in_doubt'"""
+_CHOSEN = "(CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only)"
+RESEND_IN_FLIGHT = f"""UPDATE messages SET status = 'doubtful', tries = 0, attempts = attempts + 1, doubts = doubts + 1
+    WHERE edition_id = :edition AND status = 'claimed' AND {_CHOSEN}"""
+HOLD_IN_FLIGHT = f"""UPDATE messages SET status = 'in_doubt', attempts = attempts + 1, doubts = doubts + 1,
+        error = 'the run ended before its reply came'
+    WHERE edition_id = :edition AND status = 'claimed' AND {_CHOSEN}"""
+RESEND_HELD = f"""UPDATE messages SET status = 'doubtful', tries = 0, error = NULL
+    WHERE edition_id = :edition AND status = 'in_doubt' AND columns IS NOT NULL AND {_CHOSEN}"""
+SETTLE_HELD = f"""UPDATE messages SET status = 'sent', columns = NULL, cause = NULL, at = :at,
+        error = 'in doubt, and settled as sent by hand'
+    WHERE edition_id = :edition AND status = 'in_doubt' AND {_CHOSEN}"""
 REOPEN_DEFERRED = """UPDATE messages SET status = 'pending', tries = 0, next_at = NULL
     WHERE edition_id = :edition AND status IN ('deferred', 'waiting') AND columns IS NOT NULL"""
-RETRY_FAILED = """UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0
-    WHERE edition_id = :edition AND status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid'"""
+RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0
+    WHERE edition_id = :edition AND status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid' AND {_CHOSEN}"""
 
 # Reports
 

@@ -95,6 +95,14 @@ class TestRecover:
             "in doubt, and settled as sent by hand",
         )
 
+    @pytest.mark.parametrize(("policy", "status"), [("resend", "pending"), ("sent", "sent")])
+    def test_what_is_said_of_one_is_not_said_of_the_others(self, started, policy, status):
+        started.claim(2)
+        started.ledger.recover(started.edition, "hold", now=NOW)
+        found = started.ledger.recover(started.edition, policy, now=NOW, held=True, only="A@example.com")
+        assert found.in_doubt == 1
+        assert (started.statuses()["a"], started.statuses()["b"]) == (status, "in_doubt")
+
     def test_deferred_and_waiting_get_their_attempts_anew_and_at_once(self, started):
         settle(started, Status.DEFERRED)
         waiting = started.claim(1)[0]
@@ -114,6 +122,12 @@ def test_retry_failed_takes_those_refused_and_not_those_suppressed(started):
     assert started.ledger.retry_failed(started.edition) == 1
     assert started.statuses() == {"a": "pending", "b": "suppressed", "c": "sent", "d": "sent", "e": "sent"}
     assert [(c.key[0], c.attempts, c.tries) for c in started.claim()] == [("a", 1, 0)]
+
+
+def test_retry_failed_of_one_leaves_the_others(started):
+    settle(started, Status.FAILED, 2)
+    assert started.ledger.retry_failed(started.edition, only="b@example.com") == 1
+    assert (started.statuses()["a"], started.statuses()["b"]) == ("failed", "pending")
 
 
 class TestReports:
