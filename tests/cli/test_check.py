@@ -68,3 +68,11 @@ def test_variables(command: Command, campaign: Path) -> None:
     campaign.write_text(campaign.read_text().replace("Hello {{ name }}", "{{ version }} for {{ name }}"))
     assert "version" in command("check", campaign).err
     assert command("check", campaign, "--var", "version=2.0").code == 0
+
+
+def test_the_signing_key_is_not_read(command: Command, campaign: Path) -> None:
+    campaign.write_text(
+        campaign.read_text() + "dkim: {domain: example.com, selector: s1, key_file: key-of-another-machine.pem}\n"
+    )
+    ended = command("check", campaign)
+    assert (ended.code, ended.err) == (0, "")
