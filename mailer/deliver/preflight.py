@@ -49,7 +49,7 @@ class _Preflight:
         self, ledger: Ledger, edition: Edition, compiled: CompiledCampaign, observer: Observer, only: str | None
     ) -> None:
         self._ledger, self._edition, self._compiled, self._observer = ledger, edition, compiled, observer
-        self._only = only and rows.normal(only)
+        self._only = only
         self._problems: list[Problem] = []
         self._count = self._slow = 0
 
@@ -85,7 +85,8 @@ class _Preflight:
 
     def _pages(self, status: str, file: str | None) -> Iterator[list[_Row]]:
         """In the list's order. Pages, not a cursor: their rows change."""
-        given: dict[str, Any] = {"edition": self._edition.id, "status": status, "only": self._only, "limit": PAGE}
+        given: dict[str, Any] = {"edition": self._edition.id, "status": status, "limit": PAGE}
+        given |= rows.chosen(self._only)
         given |= {"cause": "render" if status == "failed" else None, "position": 0, "id": 0}
         while found := self._ledger.all(sql.TO_CHECK, **given):
             with rows.sound(self._ledger.store):

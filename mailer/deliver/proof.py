@@ -33,7 +33,7 @@ async def proof(
         address = check_address(address)
     except ValueError as error:
         raise InputError(f"--proof {address}: {error}") from None
-    recipient = _chosen(campaign, options.only)
+    recipient = _chosen(campaign, compiled, options.only)
     compiled.render(recipient)  # a template's error is told before a connection is opened
     try:
         connection = await _opened(options, observer)
@@ -50,14 +50,14 @@ async def proof(
     return RunResult(ending, 1, None, reason)
 
 
-def _chosen(campaign: Campaign, only: str | None) -> Recipient:
-    wanted = only.casefold() if only else None
+def _chosen(campaign: Campaign, compiled: CompiledCampaign, only: str | None) -> Recipient:
+    """The one with that address or key, or the first one."""
     for recipient in campaign.recipients:
-        if wanted is None and recipient.problem is None:
-            return recipient
-        if wanted is not None and recipient.email.casefold() == wanted:
+        if only and recipient.email.casefold() == only.casefold():
             if recipient.problem is not None:
                 raise InputError(recipient.problem)
+            return recipient
+        if recipient.problem is None and (not only or compiled.key(recipient) == only):
             return recipient
     raise InputError(f"{only} is not in the list" if only else "the list has nobody to send to")
 

@@ -141,9 +141,8 @@ def _left(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunRe
 
 
 def _find(ledger: Ledger, edition: Edition, only: str) -> Outcome:
-    wanted = only.casefold()
     for outcome in ledger.outcomes(edition):
-        if wanted in (outcome.email.casefold(), outcome.key):
+        if outcome.email.casefold() == only.casefold() or outcome.key in (only, only.casefold()):
             return outcome
     raise InputError(f"{only} is not in the list")
 

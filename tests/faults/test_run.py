@@ -359,6 +359,16 @@ def test_only_one(tmp_path):
     assert bench.statuses() == {Status.SENT: 1, Status.PENDING: 29}
 
 
+def test_only_one_by_its_key_as_the_report_shows_it(tmp_path):
+    bench = Bench(tmp_path, 5, 'key: "{{ email }}/INV-{{ n }}"\n')
+    with FaultServer() as server:
+        assert bench.send(server, only="r3@example.com/INV-3").ending is Ending.COMPLETE
+        assert bench.send(server, only="r3@example.com/INV-3").nothing_to_do
+        assert bench.send(server, only="r2@example.com/INV-2", proof="me@example.org").ending is Ending.COMPLETE
+    assert [message.recipients for message in server.accepted] == [("r3@example.com",), ("me@example.org",)]
+    assert bench.statuses() == {Status.SENT: 1, Status.PENDING: 4}
+
+
 def test_a_proof_is_not_recorded(tmp_path):
     bench = Bench(tmp_path, 5, "cc: [boss@example.com]\n")
     with FaultServer() as server:

@@ -159,7 +159,7 @@ class Ledger:
             "edition": edition.id,
             "now": now,
             "horizon": now + longest,
-            "only": only and rows.normal(only),
+            **rows.chosen(only),
         }
         return self._queue.claim(edition, run, given, Limits(limit, limit if fresh is None else fresh))
 
@@ -182,7 +182,7 @@ class Ledger:
 
         Without `fresh`, those that this run has not claimed yet do not count.
         """
-        given = {"edition": edition.id, "only": only and rows.normal(only)}
+        given = {"edition": edition.id, **rows.chosen(only)}
         if fresh and self.value(sql.ANY_PENDING, **given):
             return 0.0
         due: float | None = self.value(sql.NEXT_DUE, **given)
@@ -198,7 +198,7 @@ class Ledger:
         `only` is an address or key: nobody else's doubts are settled.
         """
         with self.writing() as connection:
-            given = {"edition": edition.id, "at": iso(now), "only": only and rows.normal(only)}
+            given = {"edition": edition.id, "at": iso(now), **rows.chosen(only)}
             in_flight = sql.RESEND_IN_FLIGHT if policy == "resend" else sql.HOLD_IN_FLIGHT
             doubtful = connection.execute(in_flight, given).rowcount
             if held and policy == "resend":
@@ -210,7 +210,7 @@ class Ledger:
 
     def retry_failed(self, edition: Edition, *, only: str | None = None) -> int:
         """`--retry-failed`: how many failed ones are pending again; not those whose address is invalid."""
-        given = {"edition": edition.id, "only": only and rows.normal(only)}
+        given = {"edition": edition.id, **rows.chosen(only)}
         with self.writing() as connection:
             return connection.execute(sql.RETRY_FAILED, given).rowcount
 
@@ -226,7 +226,7 @@ class Ledger:
 
     def knows(self, edition: Edition, only: str) -> bool:
         """Whether the address or key is in the edition, whatever its status."""
-        return bool(self.value(sql.KNOWN, edition=edition.id, only=rows.normal(only)))
+        return bool(self.value(sql.KNOWN, edition=edition.id, **rows.chosen(only)))
 
     def outcomes(self, edition: Edition, status: Status | None = None) -> Iterator[Outcome]:
         """Every message, or those of one status, in the list's order; streamed from one moment's state."""

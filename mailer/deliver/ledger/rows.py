@@ -33,6 +33,11 @@ def normal(address: str) -> str:
         return f"{local}{at}{domain}"
 
 
+def chosen(only: str | None) -> dict[str, object]:
+    """The parameters of a query for one address or key. A key is as it stands in the report; addresses have no case."""
+    return {"only": only and normal(only), "key": only and storable(only)}
+
+
 def storable(text: str) -> str:
     """Text that UTF-8 can hold: a lone surrogate (in a foreign reply, or a JSON list) becomes its escape."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -183,7 +183,7 @@ TO_CHECK = """SELECT id, position, email, columns, line, column_no FROM messages
     WHERE edition_id = :edition AND status = :status AND columns IS NOT NULL
         AND position >= :position AND (position > :position OR id > :id)
         AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause)
-        AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only)
+        AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key))
     ORDER BY position, id LIMIT :limit"""
 FAIL_UNRENDERED = """UPDATE messages SET status = 'failed', cause = 'render', error = :error, next_at = NULL
     WHERE id = :id"""
@@ -194,7 +194,7 @@ REOPEN_RENDERED = "UPDATE messages SET status = 'pending', cause = NULL, error =
 _CLAIMABLE = """SELECT m.id, m.key, m.email, m.columns, m.line, m.column_no, m.attempts, m.tries, m.doubts,
         m.copies, s.address, e.list_file
     FROM messages m JOIN editions e ON e.id = m.edition_id LEFT JOIN suppressions s ON s.address = m.address
-    WHERE m.edition_id = :edition AND (CAST(:only AS TEXT) IS NULL OR m.address = :only OR m.key = :only)
+    WHERE m.edition_id = :edition AND (CAST(:only AS TEXT) IS NULL OR m.address = :only OR m.key IN (:only, :key))
         AND m.status = """
 DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit"
 DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit"
@@ -206,9 +206,9 @@ PULL_IN = """UPDATE messages SET next_at = :horizon
     WHERE edition_id = :edition AND status = 'waiting' AND next_at > :horizon"""
 ANY_PENDING = """SELECT EXISTS (SELECT 1 FROM messages
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful')
-    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only))"""
+    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key)))"""
 NEXT_DUE = """SELECT MIN(next_at) FROM messages WHERE edition_id = :edition AND status = 'waiting'
-    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only)"""
+    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key))"""
 SETTLE = """UPDATE messages SET status = :status, cause = :cause, tries = tries + :attempts - attempts,
         attempts = :attempts, doubts = doubts + :doubts, code = :code, enhanced = :enhanced, reply = :reply,
         message_id = :message_id, size = :size, at = :at, error = :error, copies = :copies,
@@ -223,7 +223,7 @@ COUNT_SENT = "UPDATE runs SET sent = sent + :count WHERE id = :run"
 
 # What a run that is gone left behind. A row without columns cannot be sent again: it was taken off the list.
 
-_CHOSEN = "(CAST(:only AS TEXT) IS NULL OR address = :only OR key = :only)"
+_CHOSEN = "(CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key))"
 RESEND_IN_FLIGHT = f"""UPDATE messages SET status = 'doubtful', tries = 0, attempts = attempts + 1, doubts = doubts + 1
     WHERE edition_id = :edition AND status = 'claimed' AND {_CHOSEN}"""
 HOLD_IN_FLIGHT = f"""UPDATE messages SET status = 'in_doubt', attempts = attempts + 1, doubts = doubts + 1,
@@ -242,7 +242,7 @@ RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error =
 # Reports
 
 KNOWN = """SELECT EXISTS (SELECT 1 FROM messages
-    WHERE edition_id = :edition AND (key = :only OR address = :only))"""
+    WHERE edition_id = :edition AND (key IN (:only, :key) OR address = :only))"""
 COUNTS = "SELECT status, COUNT(*) FROM messages WHERE edition_id = :edition GROUP BY status"
 _OUTCOME = """SELECT email, key, status, attempts, code, enhanced, reply, message_id, size, at, error, copies, position
     FROM messages WHERE edition_id = :edition AND status = """

@@ -161,7 +161,7 @@ class TestReports:
     def test_no_query_sorts_or_scans_what_is_done(self, started):
         from mailer.deliver.ledger import sql
 
-        given = {"edition": 1, "only": None, "now": 0, "limit": 1, "horizon": 0, "status": "sent"}
+        given = {"edition": 1, "only": None, "key": None, "now": 0, "limit": 1, "horizon": 0, "status": "sent"}
         for name in (
             "OUTCOMES",
             "OUTCOMES_OF",
