@@ -225,7 +225,8 @@ class Sending:
         seconds = self.pauses.after(self._paused_in_a_row)
         if seconds is None:
             said = f" ({reply.code} {reply.text})" if reply else ""
-            self.end(Ending.GIVEN_UP, f"{why}, and after {self._paused_in_a_row - 1} pauses still so{said}")
+            ending = Ending.GIVEN_UP if self.sessions else Ending.UNREACHABLE  # a server that never let us in
+            self.end(ending, f"{why}, and after {self._paused_in_a_row - 1} pauses still so{said}")
             return
         self.pacer.pause(seconds, now)
         self.observer.waiting(seconds, why)

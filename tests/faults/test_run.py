@@ -198,6 +198,17 @@ def test_throttling_for_ever_ends(tmp_path):
     assert all(outcome.attempts == 0 for outcome in bench.outcomes().values())
 
 
+@pytest.mark.parametrize("step", ["greeting", "auth"])
+def test_a_server_that_never_lets_us_in_is_unreachable(tmp_path, step):
+    bench = Bench(tmp_path, 5)
+    line = "421 4.7.0 Try again later, closing connection"
+    with FaultServer(script=lambda found: line if found.name == step else None) as server:
+        result = bench.send(server)
+    assert result.ending is Ending.UNREACHABLE, result.reason
+    assert server.sessions <= 10
+    assert bench.statuses() == {Status.PENDING: 5}
+
+
 def test_too_many_connections_go_on_with_fewer(tmp_path):
     bench = Bench(tmp_path, 60)
     server = FaultServer(delay=0.005)
