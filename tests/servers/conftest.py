@@ -50,21 +50,44 @@ def dovecot() -> Iterator[Dovecot]:
 
 
 @pytest.fixture(scope="session")
-def postfix(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailServer]:
+def running_postfix(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailServer]:
     yield from started(lambda: run_postfix(ca, ca_file, dovecot))
 
 
 @pytest.fixture(scope="session")
-def exim(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailServer]:
+def running_exim(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailServer]:
     yield from started(lambda: run_exim(ca, ca_file, dovecot))
 
 
 @pytest.fixture(scope="session")
-def opensmtpd(ca_file: Path) -> Iterator[MailServer]:
+def running_opensmtpd(ca_file: Path) -> Iterator[MailServer]:
     yield from started(lambda: run_opensmtpd(ca_file))
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[MailServer]:
+def running_sandbox() -> Iterator[MailServer]:
     """The embedded one, as `mailer sandbox` starts it."""
     yield from started(run_sandbox)
+
+
+# A test finds its server's maildir empty, whatever the one before it left there.
+
+
+@pytest.fixture
+def postfix(running_postfix: MailServer) -> MailServer:
+    return running_postfix.emptied()
+
+
+@pytest.fixture
+def exim(running_exim: MailServer) -> MailServer:
+    return running_exim.emptied()
+
+
+@pytest.fixture
+def opensmtpd(running_opensmtpd: MailServer) -> MailServer:
+    return running_opensmtpd.emptied()
+
+
+@pytest.fixture
+def sandbox(running_sandbox: MailServer) -> MailServer:
+    return running_sandbox.emptied()

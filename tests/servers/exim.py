@@ -143,8 +143,11 @@ def run_exim(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailSe
         )
         configuration = folder / "exim.conf"
         configuration.write_text(text)
+
         # One Exim queues what comes after the tenth message of a session (smtp_accept_queue_per_connection): run it.
-        run_queue = [exim, "-C", configuration, "-qff"]
+        def run_queue() -> None:
+            subprocess.run([exim, "-C", configuration, "-qff"], check=True, capture_output=True)
+
         with process([exim, "-C", configuration, "-bdf"], folder / "output") as running:
             wait_for_ports(running, ports, folder / "output")
             yield MailServer(
@@ -153,6 +156,6 @@ def run_exim(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailSe
                 ports,
                 ca_file,
                 folder / "mail",
-                flush=lambda: subprocess.run(run_queue, check=True, capture_output=True),
+                flush=run_queue,
                 logs=[folder / "output", folder / "log/mainlog", folder / "log/paniclog", folder / "log/rejectlog"],
             )

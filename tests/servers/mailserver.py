@@ -74,10 +74,11 @@ class MailServer:
         assert count is None or len(found) == count, f"{len(found)} of {count} arrived\n{self.log()}"
         return found
 
-    def clear(self) -> None:
-        """Forgets what arrived; the server may still be running with its queue empty."""
+    def emptied(self) -> MailServer:
+        """Forgets what arrived."""
         for path in self.files():
             path.unlink()
+        return self
 
     def log(self) -> str:
         """The end of the server's own log, for the message of a failed test."""

@@ -60,7 +60,7 @@ def send(
     """`mailer send` of a campaign through a server, with a report; the ledger is in `folder`."""
     report = folder / "report.json"
     report.unlink(missing_ok=True)
-    access = ["--server", server.url(port), "--ca-file", server.ca_file]
+    access: list[str | Path] = ["--server", server.url(port), "--ca-file", server.ca_file]
     secret = (password or server.password) if server.username else None
     done = mailer("send", campaign, *access, "--report", report, *options, folder=folder, password=secret)
     found = json.loads(report.read_text()) if report.exists() else {}

@@ -123,7 +123,6 @@ def route(request: pytest.FixtureRequest) -> tuple[MailServer, str, str]:
     """A server, one of its ports, and the strategy that what it offers there must lead to."""
     name, port, strategy = request.param
     server: MailServer = request.getfixturevalue(name)
-    server.clear()
     return server, port, strategy
 
 
@@ -214,7 +213,6 @@ def test_refused_now_and_for_good(
     request: pytest.FixtureRequest, sample: Sample, tmp_path: Path, server_name: str
 ) -> None:
     server: MailServer = request.getfixturevalue(server_name)
-    server.clear()
     extra = "refused@example.com,R,X,t90\nlater@example.com,L,Y,t91\nlast@example.com,Z,Z,t92\n"
     with (tmp_path / "people.csv").open("a", encoding="utf-8") as people:
         people.write(extra)
@@ -235,7 +233,6 @@ def test_a_local_part_beyond_ascii(
 ) -> None:
     """RFC 6531 where the server offers SMTPUTF8; that one recipient fails where it does not."""
     server: MailServer = request.getfixturevalue(server_name)
-    server.clear()
     (tmp_path / "people.csv").write_text(
         "email,name,city,token\nada@example.com,Ada,London,t1\njörg@example.com,Jörg,Köln,t2\n", encoding="utf-8"
     )
@@ -255,7 +252,6 @@ def test_a_local_part_beyond_ascii(
 @pytest.mark.parametrize("server_name", ["sandbox", "postfix", "exim"])
 def test_the_sample_newsletter(request: pytest.FixtureRequest, tmp_path: Path, server_name: str) -> None:
     server: MailServer = request.getfixturevalue(server_name)
-    server.clear()
     done = send(REPOSITORY / "campaigns/newsletter.yaml", server, tmp_path)
     assert done.exit == 0, done.errors
     total = done.counts["total"]

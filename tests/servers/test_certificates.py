@@ -51,4 +51,3 @@ def test_accepted(postfix: MailServer, campaign: Path, tmp_path: Path) -> None:
         assert done.exit == 0, done.errors
         assert done.report["server"]["tls"] == "TLSv1.3"
     postfix.messages(2)
-    postfix.clear()

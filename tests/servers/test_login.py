@@ -23,7 +23,7 @@ def log_in(
     server: MailServer, secret: str, auth: str = "auto", *, port: str = "smtps"
 ) -> tuple[SessionDetails, list[str]]:
     """Connects, logs in, quits; the session's details and the commands that were written."""
-    security = "tls" if port.startswith("smtps") else "starttls"
+    security: Security = "tls" if port.startswith("smtps") else "starttls"
     endpoint = Endpoint(server.host, server.ports[port], security, server.ca_file)
     written: list[str] = []
 
@@ -129,7 +129,7 @@ def test_the_command_tells_a_wrong_password(postfix: MailServer, tmp_path: Path)
         "campaign: login\nfrom: news@example.com\nsubject: s\ntext: t.txt\nrecipients: [ada@example.com]\n"
     )
     (tmp_path / "t.txt").write_text("Hello\n")
-    access = ["--server", postfix.url(), "--ca-file", postfix.ca_file]
+    access: list[str | Path] = ["--server", postfix.url(), "--ca-file", postfix.ca_file]
     done = mailer("send", tmp_path / "c.yaml", *access, folder=tmp_path, password="hunter2")
     assert done.returncode == 3
     assert "535" in done.stderr
@@ -138,4 +138,3 @@ def test_the_command_tells_a_wrong_password(postfix: MailServer, tmp_path: Path)
     done = mailer("send", tmp_path / "c.yaml", *access, folder=tmp_path, password=postfix.password)
     assert done.returncode == 0, done.stderr  # it was still pending
     postfix.messages(1)
-    postfix.clear()

@@ -69,7 +69,6 @@ def test_refusals_inside_a_window(
     sessions: int,
 ) -> None:
     server: MailServer = request.getfixturevalue(server_name)
-    server.clear()
     done = send(write(tmp_path, count), server, tmp_path, port=port)
     assert done.exit == 1, done.errors
     refused = len(range(1, count, 3))
