@@ -86,7 +86,7 @@ class Ledger:
 
     def edition(self, campaign: str) -> Edition:
         """The present edition of the campaign of that name; its first one is made where there is none."""
-        return self.find_edition(campaign) or self.new_edition(campaign)
+        return self.find_edition(campaign) or self._add(campaign, sql.ADD_FIRST_EDITION)
 
     def find_edition(self, campaign: str, number: int | None = None) -> Edition | None:
         """An edition, by default the latest; None where there is none."""
@@ -99,9 +99,14 @@ class Ledger:
 
     def new_edition(self, campaign: str) -> Edition:
         """`--again`: everybody is to be sent to anew."""
+        return self._add(campaign, sql.ADD_EDITION)
+
+    def _add(self, campaign: str, query: str) -> Edition:
+        """The first edition is looked for again under the lock: another process may have made it since, and a second
+        one would be everybody's mail once more."""
         with self.writing() as connection:
             connection.execute(sql.ADD_CAMPAIGN, {"name": campaign})
-            connection.execute(sql.ADD_EDITION, {"name": campaign})
+            connection.execute(query, {"name": campaign})
         found = self.find_edition(campaign)
         assert found is not None  # noqa: S101 - written just now
         return found

@@ -96,6 +96,7 @@ ADD_EDITION = """INSERT INTO editions (id, campaign_id, number)
     SELECT (SELECT COALESCE(MAX(id), 0) + 1 FROM editions), c.id,
            (SELECT COALESCE(MAX(number), 0) + 1 FROM editions WHERE campaign_id = c.id)
     FROM campaigns c WHERE c.name = :name"""
+ADD_FIRST_EDITION = f"{ADD_EDITION} AND NOT EXISTS (SELECT 1 FROM editions WHERE campaign_id = c.id)"
 EDITION_LIST = "SELECT list, list_file, preflight FROM editions WHERE id = :edition"
 LIST_FILE = "SELECT list_file FROM editions WHERE id = :edition"
 RESENT = "SELECT resent FROM editions WHERE id = :edition"

@@ -210,3 +210,17 @@ def test_what_is_open_elsewhere_is_not_disturbed(path, ledger):
     run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     ledger.store.rollback()
     assert "locked" in run.stderr
+
+
+def test_two_that_begin_a_campaign_at_once_begin_the_same_edition(path, monkeypatch):
+    """Both look before either has written: a second edition would send everything to everybody once more."""
+    with Ledger.open(path) as first, Ledger.open(path) as second:
+        found = second.find_edition
+
+        def looking(*given):
+            monkeypatch.setattr(second, "find_edition", found)
+            assert first.edition("autumn").number == 1
+
+        monkeypatch.setattr(second, "find_edition", looking)
+        assert second.edition("autumn").number == 1
+        assert second.find_edition("autumn").id == first.find_edition("autumn").id
