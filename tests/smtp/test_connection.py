@@ -408,13 +408,13 @@ def test_a_reader_that_is_slow_is_not_late(authority: Authority) -> None:
         size = int((await reader.readline()).split()[1])
         while size:
             size -= len(await reader.read(min(size, 1 << 18)))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
         writer.write(b"250 queued\r\n")
 
     async def test() -> None:
         async with serve(opening(slow), authority.context) as port:
             session = await connect(authority.endpoint(port), None, timeout=1)
-            big = message(1, 12_000_000)
+            big = message(1, 48_000_000)
             began = asyncio.get_running_loop().time()
             assert await send(session, [big]) == {1: 250}
             assert asyncio.get_running_loop().time() - began > 1, "or it shows nothing"
