@@ -18,7 +18,7 @@ def next_steps(result: RunResult, counts: Counts, unknown: Sequence[str], unknow
         if counts.pending:
             yield f"the same command goes on with the {counts.pending:,} pending"
     elif counts.deferred or counts.pending:
-        yield f"the same command tries the other {plural(counts.deferred + counts.pending, 'recipient')} again"
+        yield f"left for the next run: {plural(counts.deferred + counts.pending, 'recipient')}"
     if counts.in_doubt:
         yield f"{counts.in_doubt:,} in doubt: --in-doubt resend sends them again, --in-doubt sent takes them as sent"
     if unknown:
@@ -26,5 +26,3 @@ def next_steps(result: RunResult, counts: Counts, unknown: Sequence[str], unknow
         yield f"no such mailbox, so never again: mailer suppress add {shlex.join(unknown)}{more}"
     if counts.failed > unknown_count:
         yield "once the cause is gone, --retry-failed tries the failed ones again"
-    if result.nothing_to_do:
-        yield "--again sends the campaign anew, to everybody"

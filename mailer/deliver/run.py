@@ -137,7 +137,7 @@ def _left(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunRe
     if pending := counts[Status.PENDING]:
         return min(pending, options.limit or pending)
     bad = bool(counts[Status.FAILED] or counts[Status.IN_DOUBT])
-    return _nothing(ledger, edition, "the campaign is complete: nothing is left to send", failed=bad)
+    return _nothing(ledger, edition, "the campaign is complete", failed=bad)
 
 
 def _find(ledger: Ledger, edition: Edition, only: str) -> Outcome:
@@ -154,7 +154,7 @@ def _nothing(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> 
         edition.number,
         ledger.last_run(edition),
         reason,
-        hint if failed else "--again sends it anew",
+        hint if failed else "--again sends the campaign anew, to everybody",
         nothing_to_do=True,
     )
 
