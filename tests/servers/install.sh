@@ -4,7 +4,7 @@
 #
 # Debian lets one mail server only be installed at a time, and starts it on port 25. So the mail servers are unpacked
 # into tests/servers/.packages instead: nothing that this machine runs is replaced, nothing is started. Dovecot,
-# Chromium and Node.js are installed; a policy-rc.d keeps Dovecot from being started.
+# PostgreSQL, Chromium and Node.js are installed; a policy-rc.d keeps the first two from being started.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -72,6 +72,7 @@ getent group postdrop >/dev/null || users="$users postdrop"
 
 wanted=
 [ -x /usr/sbin/dovecot ] || wanted="$wanted dovecot-core"
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$wanted postgresql"
 command -v chromium >/dev/null || wanted="$wanted chromium"
 command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"
