@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Protocol
+
+from mailer.errors import ServerReply
 
 
 class Action(Enum):
@@ -29,15 +30,6 @@ class Action(Enum):
     UNKNOWN_USER = "unknown user"  # failed for good, and offered for suppression
 
 
-class ReplyLike(Protocol):
-    @property
-    def code(self) -> int: ...
-    @property
-    def enhanced(self) -> str | None: ...
-    @property
-    def text(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Matches when code, enhanced code and text all do; an empty set or None matches any."""
@@ -50,7 +42,7 @@ class Rule:
     hint: str | None
     source: str
 
-    def matches(self, reply: ReplyLike) -> bool:
+    def matches(self, reply: ServerReply) -> bool:
         if self.enhanced and reply.enhanced not in self.enhanced:
             return False
         return self.text is None or self.text.search(reply.text) is not None
@@ -257,7 +249,7 @@ def _rules_for(code: int) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if code in rule.codes)
 
 
-def meaning(reply: ReplyLike) -> Rule | None:
+def meaning(reply: ServerReply) -> Rule | None:
     """The rule for a reply, or None where its first digit says it all."""
     for rule in _rules_for(reply.code):
         if rule.matches(reply):

@@ -19,8 +19,9 @@ from mailer.deliver.observer import Observer
 from mailer.deliver.options import Ending, SendOptions
 from mailer.deliver.outcome import CopyRefused, Outcome, Status
 from mailer.deliver.pacing import Pacer
-from mailer.deliver.replies import Action, ReplyLike, Rule, meaning
+from mailer.deliver.replies import Action, Rule, meaning
 from mailer.deliver.signals import StopSignal
+from mailer.errors import ServerReply
 from mailer.render.message import Message
 from mailer.smtp.connection import SessionDetails
 from mailer.smtp.reply import Reply
@@ -182,7 +183,7 @@ class Sending:
             return None
         return self._refused(flight, settled, settled.reply)
 
-    def _sent(self, flight: Flight, settled: Settled, reply: ReplyLike) -> None:
+    def _sent(self, flight: Flight, settled: Settled, reply: ServerReply) -> None:
         self.progress += 1
         self.pacer.accepted(1)
         self.give_up.accepted()
@@ -206,7 +207,7 @@ class Sending:
             self._failed_for_good()
         return action
 
-    def about_the_run(self, rule: Rule, reply: ReplyLike) -> bool:
+    def about_the_run(self, rule: Rule, reply: ServerReply) -> bool:
         """Act on a reply that concerns more than its message; True when the message itself bears no mark."""
         if rule.action is Action.GIVE_UP:
             self.end(Ending.GIVEN_UP, f"{rule.meaning} ({reply.code} {reply.text})", rule.hint)
@@ -216,7 +217,7 @@ class Sending:
             return False
         return True
 
-    def pause(self, why: str, reply: ReplyLike | None = None) -> None:
+    def pause(self, why: str, reply: ServerReply | None = None) -> None:
         """Nobody is sent to for a while. Replies to what was in flight already do not make it longer."""
         now = self.clock.now()
         if self.pacer.paused(now):
@@ -231,7 +232,7 @@ class Sending:
         self.pacer.pause(seconds, now)
         self.observer.waiting(seconds, why)
 
-    def _deferred(self, flight: Flight, settled: Settled, reply: ReplyLike, *, greylisted: bool) -> None:
+    def _deferred(self, flight: Flight, settled: Settled, reply: ServerReply, *, greylisted: bool) -> None:
         claim = flight.claim
         seconds = (self.greylisted if greylisted else self.retries).after(claim.tries + 1)
         if seconds is None:
@@ -245,7 +246,7 @@ class Sending:
             Retry(at, code=reply.code, enhanced=reply.enhanced, reply=reply.text, copies_taken=settled.accepted),
         )
 
-    def _put_back(self, flight: Flight, reply: ReplyLike) -> None:
+    def _put_back(self, flight: Flight, reply: ServerReply) -> None:
         self._record(
             flight.claim,
             Retry(self.clock.now(), reply.code, reply.enhanced, reply.text, attempted=False),
@@ -296,7 +297,7 @@ class Sending:
         self,
         flight: Flight,
         status: Status,
-        reply: ReplyLike | None = None,
+        reply: ServerReply | None = None,
         *,
         error: str | None = None,
         copies: tuple[CopyRefused, ...] = (),
