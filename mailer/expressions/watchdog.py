@@ -7,6 +7,8 @@ render has made the process grow too much (CPython's asynchronous exceptions; an
 An exception must not be raised in a thread that has left its block. So it is set, and the block is left, under one
 lock; what is set but not yet raised when the block is left is taken there; and as an exception that arrives in
 `__exit__` itself leaves the note standing, a second one is set only while a template is on that thread's stack.
+Nor may it be raised where a thread has just taken a lock and is not yet in the `try` that gives it back: whoever is
+in code that does so is looked at again later.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from mailer.expressions.bounds import OutOfBounds
 TICK = 0.05  # seconds between two looks
 IDLE_TICKS = 40  # looks without any block before the thread sleeps
 MOST_GROWTH = 384 * 1024 * 1024  # bytes that the process may grow by during one render
+LOCKING = frozenset({"threading", "importlib", "coverage"})  # a tracer runs on the thread that it traces
 
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
@@ -90,9 +93,8 @@ def _drain(thread: int) -> None:
     """Takes an exception that may be set but not yet raised. Taking it back (setting NULL) would leave CPython 3.11
     with its signal for one standing, which costs at every call, and is an endless loop under a tracer."""
     with suppress(OutOfBounds):
-        _raise_in(thread, OutOfTime)
-        while True:
-            pass
+        while True:  # again, in case a callback (a garbage collector's) was given it, and swallowed it
+            _raise_in(thread, OutOfTime)
 
 
 class _Dog:
@@ -145,9 +147,15 @@ def _look(thread: int, watch: bounded) -> None:
     if watch.fired and not _in_template(thread):
         return
     with _lock:
-        if _watched.get(thread) is watch:
+        if _watched.get(thread) is watch and not _takes_a_lock(thread):
             watch.fired = True
             _raise_in(thread, kind)
+
+
+def _takes_a_lock(thread: int) -> bool:
+    """Whether what runs in `thread` at this instant, and so would be given the exception, may be about to."""
+    frame = sys._current_frames().get(thread)
+    return frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in LOCKING
 
 
 def _in_template(thread: int) -> bool:

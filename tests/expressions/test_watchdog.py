@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -99,6 +101,21 @@ def test_one_that_swallows_it_is_stopped_again() -> None:
         template.render(swallow=swallow)
     assert len(calls) == 2
     assert time.monotonic() - start < 3
+
+
+def test_nobody_is_stopped_in_code_that_takes_locks() -> None:
+    """A tracer, say: coverage's was once stopped with its lock taken, and waited for it at the next line, for ever."""
+    tracer: dict[str, object] = {"__name__": "coverage.collector", "monotonic": time.monotonic, "finished": []}
+    exec("def trace(end):\n    while monotonic() < end:\n        pass\n    finished.append(True)", tracer)
+    trace = cast("Callable[[float], None]", tracer["trace"])
+
+    def traced() -> None:
+        trace(time.monotonic() + TICK * 6)
+        spin(5)
+
+    with pytest.raises(OutOfBounds), bounded(0.05):
+        traced()
+    assert tracer["finished"] == [True]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
