@@ -8,8 +8,9 @@ joined by `~`, compared or used as a key goes through functions that refuse what
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes
@@ -132,6 +133,11 @@ class BoundedCode(CodeGenerator):
         self.visit(node.node, frame)
         self.write(f", {node.attr!r})")
 
+    def visit_Assign(self, node: nodes.Assign, frame: Frame) -> None:  # noqa: N802
+        """Jinja2 looks whether `{% set a.b = 1 %}` has a namespace before it notes the line."""
+        self.newline(node)
+        super().visit_Assign(node, frame)
+
     def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802
         """A key is hashed, with all its parts."""
         self.write("{")
@@ -157,12 +163,32 @@ def _constant(node: nodes.Expr) -> bool:
     return isinstance(node, nodes.Const)
 
 
-def _deepest_line(tree: nodes.Node) -> int:
-    """Where the nesting is deepest, without recursion."""
+def _levels(tree: nodes.Node) -> Iterator[list[nodes.Node]]:
+    """The nodes by how deep they stand, without recursion."""
     level: list[nodes.Node] = [tree]
-    while below := [child for node in level for child in node.iter_child_nodes()]:
-        level = below
-    return level[0].lineno
+    while level:
+        yield level
+        level = [child for node in level for child in node.iter_child_nodes()]
+
+
+def _deepest_line(tree: nodes.Node) -> int:
+    """Where the nesting is deepest."""
+    *_, deepest = _levels(tree)
+    return deepest[0].lineno
+
+
+def _repeated_argument(tree: nodes.Node) -> tuple[str, int] | None:
+    """What Python refuses, and Jinja2 lets through: `f(a=1, a=2)` and `macro m(a, a)`, with the line."""
+    for node in chain.from_iterable(_levels(tree)):
+        names = [argument.key for argument in getattr(node, "kwargs", None) or ()]
+        if isinstance(node, nodes.Macro | nodes.CallBlock):
+            names += [argument.name for argument in node.args]
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                return f"the argument {name!r} is repeated", node.lineno
+            seen.add(name)
+    return None
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
@@ -210,8 +236,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
                 return super().compile(source, name, filename, raw, defer_init)
         except TemplateSyntaxError:
             raise
-        except (RecursionError, MemoryError, SyntaxError):  # of the Python that Jinja2 makes: its own bounds of nesting
-            raise TemplateSyntaxError(TOO_DEEP, _deepest_line(source), name, filename) from None
+        except (RecursionError, MemoryError, SyntaxError) as error:  # of the Python that Jinja2 makes
+            repeated = _repeated_argument(source) if isinstance(error, SyntaxError) else None
+            what, line = repeated or (TOO_DEEP, _deepest_line(source))  # Python's own bounds of nesting
+            raise TemplateSyntaxError(what, line, name, filename) from None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         kind = obj.__class__

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinja2 import Environment, StrictUndefined, TemplateError, UndefinedError
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 from markupsafe import Markup
 
@@ -150,6 +150,21 @@ def test_python_says_nothing_of_a_template_by_itself() -> None:
         assert said == []
     with pytest.raises(UndefinedError):
         template.render()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ f(a=1, a=2) }}",
+        "{{ 1|round(a=1, a=2) }}",
+        "{% macro m(a, a) %}{% endmacro %}",
+        "{% call(a, a) m() %}{% endcall %}",
+    ],
+)
+def test_a_repeated_argument_is_what_is_wrong_and_where(source: str) -> None:
+    with pytest.raises(TemplateSyntaxError, match="the argument 'a' is repeated") as caught:
+        environment().from_string("\n\n" + source)
+    assert caught.value.lineno == 3
 
 
 def test_each_environment_has_filters_of_its_own() -> None:
