@@ -8,6 +8,7 @@ from functools import lru_cache
 from types import TracebackType
 
 from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
 
 from mailer.errors import InputError, Place, Problem
@@ -85,7 +86,11 @@ def _nearest(text: str, names: Iterable[str]) -> str:
     parts = text.split("'")
     if len(parts) != 3 or parts[2] != " is undefined":
         return ""
-    near = difflib.get_close_matches(parts[1], [*names], n=1)
+    # Not what every template has from Jinja2: `namespace` is no misspelt `name`.
+    known = [name for name in names if name not in DEFAULT_NAMESPACE]
+    if parts[1] in known:
+        return " here: an imported template does not see it; pass it as an argument, or import 'with context'"
+    near = difflib.get_close_matches(parts[1], known, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 

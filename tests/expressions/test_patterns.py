@@ -33,6 +33,11 @@ def test_what_is_wrong_is_said_in_one_line_at_its_place(source: str, text: str) 
     assert "\n" not in str(caught.value)
 
 
+def test_what_jinja2_brings_along_is_not_what_was_meant() -> None:
+    with pytest.raises(InputError, match=r"'name' is undefined$"):
+        render_pattern("{{ name }}", {"namespace": object(), "dict": dict}, HERE)
+
+
 def test_an_error_is_not_as_long_as_what_is_wrong() -> None:
     with pytest.raises(InputError) as caught:
         render_pattern("{{ " + "a" * 100_000 + " }}", {}, HERE)

@@ -302,6 +302,14 @@ def test_an_error_in_an_include_names_the_include(project: Project) -> None:
         compiled.render(person())
 
 
+def test_an_import_says_that_it_does_not_see_the_recipient(project: Project) -> None:
+    project.put("templates/part.html", "{% macro m() %}\n{{ name }}{% endmacro %}")
+    compiled = project.compile(template="{% from 'part.html' import m %}{{ m() }}")
+    said = r"templates/part\.html:2: 'name' is undefined here: an imported template does not see it; pass it as"
+    with pytest.raises(RenderError, match=said):
+        compiled.render(person(name="Zoë"))
+
+
 def test_a_row_with_a_problem_has_no_message(project: Project) -> None:
     problem = Problem(Place("people.csv", 9), "'x' is no address")
     with pytest.raises(RenderError, match=r"^people.csv:9: 'x' is no address$"):
