@@ -266,6 +266,7 @@ def test_eight_bit_is_said(project: Project) -> None:
         ({"text": "{{ x }}"}, {"x": "a\0b"}, "people.csv:2: a NUL character"),
         ({"text": "{{ x }}"}, {"x": "a\ud800b"}, "people.csv:2: a lone surrogate"),
         ({"text": "{{ x + 1 }}"}, {"x": "a\x1b[2J"}, "body.txt:1: "),
+        ({"text": "a\n\n{% set x.y = 1 %}"}, {"x": 0}, "body.txt:3: cannot assign attribute on non-namespace object"),
         ({"text": "{{ 1 // x }}"}, {"x": 0}, "body.txt:1: ZeroDivisionError"),
         ({"text": "{{ x.__class__ }}"}, {"x": 0}, "body.txt:1: not allowed in a template: "),
         ({"template": "<img src='{{ x }}'>"}, {"x": "no.png"}, "no.png: not found"),
