@@ -345,6 +345,8 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
     at_end = "end of stream" in (error.problem or "") or "<stream end>" in (error.problem or "")
     mark = (error.context_mark if at_end else None) or error.problem_mark or error.context_mark
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+    if "nesting depth" in (error.problem or ""):  # libyaml 0.2.6 has a bound of its own, and reads ahead up to it
+        return Problem(place, f"nested deeper than {MAX_DEPTH} levels")
     text = ", ".join(part for part in (error.problem, error.context) if part)
     if error.context_mark and error.context_mark.line + 1 < place.line:
         text += f" that starts in line {error.context_mark.line + 1}"

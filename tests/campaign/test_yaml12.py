@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 import yaml
@@ -106,7 +107,7 @@ def test_aliases_are_shared(parser: str) -> None:
         ("a: *x", "f:1:4: the alias *x has no anchor &x before it"),
         ("a: 1\n---\nb: 2\n", "f:2:1: a second document starts here; expected one"),
         ("a: [" * 5000, "f:1:201: nested deeper than 100 levels"),
-        ("[" * 5000, "f:1:101: nested deeper than 100 levels"),
+        ("[" * 500, "f:1:101: nested deeper than 100 levels"),
         ("- " * 5000, "f:1:201: nested deeper than 100 levels"),
         ("a: b\x07", "f:1:5: U+0007 cannot stand in YAML as it is"),
         ("a: 1\nb: c\u2028d", "f:2:5: U+2028 cannot stand in YAML as it is"),
@@ -120,6 +121,11 @@ def test_aliases_are_shared(parser: str) -> None:
 )
 def test_refusals(parser: str, text: str, expected: str) -> None:
     assert refusals(text)[0].startswith(expected)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{" * 5000, "- " + "[a, " * 5000])
+def test_what_the_parser_itself_finds_too_deep_is_told_as_ours(parser: str, text: str) -> None:
+    assert re.fullmatch(r"f:1:\d+: nested deeper than 100 levels", refusals(text)[0])
 
 
 def test_nothing_is_none() -> None:
