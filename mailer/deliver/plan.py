@@ -19,7 +19,7 @@ from mailer.campaign.model import Campaign, Recipient
 from mailer.deliver.ledger import Edition, Ledger, rows, sql
 from mailer.deliver.ledger.store import Store
 from mailer.deliver.observer import Observer
-from mailer.errors import Place, Problem, RenderError
+from mailer.errors import InputError, Place, Problem, RenderError
 from mailer.expressions import ran_out_of_time
 from mailer.render.compiled import CompiledCampaign
 
@@ -115,6 +115,8 @@ class _Staging:
     def __init__(self, store: Store, campaign: Campaign, compiled: CompiledCampaign, observer: Observer) -> None:
         self._store, self._campaign, self._compiled, self._observer = store, campaign, compiled, observer
         self._digest = hashlib.blake2b(digest_size=16)
+        self._invalid: list[Problem] = []
+        self._invalid_count = 0
         self.file: str | None = None
 
     def read(self) -> _Staging:
@@ -130,10 +132,18 @@ class _Staging:
             with self._store.reported(writing=True):
                 self._store.connection.execute(sql.INDEX_STAGE)
                 self._store.connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             self._store.rollback()
+            if type(error) is InputError and self._invalid:
+                raise self._with_rows(error) from error
             raise
         return self
+
+    def _with_rows(self, error: InputError) -> InputError:
+        """The list cannot be read on; what was wrong in it before is told too."""
+        more = self._invalid_count - len(self._invalid)
+        rest = [Problem(None, f"and {more:,} more before this")] if more else []
+        return InputError([*self._invalid, *rest, *error.problems], hint=error.hint)
 
     def _row(self, position: int, recipient: Recipient) -> tuple[int, str, str, str, str, int, int, str | None]:
         place = recipient.place
@@ -156,6 +166,9 @@ class _Staging:
                 problem = "; ".join(_at_key(problem, recipient) for problem in error.problems)
         else:
             problem = recipient.problem.text
+        self._invalid_count += 1
+        if len(self._invalid) < SHOWN:
+            self._invalid.append(Problem(recipient.place, rows.storable(problem)))
         return rows.storable(_invalid_key(recipient)), rows.storable(problem)
 
     def digest(self) -> str:

@@ -96,6 +96,24 @@ class TestFirst:
         assert letters(planned) == "ab"
         assert planned.plan(*people("abc")).new == 1
 
+    def test_rows_that_were_wrong_before_are_told_too(self, planned):
+        class Broken(People):
+            def __iter__(self):
+                for line in range(2, 25):
+                    place = Place("people.csv", line)
+                    yield Recipient("x", {}, place, Problem(place, "'x' is no address"))
+                raise InputError("people.csv:25: not UTF-8")
+
+        with pytest.raises(InputError) as caught:
+            plan(planned.ledger, campaign(Broken()), Compiled(), planned.edition)
+        said = str(caught.value).split("\n")
+        assert said[0] == "people.csv:2: 'x' is no address"
+        assert said[19:] == [
+            "people.csv:21: 'x' is no address",
+            "and 3 more before this",
+            "people.csv:25: not UTF-8",
+        ]
+
     def test_an_error_of_the_reader_is_not_taken_for_damage(self, planned):
         class Broken(People):
             def __iter__(self):

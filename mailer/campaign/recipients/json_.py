@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, NoReturn, TextIO
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.recipients.rows import from_value
+from mailer.campaign.recipients.rows import MAX_SHOWN, from_value
 from mailer.campaign.recipients.text import MAX_LINE, decoded, lines
 from mailer.errors import InputError, Place, Problem
 
@@ -51,11 +51,23 @@ _decoder = json.JSONDecoder(
 
 
 def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
-    """One object a line; blank lines are skipped. A line that is no JSON is an error of the list."""
+    """One object a line; blank lines are skipped. Lines that are no JSON are an error of the list, told at its end."""
+    wrong: list[Problem] = []
+    count = 0
     with decoded(binary, shown, encoding) as stream:
         for number, line in enumerate(lines(stream, shown), 1):
-            if not line.isspace():
-                yield _row(line.strip(), Place(shown, number))
+            if line.isspace():
+                continue
+            try:
+                row = _row(line.strip(), Place(shown, number))
+            except InputError as error:
+                count += 1
+                wrong += error.problems if count <= MAX_SHOWN else ()
+            else:
+                yield row
+    if count:
+        more = [Problem(None, f"and {count - MAX_SHOWN:,} more")] if count > MAX_SHOWN else []
+        raise InputError([*wrong, *more])
 
 
 def _row(line: str, place: Place) -> Recipient:

@@ -130,3 +130,14 @@ def test_no_bytes_make_anything_but_an_input_error(content: bytes) -> None:
             continue
         for recipient in found:
             json.dumps(dict(recipient.columns), ensure_ascii=False).encode()
+
+
+def test_all_lines_of_jsonl_that_cannot_be_read_are_told(refusal) -> None:
+    content = '{"email": \n"a@example.com"\n{"a": 1, "a": 2}\n'
+    assert refusal("a.jsonl", content) == [
+        "a.jsonl:1:10: it is not JSON: expecting value",
+        "a.jsonl:3: the key 'a' is repeated",
+    ]
+    found = refusal("a.jsonl", "x\n" * 23)
+    assert len(found) == 21
+    assert found[-1] == "and 3 more"
