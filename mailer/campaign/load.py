@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from mailer.campaign import yaml12
 from mailer.campaign.fields import CAMPAIGN, check_campaign_name
 from mailer.campaign.files import NamedFile, encoding_by_mark, printable
 from mailer.campaign.kinds import Reading, Scope, Wrong
-from mailer.campaign.model import Campaign, Pattern
+from mailer.campaign.model import Attachment, Campaign, Pattern, Unsubscribe
+from mailer.campaign.recipients import InlineSource
 from mailer.campaign.special_kinds import check_variable
 from mailer.errors import InputError, Place, Problem
 
@@ -42,7 +43,7 @@ def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] 
     reading.values["vars"] = {**reading.values.get("vars", {}), **overrides}
     name = _name(reading)
     if reading.problems:
-        raise InputError(sorted(set(reading.problems), key=lambda problem: (problem.place or Place(""), problem.text)))
+        raise InputError(_sorted([*reading.problems, *_later(reading.values)]))
     return _build(absolute, name, reading.values)
 
 
@@ -73,6 +74,36 @@ def _name(reading: Reading) -> str:
     except ValueError as error:
         reading.problems.append(Problem(pattern.place, str(error)))
     return ""
+
+
+def _later(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """What would only be found when the campaign is compiled and its list is read: all errors of a file at once."""
+    from mailer.expressions import pattern_problem
+
+    for pattern in _patterns(list(values.values())):
+        if "{" in pattern.source and (problem := pattern_problem(pattern.source, pattern.place)):
+            yield problem
+    if isinstance(rows := values.get("recipients"), InlineSource):
+        yield from rows.problems()
+
+
+def _patterns(value: object) -> Iterator[Pattern]:
+    if isinstance(value, Pattern):
+        yield value
+    elif isinstance(value, Attachment):
+        yield from _patterns([value.path, value.filename])
+    elif isinstance(value, Unsubscribe):
+        yield from _patterns([value.url, value.mailto])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _patterns(item)
+    elif isinstance(value, dict):
+        yield from _patterns(list(value.values()))
+
+
+def _sorted(problems: Iterable[Problem]) -> list[Problem]:
+    """By place; what has none ("and 3 more") at the end."""
+    return sorted(set(problems), key=lambda problem: (problem.place is None, problem.place or Place(""), problem.text))
 
 
 def _read(file: NamedFile) -> str:

@@ -6,7 +6,15 @@ data, none runs without end, and none fills the memory. An error is said in one 
 
 from mailer.expressions.bounds import OutOfBounds
 from mailer.expressions.environment import BoundedEnvironment, Unknown, environment
-from mailer.expressions.patterns import NAMELESS, compile_where, explain, one_line, render_pattern, template_place
+from mailer.expressions.patterns import (
+    NAMELESS,
+    compile_where,
+    explain,
+    one_line,
+    pattern_problem,
+    render_pattern,
+    template_place,
+)
 from mailer.expressions.watchdog import bounded, ran_out_of_time
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "environment",
     "explain",
     "one_line",
+    "pattern_problem",
     "ran_out_of_time",
     "render_pattern",
     "template_place",

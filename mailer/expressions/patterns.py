@@ -34,6 +34,15 @@ def render_pattern(source: str, variables: Mapping[str, object], place: Place) -
         raise InputError(Problem(place, explain(error, variables))) from error
 
 
+def pattern_problem(source: str, place: Place) -> Problem | None:
+    """What is wrong with a pattern before it is rendered."""
+    try:
+        _shared().from_string(source)
+    except Exception as error:
+        return Problem(place, explain(error))
+    return None
+
+
 def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]], bool]:
     """A function of a row's columns; InputError at `place` for a wrong expression, now, or an undefined name, then."""
     try:

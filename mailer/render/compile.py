@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mailer.campaign.model import Campaign, Pattern
+from mailer.campaign.recipients import InlineSource
 from mailer.errors import InputError, Place, Problem
 from mailer.render.assets import Store
 from mailer.render.compiled import CompiledCampaign, Limits, Ready
@@ -59,10 +60,16 @@ class _Compilation:
             self._attachments(patterns)
         signer = self._signer()
         if self.problems or patterns is None:
-            raise InputError(sorted(set(self.problems), key=lambda problem: problem.place or Place("")))
+            raise InputError(self._all_problems())
         return CompiledCampaign(
             Ready(self.campaign, self.edition, self.limits, self.pages, patterns, images, self.store, signer)
         )
+
+    def _all_problems(self) -> list[Problem]:
+        """By place; rows that stand in the campaign file itself are told with its other errors."""
+        rows = self.campaign.recipients
+        problems = {*self.problems, *(rows.problems() if isinstance(rows, InlineSource) else ())}
+        return sorted(problems, key=lambda problem: (problem.place is None, problem.place or Place("")))
 
     def _patterns(self) -> Patterns | None:
         c, before = self.campaign, len(self.problems)

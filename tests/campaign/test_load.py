@@ -226,6 +226,30 @@ def test_all_mistakes_at_once_sorted(problems) -> None:
     ]
 
 
+def test_patterns_and_rows_are_told_with_the_other_mistakes(problems) -> None:
+    found = problems(
+        subject="'{{ x'",
+        recipients="[ada, bob@example.com, {email: x y}]",
+        subjct="x",
+        attachments="[{path: a, filename: '{{ y|nofilter }}'}]",
+        unsubscribe="{url: '{% if %}'}",
+    )
+    assert [line.split(": ")[0] for line in found] == [
+        "x.yaml:3:10",
+        "x.yaml:5:14",
+        "x.yaml:5:36",
+        "x.yaml:6:1",
+        "x.yaml:7:35",
+        "x.yaml:8:20",
+    ]
+
+
+def test_of_wrong_rows_the_first_20_are_told(problems) -> None:
+    found = problems(recipients="[" + "x, " * 23 + "]", subjct="x")
+    assert len(found) == 22
+    assert found[-1] == "and 3 more"
+
+
 def test_a_literal_password_is_refused_unseen(problems) -> None:
     for literal in ("hunter2", "12345678"):
         (line,) = problems(server=f"{{host: a.example, password: {literal}}}")

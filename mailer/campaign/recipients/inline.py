@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.recipients.rows import from_value
-from mailer.errors import Place
+from mailer.campaign.recipients.rows import MAX_SHOWN, from_value
+from mailer.errors import Place, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,12 @@ class InlineSource:
         for value, place in self.rows:
             # A copy: what a reader does with its columns must not reach the next one.
             yield from_value(dict(value) if isinstance(value, dict) else value, place)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with the rows, for whoever tells all the errors of the campaign file: the first 20."""
+        found = [row.problem for row in self if row.problem is not None]
+        more = [Problem(None, f"and {len(found) - MAX_SHOWN:,} more")] if len(found) > MAX_SHOWN else []
+        return found[:MAX_SHOWN] + more
 
     def fingerprint(self) -> str:
         text = json.dumps([value for value, _ in self.rows])
