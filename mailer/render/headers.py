@@ -24,6 +24,7 @@ _MOST_CLUSTER = 36  # bytes of a character that is kept whole: fits a word behin
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")  # printable ASCII with single blanks
+_QUOTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # RFC 5322 3.2.4: in quotes every blank counts
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322 3.2.3
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")  # RFC 2047 5 (3): phrases
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&+.^_`{|}~ -]+")  # what a quoted file name may hold as it is
@@ -72,7 +73,7 @@ def phrase(text: str, first: int = LINE) -> list[str]:
     if len(text) < LINE and "=?" not in text:
         if _ATOMS.fullmatch(text):
             return text.split(" ")
-        if _PLAIN.fullmatch(text):
+        if _QUOTABLE.fullmatch(text):
             return ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"']
     return encoded_words(checked(text), first)
 

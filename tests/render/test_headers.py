@@ -64,6 +64,13 @@ def test_a_display_name_arrives_as_it_was_written(name: str) -> None:
     assert str(make_header(decode_header(shown))) == name
 
 
+@pytest.mark.parametrize("name", ["Ada  Example", 'Ada   "A"  Example', "a, b", "Zoë"])
+def test_a_name_of_one_word_on_the_wire_arrives_with_all_its_blanks(name: str) -> None:
+    """As `display_name` too, which makes one blank of two outside of quotes."""
+    [address] = field(headers.mailboxes("To", [(name, "ada@example.com")])).addresses
+    assert address.display_name == name
+
+
 def test_many_mailboxes_are_folded_between_them() -> None:
     boxes = [(f"{n}, Zoë", f"person{n}@example.com") for n in range(40)]
     addresses = field(headers.mailboxes("Cc", boxes)).addresses
