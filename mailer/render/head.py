@@ -102,9 +102,12 @@ class Header:
             address = str(variables["unsubscribe_url"])
             if self._one_click and not address.startswith("https://"):
                 raise Failure(url.place, f"one_click needs an address that begins with https://, not {address!r}")
+            if not address.lower().startswith(("https://", "http://")):  # as the campaign file asks of a constant
+                raise Failure(url.place, f"unsubscribe url: expected https:// or http:// at its begin, not {address!r}")
             ways.append(_at("unsubscribe url", url, lambda: headers.uri(address)))
         if mailto := self._patterns.unsubscribe_mailto:
             rest = mailto.render(variables).strip().removeprefix("mailto:")
+            _at("unsubscribe mailto", mailto, lambda: check_address(rest.partition("?")[0]))  # RFC 6068 2
             ways.append(_at("unsubscribe mailto", mailto, lambda: headers.uri(f"mailto:{rest}")))
         if max(map(len, ways)) > headers.LONGEST - 30:
             raise Failure(

@@ -194,6 +194,20 @@ def test_one_click_needs_https(project: Project) -> None:
         one(project, text="Hi", unsubscribe=unsubscribe)
 
 
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "ftp://e.com/u", "", "e.com/u", "mailto:out@example.com"])
+def test_an_address_to_unsubscribe_at_is_one_of_the_web(project: Project, address: str) -> None:
+    unsubscribe = Unsubscribe(pattern("{{ u }}", 9), None, False)
+    with pytest.raises(RenderError, match=r"^campaign.yaml:9: unsubscribe url: expected https:// or http://"):
+        one(project, person(u=address), text="Hi", unsubscribe=unsubscribe)
+
+
+@pytest.mark.parametrize("address", ["", "out", "?subject=x", "a@example.com,b@example.com"])
+def test_an_address_to_unsubscribe_by_mail_at_is_an_address(project: Project, address: str) -> None:
+    unsubscribe = Unsubscribe(None, pattern("{{ u }}", 9), False)
+    with pytest.raises(RenderError, match=r"^campaign.yaml:9: unsubscribe mailto: .* is no address"):
+        one(project, person(u=address), text="Hi", unsubscribe=unsubscribe)
+
+
 # What a template sees ---------------------------------------------------------------------------------------------
 
 
