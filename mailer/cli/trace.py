@@ -41,7 +41,9 @@ def tracing(where: str | None) -> Iterator[Trace | None]:
 
 def _create(where: str) -> TextIO:
     try:
-        descriptor = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # O_NONBLOCK: a FIFO that nobody reads is an error instead of a wait without end.
+        descriptor = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     except (OSError, ValueError) as error:
         raise InputError(f"trace {where}: cannot be written: {getattr(error, 'strerror', None) or error}") from error

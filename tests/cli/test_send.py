@@ -167,6 +167,13 @@ def test_a_proof_is_not_recorded(process: Command, campaign: Path, sandbox: Sand
     assert (ended.code, len(sandbox.messages())) == (0, 4)
 
 
+def test_a_trace_into_a_fifo_that_nobody_reads_is_refused(process: Command, campaign: Path) -> None:
+    os.mkfifo(campaign.parent / "trace")
+    ended = process("send", campaign, "--sandbox", "--trace", "trace")
+    assert ended.code == 2
+    assert "trace trace: cannot be written" in ended.err
+
+
 def test_the_trace_shows_the_dialogue_without_secrets(process: Command, campaign: Path, sandbox: Sandbox) -> None:
     ended = process("send", campaign, *login(sandbox), "--trace", "-", MAILER_PASSWORD=sandbox.password)
     assert "C: EHLO " in ended.err
