@@ -57,7 +57,7 @@ class SqlSource:
         try:
             engine = self._engine(url)
             try:
-                with engine.connect() as connection:
+                with _connected(engine) as connection:
                     yield from self._stream(connection)
             finally:
                 engine.dispose()
@@ -70,7 +70,7 @@ class SqlSource:
                 f"the database driver for {url.drivername} is not installed",
                 hint="pip install 'mailer[sql]' brings SQLite and PostgreSQL",
             ) from None
-        except sqlalchemy.exc.SQLAlchemyError as error:
+        except (sqlalchemy.exc.SQLAlchemyError, _Misled) as error:
             raise self._wrong(blank(_reason(error), secrets)) from None
 
     def _engine(self, url: Any) -> Any:
@@ -88,6 +88,8 @@ class SqlSource:
             url = url.set(drivername="postgresql+pg8000")  # BSD; psycopg is LGPL, and taken where the URL asks for it
         if url.get_backend_name() != "postgresql":
             raise self._wrong(f"{url.get_backend_name()} is not read; expected sqlite or postgresql")
+        if not url.username and url.get_driver_name() == "pg8000":  # libpq would take whoever runs this
+            raise self._wrong("the database's URL names no user; expected postgresql://user@host/name")
         return sqlalchemy.create_engine(url, **options)
 
     def _sqlite(self, database: str | None) -> Any:
@@ -118,6 +120,18 @@ class SqlSource:
 
     def _wrong(self, text: str) -> InputError:
         return InputError(Problem(self.place, text))
+
+
+class _Misled(Exception):
+    """The driver does not take what the URL says."""
+
+
+def _connected(engine: Any) -> Any:
+    """A connection. What stands behind `?` in the URL becomes arguments of the driver, which may know none of them."""
+    try:
+        return engine.connect()
+    except TypeError as error:
+        raise _Misled(f"the URL is not for this driver: {error}") from None
 
 
 def _no_other_file(action: int, *_details: object) -> int:

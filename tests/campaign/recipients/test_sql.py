@@ -110,6 +110,11 @@ def test_queries_that_cannot_be_read(query: str, expected: str) -> None:
         (f"nosuch://me:{QUOTED}@h/x", "x.yaml:5:3: "),
         (f"mysql://me:{QUOTED}@h/x", "x.yaml:5:3: mysql is not read; expected sqlite or postgresql"),
         (f"postgresql+pg8000://me:{QUOTED}@127.0.0.1:1/x", "x.yaml:5:3: the database: "),
+        ("postgresql://127.0.0.1:1/x", "x.yaml:5:3: the database's URL names no user; expected postgresql://user@"),
+        (
+            f"postgresql://me:{QUOTED}@127.0.0.1:1/x?sslmode=require",
+            "x.yaml:5:3: the database: the URL is not for",
+        ),
     ],
 )
 def test_databases_that_cannot_be_opened(folder: Path, url: str, expected: str) -> None:
