@@ -54,6 +54,9 @@ class ProjectLoader(BaseLoader):
             line = content[: error.start].count(b"\n") + 1
             text = f"not UTF-8 (found 0x{content[error.start]:02X}); save it as UTF-8"
             raise TemplateSyntaxError(text, line, template, shown(template)) from None
+        if (nul := source.find("\0")) >= 0:  # it cannot be sent; said here, it is not taken for the recipient's
+            line = source.count("\n", 0, nul) + 1
+            raise TemplateSyntaxError("a NUL character (U+0000) cannot be sent", line, template, shown(template))
         self.sources[template] = source
         return source, shown(template), lambda: True
 

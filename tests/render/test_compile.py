@@ -55,6 +55,7 @@ def test_an_attachment_that_is_missing_is_found(project: Project) -> None:
         ("pipe.html", "pipe.html: is not a regular file"),
         ("folder.html", "folder.html: is a directory"),
         ("latin.html", "latin.html:2: not UTF-8 (found 0xE9)"),
+        ("nul.html", "nul.html:3: a NUL character (U+0000) cannot be sent"),
         ("parentheses.html", "parentheses.html:2: nested too deeply"),
         ("loops.html", "loops.html:1: nested too deeply"),
         ("elifs.html", "elifs.html:"),
@@ -68,6 +69,7 @@ def test_a_template_that_cannot_be_used(project: Project, name: str, text: str) 
     (project.root / "folder.html").mkdir()
     os.mkfifo(project.root / "pipe.html")
     project.put("latin.html", "a\né".encode("latin-1"))
+    project.put("nul.html", "a\n\nb\0")
     project.put("parentheses.html", "\n{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}")
     project.put("loops.html", "{% for i in [1] %}" * 30 + "{% endfor %}" * 30)
     project.put("elifs.html", "{% if 0 %}" + "\n{% elif 0 %}" * 5000 + "{% endif %}")
