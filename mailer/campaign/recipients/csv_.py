@@ -61,9 +61,16 @@ def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def _sniff(header: str) -> str:
-    """The separator of the header line: the one of comma, semicolon and tab most often outside of quotes."""
+    """The separator of the header line: of comma, semicolon and tab the one that gives a column `email`.
+
+    Else, or where several do, the one most often outside of quotes.
+    """
     bare = "".join(header.split('"')[::2])
-    return max(",;\t", key=bare.count)
+
+    def gives_email(separator: str) -> bool:
+        return any(cell.strip(' \t\r\n\xa0"').lower() == "email" for cell in header.split(separator))
+
+    return max(",;\t", key=lambda separator: (gives_email(separator), bare.count(separator)))
 
 
 def _problem(error: csv.Error, shown: str, line: int) -> Problem:

@@ -39,6 +39,16 @@ def test_the_same_list_however_it_is_written(rows, content: bytes) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "separator"),
+    [("email,size (s;m;l)", ","), ("size, in cm, or m;Email", ";"), ('"email"\tsize, in cm, or m', "\t")],
+)
+def test_the_separator_is_the_one_that_gives_the_address(rows, header: str, separator: str) -> None:
+    cells = ["ada@example.com" if "email" in name.lower() else "x" for name in header.split(separator)]
+    (row,) = rows("a.csv", f"{header}\n{separator.join(cells)}\n")
+    assert (row.email, row.problem) == ("ada@example.com", None)
+
+
 def test_a_named_encoding(rows, refusal) -> None:
     content = "email,name\nzoe@example.com,Zoë\n".encode("windows-1252")
     assert rows("a.csv", content, encoding="windows-1252")[0].columns["name"] == "Zoë"
