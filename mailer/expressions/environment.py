@@ -13,7 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes
+from jinja2 import BaseLoader, StrictUndefined, TemplateRuntimeError, TemplateSyntaxError, Undefined, nodes
 from jinja2.compiler import CodeGenerator, Frame, operators, optimizeconst
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro, markup_join, str_join
@@ -56,7 +56,7 @@ def shown(value: object) -> str:
     if value.__class__ is str:
         return _escape_inner(value)
     if value.__class__ not in PLAIN:
-        weigh(value)
+        _weigh_shown(value)
     return escape(value)
 
 
@@ -65,8 +65,15 @@ def shown_text(value: object) -> str:
     if value.__class__ is str:
         return value
     if value.__class__ not in PLAIN:
-        weigh(value)
+        _weigh_shown(value)
     return str(value)
+
+
+def _weigh_shown(value: object) -> None:
+    """A function without its `()` would be shown as Python's note of it, with an address in memory."""
+    if callable(value) and not isinstance(value, Undefined):
+        raise TemplateRuntimeError("a function is shown here, not what it gives; expected a call, with ()")
+    weigh(value)
 
 
 def short_range(*bounds: int) -> range:

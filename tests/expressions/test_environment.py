@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError
-from jinja2.exceptions import SecurityError
+from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from markupsafe import Markup
 
 from mailer.expressions import BoundedEnvironment, environment
@@ -141,6 +141,15 @@ def test_an_undefined_name_says_its_name() -> None:
         environment().from_string("{{ d.x }}").render(d={})
     with pytest.raises(UndefinedError, match="'nobody' is undefined"):
         environment().from_string("{% if nobody %}{% endif %}").render()
+
+
+@pytest.mark.parametrize("autoescape", [True, False])
+@pytest.mark.parametrize(
+    "source", ["{{ image }}", "{{ range }}", "{{ name.upper }}", "{% macro m() %}{% endmacro %}{{ m }}"]
+)
+def test_a_function_is_not_shown_as_python_notes_it(source: str, autoescape: bool) -> None:
+    with pytest.raises(TemplateRuntimeError, match=r"^a function is shown here, .* expected a call, with \(\)$"):
+        environment(autoescape=autoescape).from_string(source).render(image=str, name="Ada")
 
 
 def test_python_says_nothing_of_a_template_by_itself() -> None:
