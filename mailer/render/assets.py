@@ -15,6 +15,7 @@ from mailer.render.files import FileProblem, find, read
 from mailer.render.headers import checked, parameter
 from mailer.render.mime import Part
 
+UNKNOWN = "application/octet-stream"  # RFC 2046 4.5.1
 MOST_KEPT = 48 * 1024 * 1024  # bytes of encoded files that stay in memory
 _TYPES = mimetypes.MimeTypes(())  # the table of Python, not the machine's: the same message everywhere
 for _type, _suffix in (
@@ -42,7 +43,7 @@ def content_type(name: str) -> str:
     """By suffix. A message or multipart is not one of ours (RFC 2046 5.2.1: it may not be base64), nor is a .gz."""
     kind, encoding = _TYPES.guess_type(name)
     if kind is None or encoding or kind.startswith(("message/", "multipart/")):
-        return "application/octet-stream"
+        return UNKNOWN
     return kind
 
 
@@ -112,9 +113,12 @@ def image_part(cid: str, path: str, image: Encoded) -> Part:
 
 
 def attachment_part(filename: str, attached: Encoded) -> Part:
-    """RFC 2183. FileProblem for a name that is none."""
+    """RFC 2183. FileProblem for a name that is none. Its type is that of the file, or else of the name it is given."""
     if filename.strip() in ("", ".", "..") or "/" in filename or "\\" in filename:
         raise FileProblem(f"{filename!r} is no file name for an attachment")
-    fields = f"Content-Type: {attached.type}\r\nContent-Transfer-Encoding: base64\r\n"
+    kind = attached.type if attached.type != UNKNOWN else content_type(filename)
+    if kind.startswith("text/") and kind != attached.type:  # in what charset, nobody has looked
+        kind = UNKNOWN
+    fields = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n"
     fields += f"Content-Disposition: attachment{parameter('filename', checked(filename))}\r\n\r\n"
     return [fields.encode("ascii"), attached.content]

@@ -57,6 +57,20 @@ def test_a_file_name_is_one(name: str) -> None:
         attachment_part(name, assets.Encoded("application/pdf", b""))
 
 
+@pytest.mark.parametrize(
+    ("of_file", "name", "kind"),
+    [
+        ("application/octet-stream", "Invoice 7.pdf", "application/pdf"),
+        ("image/png", "a.pdf", "image/png"),
+        ("application/octet-stream", "a.csv", "application/octet-stream"),  # its charset is not known
+        ("application/octet-stream", "a", "application/octet-stream"),
+    ],
+)
+def test_the_type_is_that_of_the_file_or_else_of_its_name(of_file: str, name: str, kind: str) -> None:
+    fields, _ = attachment_part(name, assets.Encoded(of_file, b""))
+    assert fields.startswith(f"Content-Type: {kind}\r\n".encode())
+
+
 def test_a_file_name_with_a_line_end_is_refused() -> None:
     with pytest.raises(ValueError, match="a line end"):
         attachment_part("a\r\nX: y.pdf", assets.Encoded("application/pdf", b""))
