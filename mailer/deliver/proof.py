@@ -5,6 +5,9 @@ Nothing of it enters the ledger, and no copies go out: the people of the campaig
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+
 from mailer.campaign.addresses import check_address
 from mailer.campaign.model import Campaign, Recipient
 from mailer.deliver.clock import Clock
@@ -13,6 +16,7 @@ from mailer.deliver.observer import Observer
 from mailer.deliver.options import Ending, RunResult, SendOptions
 from mailer.deliver.outcome import Outcome, Status
 from mailer.deliver.sessions import access
+from mailer.deliver.signals import StopSignal
 from mailer.errors import ConnectionLost, InputError, ServerError
 from mailer.render.compiled import CompiledCampaign
 from mailer.smtp.connection import Connection, connect
@@ -23,23 +27,31 @@ async def proof(
     campaign: Campaign,
     compiled: CompiledCampaign,
     options: SendOptions,
-    *,
     address: str,
+    *,
     observer: Observer,
     clock: Clock,
+    stop: StopSignal,
 ) -> RunResult:
-    """Send the first recipient's message (or `only`'s) to `address`. The result has no run."""
+    """Send the first recipient's message (or `only`'s) to `address`. The result has no run.
+
+    Asked to stop, it does at once: nothing of a proof is recorded, so that nothing is left to be settled.
+    """
     try:
         address = check_address(address)
     except ValueError as error:
         raise InputError(f"--proof {address}: {error}") from None
-    recipient = _chosen(campaign, compiled, options.only)
-    compiled.render(recipient)  # a template's error is told before a connection is opened
+    with stop.raising():
+        recipient = _chosen(campaign, compiled, options.only)
+        compiled.render(recipient)  # a template's error is told before a connection is opened
     try:
-        connection = await _opened(options, observer)
-        outcome = await _sent(compiled, connection, recipient, address, iso(clock.now()))
+        outcome = await _unless_stopped(
+            stop, _delivered(compiled, options, recipient, address, observer=observer, at=iso(clock.now()))
+        )
     except ServerError as error:
         return RunResult(Ending.UNREACHABLE, 1, None, str(error), error.hint)
+    if outcome is None:
+        return RunResult(Ending.INTERRUPTED, 1, None, "interrupted before the reply to the proof was read")
     observer.settled(outcome)
     ending = Ending.COMPLETE if outcome.status is Status.SENT else Ending.INCOMPLETE
     reason = (
@@ -48,6 +60,31 @@ async def proof(
         else outcome.reply or outcome.error
     )
     return RunResult(ending, 1, None, reason)
+
+
+async def _unless_stopped(stop: StopSignal, work: Coroutine[object, object, Outcome]) -> Outcome | None:
+    """What the work gives; None where it was asked to stop first."""
+    working, asked = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([working, asked], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        asked.cancel()
+        await asyncio.wait([working, asked])
+
+
+async def _delivered(
+    compiled: CompiledCampaign,
+    options: SendOptions,
+    recipient: Recipient,
+    address: str,
+    *,
+    observer: Observer,
+    at: str,
+) -> Outcome:
+    connection = await _opened(options, observer)
+    return await _sent(compiled, connection, recipient, address, at)
 
 
 def _chosen(campaign: Campaign, compiled: CompiledCampaign, only: str | None) -> Recipient:

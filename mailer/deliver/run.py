@@ -45,7 +45,7 @@ async def run(
     """Send the campaign, or go on with it. InputError and LedgerError: nothing was sent."""
     observer, stop, clock = observer or Observer(), stop or StopSignal(), clock or SystemClock()
     if options.proof is not None:
-        return await proof(campaign, compiled, options, address=options.proof, observer=observer, clock=clock)
+        return await proof(campaign, compiled, options, options.proof, observer=observer, clock=clock, stop=stop)
     with ledger.hold(campaign.name):
         try:
             with stop.raising():

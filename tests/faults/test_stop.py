@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from threading import Timer
 
 import pytest
 
@@ -83,6 +84,17 @@ def test_stopped_while_it_waits(tmp_path):
     assert result.ending is Ending.INTERRUPTED
     assert time.monotonic() - began < 5
     assert bench.statuses() == {Status.PENDING: 3}
+
+
+@pytest.mark.parametrize("step", ["greeting", "accepted"])
+def test_a_proof_to_a_silent_server_is_interrupted_at_once(tmp_path, step):
+    bench, stop = Bench(tmp_path, 3), StopSignal()
+    with FaultServer(faults=(Fault(step, "silence"),)) as server:
+        began = time.monotonic()
+        Timer(0.5, stop.request).start()
+        result = bench.send(server, replace(QUICK, timeout=30), stop=stop, proof="me@example.org")
+    assert result.ending is Ending.INTERRUPTED
+    assert time.monotonic() - began < 10
 
 
 def test_stopped_before_anything_was_sent(tmp_path):
