@@ -16,6 +16,7 @@ from mailer.campaign.model import Campaign
 from mailer.deliver.clock import Clock, SystemClock
 from mailer.deliver.ledger import Edition, Ledger, RunRecord
 from mailer.deliver.ledger.records import Policy, Recovered, iso
+from mailer.deliver.ledger.store import before_sending
 from mailer.deliver.observer import Observer
 from mailer.deliver.options import Ending, RunResult, SendOptions
 from mailer.deliver.outcome import Outcome, Status
@@ -46,7 +47,7 @@ async def run(
     observer, stop, clock = observer or Observer(), stop or StopSignal(), clock or SystemClock()
     if options.proof is not None:
         return await proof(campaign, compiled, options, options.proof, observer=observer, clock=clock, stop=stop)
-    with ledger.hold(campaign.name):
+    with before_sending(), ledger.hold(campaign.name):
         try:
             with stop.raising():
                 edition, compiled, recovered = _prepared(
@@ -175,15 +176,16 @@ async def _send(sending: Sending, compiled: CompiledCampaign, left: int, *, care
         sending.commit()
         if sending.stop.requested:  # it may have come between the last message and here
             sending.end(Ending.INTERRUPTED, "interrupted")
+        ending = _ending(sending)
     except LedgerError as error:
-        sending.fail(Ending.LEDGER_FAILED, str(error), error.hint)
+        ending = Ending.LEDGER_FAILED
+        sending.fail(ending, str(error), error.hint)
     except BaseException:  # cancelled from outside, or our own mistake: what is known is kept
         with suppress(LedgerError):
             sending.commit()
         raise
     finally:
         watcher.cancel()
-    ending = _ending(sending)
     record = _recorded(sending, ending, began)
     sending.observer.finished(sending.reason)
     return RunResult(ending, sending.edition.number, record, sending.reason, sending.hint)

@@ -13,11 +13,11 @@ from threading import Timer
 
 import pytest
 
-from mailer.deliver.ledger import Ledger
+from mailer.deliver.ledger import Edition, Ledger
 from mailer.deliver.options import Ending
 from mailer.deliver.outcome import Status
 from mailer.deliver.signals import StopSignal
-from mailer.errors import LedgerBusy, LedgerWriteError
+from mailer.errors import LedgerBusy, LedgerError, LedgerWriteError
 from tests.faults.harness import QUICK, Bench, FakeClock
 from tests.faults.kill import command
 from tests.faults.server import PASSWORD, Fault, FaultServer
@@ -176,20 +176,49 @@ def test_a_ledger_that_cannot_be_written_stops_at_once(tmp_path, monkeypatch):
         bench.agree(server, most_duplicates=2)
 
 
-def test_a_full_disk_in_mid_run(tmp_path):
+def send_limited(bench, server, octets):
     """A file size limit, in a process of its own: what SQLite gets is a real error of the system's."""
-    bench = Bench(tmp_path, 600)
 
     def limited() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (260_000, 260_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (octets, octets))
 
+    line = [sys.executable, "-m", "mailer", *command(bench, server, 1)]
     environment = os.environ | {"MAILER_PASSWORD": PASSWORD}
+    return subprocess.run(line, env=environment, preexec_fn=limited, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("octets", [0, 8192, 40_000, 60_000, 90_000])  # the first three: not even an empty ledger
+def test_a_disk_that_is_full_before_anything_was_sent(tmp_path, octets):
+    bench = Bench(tmp_path, 600)
     with FaultServer("streamed") as server:
-        line = [sys.executable, "-m", "mailer", *command(bench, server, 1)]
-        process = subprocess.run(
-            line, env=environment, preexec_fn=limited, capture_output=True, timeout=60, check=False
-        )
+        process = send_limited(bench, server, octets)
+        assert process.returncode == 2, process.stderr
+        assert b"mailer: error: %s: the ledger cannot be " % os.fsencode(bench.ledger_path) in process.stderr
+        assert server.sessions == 0
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server)
+
+
+def test_a_ledger_that_cannot_be_read_at_the_end(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, 5)
+    counts = Ledger.counts
+
+    def damaged(self: Ledger, edition: Edition, **more: str | None) -> dict[Status, int]:
+        if bench.observer.sessions:
+            raise LedgerError("the ledger is damaged")
+        return counts(self, edition, **more)
+
+    monkeypatch.setattr(Ledger, "counts", damaged)
+    with FaultServer() as server:
+        assert bench.send(server).ending is Ending.LEDGER_FAILED
+    assert len(server.accepted) == 5
+
+
+def test_a_full_disk_in_mid_run(tmp_path):
+    bench = Bench(tmp_path, 600)
+    with FaultServer("streamed") as server:
+        process = send_limited(bench, server, 260_000)
         assert process.returncode in (2, 3), process.stderr
         assert b"Traceback" not in process.stderr
         if process.returncode == 3:

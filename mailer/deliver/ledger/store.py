@@ -111,6 +111,16 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bo
     return LedgerError(f"{name}: the ledger is damaged ({said})", hint=_RESTORE)
 
 
+@contextmanager
+def before_sending() -> Iterator[None]:
+    """Before the first message, a ledger that cannot be written is unusable; "not any more" is for what comes after."""
+    try:
+        yield
+    except LedgerWriteError as error:
+        raise LedgerError(str(error), hint=error.hint) from error
+
+
+@before_sending()
 def open_store(path: Path, *, create: bool) -> Store:
     """The ledger at `path`, checked and of the present version; a new one with `create`."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -137,7 +147,7 @@ def temporary_store() -> Store:
     store = Store(_connect(""), None)
     with store.reported(writing=True):
         store.connection.execute("PRAGMA synchronous=OFF")
-    _migrate(store)
+        _migrate(store)
     return store
 
 
@@ -176,10 +186,10 @@ def _make(path: Path) -> None:
     os.close(handle)
     try:
         with closing(_opened(Path(name))) as connection:
-            store = Store(connection, Path(name))
+            store = Store(connection, path)  # as errors name it
             with store.reported(writing=True):
                 connection.execute("PRAGMA journal_mode=WAL")
-            _migrate(store)
+                _migrate(store)
         with suppress(FileExistsError):  # another process was first: theirs is as good
             _appear(name, path)
     finally:
