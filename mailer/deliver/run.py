@@ -8,7 +8,7 @@ Until the first connection nothing is sent, and every error is an exception; fro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from mailer.deliver.ledger.records import Policy, Recovered, iso
 from mailer.deliver.ledger.store import before_sending
 from mailer.deliver.observer import Observer
 from mailer.deliver.options import Ending, RunResult, SendOptions
-from mailer.deliver.outcome import Outcome, Status
+from mailer.deliver.outcome import Status
 from mailer.deliver.plan import PlanResult, plan
 from mailer.deliver.preflight import preflight
 from mailer.deliver.proof import proof
@@ -128,24 +128,20 @@ def _problems(planned: PlanResult) -> list[Problem]:
 
 def _left(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunResult:
     """How many are to be sent to; the result where there is nobody."""
-    if options.only is not None:
-        if ledger.next_due(edition, only=options.only) is not None:
-            return 1
-        found = _find(ledger, edition, options.only)
-        bad = found.status not in (Status.SENT, Status.SUPPRESSED)
-        return _nothing(ledger, edition, f"{found.email}: {found.status.value} already", failed=bad)
-    counts = ledger.counts(edition)
+    counts = ledger.counts(edition, only=options.only)
+    if not any(counts.values()) and options.only is not None:
+        raise InputError(f"{options.only} is not in the list")
     if pending := counts[Status.PENDING]:
         return min(pending, options.limit or pending)
-    bad = bool(counts[Status.FAILED] or counts[Status.IN_DOUBT])
-    return _nothing(ledger, edition, "the campaign is complete", failed=bad)
+    reason = "the campaign is complete"
+    if options.only is not None:
+        reason = f"{options.only}: {', '.join(status.value for status in Status if counts[status])} already"
+    return _nothing(ledger, edition, reason, failed=_bad(counts))
 
 
-def _find(ledger: Ledger, edition: Edition, only: str) -> Outcome:
-    for outcome in ledger.outcomes(edition):
-        if outcome.email.casefold() == only.casefold() or outcome.key in (only, only.casefold()):
-            return outcome
-    raise InputError(f"{only} is not in the list")
+def _bad(counts: Mapping[Status, int]) -> bool:
+    """Whether somebody did not get it, and will not by this run."""
+    return bool(counts[Status.FAILED] or counts[Status.DEFERRED] or counts[Status.IN_DOUBT])
 
 
 def _nothing(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> RunResult:
@@ -216,10 +212,10 @@ async def _watch(sending: Sending, workers: Sequence[Worker]) -> None:
 def _ending(sending: Sending) -> Ending:
     if sending.ending is not None:
         return sending.ending
-    counts = sending.ledger.counts(sending.edition)
-    bad = counts[Status.FAILED] + counts[Status.DEFERRED] + counts[Status.IN_DOUBT]
-    part = sending.options.limit is not None or sending.options.only is not None
-    return Ending.INCOMPLETE if bad or (counts[Status.PENDING] and not part) else Ending.COMPLETE
+    limit, only = sending.options.limit, sending.options.only
+    counts = sending.ledger.counts(sending.edition, only=only)  # whoever was not asked for does not count
+    left = counts[Status.PENDING] and limit is None
+    return Ending.INCOMPLETE if left or _bad(counts) else Ending.COMPLETE
 
 
 def _recorded(sending: Sending, ending: Ending, began: float) -> RunRecord:

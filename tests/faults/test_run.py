@@ -380,6 +380,28 @@ def test_only_one_by_its_key_as_the_report_shows_it(tmp_path):
     assert bench.statuses() == {Status.SENT: 1, Status.PENDING: 4}
 
 
+def test_only_one_ends_as_that_one_does_whatever_became_of_the_others(tmp_path):
+    bench = Bench(tmp_path, 3)
+    refused = {"r0@example.com"}
+    script = lambda step: "550 5.7.1 no" if step.name == "rcpt" and step.argument in refused else None  # noqa: E731
+    with FaultServer(script=script) as server:
+        assert bench.send(server, limit=1).ending is Ending.INCOMPLETE
+        assert bench.send(server, only="r1@example.com").ending is Ending.COMPLETE
+        assert bench.send(server, only="r1@example.com").ending is Ending.COMPLETE
+        assert bench.send(server, only="r0@example.com").ending is Ending.INCOMPLETE
+
+
+def test_only_an_address_with_several_messages_is_all_of_them(tmp_path):
+    bench = Bench(tmp_path, 1, 'key: "{{ email }}/{{ n }}"\n')
+    (tmp_path / "people.csv").write_text("email,name,n\nada@example.com,Ada,1\nada@example.com,Ada,2\n")
+    refused = iter([None, "550 5.7.1 no"])
+    with FaultServer(script=lambda step: next(refused) if step.name == "rcpt" else None) as server:
+        assert bench.send(server, only="ada@example.com").ending is Ending.INCOMPLETE
+        again = bench.send(server, only="ada@example.com")
+    assert (again.ending, again.nothing_to_do) == (Ending.INCOMPLETE, True)
+    assert again.reason == "ada@example.com: sent, failed already"
+
+
 def test_a_proof_is_not_recorded(tmp_path):
     bench = Bench(tmp_path, 5, "cc: [boss@example.com]\n")
     with FaultServer() as server:

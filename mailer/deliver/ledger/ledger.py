@@ -221,11 +221,12 @@ class Ledger:
 
     # Reports
 
-    def counts(self, edition: Edition) -> dict[Status, int]:
-        """Messages by status; every status is there."""
+    def counts(self, edition: Edition, *, only: str | None = None) -> dict[Status, int]:
+        """Messages by status, all or those of an address or key; every status is there."""
         counts = dict.fromkeys(Status, 0)
         in_flight = self._in_flight(edition)
-        for status, count in self.all(sql.COUNTS, edition=edition.id):
+        query = sql.COUNTS if only is None else sql.COUNTS_OF_CHOSEN
+        for status, count in self.all(query, edition=edition.id, **rows.chosen(only)):
             counts[rows.status(status, in_flight, self.store)] += count
         return counts
 

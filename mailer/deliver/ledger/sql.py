@@ -245,6 +245,9 @@ RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error =
 KNOWN = """SELECT EXISTS (SELECT 1 FROM messages
     WHERE edition_id = :edition AND (key IN (:only, :key) OR address = :only))"""
 COUNTS = "SELECT status, COUNT(*) FROM messages WHERE edition_id = :edition GROUP BY status"
+# Apart, since the index alone answers the one above.
+COUNTS_OF_CHOSEN = f"""SELECT status, COUNT(*) FROM messages WHERE edition_id = :edition AND {_CHOSEN}
+    GROUP BY status"""
 _OUTCOME = """SELECT email, key, status, attempts, code, enhanced, reply, message_id, size, at, error, copies, position
     FROM messages WHERE edition_id = :edition AND status = """
 # By status, each in the index's order, and merged: the order of the list without a sort or another index.
