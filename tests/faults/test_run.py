@@ -413,6 +413,20 @@ def test_a_proof_is_not_recorded(tmp_path):
     assert len(server.accepted) == 7
 
 
+def test_again_that_came_to_nothing_does_not_make_the_next_send_one_to_everybody(tmp_path):
+    bench = Bench(tmp_path, 3)
+    with FaultServer() as server:
+        bench.send(server)
+        with pytest.raises(InputError, match="not in the list"):
+            bench.send(server, again=True, only="nobody@example.com")
+        assert bench.statuses() == {Status.SENT: 3}
+        assert bench.send(server).nothing_to_do
+        assert bench.send(server, again=True, only="r1@example.com").edition == 2
+        assert bench.statuses() == {Status.SENT: 1, Status.PENDING: 2}
+        assert bench.send(server).edition == 2
+    assert set(server.times().values()) == {2}
+
+
 def test_a_complete_campaign_says_so_and_again_sends_anew(tmp_path):
     bench = Bench(tmp_path, 5)
     with FaultServer() as server:

@@ -86,30 +86,39 @@ class Ledger:
 
     def edition(self, campaign: str) -> Edition:
         """The present edition of the campaign of that name; its first one is made where there is none."""
-        return self.find_edition(campaign) or self._add(campaign, sql.ADD_FIRST_EDITION)
+        found = self.find_edition(campaign)
+        if found is None:
+            self._add(campaign, sql.ADD_FIRST_EDITION)
+            found = self.find_edition(campaign)
+            assert found is not None  # noqa: S101 - written just now
+        return found
 
     def find_edition(self, campaign: str, number: int | None = None) -> Edition | None:
-        """An edition, by default the latest; None where there is none."""
-        found = self.one(sql.EDITION, name=campaign, number=number)
+        """An edition, by default the latest that was begun; None where there is none."""
+        if number is None:
+            return self._edition(campaign, self.one(sql.PRESENT_EDITION, name=campaign))
+        return self._edition(campaign, self.one(sql.EDITION, name=campaign, number=number))
+
+    def new_edition(self, campaign: str) -> Edition:
+        """`--again`: everybody is to be sent to anew. Until a run starts, the present edition is the former one."""
+        self._add(campaign, sql.ADD_NEXT_EDITION)
+        added = self._edition(campaign, self.one(sql.EDITION, name=campaign, number=None))
+        assert added is not None  # noqa: S101 - written just now, or by a run that came to nothing
+        return added
+
+    def _edition(self, campaign: str, found: Row | None) -> Edition | None:
         if not found:
             return None
         id_, number, planned = found
         unfinished = self.value(sql.UNFINISHED, edition=id_)
         return Edition(id_, campaign, number, planned is not None, planned is not None and not unfinished)
 
-    def new_edition(self, campaign: str) -> Edition:
-        """`--again`: everybody is to be sent to anew."""
-        return self._add(campaign, sql.ADD_EDITION)
-
-    def _add(self, campaign: str, query: str) -> Edition:
-        """The first edition is looked for again under the lock: another process may have made it since, and a second
-        one would be everybody's mail once more."""
+    def _add(self, campaign: str, query: str) -> None:
+        """An edition, looked for again under the lock: another process may have made it since, and a second one
+        would be everybody's mail once more."""
         with self.writing() as connection:
             connection.execute(sql.ADD_CAMPAIGN, {"name": campaign})
             connection.execute(query, {"name": campaign})
-        found = self.find_edition(campaign)
-        assert found is not None  # noqa: S101 - written just now
-        return found
 
     @contextmanager
     def hold(self, campaign: str, *, now: float | None = None) -> Iterator[None]:

@@ -43,6 +43,9 @@ class TestEditions:
         settle(first, Status.SENT, 5)
         second = ledger.new_edition("autumn")
         assert (second.number, second.planned) == (2, False)
+        assert ledger.edition("autumn").number == 1
+        assert ledger.new_edition("autumn") == second
+        ledger.start_run(second, template="t", now=NOW)
         assert ledger.edition("autumn") == second
         again = Started(ledger)
         assert again.keys() == ["a", "b", "c", "d", "e"]
