@@ -10,6 +10,7 @@ from mailer.campaign.files import NamedFile
 from mailer.campaign.recipients.source import FileSource, list_format
 from mailer.campaign.recipients.text import decoded, lines
 from mailer.errors import InputError, Place, Problem
+from mailer.report.csv_ import uncelled
 
 
 def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
@@ -28,7 +29,7 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
     for recipient in FileSource(named, format_):
         if recipient.problem is not None:
             raise InputError(recipient.problem)
-        yield recipient.email, str(recipient.columns.get("reason") or reason)
+        yield uncelled(recipient.email), uncelled(str(recipient.columns.get("reason") or reason))
 
 
 def _plain(named: NamedFile) -> Iterator[str]:

@@ -37,3 +37,8 @@ def cell(value: object) -> str:
     # Judged before and after: a tab in front is a formula's prefix although it is shown as `\x09`.
     shown = printable(text)
     return f"'{shown}" if text.startswith(_FORMULA) or shown.lstrip().startswith(_FORMULA) else shown
+
+
+def uncelled(text: str) -> str:
+    """A text that `cell` (or a person, for a spreadsheet) kept from being a formula, as it was before."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text

@@ -63,6 +63,18 @@ def test_what_list_prints_import_reads(command: Command, tmp_path: Path) -> None
     assert "bob@example.com" in command("suppress", "list", "--ledger", "other.sqlite3").out
 
 
+@pytest.mark.parametrize("address", ["+33123@sms.example.com", "=a@example.com", "-b@example.com", "o'c@example.com"])
+def test_an_address_that_looks_like_a_formula_is_the_same_after_list_and_import(
+    command: Command, tmp_path: Path, address: str
+) -> None:
+    command("suppress", "add", "--reason", "=1+1", "--", address)
+    (tmp_path / "all.csv").write_text(command("suppress", "list").out)
+    assert command("suppress", "import", "all.csv", "--ledger", "other.sqlite3").code == 0
+    assert command("suppress", "remove", "--ledger", "other.sqlite3", "--", address).code == 0
+    command("suppress", "import", "all.csv", "--ledger", "other.sqlite3")
+    assert command("suppress", "list", "--ledger", "other.sqlite3").out.count("'=1+1") == 1
+
+
 @pytest.mark.parametrize("name", ["gone.csv", "gone.txt"])
 def test_one_wrong_line_and_nothing_is_imported(command: Command, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("email\nbob@example.com\nno address\n")
