@@ -38,7 +38,8 @@ def command(
 
     check_report_paths(outputs, keep={campaign_file: "campaign file", Path(ledger): "ledger"})
     name = campaign_name(campaign_file, variables)
-    with Ledger.open(ledger, create=False) as book:
+    # A campaign that is being sent goes on meanwhile: figures and recipients are to be of the same moment.
+    with Ledger.open(ledger, create=False) as book, book.store.frozen():
         report = read_report(book, name, edition)
         for path in outputs:
             console.note(f"report: {write_report(report, path)}")

@@ -7,10 +7,12 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
+from mailer.report import json_
+from mailer.report.summary import Report
 from mailer.sandbox import Sandbox
 
 Command = Callable[..., Any]
@@ -81,3 +83,20 @@ def test_editions(command: Command, done: Path, sandbox: Sandbox) -> None:
     assert len(sandbox.messages()) == 6
     assert command("report", done).out.splitlines()[0] == "spring (edition 2)"
     assert command("report", done, "--edition", "1").out.splitlines()[0] == "spring"
+
+
+def test_a_report_of_a_campaign_that_is_being_sent_agrees_with_itself(
+    command: Command, process: Command, campaign: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, write = ["--server", sandbox.url, "--ca-file", str(sandbox.ca_file)], json_.write
+    assert command("send", campaign, *server, "--limit", "1").code == 0
+
+    def meanwhile(report: Report, stream: TextIO) -> None:
+        """Between the figures and the recipients the rest is sent."""
+        assert process("send", campaign, *server).code == 0
+        write(report, stream)
+
+    monkeypatch.setattr(json_, "write", meanwhile)
+    assert command("report", campaign, "--output", "r.json").code == 0
+    report = json.loads(Path("r.json").read_text())
+    assert report["counts"]["sent"] == [row["status"] for row in report["recipients"]].count("sent") == 1

@@ -32,6 +32,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
         self.connection = connection
         self.path = path
+        self._frozen = False
 
     @property
     def name(self) -> str:
@@ -76,12 +77,24 @@ class Store:
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees the ledger as it is now, whatever is written meanwhile."""
-        if self.path is None:
+        if self.path is None or self._frozen:
             yield self.connection
             return
         with self.reported(), closing(_connect(self.path)) as connection:
             connection.execute("BEGIN")
             yield connection
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """All that is read meanwhile, snapshots too, is of one moment; nothing can be written."""
+        with self.reported():
+            self.connection.execute("BEGIN")
+        self._frozen = True
+        try:
+            yield
+        finally:
+            self._frozen = False
+            self.rollback()
 
     def shrink(self) -> None:
         """Gives a WAL that grew with a long list back to the disk, unless somebody reads it."""
