@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -422,3 +423,13 @@ def test_memory_is_flat(tmp_path):
     run = [sys.executable, "-c", textwrap.dedent(code), tmp_path / "ledger.sqlite3"]
     few, many = map(int, subprocess.run(run, capture_output=True, text=True, check=True).stdout.split())
     assert many - few < 45
+
+
+def test_a_reader_does_not_keep_the_planning_waiting(planned, tmp_path):
+    """A report in somebody's pager, a backup."""
+    with Ledger.open(tmp_path / "ledger.sqlite3") as reader, reader.store.frozen():
+        assert reader.find_edition("autumn") == planned.edition
+        began = time.monotonic()
+        assert planned.plan(*people("abc")).new == 3
+        assert time.monotonic() - began < 10
+        assert not reader.find_edition("autumn").planned

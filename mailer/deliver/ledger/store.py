@@ -98,8 +98,11 @@ class Store:
 
     def shrink(self) -> None:
         """Gives a WAL that grew with a long list back to the disk, unless somebody reads it."""
+        wait = "PRAGMA busy_timeout={:.0f}".format
         with suppress(sqlite3.Error):
+            self.connection.execute(wait(0))  # not for a report in somebody's pager
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.connection.execute(wait(BUSY_SECONDS * 1000))
 
 
 def explain(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bool) -> LedgerError:
