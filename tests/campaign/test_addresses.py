@@ -92,11 +92,11 @@ def test_refused_with_one_clear_sentence(text: str, reason: str) -> None:
 
 @pytest.mark.parametrize("hostile", ["a." * 127, "a@" * 127, '"' * 254, "a@" + "-" * 250, "é" * 254, "@" * 254])
 def test_time_is_linear(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(20):
         with pytest.raises(ValueError):
             check_address(hostile)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 _SPECIAL = ("test", "local", "localhost", "onion", "invalid", "arpa")

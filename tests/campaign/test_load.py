@@ -355,18 +355,18 @@ def test_an_alias_bomb_ends_soon(folder: Path) -> None:
     text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     text += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     (folder / "x.yaml").write_text(text)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(InputError, match="more than 500,000 values"):
         load_campaign("x.yaml")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_endless_mistakes_end(folder: Path) -> None:
     (folder / "x.yaml").write_text("".join(f"key{number}: 1\n" for number in range(100_000)))
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(InputError) as caught:
         load_campaign("x.yaml")
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     assert 900 < len(caught.value.problems) < 1100
 
 

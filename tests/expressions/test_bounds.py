@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import resource
-from time import monotonic
 
 import pytest
 
-from mailer.expressions import OutOfBounds, bounded, environment
+from mailer.expressions import OutOfBounds, bounded, environment, ran_out_of_time
 from mailer.expressions.bounds import MOST_TEXT, light, weigh
 
 GROW = "{% set ns = namespace(x=START, y=START) %}{% for i in range(10000) %}STEP{% endfor %}SHOW"
@@ -102,10 +101,10 @@ HUGE = [
 @pytest.mark.parametrize("source", HUGE)
 @pytest.mark.parametrize("autoescape", [True, False])
 def test_nothing_huge_is_made(source: str, autoescape: bool) -> None:
-    start, before = monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises((OutOfBounds, RecursionError)), bounded(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises((OutOfBounds, RecursionError)) as caught, bounded(60):
         environment(autoescape=autoescape).from_string(source).render()
-    assert monotonic() - start < 5
+    assert not ran_out_of_time(caught.value)  # by what it would make, not by how long it took
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000
 
 
@@ -120,11 +119,9 @@ def test_nothing_huge_is_made(source: str, autoescape: bool) -> None:
     ],
 )
 def test_what_does_not_end_is_stopped(source: str) -> None:
-    start = monotonic()
     with pytest.raises((OutOfBounds, RecursionError)), bounded(0.2):
         for _ in environment().from_string(source).generate():
             pass
-    assert monotonic() - start < 3
 
 
 @pytest.mark.parametrize(

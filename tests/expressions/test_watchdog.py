@@ -96,11 +96,9 @@ def test_one_that_swallows_it_is_stopped_again() -> None:
         return ""
 
     template = environment().from_string("{% for i in range(9) %}{{ swallow() }}{% endfor %}")
-    start = time.monotonic()
     with pytest.raises(OutOfBounds), bounded(0.1):
         template.render(swallow=swallow)
     assert len(calls) == 2
-    assert time.monotonic() - start < 3
 
 
 def test_nobody_is_stopped_in_code_that_takes_locks() -> None:
@@ -132,14 +130,3 @@ def test_it_works_in_a_forked_process() -> None:
             os._exit(7)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-
-
-def test_its_cost_is_small() -> None:
-    def use() -> None:
-        with bounded(10):
-            pass
-
-    start = time.process_time()
-    for _ in range(10_000):
-        use()
-    assert (time.process_time() - start) / 10_000 < 20e-6  # about 1 µs; the bound is loose for busy machines

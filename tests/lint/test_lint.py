@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import monotonic
+from time import process_time
 
 import pytest
 
@@ -139,17 +139,17 @@ def test_every_rule_says_why() -> None:
 
 @pytest.mark.parametrize("html", ["<!--" * 100_000, "<a " * 100_000, "<div>" * 50_000, "<" * 200_000])
 def test_html_is_read_in_linear_time(html: str) -> None:
-    started = monotonic()
+    started = process_time()
     read(html)
-    assert monotonic() - started < 5
+    assert process_time() - started < 5
 
 
 def test_a_text_is_looked_for_once(tmp_path: Path) -> None:
-    started = monotonic()
+    started = process_time()
     assert "link-http" in rules(
         found(tmp_path, html=body('<a href="http://example.com/">x</a><img src="logo.png">' * 20_000))
     )
-    assert monotonic() - started < 10
+    assert process_time() - started < 10
 
 
 def test_a_document_is_what_a_reader_sees() -> None:
