@@ -103,10 +103,12 @@ def _prepared(
 
 def _recovered(ledger: Ledger, edition: Edition, options: SendOptions, observer: Observer, clock: Clock) -> Recovered:
     """What a person said counts for whom they said it; the others get what the campaign says."""
-    said, now = options.in_doubt, clock.now()
-    told = Recovered() if said is None else ledger.recover(edition, said, now=now, held=True, only=options.only)
+    said, now, told, others = options.in_doubt, clock.now(), Recovered(), Recovered()
     policy = options.delivery.in_doubt
-    others = ledger.recover(edition, policy, now=now)
+    if said is not None:
+        told = ledger.recover(edition, said, now=now, held=True, only=options.only)
+    if said is None or options.only is not None:
+        others = ledger.recover(edition, policy, now=now, but=options.only if said else None)
     for count, fate in ((told.in_doubt, said), (others.in_doubt, policy)):
         if fate and count:
             observer.warning(f"{count} were in flight when a former run ended: {FATES[fate]}")

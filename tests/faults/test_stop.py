@@ -86,6 +86,29 @@ def test_stopped_while_it_waits(tmp_path):
     assert bench.statuses() == {Status.PENDING: 3}
 
 
+@pytest.mark.parametrize("said", ["hold", "sent"])
+@pytest.mark.parametrize("settled_at", ["once", "the next run's end"])
+def test_what_was_to_be_sent_again_is_not_when_a_person_says_otherwise(tmp_path, said, settled_at):
+    """A run that sends again is stopped before it comes to it; only then somebody says that nobody may get it twice."""
+    bench, stop = Bench(tmp_path, 3), StopSignal()
+    bench.observer.waiting = lambda _seconds, _why: stop.request()
+    with FaultServer("sequential", (Fault("accepted", "drop"), Fault("greeting", "drop", nth=2, times=9))) as server:
+        assert bench.send(server, stop=stop).ending is Ending.INTERRUPTED
+    assert len(server.accepted) == 1
+    if settled_at != "once":  # another run that does not come to it
+        stop = StopSignal()
+        with FaultServer(faults=(Fault("greeting", "drop", times=9),)) as server:
+            assert bench.send(server, stop=stop).ending is Ending.INTERRUPTED
+    with FaultServer() as server:
+        bench.send(server, in_doubt=said)
+        assert sorted(server.times()) == ["r1@example.com", "r2@example.com"]
+        assert bench.outcomes()["r0@example.com"].status is (Status.SENT if said == "sent" else Status.IN_DOUBT)
+        bench.send(server, replace(QUICK, in_doubt="hold"))
+        assert len(server.accepted) == 2
+        bench.send(server, replace(QUICK, in_doubt="hold"), in_doubt="resend", only="r0@example.com")
+        assert len(server.accepted) == (2 if said == "sent" else 3)
+
+
 @pytest.mark.parametrize("step", ["greeting", "accepted"])
 def test_a_proof_to_a_silent_server_is_interrupted_at_once(tmp_path, step):
     bench, stop = Bench(tmp_path, 3), StopSignal()

@@ -203,19 +203,31 @@ class Ledger:
         return due
 
     def recover(
-        self, edition: Edition, policy: Policy, *, now: float, held: bool = False, only: str | None = None
+        self,
+        edition: Edition,
+        policy: Policy,
+        *,
+        now: float,
+        held: bool = False,
+        only: str | None = None,
+        but: str | None = None,
     ) -> Recovered:
         """Settles what former runs left; to be called by the holder, before the planning.
 
-        In flight when its run died: `resend` makes it pending, `hold` leaves it in doubt, `sent` takes it as sent.
-        `held` (a person said so) settles those held before in the same way. Deferred ones get their attempts anew.
-        `only` is an address or key: nobody else's doubts are settled.
+        In flight when its run died: `resend` makes it pending, `hold` leaves it in doubt, `sent` takes it as sent;
+        the last two also what a former run was to send again. `held` (a person said so) settles those held before in
+        the same way. Deferred ones get their attempts anew. `only` and `but` are addresses or keys: nobody else's
+        doubts are settled, or everybody else's.
         """
         with self.writing() as connection:
-            given = {"edition": edition.id, "at": iso(now), **rows.chosen(only)}
+            others = rows.chosen(but)
+            given = {"edition": edition.id, "at": iso(now), "but": others["only"], "but_key": others["key"]}
+            given |= rows.chosen(only)
             in_flight = sql.RESEND_IN_FLIGHT if policy == "resend" else sql.HOLD_IN_FLIGHT
             doubtful = connection.execute(in_flight, given).rowcount
-            if held and policy == "resend":
+            if policy != "resend":
+                doubtful += connection.execute(sql.HOLD_DOUBTFUL, given).rowcount
+            elif held:
                 doubtful += connection.execute(sql.RESEND_HELD, given).rowcount
             if policy == "sent":
                 doubtful = connection.execute(sql.SETTLE_HELD, given).rowcount

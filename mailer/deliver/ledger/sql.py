@@ -182,7 +182,7 @@ ANY_SUPPRESSION = "SELECT EXISTS (SELECT 1 FROM suppressions)"
 _SUPPRESSED = "EXISTS (SELECT 1 FROM suppressions s WHERE s.address = messages.address)"
 APPLY_SUPPRESSIONS = f"""UPDATE messages SET status = 'suppressed', next_at = NULL
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred') AND {_SUPPRESSED}"""
-LIFT_SUPPRESSIONS = f"""UPDATE messages SET status = 'pending', tries = 0
+LIFT_SUPPRESSIONS = f"""UPDATE messages SET status = CASE WHEN doubts > 0 THEN 'doubtful' ELSE 'pending' END, tries = 0
     WHERE edition_id = :edition AND status = 'suppressed' AND columns IS NOT NULL AND NOT {_SUPPRESSED}"""
 
 # Preflight: keyset pages, so that no cursor stays open while rows change.
@@ -232,17 +232,24 @@ COUNT_SENT = "UPDATE runs SET sent = sent + :count WHERE id = :run"
 # What a run that is gone left behind. A row without columns cannot be sent again: it was taken off the list.
 
 _CHOSEN = "(CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key))"
+_SETTLED = f"""{_CHOSEN}
+    AND (CAST(:but AS TEXT) IS NULL OR NOT (address = :but OR key IN (:but, :but_key)))"""
 RESEND_IN_FLIGHT = f"""UPDATE messages SET status = 'doubtful', tries = 0, attempts = attempts + 1, doubts = doubts + 1
-    WHERE edition_id = :edition AND status = 'claimed' AND {_CHOSEN}"""
+    WHERE edition_id = :edition AND status = 'claimed' AND {_SETTLED}"""
 HOLD_IN_FLIGHT = f"""UPDATE messages SET status = 'in_doubt', attempts = attempts + 1, doubts = doubts + 1,
         error = 'the run ended before its reply came'
-    WHERE edition_id = :edition AND status = 'claimed' AND {_CHOSEN}"""
+    WHERE edition_id = :edition AND status = 'claimed' AND {_SETTLED}"""
+# A former run was to send them again and did not come to it.
+HOLD_DOUBTFUL = f"""UPDATE messages SET status = 'in_doubt', next_at = NULL, error = 'its reply never came'
+    WHERE edition_id = :edition AND status IN ('doubtful', 'waiting', 'deferred') AND doubts > 0
+        AND columns IS NOT NULL AND {_SETTLED}"""
 RESEND_HELD = f"""UPDATE messages SET status = 'doubtful', tries = 0, error = NULL
-    WHERE edition_id = :edition AND status = 'in_doubt' AND columns IS NOT NULL AND {_CHOSEN}"""
+    WHERE edition_id = :edition AND status = 'in_doubt' AND columns IS NOT NULL AND {_SETTLED}"""
 SETTLE_HELD = f"""UPDATE messages SET status = 'sent', columns = NULL, cause = NULL, at = :at,
         error = 'in doubt, and settled as sent by hand'
-    WHERE edition_id = :edition AND status = 'in_doubt' AND {_CHOSEN}"""
-REOPEN_DEFERRED = """UPDATE messages SET status = 'pending', tries = 0, next_at = NULL
+    WHERE edition_id = :edition AND status = 'in_doubt' AND {_SETTLED}"""
+REOPEN_DEFERRED = """UPDATE messages SET status = CASE WHEN doubts > 0 THEN 'doubtful' ELSE 'pending' END,
+        tries = 0, next_at = NULL
     WHERE edition_id = :edition AND status IN ('deferred', 'waiting') AND columns IS NOT NULL"""
 RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0
     WHERE edition_id = :edition AND status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid' AND {_CHOSEN}"""
