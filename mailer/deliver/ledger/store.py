@@ -108,15 +108,17 @@ class Store:
 def explain(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bool) -> LedgerError:
     """One line for a person: full, read-only, busy, damaged, or what SQLite says."""
     said = " ".join(str(error).split())
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
     kind = LedgerWriteError if writing else LedgerError
     if code == sqlite3.SQLITE_FULL:
         return kind(f"{name}: the disk is full", hint="make room, then run the same command again: it goes on")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return kind(f"{name}: the ledger cannot be written (read-only)")
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        doing = "written" if writing else "read"
-        hint = "look at the disk's space, the file size limit and the disk itself" if writing else _LOCAL
+        no_room = writing or extended == sqlite3.SQLITE_IOERR_SHMSIZE  # the WAL's index is made by readers too
+        doing = "written" if no_room else "read"
+        hint = "look at the disk's space, the file size limit and the disk itself" if no_room else _LOCAL
         return kind(f"{name}: the ledger cannot be {doing} ({said})", hint=hint)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return kind(f"{name}: another process keeps the ledger locked")

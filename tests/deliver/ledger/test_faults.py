@@ -144,6 +144,14 @@ def test_a_disk_without_room_for_a_new_ledger(small_disk):
     assert sorted(entry.name for entry in small_disk.iterdir()) == ["ledger.sqlite3"]
 
 
+def test_a_disk_that_is_full_when_the_ledger_is_opened_is_told(small_disk):
+    Ledger.open(small_disk / "ledger.sqlite3").close()
+    fill(small_disk)
+    with pytest.raises(LedgerError, match="cannot be written") as caught:
+        Ledger.open(small_disk / "ledger.sqlite3")
+    assert "space" in str(caught.value.hint)
+
+
 def test_a_clock_that_goes_back_between_runs_hides_nobody(path):
     from mailer.deliver.ledger import Retry
 
