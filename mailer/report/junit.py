@@ -42,15 +42,25 @@ def write(report: Report, stream: TextIO) -> None:
 
 def _case(campaign: str, outcome: Outcome) -> str:
     opening = f"  <testcase {_attributes({'classname': campaign, 'name': outcome.key, 'time': 0})}"
+    inner = _problem(outcome) + _copies(outcome)
+    return f"{opening}>{inner}</testcase>\n" if inner else f"{opening}/>\n"
+
+
+def _problem(outcome: Outcome) -> str:
     element = _ELEMENT.get(outcome.status)
     if element is None:
-        return f"{opening}/>\n"
+        return ""
     said = outcome.reply or outcome.error or outcome.status.value
     code = f"{outcome.code} " if outcome.code else ""
     attributes = {"message": code + said} if element == "skipped" else {"message": code + said, "type": outcome.status}
     body = escape(xml_text(f"{outcome.email}: {outcome.status.value} after {outcome.attempts} attempts: {code}{said}"))
-    inner = f"<{element} {_attributes(attributes)}>{body}</{element}>"
-    return f"{opening}>{inner}</testcase>\n"
+    return f"<{element} {_attributes(attributes)}>{body}</{element}>"
+
+
+def _copies(outcome: Outcome) -> str:
+    """A refused copy is no failure of the message: it stands in the case's output."""
+    said = [f"the copy to {copy.email} was refused: {copy.code} {copy.reply}" for copy in outcome.copies_refused]
+    return f"<system-out>{escape(xml_text('; '.join(said)))}</system-out>" if said else ""
 
 
 def _attributes(values: dict[str, object] | dict[str, str]) -> str:

@@ -22,17 +22,22 @@ _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$@:>'\"])")
 
 
 def write(report: Report, stream: TextIO) -> None:
-    groups, rows = Groups(), list[Outcome]()
+    groups, rows, copies = Groups(), list[Outcome](), list[list[str]]()
     for outcome in report.outcomes():
         groups.add(outcome)
         if outcome.status in PROBLEMS and len(rows) < ROWS:
             rows.append(outcome)
+        if len(copies) < ROWS:
+            copies += [[outcome.email, copy.email, str(copy.code), copy.reply] for copy in outcome.copies_refused]
     stream.write(f"## {escape(report.campaign)}\n\n{escape(times_line(report))}\n\n")
     _counts(report, stream)
     if line := server_line(report):
         stream.write(f"{escape(line)}\n\n")
     _groups(groups, stream)
     _rows(rows, report, stream)
+    if copies:
+        stream.write("### Copies that were refused\n\n")
+        _table(stream, ["recipient", "copy to", "code", "reply"], copies)
 
 
 def escape(text: str) -> str:

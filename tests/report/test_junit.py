@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from xml.etree import ElementTree
 
-from mailer.deliver.outcome import Outcome, Status
+from mailer.deliver.outcome import CopyRefused, Outcome, Status
 from mailer.report import junit
 from mailer.report.summary import Report
 
@@ -40,3 +40,13 @@ def test_the_reply_is_the_message(make_report: Make, failed: Row) -> None:
 def test_hostile_text_is_valid_xml(hostile: Report) -> None:
     failure = next(suite(hostile).iter("failure"))
     assert "<script>" in str(failure.get("message"))
+
+
+def test_a_refused_copy_stands_in_the_output_of_a_case_that_passed(make_report: Make, sent: Row) -> None:
+    copies = (CopyRefused("boss@example.com", 550, "5.1.1 <no> such person"), CopyRefused("b@example.com", 452, "full"))
+    found = suite(make_report([sent(0, copies_refused=copies)]))
+    assert found.findtext("testcase/system-out") == (
+        "the copy to boss@example.com was refused: 550 5.1.1 <no> such person; "
+        "the copy to b@example.com was refused: 452 full"
+    )
+    assert found.get("failures") == found.get("errors") == "0"

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from markdown_it import MarkdownIt  # rich's own Markdown parser: installed wherever the tests run
 
-from mailer.deliver.outcome import Outcome
+from mailer.deliver.outcome import CopyRefused, Outcome
 from mailer.report import markdown
 from mailer.report.escape import printable
 from mailer.report.summary import Report
@@ -53,3 +53,9 @@ def test_it_stays_within_what_a_ci_page_holds(make_report: Make, failed: Row) ->
     text = written(make_report([failed(n, reply="&" * 5000 + str(n)) for n in range(3000)]))
     assert len(text.encode()) < 1_000_000
     assert "and 2,800 more" in text
+
+
+def test_refused_copies_are_told(make_report: Make, sent: Row) -> None:
+    copy = CopyRefused("boss@example.com", 550, "5.1.1 no | such person")
+    text = written(make_report([sent(0, copies_refused=(copy,)), sent(1)]))
+    assert cells(text)[-4:] == ["person0@example.com", "boss@example.com", "550", "5.1.1 no | such person"]
