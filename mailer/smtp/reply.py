@@ -145,9 +145,9 @@ class ReplyParser:
 
     def _text(self, raw: bytes) -> str:
         text = raw.decode("utf-8", "replace")
-        if not text.isprintable():
-            text = "".join(char if char.isprintable() else " " for char in text)
-        return self.clean(text) if self.clean else text
+        if self.clean:  # first, since a secret may have characters that are not printable
+            text = self.clean(text)
+        return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def _enhanced(code: bytes, text: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -144,6 +145,21 @@ SERVER_FINAL = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 def scram() -> ScramSha256:
     return ScramSha256("user", Secret("pencil"), nonce=NONCE)
+
+
+@pytest.mark.parametrize("kind", [XOAuth2, OAuthBearer])
+@pytest.mark.parametrize("length", [40, 400])
+def test_an_error_that_repeats_the_token_shows_no_part_of_it(kind: type[Mechanism], length: int) -> None:
+    token = ("ya29." + "aB3/x+7_" * 50)[:length]
+    mechanism = kind("ada@example.com", Secret(token))
+    line = b64(mechanism.initial() or b"")
+    mechanism.respond(json.dumps({"status": "400", "token": token, "line": line}).encode())
+    with pytest.raises(SaslError) as caught:
+        mechanism.finished_ok()
+    for text in (str(caught.value), str(refused("smtp.example.com", mechanism, Said(535, "no")))):
+        assert "[secret]" in text
+        assert token[:20] not in text
+        assert b64(token[3:33].encode())[:20] not in text
 
 
 def test_scram_sha_256() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from mailer.errors import ProtocolViolation
 from mailer.secret import blanker
 from mailer.smtp.reply import MAX_LINE, MAX_LINES, MAX_REPLY, Reply, ReplyParser
+
+SECRET = "S3cr3t/pass+wörd=="
 
 
 def replies(*pieces: bytes, parser: ReplyParser | None = None) -> Iterator[Reply]:
@@ -115,6 +119,30 @@ def test_secrets_are_taken_out() -> None:
         "[secret] is wrong",
         "[secret]",
     ]
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "S3cr3t%2Fpass%2Bw%C3%B6rd%3D%3D",
+        "S3cr3t%2fpass%2bw%c3%b6rd%3d%3d",
+        "S3cr3t/pass%2Bw%C3%B6rd%3D%3D",
+        json.dumps({"password": SECRET}),
+        *(base64.b64encode(f"{before}:{SECRET}:1".encode()).decode() for before in ("", "u", "us", "use")),
+        base64.urlsafe_b64encode(f"u:{SECRET}".encode()).decode(),
+    ],
+)
+def test_secrets_are_taken_out_in_whatever_form_a_server_writes_them(echo: str) -> None:
+    (reply,) = replies(f"535 {echo}\r\n".encode(), parser=ReplyParser(clean=blanker([SECRET])))
+    assert "[secret]" in reply.text
+    assert "cr3t" not in reply.text
+    assert len(reply.text) < len("[secret]") + 20
+
+
+def test_secrets_are_taken_out_of_a_latin_1_reply_and_with_characters_that_do_not_print() -> None:
+    parser = ReplyParser(clean=blanker([SECRET, "tab\there"]))
+    (reply,) = replies(f"535 {SECRET} tab\there\r\n".encode("latin-1"), parser=parser)
+    assert reply.text == "[secret] [secret]"
 
 
 def test_a_challenge_is_kept_as_it_came() -> None:

@@ -49,7 +49,7 @@ class Mechanism(ABC):
 
     @property
     def failure(self) -> str | None:
-        """What the server said, inside the exchange, of why it refuses; foreign text, printable and bounded."""
+        """What the server said, inside the exchange, of why it refuses; foreign text, printable, bounded, no secret."""
         return None
 
     def _unasked(self) -> SaslError:

@@ -86,7 +86,7 @@ def refused(host: str, mechanism: Mechanism, reply: RefusingReply) -> Authentica
     """The error for a 4xx or 5xx to AUTH, without the secret."""
     said = _one_line(blank(reply.text, [mechanism.secret.reveal()]))
     if mechanism.failure:
-        said += f" ({_one_line(blank(mechanism.failure, [mechanism.secret.reveal()]))})"
+        said += f" ({_one_line(mechanism.failure)})"
     if reply.code // 100 == 4:
         return AuthenticationError(
             f"{host} cannot check the login now ({mechanism.name}): {reply.code} {said}",

@@ -17,7 +17,7 @@ import hmac
 import secrets
 from enum import Enum, auto
 
-from mailer.secret import Secret
+from mailer.secret import Secret, blank
 from mailer.smtp.auth.mechanism import Mechanism, SaslError, Unfit
 from mailer.smtp.auth.saslprep import saslprep
 from mailer.smtp.auth.simple import saslname
@@ -73,7 +73,7 @@ class ScramSha256(Mechanism):
     def respond(self, challenge: bytes) -> bytes:
         text = _printable(challenge)
         if text.startswith("e=") and self._step in (_Step.FIRST, _Step.FINAL):
-            self._failure = SERVER_ERRORS.get(text[2:], text[2:][:60])
+            self._failure = SERVER_ERRORS.get(text[2:], blank(text[2:], [self.secret.reveal()])[:60])
             self._step = _Step.REFUSED
             return b""
         if self._step is _Step.FIRST:

@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 
-from mailer.secret import Secret
+from mailer.secret import Secret, blank
 from mailer.smtp.auth.mechanism import Mechanism, SaslError, Unfit
 
 _FAILURE_LIMIT = 200
@@ -103,7 +103,7 @@ class _Bearer(Mechanism):
     def respond(self, challenge: bytes) -> bytes:
         if self._failure is not None:
             raise self._unasked()
-        self._failure = _describe(challenge)
+        self._failure = _describe(challenge, self.secret)
         return self.acknowledgement
 
     def finished_ok(self) -> None:
@@ -140,8 +140,10 @@ def saslname(text: str) -> str:
     return text.replace("=", "=3D").replace(",", "=2C")
 
 
-def _describe(challenge: bytes) -> str:
-    """The server's JSON ({"status": "401", "scope": …}) as one short printable line."""
+def _describe(challenge: bytes, secret: Secret) -> str:
+    """The server's JSON ({"status": "401", "scope": …}) as one short printable line. It may repeat the token, which
+    is taken out before the line is cut: a part of a token would not be known again.
+    """
     text = challenge.decode("utf-8", "replace")
     try:
         fields = json.loads(text)
@@ -149,4 +151,5 @@ def _describe(challenge: bytes) -> str:
         fields = None
     if isinstance(fields, dict):
         text = ", ".join(f"{key} {value}" for key, value in fields.items() if isinstance(value, str | int))
+    text = blank(text, [secret.reveal()])
     return "".join(char if char.isprintable() else " " for char in text).strip()[:_FAILURE_LIMIT] or "no reason given"
