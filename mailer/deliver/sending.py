@@ -117,8 +117,10 @@ class Sending:
             self.server = details
         self.observer.session(details)
 
-    def closed(self) -> None:
+    def closed(self, details: SessionDetails | None) -> None:
+        """`details`, where the server turned out to be other than it was when the session opened."""
         self.open -= 1
+        self.server = details or self.server
         self.changed()
 
     # -- the queue

@@ -219,7 +219,8 @@ class Worker:
         finally:
             connection.abort()  # of a session that is closed: nothing; after an error of ours: nothing more leaves
             self._connection = None
-            sending.closed()
+            # A server that refused what it offers went on one strategy down: the report says so.
+            sending.closed(connection.details if connection.next_strategy is not None else None)
         if lost is not None and not self._heeded(lost) and sending.progress == before:
             await self._wait_again(self._again, lost)
 

@@ -54,6 +54,20 @@ def test_refusals_concern_their_message_alone(tmp_path, strategy):
     assert server.sessions == 1
 
 
+def test_a_server_that_refuses_the_bdat_it_offers_is_reported_with_what_was_used_instead(tmp_path):
+    bench = Bench(tmp_path, 6)
+    server = FaultServer(
+        "streamed", script=lambda step: "502 5.5.1 no BDAT" if step.name == "content" and step.count == 1 else None
+    )
+    with server:
+        result = bench.send(server)
+        bench.agree(server)
+    assert bench.statuses() == {Status.SENT: 6}
+    assert server.sessions == 1
+    assert result.run.server["strategy"] == "pipelined"
+    assert "CHUNKING" in result.run.server["extensions"]
+
+
 @STRATEGY
 def test_greylisting_works_within_one_run(tmp_path, strategy):
     bench, clock = Bench(tmp_path, 30), FakeClock()
