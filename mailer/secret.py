@@ -11,6 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NoReturn
 from urllib.parse import quote, quote_plus
 
@@ -72,8 +73,9 @@ def _forms(secret: str) -> Iterable[str]:
     for written in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         yield written
         yield written.replace("/", "\\/")
-    if not secret.isascii():  # a server that writes Latin-1, as it is read
-        yield secret.encode("latin-1", "replace").decode("utf-8", "replace")
+    if not secret.isascii():
+        with suppress(UnicodeEncodeError):  # of a server that writes Latin-1, as it is read
+            yield secret.encode("latin-1").decode("utf-8", "replace")
 
 
 def _base64(raw: bytes) -> Iterable[str]:
