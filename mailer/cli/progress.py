@@ -41,7 +41,7 @@ class Tally(Observer):
 
     def starting(self, total: int, already: int) -> None:
         if already:
-            console.note(f"going on: {already:,} of {plural(total, 'recipient')} are done with")
+            console.note(f"{already:,} of {plural(total, 'recipient')} are settled already")
         if self._ask is not None:
             self._ask(total - already)
         self.total, self.done, self.began = total, already, self.clock()

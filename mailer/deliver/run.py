@@ -135,7 +135,7 @@ def _left(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunRe
         raise InputError(f"{options.only} is not in the list")
     if pending := counts[Status.PENDING]:
         return min(pending, options.limit or pending)
-    reason = "the campaign is complete"
+    reason = "everybody is settled, and not everybody got it" if _bad(counts) else "the campaign is complete"
     if options.only is not None:
         reason = f"{options.only}: {', '.join(status.value for status in Status if counts[status])} already"
     return _nothing(ledger, edition, reason, failed=_bad(counts))
@@ -147,13 +147,12 @@ def _bad(counts: Mapping[Status, int]) -> bool:
 
 
 def _nothing(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> RunResult:
-    hint = "--retry-failed tries those that failed again, --again sends to everybody anew"
     return RunResult(
         Ending.INCOMPLETE if failed else Ending.COMPLETE,
         edition.number,
         ledger.last_run(edition),
         reason,
-        hint if failed else "--again sends the campaign anew, to everybody",
+        None if failed else "--again sends the campaign anew, to everybody",  # what helps depends on the counts
         nothing_to_do=True,
     )
 

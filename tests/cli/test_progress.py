@@ -37,7 +37,7 @@ def test_a_line_every_few_seconds_at_most(capsys: pytest.CaptureFixture[str]) ->
 
 def test_going_on(capsys: pytest.CaptureFixture[str]) -> None:
     Lines().starting(10, 4)
-    assert capsys.readouterr().err == "going on: 4 of 10 recipients are done with\n"
+    assert capsys.readouterr().err == "4 of 10 recipients are settled already\n"
 
 
 def test_the_question_comes_with_the_number_to_send() -> None:

@@ -155,7 +155,7 @@ def test_limit_then_the_rest(process: Command, campaign: Path, sandbox: Sandbox)
     assert len(sandbox.messages()) == 1
     ended = process("send", campaign, *login(sandbox), **environment)
     assert (ended.code, len(sandbox.messages())) == (0, 3)
-    assert "1 of 3 recipients are done with" in ended.err
+    assert "1 of 3 recipients are settled already" in ended.err
     assert (campaign.parent / "else" / "where.sqlite3").exists()
 
 

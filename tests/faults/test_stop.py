@@ -265,3 +265,12 @@ def test_a_clock_that_goes_back_between_runs(tmp_path):
         bench.agree(server)
     assert result.ending is Ending.COMPLETE
     assert clock.now() - 1_000_000_000.0 < 4000
+
+
+def test_nothing_is_left_but_not_everybody_got_it(tmp_path):
+    bench = Bench(tmp_path, 2)
+    with FaultServer(script=lambda step: "550 5.7.1 no" if step.name == "rcpt" else None) as server:
+        bench.send(server)
+        result = bench.send(server)
+    assert result.ending is Ending.INCOMPLETE
+    assert (result.reason, result.hint) == ("everybody is settled, and not everybody got it", None)
