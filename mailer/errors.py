@@ -20,7 +20,7 @@ code is a plain `RuntimeError` or `ValueError` and never part of this tree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,16 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}" if self.place else self.text
+
+
+def with_count(first: Sequence[Problem], count: int, more: str = "more") -> list[Problem]:
+    """The first of `count` problems, and how many more there are."""
+    return [*first, Problem(None, f"and {count - len(first):,} {more}")] if count > len(first) else [*first]
+
+
+def by_place(problems: Iterable[Problem]) -> list[Problem]:
+    """Each once, in the order of the file; what has no place ("and 3 more") at the end."""
+    return sorted(set(problems), key=lambda problem: (problem.place is None, problem.place or Place(""), problem.text))
 
 
 class MailerError(Exception):

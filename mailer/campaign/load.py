@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mailer.campaign.kinds import Reading, Scope, Wrong
 from mailer.campaign.model import Attachment, Campaign, Pattern, Unsubscribe
 from mailer.campaign.recipients import InlineSource
 from mailer.campaign.special_kinds import check_variable
-from mailer.errors import InputError, Place, Problem
+from mailer.errors import InputError, Place, Problem, by_place
 
 MAX_FILE = 8 * 1024 * 1024  # octets; a list of this size belongs into a file of its own
 
@@ -43,7 +43,7 @@ def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] 
     reading.values["vars"] = {**reading.values.get("vars", {}), **overrides}
     name = _name(reading)
     if reading.problems:
-        raise InputError(_sorted([*reading.problems, *_later(reading.values)]))
+        raise InputError(by_place([*reading.problems, *_later(reading.values)]))
     return _build(absolute, name, reading.values)
 
 
@@ -99,11 +99,6 @@ def _patterns(value: object) -> Iterator[Pattern]:
             yield from _patterns(item)
     elif isinstance(value, dict):
         yield from _patterns(list(value.values()))
-
-
-def _sorted(problems: Iterable[Problem]) -> list[Problem]:
-    """By place; what has none ("and 3 more") at the end."""
-    return sorted(set(problems), key=lambda problem: (problem.place is None, problem.place or Place(""), problem.text))
 
 
 def _read(file: NamedFile) -> str:

@@ -18,7 +18,7 @@ from mailer.cli.progress import observer
 from mailer.deliver.ledger import Claim, Edition, Ledger
 from mailer.deliver.plan import plan
 from mailer.deliver.preflight import preflight
-from mailer.errors import InputError, Problem
+from mailer.errors import InputError, with_count
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
@@ -78,9 +78,7 @@ def _planned(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, onl
         planned = plan(ledger, campaign, compiled, edition, observer=watching)
         for duplicate in planned.duplicates:
             console.warning(str(duplicate))
-        problems = list(planned.invalid)
-        if more := planned.invalid_count - len(planned.invalid):
-            problems.append(Problem(None, f"and {more:,} more"))
+        problems = with_count(planned.invalid, planned.invalid_count)
         problems += preflight(ledger, edition, compiled, watching, only=only)
     if problems:
         raise InputError(problems)

@@ -19,7 +19,7 @@ from mailer.campaign.model import Campaign, Recipient
 from mailer.deliver.ledger import Edition, Ledger, rows, sql
 from mailer.deliver.ledger.store import Store
 from mailer.deliver.observer import Observer
-from mailer.errors import InputError, Place, Problem, RenderError
+from mailer.errors import InputError, Place, Problem, RenderError, with_count
 from mailer.expressions import ran_out_of_time
 from mailer.render.compiled import CompiledCampaign
 
@@ -141,9 +141,8 @@ class _Staging:
 
     def _with_rows(self, error: InputError) -> InputError:
         """The list cannot be read on; what was wrong in it before is told too."""
-        more = self._invalid_count - len(self._invalid)
-        rest = [Problem(None, f"and {more:,} more before this")] if more else []
-        return InputError([*self._invalid, *rest, *error.problems], hint=error.hint)
+        before = with_count(self._invalid, self._invalid_count, "more before this")
+        return InputError([*before, *error.problems], hint=error.hint)
 
     def _row(self, position: int, recipient: Recipient) -> tuple[int, str, str, str, str, int, int, str | None]:
         place = recipient.place

@@ -15,7 +15,7 @@ from mailer.deliver.ledger import Edition, Ledger, rows, sql
 from mailer.deliver.observer import Observer
 from mailer.deliver.outcome import Status
 from mailer.deliver.plan import SHOWN
-from mailer.errors import Problem, RenderError
+from mailer.errors import Problem, RenderError, with_count
 from mailer.expressions import ran_out_of_time
 from mailer.render.compiled import CompiledCampaign
 
@@ -61,11 +61,10 @@ class _Preflight:
         if self._only is None and passed != mark and self._slow < MOST_SLOW:
             with self._ledger.writing() as connection:
                 connection.execute(sql.SET_PREFLIGHT, {"edition": self._edition.id, "preflight": mark})
-        if more := self._count - len(self._problems):
-            self._problems.append(Problem(None, f"and {more:,} more"))
+        problems = with_count(self._problems, self._count)
         if self._slow >= MOST_SLOW:
-            self._problems.append(Problem(None, "nobody else was looked at: it would take as long again for each"))
-        return self._problems
+            problems.append(Problem(None, "nobody else was looked at: it would take as long again for each"))
+        return problems
 
     def _check(self, statuses: list[str], file: str | None) -> None:
         counts = self._ledger.counts(self._edition)

@@ -5,9 +5,6 @@ Nothing of it enters the ledger, and no copies go out: the people of the campaig
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-
 from mailer.campaign.addresses import check_address
 from mailer.campaign.model import Campaign, Recipient
 from mailer.deliver.clock import Clock
@@ -15,6 +12,7 @@ from mailer.deliver.ledger import iso
 from mailer.deliver.observer import Observer
 from mailer.deliver.options import Ending, RunResult, SendOptions
 from mailer.deliver.outcome import Outcome, Status
+from mailer.deliver.sending import unless
 from mailer.deliver.sessions import access
 from mailer.deliver.signals import StopSignal
 from mailer.errors import ConnectionLost, InputError, ServerError
@@ -45,8 +43,8 @@ async def proof(
         recipient = _chosen(campaign, compiled, options.only)
         compiled.render(recipient)  # a template's error is told before a connection is opened
     try:
-        outcome = await _unless_stopped(
-            stop, _delivered(compiled, options, recipient, address, observer=observer, at=iso(clock.now()))
+        outcome = await unless(
+            stop.wait(), _delivered(compiled, options, recipient, address, observer=observer, at=iso(clock.now()))
         )
     except ServerError as error:
         return RunResult(Ending.UNREACHABLE, 1, None, str(error), error.hint)
@@ -60,18 +58,6 @@ async def proof(
         else outcome.reply or outcome.error
     )
     return RunResult(ending, 1, None, reason)
-
-
-async def _unless_stopped(stop: StopSignal, work: Coroutine[object, object, Outcome]) -> Outcome | None:
-    """What the work gives; None where it was asked to stop first."""
-    working, asked = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait([working, asked], return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        asked.cancel()
-        await asyncio.wait([working, asked])
 
 
 async def _delivered(

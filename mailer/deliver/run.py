@@ -26,7 +26,7 @@ from mailer.deliver.proof import proof
 from mailer.deliver.sending import Sending, first_of
 from mailer.deliver.sessions import Worker, access, described
 from mailer.deliver.signals import Interrupted, StopSignal
-from mailer.errors import InputError, LedgerError, Problem
+from mailer.errors import InputError, LedgerError, with_count
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 
@@ -91,7 +91,7 @@ def _prepared(
     _warn(planned, observer)
     if options.retry_failed:
         ledger.retry_failed(edition, only=options.only)
-    problems = _problems(planned)
+    problems = with_count(planned.invalid, planned.invalid_count)
     if options.preflight:
         problems += preflight(ledger, edition, compiled, observer, only=options.only)
         if problems and not options.skip_invalid:
@@ -120,12 +120,6 @@ def _warn(planned: PlanResult, observer: Observer) -> None:
         observer.warning(str(text))
     if (more := planned.duplicate_count - len(planned.duplicates)) > 0:
         observer.warning(f"and {more:,} more")
-
-
-def _problems(planned: PlanResult) -> list[Problem]:
-    """Rows of the list that cannot be sent to: the first ones, and how many more."""
-    more = planned.invalid_count - len(planned.invalid)
-    return [*planned.invalid, *([Problem(None, f"and {more:,} more")] if more > 0 else [])]
 
 
 def _left(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunResult:

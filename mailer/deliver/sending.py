@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mailer.deliver import retry
 from mailer.deliver.clock import Clock
@@ -26,6 +27,8 @@ from mailer.render.message import Message
 from mailer.smtp.connection import SessionDetails
 from mailer.smtp.reply import Reply
 from mailer.smtp.values import Settled
+
+T = TypeVar("T")
 
 FIRST = -1.0  # when to try again what is in doubt: before whatever else waits
 ASIDE = 0.25  # seconds, at least: a TLS handshake and a login
@@ -354,6 +357,18 @@ async def first_of(*waits: Coroutine[object, object, object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def unless(over: Coroutine[object, object, object], work: Coroutine[object, object, T]) -> T | None:
+    """What the work gives; None, and the work is cancelled, where `over` returns first."""
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(over)
+    try:
+        await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.wait([working, waiting])
 
 
 def _refused_copies(settled: Settled) -> tuple[CopyRefused, ...]:

@@ -15,7 +15,7 @@ from mailer.deliver import retry
 from mailer.deliver.ledger import Claim
 from mailer.deliver.options import Ending
 from mailer.deliver.replies import Action, meaning
-from mailer.deliver.sending import Flight, Sending
+from mailer.deliver.sending import Flight, Sending, unless
 from mailer.errors import AuthenticationError, ConnectionLost, InputError, ServerError, TlsError
 from mailer.render.compiled import CompiledCampaign
 from mailer.secret import Secret
@@ -139,14 +139,7 @@ class Worker:
             strategy_at_most=Strategy.SEQUENTIAL if self._careful else self._strategy,
             trace=self._sending.options.trace,
         )
-        task = asyncio.ensure_future(connecting)
-        over = asyncio.ensure_future(self._sending.ended.wait())
-        try:
-            await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            task.cancel()
-            over.cancel()
+        return await unless(self._sending.ended.wait(), connecting)
 
     async def _refused(self, error: ServerError) -> None:
         """No session: end the run, or wait for as long as it takes to try again."""

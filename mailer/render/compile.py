@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.campaign.recipients import InlineSource
-from mailer.errors import InputError, Place, Problem
+from mailer.errors import InputError, Place, Problem, by_place
 from mailer.render.assets import Store
 from mailer.render.compiled import CompiledCampaign, Limits, Ready
 from mailer.render.dkim import Signer
@@ -68,8 +68,7 @@ class _Compilation:
     def _all_problems(self) -> list[Problem]:
         """By place; rows that stand in the campaign file itself are told with its other errors."""
         rows = self.campaign.recipients
-        problems = {*self.problems, *(rows.problems() if isinstance(rows, InlineSource) else ())}
-        return sorted(problems, key=lambda problem: (problem.place is None, problem.place or Place("")))
+        return by_place([*self.problems, *(rows.problems() if isinstance(rows, InlineSource) else ())])
 
     def _patterns(self) -> Patterns | None:
         c, before = self.campaign, len(self.problems)

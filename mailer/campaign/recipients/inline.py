@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mailer.campaign.model import Recipient
 from mailer.campaign.recipients.rows import MAX_SHOWN, from_value
-from mailer.errors import Place, Problem
+from mailer.errors import Place, Problem, with_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,7 @@ class InlineSource:
     def problems(self) -> list[Problem]:
         """What is wrong with the rows, for whoever tells all the errors of the campaign file: the first 20."""
         found = [row.problem for row in self if row.problem is not None]
-        more = [Problem(None, f"and {len(found) - MAX_SHOWN:,} more")] if len(found) > MAX_SHOWN else []
-        return found[:MAX_SHOWN] + more
+        return with_count(found[:MAX_SHOWN], len(found))
 
     def fingerprint(self) -> str:
         text = json.dumps([value for value, _ in self.rows])

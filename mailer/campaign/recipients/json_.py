@@ -11,7 +11,7 @@ from typing import BinaryIO, NoReturn, TextIO
 from mailer.campaign.model import Recipient
 from mailer.campaign.recipients.rows import MAX_SHOWN, from_value
 from mailer.campaign.recipients.text import MAX_LINE, decoded, lines
-from mailer.errors import InputError, Place, Problem
+from mailer.errors import InputError, Place, Problem, with_count
 
 _CHUNK = 65_536
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -66,8 +66,7 @@ def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[
             else:
                 yield row
     if count:
-        more = [Problem(None, f"and {count - MAX_SHOWN:,} more")] if count > MAX_SHOWN else []
-        raise InputError([*wrong, *more])
+        raise InputError(with_count(wrong, count))
 
 
 def _row(line: str, place: Place) -> Recipient:

@@ -97,12 +97,12 @@ EDITION = """SELECT e.id, e.number, e.list FROM editions e JOIN campaigns c ON c
 _BEGUN = "EXISTS (SELECT 1 FROM runs r WHERE r.edition_id = e.id)"
 PRESENT_EDITION = f"""SELECT e.id, e.number, e.list FROM editions e JOIN campaigns c ON c.id = e.campaign_id
     WHERE c.name = :name AND (e.number = 1 OR {_BEGUN}) ORDER BY e.number DESC LIMIT 1"""
-ADD_EDITION = """INSERT INTO editions (id, campaign_id, number)
+_ADD_EDITION = """INSERT INTO editions (id, campaign_id, number)
     SELECT (SELECT COALESCE(MAX(id), 0) + 1 FROM editions), c.id,
            (SELECT COALESCE(MAX(number), 0) + 1 FROM editions WHERE campaign_id = c.id)
     FROM campaigns c WHERE c.name = :name"""
-ADD_FIRST_EDITION = f"{ADD_EDITION} AND NOT EXISTS (SELECT 1 FROM editions WHERE campaign_id = c.id)"
-ADD_NEXT_EDITION = f"""{ADD_EDITION} AND NOT EXISTS
+ADD_FIRST_EDITION = f"{_ADD_EDITION} AND NOT EXISTS (SELECT 1 FROM editions WHERE campaign_id = c.id)"
+ADD_NEXT_EDITION = f"""{_ADD_EDITION} AND NOT EXISTS
     (SELECT 1 FROM editions e WHERE e.campaign_id = c.id AND e.number > 1 AND NOT {_BEGUN})"""
 EDITION_LIST = "SELECT list, list_file, preflight FROM editions WHERE id = :edition"
 LIST_FILE = "SELECT list_file FROM editions WHERE id = :edition"
