@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-from mailer.deliver.ledger import Claim, Edition, Ledger, RunRecord
-from mailer.deliver.outcome import Outcome, Status
-from mailer.deliver.plan import plan
+from mailer.delivery.plan import plan
+from mailer.ledger import Claim, Edition, Ledger, RunRecord
+from mailer.ledger.outcome import Outcome, Status
 from mailer.render.compiled import CompiledCampaign
-from tests.deliver.lists import NOW, Compiled, Many, campaign
+from tests.delivery.lists import NOW, Compiled, Many, campaign
 
 T = TypeVar("T")
 COMPILED = cast(CompiledCampaign, Compiled())

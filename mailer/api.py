@@ -20,13 +20,13 @@ from mailer.campaign import load_campaign, parse_server
 from mailer.campaign.model import Campaign, Delivery, Rate, SecretSource, ServerConfig
 from mailer.campaign.quantities import parse_rate
 from mailer.campaign.servers import is_loopback
-from mailer.deliver.ledger import Ledger
-from mailer.deliver.observer import Observer
-from mailer.deliver.options import Ending, RunResult, SendOptions
-from mailer.deliver.outcome import Outcome
-from mailer.deliver.run import run
-from mailer.deliver.signals import StopSignal
+from mailer.delivery.observer import Observer
+from mailer.delivery.options import Ending, RunResult, SendOptions
+from mailer.delivery.run import run
+from mailer.delivery.signals import StopSignal
 from mailer.errors import InputError, LedgerWriteError, Unreachable
+from mailer.ledger import Ledger
+from mailer.ledger.outcome import Outcome
 from mailer.render.compile import compile_campaign
 from mailer.report.summary import Report, read_report
 from mailer.secret import Secret

@@ -119,7 +119,7 @@ class AuthenticationError(ServerError):
 
 
 class ServerReply(Protocol):
-    """What an error keeps of a server's reply (`mailer.smtp.reply.Reply`)."""
+    """What an error keeps of a server's reply (`mailer.smtp.protocol.reply.Reply`)."""
 
     @property
     def code(self) -> int: ...

@@ -26,12 +26,12 @@ from typing import Any
 
 from mailer.campaign import check_address, load_campaign
 from mailer.campaign.files import NamedFile
-from mailer.campaign.recipients.source import FileSource, Format
+from mailer.campaign.sources.source import FileSource, Format
 from mailer.errors import InputError, Place, ProtocolViolation
-from mailer.expressions import bounded, environment, explain, render_pattern
 from mailer.render import headers
 from mailer.render.body import Encoder
-from mailer.smtp.reply import Reply, ReplyParser
+from mailer.smtp.protocol.reply import Reply, ReplyParser
+from mailer.templating import bounded, environment, explain, render_pattern
 
 MOST_SECONDS = 5.0  # of one input; templates are stopped after one
 

@@ -16,8 +16,8 @@ from types import FrameType
 
 from benchmarks.contenders.common import Stopwatch, Work, work
 from mailer.campaign import load_campaign, parse_server
-from mailer.deliver.ledger import Ledger
-from mailer.deliver.run import Ending, Observer, SendOptions, StopSignal, run
+from mailer.delivery.run import Ending, Observer, SendOptions, StopSignal, run
+from mailer.ledger import Ledger
 from mailer.render.compile import compile_campaign
 from mailer.secret import Secret
 

@@ -41,7 +41,7 @@ def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] 
 
 def json_schema() -> dict[str, Any]:
     """The campaign file's JSON Schema (draft 2020-12), for editors."""
-    from mailer.campaign import fields
+    from mailer.campaign.schema import fields
 
     return fields.json_schema()
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mailer.campaign import yaml12
-from mailer.campaign.fields import CAMPAIGN, check_campaign_name
 from mailer.campaign.files import NamedFile, encoding_by_mark, printable
-from mailer.campaign.kinds import Reading, Scope, Wrong
 from mailer.campaign.model import Attachment, Campaign, Pattern, Unsubscribe
-from mailer.campaign.recipients import InlineSource
-from mailer.campaign.special_kinds import check_variable
+from mailer.campaign.schema import yaml
+from mailer.campaign.schema.field_types import Reading, Scope, Wrong
+from mailer.campaign.schema.fields import CAMPAIGN, check_campaign_name
+from mailer.campaign.schema.special_types import check_variable
+from mailer.campaign.sources import InlineSource
 from mailer.errors import InputError, Place, Problem, by_place
 
 MAX_FILE = 8 * 1024 * 1024  # octets; a list of this size belongs into a file of its own
@@ -32,7 +32,7 @@ def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] 
         raise InputError("expected the path of a campaign file, found an empty one")
     overrides = _checked_overrides(variables or {})
     absolute = Path(os.path.abspath(path))
-    node, problems = yaml12.compose(_read(NamedFile(absolute, shown)), shown)
+    node, problems = yaml.compose(_read(NamedFile(absolute, shown)), shown)
     if node is None:
         raise InputError(Problem(Place(shown), "the file is empty; expected a campaign"))
     try:
@@ -65,7 +65,7 @@ def _name(reading: Reading) -> str:
     try:
         name = pattern.source
         if "{" in name:
-            from mailer.expressions import render_pattern
+            from mailer.templating import render_pattern
 
             name = render_pattern(pattern.source, reading.values["vars"], pattern.place)
         return check_campaign_name(name)
@@ -78,7 +78,7 @@ def _name(reading: Reading) -> str:
 
 def _later(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What would only be found when the campaign is compiled and its list is read: all errors of a file at once."""
-    from mailer.expressions import pattern_problem
+    from mailer.templating import pattern_problem
 
     for pattern in _patterns(list(values.values())):
         if "{" in pattern.source and (problem := pattern_problem(pattern.source, pattern.place)):
@@ -115,7 +115,7 @@ def _read(file: NamedFile) -> str:
     except UnicodeDecodeError as error:
         name = codec.removesuffix("-sig").upper()
         before = content[: error.start].decode(codec, "replace")
-        place = yaml12.place_of(before, len(before), file.shown)
+        place = yaml.place_of(before, len(before), file.shown)
         text = f"not {name} (found 0x{content[error.start]:02X}); expected a file saved as UTF-8"
         raise InputError(Problem(place, text)) from None
 

@@ -21,6 +21,6 @@ def command(campaign_file: Path, variables: dict[str, str], strict: bool) -> int
     reads no password, runs no command.
     """
     from mailer.cli.checking import check
-    from mailer.cli.stopping import until_stopped
+    from mailer.cli.interrupts import until_stopped
 
     return until_stopped(lambda: check(campaign_file, variables, strict=strict))

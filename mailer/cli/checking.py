@@ -10,10 +10,10 @@ from mailer.campaign import Campaign, load_campaign
 from mailer.cli import console
 from mailer.cli.exits import Exit
 from mailer.cli.progress import observer
-from mailer.deliver.ledger import Ledger
-from mailer.deliver.plan import PlanResult, plan
-from mailer.deliver.preflight import preflight
+from mailer.delivery.plan import PlanResult, plan
+from mailer.delivery.preflight import preflight
 from mailer.errors import Problem
+from mailer.ledger import Ledger
 from mailer.lint import Finding, lint
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign

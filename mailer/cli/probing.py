@@ -8,11 +8,11 @@ from pathlib import Path
 
 from mailer.campaign import load_campaign
 from mailer.cli import console
+from mailer.cli.credentials import server_and_password
 from mailer.cli.exits import Exit
-from mailer.cli.server import server_and_password
-from mailer.deliver.sessions import Access, access
+from mailer.delivery.worker import Access, access
 from mailer.smtp.connection import SessionDetails, connect
-from mailer.smtp.extensions import Extensions
+from mailer.smtp.protocol.extensions import Extensions
 
 ROUND_TRIPS = {
     "sequential": "one command at a time, 4 round trips a message: the server does not offer PIPELINING",

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from mailer.cli import console
-from mailer.deliver.observer import Observer
-from mailer.deliver.outcome import Outcome, Status
+from mailer.delivery.observer import Observer
+from mailer.ledger.outcome import Outcome, Status
 from mailer.report.escape import printable
 from mailer.report.words import duration, plural
 

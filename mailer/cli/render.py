@@ -31,8 +31,8 @@ def command(
       mailer render campaigns/spring.yaml --out out/spring
       mailer render campaigns/spring.yaml --mbox spring.mbox
     """
+    from mailer.cli.interrupts import until_stopped
     from mailer.cli.rendering import render
-    from mailer.cli.stopping import until_stopped
 
     if (out is None) == (mbox is None):
         raise click.UsageError("either --out DIR or --mbox FILE is needed")

@@ -13,16 +13,16 @@ from pathlib import Path
 from mailer.campaign import Campaign, load_campaign
 from mailer.cli import console
 from mailer.cli.exits import Exit
-from mailer.cli.keep import files_of
 from mailer.cli.progress import observer
-from mailer.deliver.ledger import Claim, Edition, Ledger
-from mailer.deliver.plan import plan
-from mailer.deliver.preflight import preflight
+from mailer.cli.protected_files import files_of
+from mailer.delivery.plan import plan
+from mailer.delivery.preflight import preflight
 from mailer.errors import InputError, with_count
+from mailer.ledger import Claim, Edition, Ledger
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
-from mailer.report.files import atomically_in_bytes
+from mailer.report.output_files import atomically_in_bytes
 from mailer.report.words import plural
 
 PLAIN = re.compile(r"[a-z0-9@_+-][a-z0-9@._+-]{0,99}")

@@ -32,7 +32,7 @@ def command(
     """
     import sys
 
-    from mailer.deliver.ledger import Ledger
+    from mailer.ledger import Ledger
     from mailer.report.summary import read_report
     from mailer.report.write import check_report_paths, write_report
 
@@ -44,7 +44,7 @@ def command(
         for path in outputs:
             console.note(f"report: {write_report(report, path)}")
         if not outputs:
-            from mailer.report import terminal
+            from mailer.report.formats import terminal
 
             terminal.show(report, sys.stdout, rich=sys.stdout.isatty())
     return Exit.DONE

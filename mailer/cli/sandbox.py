@@ -25,7 +25,7 @@ def command(as_json: bool, maildir: Path | None, port: int, page_port: int) -> i
     import sys
     from dataclasses import asdict
 
-    from mailer.deliver.signals import StopSignal
+    from mailer.delivery.signals import StopSignal
     from mailer.errors import InputError
     from mailer.sandbox import Addresses, serve
 

@@ -61,7 +61,7 @@ def command(**given: Any) -> int:
 def _run(given: dict[str, Any]) -> int:
     from mailer.cli.request import Request
     from mailer.cli.sending import send
-    from mailer.deliver.signals import Interrupted, StopSignal
+    from mailer.delivery.signals import Interrupted, StopSignal
 
     with StopSignal().installed() as stop:
         try:

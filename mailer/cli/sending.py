@@ -14,17 +14,17 @@ import click
 from mailer.api import with_pace
 from mailer.campaign import Campaign, ServerConfig, load_campaign, parse_server
 from mailer.cli import console
+from mailer.cli.credentials import server_and_password
 from mailer.cli.exits import Exit
-from mailer.cli.keep import files_of
+from mailer.cli.hints import next_steps
 from mailer.cli.progress import Tally, observer
+from mailer.cli.protected_files import files_of
 from mailer.cli.request import Request
-from mailer.cli.server import server_and_password
-from mailer.cli.steps import next_steps
 from mailer.cli.trace import Trace, check_trace, tracing
-from mailer.deliver.ledger import Ledger
-from mailer.deliver.run import Ending, RunResult, SendOptions, StopSignal, run
-from mailer.deliver.signals import Interrupted
+from mailer.delivery.run import Ending, RunResult, SendOptions, StopSignal, run
+from mailer.delivery.signals import Interrupted
 from mailer.errors import InputError, MailerError
+from mailer.ledger import Ledger
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.report.summary import Report, read_report
@@ -192,7 +192,7 @@ def _say_ending(result: RunResult) -> None:
 
 
 def _show(report: Report) -> None:
-    from mailer.report import terminal
+    from mailer.report.formats import terminal
 
     terminal.show(report, sys.stdout, rich=sys.stdout.isatty())
     sys.stdout.flush()

@@ -26,7 +26,7 @@ def command() -> None:
 @options.ledger
 def add(addresses: tuple[str, ...], reason: str, ledger: str) -> int:
     """Add addresses."""
-    from mailer.deliver.ledger import Ledger
+    from mailer.ledger import Ledger
 
     checked = [_checked(address) for address in addresses]
     with Ledger.open(ledger) as book:
@@ -40,7 +40,7 @@ def add(addresses: tuple[str, ...], reason: str, ledger: str) -> int:
 @options.ledger
 def remove(addresses: tuple[str, ...], ledger: str) -> int:
     """Remove addresses: they get mail again. One that is not on the list is an error; the others are removed."""
-    from mailer.deliver.ledger import Ledger
+    from mailer.ledger import Ledger
 
     missing = False
     with Ledger.open(ledger) as book:
@@ -58,8 +58,8 @@ def list_(ledger: str) -> int:
     import csv
     import sys
 
-    from mailer.deliver.ledger import Ledger
-    from mailer.report.csv_ import cell
+    from mailer.ledger import Ledger
+    from mailer.report.formats.csv import cell
 
     with Ledger.open(ledger) as book:
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -79,7 +79,7 @@ def import_(file: Path, reason: str, ledger: str) -> int:
     A column `reason` is kept. One wrong line, and nothing is imported.
     """
     from mailer.cli.suppressions import read_addresses
-    from mailer.deliver.ledger import Ledger
+    from mailer.ledger import Ledger
     from mailer.report.words import plural
 
     with Ledger.open(ledger) as book:

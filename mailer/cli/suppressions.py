@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mailer.campaign import check_address
 from mailer.campaign.files import NamedFile
-from mailer.campaign.recipients.source import FileSource, list_format
-from mailer.campaign.recipients.text import decoded, lines
+from mailer.campaign.sources.source import FileSource, list_format
+from mailer.campaign.sources.text import decoded, lines
 from mailer.errors import InputError, Place, Problem
-from mailer.report.csv_ import uncelled
+from mailer.report.formats.csv import uncelled
 
 
 def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:

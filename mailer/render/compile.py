@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mailer.campaign.model import Campaign, Pattern
-from mailer.campaign.recipients import InlineSource
+from mailer.campaign.sources import InlineSource
 from mailer.errors import InputError, Place, Problem, by_place
-from mailer.render.assets import Store
+from mailer.render.attachments import FileProblem
 from mailer.render.compiled import CompiledCampaign, Limits, Ready
 from mailer.render.dkim import Signer
 from mailer.render.failure import Failure
-from mailer.render.files import FileProblem
 from mailer.render.head import Patterns
 from mailer.render.html import Images
+from mailer.render.images import Store
 from mailer.render.pages import Pages
 from mailer.render.templates import Expression, Variables
 

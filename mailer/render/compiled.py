@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from mailer.campaign.model import Campaign, Recipient
 from mailer.errors import Place, Problem, RenderError
-from mailer.expressions import bounded, explain, one_line, template_place
-from mailer.render.assets import Store, attachment_part
+from mailer.render.attachments import FileProblem, megabytes
 from mailer.render.body import Encoder
 from mailer.render.dkim import Signer
 from mailer.render.failure import Failure
-from mailer.render.files import FileProblem, megabytes
 from mailer.render.head import Header, Patterns
 from mailer.render.html import Images
+from mailer.render.images import Store, attachment_part
 from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, text_part
 from mailer.render.pages import Html, Pages
 from mailer.render.templates import Variables
+from mailer.templating import bounded, explain, one_line, template_place
 
 
 @dataclass(frozen=True, slots=True)

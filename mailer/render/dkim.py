@@ -14,7 +14,7 @@ from time import time
 
 from mailer.campaign.model import Dkim
 from mailer.errors import MissingExtra
-from mailer.render.files import FileProblem, read
+from mailer.render.attachments import FileProblem, read
 from mailer.render.headers import wire_address
 
 MOST_KEY = 65536  # bytes of a key file

@@ -16,10 +16,10 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from mailer.errors import Problem
-from mailer.render.assets import Store, image_part
+from mailer.render.attachments import FileProblem, shown
 from mailer.render.failure import Failure
-from mailer.render.files import FileProblem, shown
 from mailer.render.headers import checked
+from mailer.render.images import Store, image_part
 from mailer.render.mime import Part
 from mailer.render.templates import Expression, Variables
 

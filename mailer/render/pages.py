@@ -13,13 +13,13 @@ from markupsafe import escape
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
-from mailer.expressions import OutOfBounds, explain, template_place
-from mailer.render import markup, plain
+from mailer.render import markup, plain_text
+from mailer.render.attachments import shown
 from mailer.render.failure import Failure
-from mailer.render.files import shown
-from mailer.render.folding import Folded, folded
-from mailer.render.slots import Slots, Transformation
+from mailer.render.partial_evaluation import Folded, folded
+from mailer.render.placeholders import Slots, Transformation
 from mailer.render.templates import Expression, ProjectLoader, TemplateEnvironment, Variables, load, problems_of, run
+from mailer.templating import OutOfBounds, explain, template_place
 
 FOLDED_AFTER = 50  # messages of one template: fewer do not make up for the time that folding it takes
 MOST_PAGES = 256  # templates of one campaign that are kept ready, where their path varies
@@ -140,7 +140,7 @@ class Pages:
         self._vars: Variables = dict(campaign.vars)
         self.patterns = TemplateEnvironment(self._loader, autoescape=False)
         self._text_kind = Kind(self.patterns, None, None, self._vars)
-        self._derive = Transformation(plain.derive)
+        self._derive = Transformation(plain_text.derive)
         self._kinds: dict[str, Kind] = {}
         self._own: Variables = {}
         self._html: _Source | None = None

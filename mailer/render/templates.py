@@ -18,9 +18,9 @@ from jinja2.runtime import Context
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
-from mailer.expressions import NAMELESS, BoundedEnvironment, OutOfBounds, explain, template_place
+from mailer.render.attachments import FileProblem, find, read, shown
 from mailer.render.failure import Failure
-from mailer.render.files import FileProblem, find, read, shown
+from mailer.templating import NAMELESS, BoundedEnvironment, OutOfBounds, explain, template_place
 
 MOST_SOURCE = 4 * 1024 * 1024  # bytes of one template
 _CHUNK = 4096  # pieces of output between two looks at how much there is

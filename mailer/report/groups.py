@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mailer.deliver.outcome import Outcome, Status
+from mailer.ledger.outcome import Outcome, Status
 from mailer.report.escape import printable
 
 MOST = 1000  # groups kept apart; far more than anybody reads, far less than a list

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mailer.deliver.ledger import Ledger, RunRecord
-from mailer.deliver.outcome import Outcome, Status
 from mailer.errors import InputError
+from mailer.ledger import Ledger, RunRecord
+from mailer.ledger.outcome import Outcome, Status
 
 ORDER = (Status.SENT, Status.FAILED, Status.DEFERRED, Status.IN_DOUBT, Status.SUPPRESSED, Status.PENDING)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from mailer.deliver.outcome import Outcome, Status
+from mailer.ledger.outcome import Outcome, Status
 
 MOST = 600  # buckets kept while counting
 BARS = 90  # bars drawn

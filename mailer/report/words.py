@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailer.deliver.outcome import Status
+from mailer.ledger.outcome import Status
 from mailer.report.summary import Report
 
 WORDS = {

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol, TextIO, cast
 
 from mailer.errors import InputError, Problem
-from mailer.report.files import atomically, try_folder
+from mailer.report.output_files import atomically, try_folder
 from mailer.report.summary import Report
 
-SUFFIXES = {".json": "json_", ".csv": "csv_", ".html": "html", ".md": "markdown", ".xml": "junit"}
+SUFFIXES = {".json": "json", ".csv": "csv", ".html": "html", ".md": "markdown", ".xml": "junit"}
 
 
 class Format(Protocol):
@@ -61,7 +61,7 @@ def _format(path: Path) -> Format:
     name = SUFFIXES.get(path.suffix.lower())
     if name is None:
         raise InputError(f"report {path}: {_unknown(path)}")
-    return cast(Format, importlib.import_module(f"mailer.report.{name}"))
+    return cast(Format, importlib.import_module(f"mailer.report.formats.{name}"))
 
 
 def _unknown(path: Path) -> str:

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailer.errors import ConnectionLost
-from mailer.smtp.channel import Channel
-from mailer.smtp.extensions import Extensions
-from mailer.smtp.mailing import Mailing
-from mailer.smtp.protocol import Protocol, Settings
-from mailer.smtp.reaching import Reached, reach
-from mailer.smtp.states import State
-from mailer.smtp.stream import CHUNK
+from mailer.smtp.protocol.bdat_writer import CHUNK
+from mailer.smtp.protocol.extensions import Extensions
+from mailer.smtp.protocol.session import Protocol, Settings
+from mailer.smtp.protocol.states import State
+from mailer.smtp.protocol.submission import Mailing
+from mailer.smtp.protocol.values import Endpoint, Login, Settled, Strategy, Transaction
+from mailer.smtp.tcp import Reached, reach
 from mailer.smtp.tls import CertificateSummary, borne_names, certificate_summary, client_context, explain
-from mailer.smtp.values import Endpoint, Login, Settled, Strategy, Transaction
+from mailer.smtp.transport import Channel
 
 LINGER = 0.01  # seconds that settle() waits for more company: a caller's fsync is then for several messages
 BATCH = 128  # messages that are company enough, where half of the window is more

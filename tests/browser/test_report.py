@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailer.deliver.outcome import Outcome, Status
+from mailer.ledger.outcome import Outcome, Status
 from mailer.report.summary import Counts, Report, Server, Throughput
 from mailer.report.write import write_report
 from tests.browser.devtools import Page, browser

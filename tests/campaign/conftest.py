@@ -9,7 +9,7 @@ import pytest
 
 from mailer.campaign import Campaign, Recipient, load_campaign
 from mailer.campaign.files import NamedFile
-from mailer.campaign.recipients import FileSource, list_format
+from mailer.campaign.sources import FileSource, list_format
 from mailer.errors import InputError
 
 MINIMAL = """\

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mailer.cli.progress import EVERY, Bar, Lines
-from mailer.deliver.outcome import Outcome, Status
+from mailer.ledger.outcome import Outcome, Status
 
 
 class Clock:

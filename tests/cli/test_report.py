@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from mailer.report import json_
+from mailer.report.formats import json as json_report
 from mailer.report.summary import Report
 from mailer.sandbox import Sandbox
 
@@ -88,7 +88,7 @@ def test_editions(command: Command, done: Path, sandbox: Sandbox) -> None:
 def test_a_report_of_a_campaign_that_is_being_sent_agrees_with_itself(
     command: Command, process: Command, campaign: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, write = ["--server", sandbox.url, "--ca-file", str(sandbox.ca_file)], json_.write
+    server, write = ["--server", sandbox.url, "--ca-file", str(sandbox.ca_file)], json_report.write
     assert command("send", campaign, *server, "--limit", "1").code == 0
 
     def meanwhile(report: Report, stream: TextIO) -> None:
@@ -96,7 +96,7 @@ def test_a_report_of_a_campaign_that_is_being_sent_agrees_with_itself(
         assert process("send", campaign, *server).code == 0
         write(report, stream)
 
-    monkeypatch.setattr(json_, "write", meanwhile)
+    monkeypatch.setattr(json_report, "write", meanwhile)
     assert command("report", campaign, "--output", "r.json").code == 0
     report = json.loads(Path("r.json").read_text())
     assert report["counts"]["sent"] == [row["status"] for row in report["recipients"]].count("sent") == 1

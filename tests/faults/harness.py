@@ -9,13 +9,13 @@ from pathlib import Path
 
 from mailer.campaign.load import load_campaign
 from mailer.campaign.model import Backoff, Delivery, ServerConfig
-from mailer.deliver.clock import Clock
-from mailer.deliver.ledger import Edition, Ledger
-from mailer.deliver.observer import Observer
-from mailer.deliver.options import RunResult, SendOptions
-from mailer.deliver.outcome import Outcome, Status
-from mailer.deliver.run import run
-from mailer.deliver.signals import StopSignal
+from mailer.delivery.clock import Clock
+from mailer.delivery.observer import Observer
+from mailer.delivery.options import RunResult, SendOptions
+from mailer.delivery.run import run
+from mailer.delivery.signals import StopSignal
+from mailer.ledger import Edition, Ledger
+from mailer.ledger.outcome import Outcome, Status
 from mailer.render.compile import compile_campaign
 from mailer.secret import Secret
 from tests.faults.server import PASSWORD, USERNAME, FaultServer

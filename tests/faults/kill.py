@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailer.deliver.outcome import Status
+from mailer.ledger.outcome import Status
 from tests.faults.harness import Bench
 from tests.faults.server import USERNAME, FaultServer
 from tests.faults.zygote import Zygote

@@ -8,8 +8,8 @@ from itertools import product
 
 import pytest
 
-from mailer.deliver.options import Ending
-from mailer.deliver.outcome import Status
+from mailer.delivery.options import Ending
+from mailer.ledger.outcome import Status
 from tests.faults.harness import QUICK, Bench
 from tests.faults.server import KINDS, STRATEGIES, Fault, FaultServer
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from mailer.campaign.model import Backoff, Rate, StopAfter
-from mailer.deliver.ledger import Ledger
-from mailer.deliver.options import Ending
-from mailer.deliver.outcome import Status
+from mailer.delivery.options import Ending
 from mailer.errors import InputError
+from mailer.ledger import Ledger
+from mailer.ledger.outcome import Status
 from tests.faults.harness import QUICK, Bench, FakeClock
 from tests.faults.server import Fault, FaultServer, Step
 

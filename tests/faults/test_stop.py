@@ -13,11 +13,11 @@ from threading import Timer
 
 import pytest
 
-from mailer.deliver.ledger import Edition, Ledger
-from mailer.deliver.options import Ending
-from mailer.deliver.outcome import Status
-from mailer.deliver.signals import StopSignal
+from mailer.delivery.options import Ending
+from mailer.delivery.signals import StopSignal
 from mailer.errors import LedgerBusy, LedgerError, LedgerWriteError
+from mailer.ledger import Edition, Ledger
+from mailer.ledger.outcome import Status
 from tests.faults.harness import QUICK, Bench, FakeClock
 from tests.faults.kill import command
 from tests.faults.server import PASSWORD, Fault, FaultServer

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from mailer.deliver.outcome import CopyRefused, Outcome, Status
+from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.report.summary import Counts, Report, Server, Throughput
 
 HOSTILE = (

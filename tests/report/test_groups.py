@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mailer.deliver.outcome import Outcome, Status
+from mailer.ledger.outcome import Outcome, Status
 from mailer.report import groups
 from mailer.report.groups import Groups
 

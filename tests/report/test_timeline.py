@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.deliver.outcome import Outcome, Status
+from mailer.ledger.outcome import Outcome, Status
 from mailer.report.chart import chart
 from mailer.report.timeline import BARS, MOST, Timeline
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mailer.deliver.outcome import Outcome
 from mailer.errors import InputError
+from mailer.ledger.outcome import Outcome
 from mailer.report.summary import Report
 from mailer.report.write import SUFFIXES, check_report_paths, write_report
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trustme
 
-from mailer.smtp.values import Endpoint, Security
+from mailer.smtp.protocol.values import Endpoint, Security
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 OFFERS = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 50000000", "AUTH PLAIN")

@@ -15,7 +15,7 @@ from mailer.errors import AuthenticationError, ConnectionLost, InputError, Proto
 from mailer.secret import Secret
 from mailer.smtp import connection as shell
 from mailer.smtp.connection import Connection, connect
-from mailer.smtp.values import Endpoint, Login, Strategy, Transaction
+from mailer.smtp.protocol.values import Endpoint, Login, Strategy, Transaction
 from tests.smtp.servers import Authority, Smtp, serve
 
 LOGIN = Login("ada", Secret("pass word"))

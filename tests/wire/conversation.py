@@ -15,9 +15,9 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mailer.smtp.protocol import Protocol, Settings
-from mailer.smtp.states import State
-from mailer.smtp.values import Login, Settled, Strategy, Transaction
+from mailer.smtp.protocol.session import Protocol, Settings
+from mailer.smtp.protocol.states import State
+from mailer.smtp.protocol.values import Login, Settled, Strategy, Transaction
 
 FEEDINGS = ("whole", "octets", "trailing")
 OPENING = """\

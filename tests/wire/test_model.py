@@ -12,9 +12,9 @@ from random import Random
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailer.smtp.protocol import Protocol, Settings
-from mailer.smtp.states import State
-from mailer.smtp.values import Strategy, Transaction
+from mailer.smtp.protocol.session import Protocol, Settings
+from mailer.smtp.protocol.states import State
+from mailer.smtp.protocol.values import Strategy, Transaction
 from tests.wire.model import Behaviour, ModelServer
 
 CODES = st.sampled_from([450, 451, 452, 500, 503, 504, 550, 552, 554])

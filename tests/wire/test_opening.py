@@ -6,8 +6,8 @@ import pytest
 
 from mailer.errors import AuthenticationError, ConnectionLost, ProtocolViolation, TlsError, Unreachable
 from mailer.secret import Secret
-from mailer.smtp.states import State
-from mailer.smtp.values import Login, Strategy
+from mailer.smtp.protocol.states import State
+from mailer.smtp.protocol.values import Login, Strategy
 from tests.wire.conversation import FEEDINGS, OPENING, Run, converse
 
 LOGIN = Login("ada", Secret("pass word"))

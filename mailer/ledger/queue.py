@@ -1,0 +1,138 @@
+"""Claims and records of a run, in transactions that the caller ends: one fsync for a batch.
+
+What is recorded stays in memory until a commit succeeds, so that a disk which has room again loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mailer.errors import LedgerError, LedgerWriteError
+from mailer.ledger import rows, sql
+from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.records import Claim, Edition, Release, Retry, RunRecord
+from mailer.ledger.store import Store
+
+BATCH = 512  # records that may wait for a commit; one more commits by itself
+LONGEST_WAIT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    claim: Claim
+    query: str
+    given: dict[str, object]
+    sent: bool = False
+
+
+class Limits(NamedTuple):
+    """How many to claim: at most `all`, and of those that this run has not claimed before at most `first`."""
+
+    all: int
+    first: int
+
+
+class Queue:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._open = False  # our transaction
+        self._buffer: list[_Write] = []
+        self._flushed = 0  # how many of them the open transaction has
+
+    def claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: Limits) -> list[Claim]:
+        try:
+            self._begin()
+            self._flush()
+            with self._store.reported(writing=True):
+                claims = self._claim(edition, run, given, limits)
+        except BaseException as error:
+            self.abandon()
+            raise _as_write_error(error) from error
+        if not claims:  # the caller may wait now, and others must not wait with it
+            self.commit()
+        return claims
+
+    def record(self, claim: Claim, result: Outcome | Retry | Release, *, unrendered: bool) -> None:
+        if isinstance(result, Outcome):
+            given = rows.settled(claim, result, unrendered=unrendered)
+            self._buffer.append(_Write(claim, sql.SETTLE, given, result.status is Status.SENT))
+        elif isinstance(result, Retry):
+            self._buffer.append(_Write(claim, sql.PUT_OFF, rows.put_off(claim, result)))
+        else:
+            self._buffer.append(_Write(claim, sql.RELEASE, {"id": claim.id}))
+        if len(self._buffer) >= BATCH:
+            self.commit()
+
+    def commit(self) -> None:
+        if not self._open and not self._buffer:
+            return
+        try:
+            self._begin()
+            self._flush()
+            with self._store.reported(writing=True):
+                self._store.connection.execute("COMMIT")
+        except BaseException as error:
+            self.abandon()
+            raise _as_write_error(error) from error
+        self._open = False
+        self._buffer.clear()
+        self._flushed = 0
+
+    def abandon(self) -> None:
+        """Gives up the claims that were not committed; what was recorded waits for the next commit."""
+        self._store.rollback()
+        self._open = False
+        self._flushed = 0
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._store.begin()
+            self._open = True
+
+    def _flush(self) -> None:
+        fresh = self._buffer[self._flushed :]
+        by_query: defaultdict[str, list[dict[str, object]]] = defaultdict(list)
+        for write in fresh:
+            by_query[write.query].append(write.given)
+        sent = [write.claim for write in fresh if write.sent]
+        by_query[sql.COUNT_SENT] = [{"run": run, "count": n} for run, n in Counter(c.run for c in sent).items()]
+        resent = Counter(claim.edition for claim in sent if claim.in_doubt)
+        by_query[sql.ADD_RESENT] = [{"edition": edition, "count": n} for edition, n in resent.items()]
+        with self._store.reported(writing=True):
+            for query, given in by_query.items():
+                self._store.connection.executemany(query, given)
+        self._flushed = len(self._buffer)
+
+    def _claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: Limits) -> list[Claim]:
+        self._store.connection.execute(sql.PULL_IN, given)
+        claims = self._take(sql.DUE, limits.all, edition, run, given, first=False)
+        for query in (sql.DOUBTFUL, sql.FRESH):
+            begun = sum(claim.first for claim in claims)
+            room = min(limits.all - len(claims), limits.first - begun)
+            claims += self._take(query, room, edition, run, given, first=True)
+        return claims
+
+    def _take(
+        self, query: str, room: int, edition: Edition, run: RunRecord, given: dict[str, object], *, first: bool
+    ) -> list[Claim]:
+        """Up to `room`; those suppressed since the planning make way for the next."""
+        claims: list[Claim] = []
+        connection = self._store.connection
+        while len(claims) < room:
+            found = connection.execute(query, {**given, "limit": room - len(claims)}).fetchall()
+            if not found:
+                break
+            fresh, suppressed = rows.claims(found, edition, run, self._store, first=first)
+            connection.executemany(sql.CLAIM, [{"id": claim.id, "run": run.id} for claim in fresh])
+            connection.executemany(sql.SUPPRESS_CLAIM, [{"id": id_} for id_ in suppressed])
+            claims += fresh
+        return claims
+
+
+def _as_write_error(error: BaseException) -> BaseException:
+    """While sending, any trouble with the ledger is the same to the run: it must stop."""
+    if isinstance(error, LedgerError) and not isinstance(error, LedgerWriteError):
+        return LedgerWriteError(str(error), hint=error.hint)
+    return error

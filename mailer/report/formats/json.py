@@ -1,0 +1,69 @@
+"""The JSON report, with the contract's names; a recipient a line, streamed. Names may be added, never changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TextIO
+
+from mailer.ledger.outcome import Outcome
+from mailer.report.escape import json_text
+from mailer.report.summary import Report
+
+
+def write(report: Report, stream: TextIO) -> None:
+    """The whole report as one JSON object."""
+    stream.write("{" + ",\n ".join(f"{_dump(name)}: {_dump(value)}" for name, value in head(report).items()))
+    stream.write(',\n "recipients": [')
+    separator = "\n  "
+    for outcome in report.outcomes():
+        stream.write(separator + _dump(recipient(outcome)))
+        separator = ",\n  "
+    stream.write("]}\n")
+
+
+def head(report: Report) -> dict[str, object]:
+    """Everything but the recipients."""
+    return {
+        "campaign": report.campaign,
+        "edition": report.edition,
+        "run": report.run,
+        "started": report.started,
+        "finished": report.finished,
+        "seconds": round(report.seconds, 3),
+        "ending": report.ending,
+        "reason": report.reason,
+        "counts": asdict(report.counts),
+        "resent": report.resent,
+        "server": asdict(report.server) if report.server else None,
+        "throughput": {
+            "messages_per_second": round(report.throughput.messages_per_second, 1),
+            "bytes": report.throughput.bytes,
+        },
+    }
+
+
+def recipient(outcome: Outcome) -> dict[str, object]:
+    """One recipient's object. `copies_refused` is there only where a cc or bcc was refused."""
+    row: dict[str, object] = {
+        "email": outcome.email,
+        "key": outcome.key,
+        "status": outcome.status.value,
+        "attempts": outcome.attempts,
+        "code": outcome.code,
+        "enhanced": outcome.enhanced,
+        "reply": outcome.reply,
+        "message_id": outcome.message_id,
+        "size": outcome.size,
+        "at": outcome.at,
+        "error": outcome.error,
+    }
+    if outcome.copies_refused:
+        row["copies_refused"] = [
+            {"email": copy.email, "code": copy.code, "reply": copy.reply} for copy in outcome.copies_refused
+        ]
+    return row
+
+
+def _dump(value: object) -> str:
+    return json_text(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,67 @@
+"""What a server offers: the EHLO reply (RFC 5321 4.1.1.1) as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailer.smtp.protocol.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """RFC 9422. None is no limit known."""
+
+    mail_max: int | None = None  # transactions in a session
+    rcpt_max: int | None = None  # recipients in a transaction
+    rcpt_domain_max: int | None = None  # different recipient domains in a transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """`names` are upper case, in the server's order; `size` is octets, None where none was named (or 0: no limit)."""
+
+    names: tuple[str, ...] = ()
+    pipelining: bool = False  # RFC 2920
+    chunking: bool = False  # RFC 3030
+    eight_bit_mime: bool = False  # RFC 6152
+    smtputf8: bool = False  # RFC 6531
+    starttls: bool = False  # RFC 3207
+    enhanced_status: bool = False  # RFC 2034
+    declares_size: bool = False  # RFC 1870: MAIL may have SIZE=
+    size: int | None = None
+    auth: tuple[str, ...] = ()  # RFC 4954, upper case
+    limits: Limits = Limits()
+
+
+def read_extensions(reply: Reply) -> Extensions:
+    """The first line is the server's name. Names in any case, the old `AUTH=` form, blank lines: all are read."""
+    offers: dict[str, list[str]] = {}
+    for line in reply.lines[1:]:
+        words = line.upper().split()
+        if words and words[0].startswith("AUTH="):  # before RFC 2554; some servers still send both forms
+            words[:1] = ["AUTH", words[0][5:]]
+        if words:
+            offers.setdefault(words[0], []).extend(word for word in words[1:] if word)
+    return Extensions(
+        names=tuple(offers),
+        pipelining="PIPELINING" in offers,
+        chunking="CHUNKING" in offers,
+        eight_bit_mime="8BITMIME" in offers,
+        smtputf8="SMTPUTF8" in offers,
+        starttls="STARTTLS" in offers,
+        enhanced_status="ENHANCEDSTATUSCODES" in offers,
+        declares_size="SIZE" in offers,
+        size=_number(offers["SIZE"][0]) if offers.get("SIZE") else None,
+        auth=tuple(dict.fromkeys(offers.get("AUTH", ()))),
+        limits=_limits(offers.get("LIMITS", ())),
+    )
+
+
+def _limits(words: list[str] | tuple[()]) -> Limits:
+    pairs = dict(word.split("=", 1) for word in words if "=" in word)
+    return Limits(*(_number(pairs.get(name, "")) for name in ("MAILMAX", "RCPTMAX", "RCPTDOMAINMAX")))
+
+
+def _number(text: str) -> int | None:
+    """A positive decimal number of at most 20 digits (RFC 1870, section 3), else None."""
+    return int(text) or None if text.isascii() and text.isdigit() and len(text) <= 20 else None

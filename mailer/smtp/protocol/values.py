@@ -1,0 +1,90 @@
+"""What goes into a session and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from mailer.secret import Secret
+from mailer.smtp.protocol.reply import Reply
+
+Security = Literal["tls", "starttls", "none"]
+Stage = Literal["mail", "rcpt", "data", "content"]
+
+
+class Strategy(StrEnum):
+    """How much is written before replies are read; each one needs more of the server than the one before."""
+
+    SEQUENTIAL = "sequential"  # one command at a time
+    PIPELINED = "pipelined"  # RFC 2920: one round trip a message
+    STREAMED = "streamed"  # RFC 2920 and RFC 3030: many messages in flight
+
+    def at_most(self, cap: Strategy | None) -> Strategy:
+        order = list(Strategy)
+        return self if cap is None else order[min(order.index(self), order.index(cap))]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to connect. `ehlo_name` None is our own address as a literal (RFC 5321 4.1.3): no DNS is asked."""
+
+    host: str
+    port: int
+    security: Security = "tls"
+    ca_file: Path | None = None
+    allow_plaintext: bool = False
+    ehlo_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """`auth` is the campaign's choice: auto, plain, login, cram-md5, scram-sha-256, xoauth2 or oauthbearer."""
+
+    username: str
+    secret: Secret
+    auth: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transaction:
+    """One message to some recipients; `recipients[0]` is the person it is for, the others are copies.
+
+    `content` has CRLF line ends only and is not dot-stuffed. That is checked here, unless `clean` says that its maker
+    promises it (the check costs a third of what sending costs). `tag` is the caller's.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    utf8: bool = False
+    eight_bit: bool = False
+    tag: object = None
+    clean: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.recipients:
+            raise ValueError("a message without recipients")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """What became of a transaction.
+
+    `reply` is the one that decided. Where the person's RCPT was refused, that is the one, and `stage` is "rcpt"; should
+    the server have taken the message for copies all the same, `accepted` names them. `refused` has every refused
+    recipient with its reply. Without `reply` it was not sent: `problem` says why this server cannot be given it.
+    """
+
+    transaction: Transaction
+    stage: Stage
+    reply: Reply | None
+    refused: tuple[tuple[str, Reply], ...] = ()
+    accepted: tuple[str, ...] = ()
+    problem: str | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """The server has taken the message for the person it is for."""
+        return self.reply is not None and self.stage == "content" and self.reply.is_success

@@ -1,0 +1,115 @@
+"""What to tell the user when a login is refused: the server's words, and what its provider means by them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from mailer.errors import AuthenticationError
+from mailer.secret import Secret, blank
+from mailer.smtp.sasl.mechanism import Mechanism
+
+
+class RefusingReply(Protocol):
+    """The part of a Reply that matters here."""
+
+    @property
+    def code(self) -> int: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider's servers, by domain, and what it wants for a password. `source` is the provider's own page."""
+
+    domains: tuple[str, ...]
+    advice: str
+    source: str
+
+
+_QQ_SOURCE = "http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=28&&no=1001256"  # the link in its own 535 reply
+
+PROVIDERS = (
+    Provider(
+        ("exmail.qq.com",),
+        "Tencent Exmail takes a client password (客户端专用密码) where secure login is on, not the account's own",
+        "https://service.exmail.qq.com",
+    ),
+    Provider(
+        ("qq.com", "foxmail.com"),
+        "QQ Mail takes an authorisation code (授权码), not the QQ password: Settings > Account > SMTP service",
+        _QQ_SOURCE,
+    ),
+    Provider(
+        ("163.com", "126.com", "yeah.net"),
+        "NetEase Mail takes an authorisation code (授权码), not the account's password: Settings > POP3/SMTP/IMAP",
+        "https://help.mail.163.com",
+    ),
+    Provider(
+        ("gmail.com", "googlemail.com", "google.com"),
+        "Gmail takes an app password (with 2-Step Verification) or a token (auth: xoauth2), not the account's password",
+        "https://support.google.com/mail/?p=BadCredentials",
+    ),
+    Provider(
+        ("office365.com", "outlook.com", "hotmail.com", "live.com", "office.com"),
+        "Microsoft needs SMTP AUTH enabled for the mailbox, and mostly a token with auth: xoauth2, not a password",
+        "https://learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/authenticated-client-smtp-submission",
+    ),
+    Provider(
+        ("yahoo.com", "yahoo.co.jp", "aol.com"),
+        "Yahoo and AOL take an app password, not the account's password",
+        "https://help.yahoo.com/kb/SLN15241.html",
+    ),
+    Provider(
+        ("me.com", "icloud.com"),
+        "iCloud takes an app-specific password, not the Apple Account's password",
+        "https://support.apple.com/102654",
+    ),
+    Provider(
+        ("amazonaws.com",),
+        "Amazon SES takes SMTP credentials of its own (made per region), not the AWS access key",
+        "https://docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html",
+    ),
+)
+
+
+def provider_of(host: str) -> Provider | None:
+    """Who runs this server, told by the end of its name."""
+    name = host.lower().rstrip(".")
+    return next((p for p in PROVIDERS if any(name == d or name.endswith("." + d) for d in p.domains)), None)
+
+
+def refused(host: str, mechanism: Mechanism, reply: RefusingReply) -> AuthenticationError:
+    """The error for a 4xx or 5xx to AUTH, without the secret."""
+    said = _one_line(blank(reply.text, [mechanism.secret.reveal()]))
+    if mechanism.failure:
+        said += f" ({_one_line(mechanism.failure)})"
+    if reply.code // 100 == 4:
+        return AuthenticationError(
+            f"{host} cannot check the login now ({mechanism.name}): {reply.code} {said}",
+            hint="this is the server's trouble, not the password's: try again later",
+            temporary=True,
+        )
+    return AuthenticationError(
+        f"{host} refused the login of {mechanism.username} ({mechanism.name}): {reply.code} {said}",
+        hint=_hint(host, mechanism.secret, reply),
+    )
+
+
+def _hint(host: str, secret: Secret, reply: RefusingReply) -> str:
+    if reply.code in {530, 538}:  # RFC 4954 section 6
+        return "the server wants TLS first: security: tls (port 465) or starttls (port 587)"
+    if secret.reveal() != secret.reveal().strip():
+        return "the password begins or ends with a space or a line end: is that meant?"
+    provider = provider_of(host)
+    if provider is not None:
+        return f"{provider.advice}; see {provider.source}"
+    return "check the user name (mostly the whole address) and the password; `mailer probe` shows the dialogue"
+
+
+def _one_line(text: str) -> str:
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return re.sub(r" {2,}", " ", printable).strip()[:500]

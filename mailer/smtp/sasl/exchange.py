@@ -1,0 +1,71 @@
+"""A mechanism's octets as SMTP lines (RFC 4954 section 4): the AUTH command, and the answers to 334.
+
+dialogue = Dialogue(mechanism)
+write(dialogue.command())                    b"AUTH PLAIN AGFkYQBzM2NyZXQ="   (the caller adds CRLF)
+while reply.code == 334:
+    write(dialogue.answer(reply.text))       SaslError: write CANCEL, read the 501, close
+if reply.code == 235:
+    dialogue.finish()                        SaslError: close; the server has not proved itself
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from mailer.smtp.sasl.mechanism import Mechanism, SaslError
+
+CANCEL = b"*"  # RFC 4954 section 4
+MAX_COMMAND = 512  # RFC 5321 4.5.3.1.4, CRLF included
+MAX_ROUNDS = 8  # our longest exchange has three challenges
+
+
+class Dialogue:
+    def __init__(self, mechanism: Mechanism) -> None:
+        self.mechanism = mechanism
+        self._held_back: bytes | None = None  # an initial response that the command had no room for
+        self._rounds = 0
+
+    def __repr__(self) -> str:
+        return f"<AUTH {self.mechanism.name}>"
+
+    def command(self) -> bytes:
+        """AUTH with the initial response where it fits. Too long a line goes without: the server then sends an
+        empty challenge (RFC 4954 section 4), and the response has a longer line's room (12,288 octets).
+        """
+        bare = b"AUTH " + self.mechanism.name.encode("ascii")
+        initial = self.mechanism.initial()
+        if initial is None:
+            return bare
+        # "=" stands for an initial response of no octets, as against none at all.
+        full = bare + b" " + (base64.b64encode(initial) or b"=")
+        if len(full) + 2 <= MAX_COMMAND:
+            return full
+        self._held_back = initial
+        return bare
+
+    def answer(self, challenge: str) -> bytes:
+        """The line that answers a 334 with this text; empty where the mechanism has an empty answer."""
+        self._rounds += 1
+        if self._rounds > MAX_ROUNDS:
+            raise SaslError("the server does not come to an end with the login")
+        if self._held_back is not None:
+            response, self._held_back = self._held_back, None
+        else:
+            response = self.mechanism.respond(self._decode(challenge))
+        return base64.b64encode(response)
+
+    def finish(self) -> None:
+        """At 235. SaslError where the server's success proves nothing."""
+        if self._held_back is not None:
+            raise SaslError("the server accepted the login before it was given the password")
+        self.mechanism.finished_ok()
+
+    def _decode(self, challenge: str) -> bytes:
+        text = challenge.strip()
+        if not self.mechanism.reads_challenges or text == "=":
+            return b""
+        try:
+            return base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise SaslError(f"the server's {self.mechanism.name} challenge is not base64") from None

@@ -1,0 +1,155 @@
+"""The mechanisms without a state worth the name: PLAIN, LOGIN, CRAM-MD5, and the two for OAuth 2 tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+
+from mailer.secret import Secret, blank
+from mailer.smtp.sasl.mechanism import Mechanism, SaslError, Unfit
+
+_FAILURE_LIMIT = 200
+_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 2.1
+
+
+class Plain(Mechanism):
+    """RFC 4616: NUL authcid NUL passwd. Preparing the strings is the server's part (section 2)."""
+
+    name = "PLAIN"
+
+    def __init__(self, username: str, secret: Secret) -> None:
+        super().__init__(username, secret)
+        if "\0" in username or "\0" in secret.reveal():
+            raise Unfit("PLAIN cannot carry a NUL in the user name or password")
+
+    def initial(self) -> bytes:
+        return f"\0{self.username}\0{self.secret.reveal()}".encode()
+
+    def respond(self, challenge: bytes) -> bytes:
+        raise self._unasked()
+
+
+class Login(Mechanism):
+    """draft-murchison-sasl-login: user name, then password. Servers word the two prompts as they like, some in plain
+    text, so only their order counts.
+    """
+
+    name = "LOGIN"
+    reads_challenges = False
+
+    def __init__(self, username: str, secret: Secret) -> None:
+        super().__init__(username, secret)
+        self._answers = [secret.reveal().encode(), username.encode()]
+
+    def respond(self, challenge: bytes) -> bytes:
+        if not self._answers:
+            raise self._unasked()
+        return self._answers.pop()
+
+    def finished_ok(self) -> None:
+        if self._answers:
+            raise SaslError("the server accepted the login before it was given the password")
+
+
+class CramMd5(Mechanism):
+    """RFC 2195: user name, space, hex HMAC-MD5 of the challenge keyed with the password."""
+
+    name = "CRAM-MD5"
+
+    def __init__(self, username: str, secret: Secret) -> None:
+        super().__init__(username, secret)
+        self._answered = False
+        try:
+            hashlib.md5(b"")  # noqa: S324 - the mechanism is defined so; FIPS builds of OpenSSL have none
+        except ValueError:
+            raise Unfit("CRAM-MD5 needs MD5, which this system's OpenSSL forbids") from None
+
+    def respond(self, challenge: bytes) -> bytes:
+        if self._answered:
+            raise self._unasked()
+        if not challenge:
+            # The digest of nothing would be the same every time: worth having for somebody who replays it.
+            raise SaslError("the server's CRAM-MD5 challenge is empty")
+        self._answered = True
+        digest = hmac.new(self.secret.reveal().encode(), challenge, "md5").hexdigest()
+        return f"{self.username} {digest}".encode()
+
+    def finished_ok(self) -> None:
+        if not self._answered:
+            raise SaslError("the server accepted the login without a challenge")
+
+
+class _Bearer(Mechanism):
+    """A token is sent; a refusal comes as a challenge in JSON that wants an answer before the real 535 follows."""
+
+    takes_token = True
+    acknowledgement: bytes
+
+    def __init__(self, username: str, secret: Secret) -> None:
+        super().__init__(username, secret)
+        if not _B64TOKEN.fullmatch(secret.reveal()):
+            # A \x01 in here would let a token write further key-value pairs.
+            raise Unfit(f"{self.name} needs an OAuth 2 access token (RFC 6750: letters, digits and -._~+/ only)")
+        if "\x01" in username:
+            raise Unfit(f"{self.name} cannot carry a control character in the user name")
+        self._failure: str | None = None
+
+    @property
+    def failure(self) -> str | None:
+        return self._failure
+
+    def respond(self, challenge: bytes) -> bytes:
+        if self._failure is not None:
+            raise self._unasked()
+        self._failure = _describe(challenge, self.secret)
+        return self.acknowledgement
+
+    def finished_ok(self) -> None:
+        if self._failure is not None:
+            raise SaslError(f"the server refused the token ({self._failure}) and then accepted the login")
+
+
+class XOAuth2(_Bearer):
+    """Google's and Microsoft's XOAUTH2; "the client sends an empty response to the challenge containing an error".
+
+    https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
+    https://learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth
+    """
+
+    name = "XOAUTH2"
+    acknowledgement = b""
+
+    def initial(self) -> bytes:
+        return f"user={self.username}\x01auth=Bearer {self.secret.reveal()}\x01\x01".encode()
+
+
+class OAuthBearer(_Bearer):
+    """RFC 7628 3.1: a GS2 header, then key-value pairs; 3.2.3: an error is answered with %x01."""
+
+    name = "OAUTHBEARER"
+    acknowledgement = b"\x01"
+
+    def initial(self) -> bytes:
+        return f"n,a={saslname(self.username)},\x01auth=Bearer {self.secret.reveal()}\x01\x01".encode()
+
+
+def saslname(text: str) -> str:
+    """RFC 5802 5.1: "=" and "," are written =3D and =2C."""
+    return text.replace("=", "=3D").replace(",", "=2C")
+
+
+def _describe(challenge: bytes, secret: Secret) -> str:
+    """The server's JSON ({"status": "401", "scope": …}) as one short printable line. It may repeat the token, which
+    is taken out before the line is cut: a part of a token would not be known again.
+    """
+    text = challenge.decode("utf-8", "replace")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        fields = None
+    if isinstance(fields, dict):
+        text = ", ".join(f"{key} {value}" for key, value in fields.items() if isinstance(value, str | int))
+    text = blank(text, [secret.reveal()])
+    return "".join(char if char.isprintable() else " " for char in text).strip()[:_FAILURE_LIMIT] or "no reason given"

@@ -1,0 +1,177 @@
+"""CSV and TSV lists: what spreadsheets write, and what each mistake gets."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mailer.campaign.sources.csv import read_csv
+from mailer.errors import InputError
+
+LIST = "email,name\nada@example.com,Ada\nbob@example.com,Böb\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LIST.encode(),
+        LIST.encode("utf-8-sig"),
+        LIST.encode("utf-16"),
+        b"\xfe\xff" + LIST.encode("utf-16-be"),
+        LIST.replace("\n", "\r\n").encode(),
+        LIST.replace("\n", "\r").encode(),
+        LIST.replace(",", ";").encode(),
+        LIST.replace(",", "\t").encode(),
+        LIST.replace("email,name", '"email","name"').encode(),
+        LIST.replace("email,name", " Email , name ").encode(),
+        LIST.removesuffix("\n").encode(),
+    ],
+)
+def test_the_same_list_however_it_is_written(rows, content: bytes) -> None:
+    found = [(r.place.line, r.email, dict(r.columns), r.problem) for r in rows("people.csv", content)]
+    assert found == [
+        (2, "ada@example.com", {"email": "ada@example.com", "name": "Ada"}, None),
+        (3, "bob@example.com", {"email": "bob@example.com", "name": "Böb"}, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "separator"),
+    [("email,size (s;m;l)", ","), ("size, in cm, or m;Email", ";"), ('"email"\tsize, in cm, or m', "\t")],
+)
+def test_the_separator_is_the_one_that_gives_the_address(rows, header: str, separator: str) -> None:
+    cells = ["ada@example.com" if "email" in name.lower() else "x" for name in header.split(separator)]
+    (row,) = rows("a.csv", f"{header}\n{separator.join(cells)}\n")
+    assert (row.email, row.problem) == ("ada@example.com", None)
+
+
+def test_a_named_encoding(rows, refusal) -> None:
+    content = "email,name\nzoe@example.com,Zoë\n".encode("windows-1252")
+    assert rows("a.csv", content, encoding="windows-1252")[0].columns["name"] == "Zoë"
+    (line,) = refusal("a.csv", content)
+    assert line.startswith("a.csv:2:19: not UTF-8 (found 0xEB); save it as UTF-8, or name its encoding")
+    (line,) = refusal("a.csv", LIST.encode("utf-16-le"), encoding="utf-16")
+    assert "there is no byte order mark; say utf-16-le or utf-16-be" in line
+
+
+def test_a_decoding_error_far_into_the_file_has_its_line(refusal) -> None:
+    content = b"email\r\n" + b"ada@example.com\r\n" * 50_000 + b"\xff\r\n"
+    (line,) = refusal("a.csv", content)
+    assert line.startswith("a.csv:50002:1: not UTF-8 (found 0xFF)")
+
+
+def test_lines_are_those_of_the_file(rows) -> None:
+    content = '\nemail,name\r\n\r\nada@example.com,"A\r\nd\na"\r\n\r\n"bob@example.com","B"\r\n'
+    found = [(r.place.line, r.columns["name"]) for r in rows("a.csv", content)]
+    assert found == [(4, "A\r\nd\na"), (8, "B")]
+
+
+def test_blank_rows_are_skipped(rows) -> None:
+    content = "email,name\n,\n  , \t\n\nada@example.com,Ada\n , \n"
+    assert [r.place.line for r in rows("a.csv", content)] == [5]
+
+
+def test_tsv_is_not_sniffed(rows) -> None:
+    (row,) = rows("a.tsv", "email\ta,b,c\nada@example.com\t1,2\n")
+    assert row.columns == {"email": "ada@example.com", "a,b,c": "1,2"}
+
+
+def test_blanks_around_an_address_go_and_in_other_cells_stay(rows) -> None:
+    (row,) = rows("a.csv", "email,name\n \u00a0Ada@EXAMPLE.com ,  Ada \n")
+    assert (row.email, row.columns["email"], row.columns["name"]) == ("Ada@example.com", "Ada@example.com", "  Ada ")
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        ("ada@example.com", "the row has 1 cell where the header has 2"),
+        ("ada@example.com,Ada,x", "the row has 3 cells where the header has 2"),
+        (",Ada", "'' is no address: it is empty"),
+        ("ada,Ada", "'ada' is no address: an email address must have an @-sign"),
+        ('"ada@example.com\r\nRCPT TO:<x@example.com>",Ada', "a control character or line end cannot stand in it"),
+    ],
+)
+def test_a_row_that_is_wrong_is_its_own_problem(rows, cells: str, problem: str) -> None:
+    found = rows("a.csv", f"email,name\n{cells}\nbob@example.com,Bob\n")
+    assert str(found[0].problem).startswith("a.csv:2: ")
+    assert problem in str(found[0].problem)
+    assert (found[1].email, found[1].problem) == ("bob@example.com", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", ["a.csv: the file is empty; expected a header line with a column 'email'"]),
+        ("\n \n", ["a.csv: the file is empty; expected a header line with a column 'email'"]),
+        ("email,name\n", ["a.csv: the list has no recipients"]),
+        ("mail,name\nx,y\n", ["a.csv:1: there is no column 'email'; the columns are: mail, name"]),
+        (
+            "\nEmail,,name, name,image,campaign,unsubscribe_url\n",
+            [
+                "a.csv:2: column 2 has no name",
+                "a.csv:2: the column 'name' is repeated",
+                "a.csv:2: the column 'image' needs another name; templates have 'image' already",
+                "a.csv:2: the column 'campaign' needs another name; templates have 'campaign' already",
+                "a.csv:2: the column 'unsubscribe_url' needs another name; templates have 'unsubscribe_url' already",
+            ],
+        ),
+        ("email,EMAIL\n", ["a.csv:1: the column 'email' is repeated"]),
+        ('email\nx@example.com\n"y@example.com\nz\n', ["a.csv:3: a quote is opened in this row and never closed"]),
+        (
+            'email\n"x"y\n',
+            ["a.csv:2: text stands after a closing quote; a quote inside a quoted cell is written twice"],
+        ),
+        ('"email\n', ["a.csv:1: a quote is opened in this row and never closed"]),
+        ("email\nx\0y\n", ["a.csv:2:2: a NUL character; is it a text file (or UTF-16 without its mark)?"]),
+        ("email\n" + "x" * 200_000, ["a.csv:2: a cell of more than 131,072 characters; is a quote not closed?"]),
+        ("email\n" + "x" * 5_000_000, ["a.csv:2: a line of more than 4,194,304 characters"]),
+        (
+            "email" + "," * 100,
+            [*[f"a.csv:1: column {n} has no name" for n in range(2, 22)], "a.csv:1: and 80 more like these"],
+        ),
+    ],
+)
+def test_lists_that_cannot_be_read(refusal, content: str, expected: list[str]) -> None:
+    assert refusal("a.csv", content) == expected
+
+
+def test_an_open_quote_in_a_long_list_is_found_without_reading_on(refusal) -> None:
+    content = 'email,name\nada@example.com,"Ada\n' + "bob@example.com,Bob\n" * 100_000
+    assert refusal("a.csv", content) == ["a.csv:2: a cell of more than 131,072 characters; is a quote not closed?"]
+
+
+_CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=15)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(_CELL, _CELL), min_size=1, max_size=6), st.sampled_from(["\n", "\r\n"]), st.sampled_from(",;\t")
+)
+def test_what_the_standard_writer_writes_comes_back(cells: list[tuple[str, str]], end: str, delimiter: str) -> None:
+    if end == "\n":  # the writer leaves a CR unquoted then, which every reader takes for a line end
+        cells = [(a.replace("\r", ""), b.replace("\r", "")) for a, b in cells]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=end, delimiter=delimiter)
+    writer.writerow(["email", "a", "b"])
+    writer.writerows(["ada@example.com", a, b] for a, b in cells)
+    found = list(read_csv(io.BytesIO(text.getvalue().encode()), "a.csv", None))
+    assert [(r.columns["a"], r.columns["b"]) for r in found] == cells
+    assert [r.problem for r in found] == [None] * len(cells)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.binary(max_size=200)
+    | st.text('email,;\t\n\r" @a.b\0\ufeff', max_size=80).map(lambda text: ("email\n" + text).encode())
+)
+def test_no_bytes_make_anything_but_an_input_error(content: bytes) -> None:
+    for encoding in (None, "utf-16", "shift_jis", "utf-7"):
+        try:
+            found = list(read_csv(io.BytesIO(content), "a.csv", encoding))
+        except InputError:
+            continue
+        assert all(r.problem is not None or r.columns["email"] == r.email for r in found)

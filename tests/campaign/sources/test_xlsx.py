@@ -1,0 +1,217 @@
+"""XLSX lists: workbooks as openpyxl writes them, and as nobody should."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import datetime
+import functools
+import io
+import zipfile
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailer.campaign.sources.xlsx import read_xlsx
+from mailer.errors import InputError, MissingExtra
+
+openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not installed")
+
+SHEET = "xl/worksheets/sheet1.xml"
+_XML = (
+    '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>'
+)
+
+
+def workbook(*rows: list[Any], formats: dict[str, str] | None = None) -> bytes:
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    for cell, number_format in (formats or {}).items():
+        book.active[cell].number_format = number_format
+    book.create_sheet("Second").append(["email"])
+    book["Second"].append(["second@example.com"])
+    content = io.BytesIO()
+    book.save(content)
+    book.close()
+    return content.getvalue()
+
+
+def altered(change: Callable[[bytes], bytes], name: str = SHEET) -> bytes:
+    """A small workbook with one of its parts changed."""
+    content = io.BytesIO()
+    original = io.BytesIO(workbook(["email"], ["a@example.com"]))
+    with zipfile.ZipFile(original) as old, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as new:
+        for item in old.infolist():
+            data = old.read(item)
+            new.writestr(item.filename, change(data) if item.filename == name else data)
+    return content.getvalue()
+
+
+def sheet(*rows: str) -> bytes:
+    return altered(lambda _: _XML.format("".join(rows)).encode())
+
+
+def text(cell: str, content: str) -> str:
+    return f'<c r="{cell}" t="inlineStr"><is><t>{content}</t></is></c>'
+
+
+def test_cells_as_a_person_sees_them(rows) -> None:
+    content = workbook(
+        [],
+        [" Email ", "n", "zip", "price", "share", "day", "flag", "note"],
+        ["Ada@Example.com", 42.0, 1067, 12.5, 0.5, datetime.date(2026, 11, 23), True, None],
+        [],
+        ["bob@example.com", 0.1 + 0.2, 1, 2, 3, datetime.datetime(2026, 11, 23, 9, 5), False, "Zoë ☃"],
+        formats={"C3": "00000", "D3": "0.00", "E3": "0%"},
+    )
+    ada, bob = rows("a.xlsx", content)
+    assert (ada.place.line, bob.place.line) == (3, 5)
+    assert ada.columns == {
+        "email": "Ada@example.com",
+        "n": 42,
+        "zip": "01067",
+        "price": "12.50",
+        "share": "50%",
+        "day": "2026-11-23",
+        "flag": True,
+        "note": "",
+    }
+    assert (bob.columns["n"], bob.columns["day"], bob.columns["note"]) == (0.3, "2026-11-23 9:05:00", "Zoë ☃")
+
+
+def test_another_sheet(rows, refusal) -> None:
+    assert [r.email for r in rows("a.xlsx", workbook(["x"]), sheet="Second")] == ["second@example.com"]
+    expected = ["a.xlsx: there is no sheet 'Third'; the sheets are: 'Sheet', 'Second'"]
+    assert refusal("a.xlsx", workbook(["x"]), sheet="Third") == expected
+
+
+def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
+    found = rows("a.xlsx", workbook(["email", "n"], ["a@example.com", 1, 2], [5, 1], ["b@example.com"]))
+    assert [str(r.problem or "") for r in found] == [
+        "a.xlsx:2: the row has 3 cells where the header has 2",
+        "a.xlsx:3: '5' is no address: an email address must have an @-sign",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
+        (b"email\na@example.com\n", "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
+        (workbook(["email"])[:-300], "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
+        (workbook(["mail"]), "a.xlsx:1: there is no column 'email'; the columns are: mail"),
+        (workbook(["email"]), "a.xlsx: the list has no recipients"),
+        (workbook(), "a.xlsx: the sheet is empty; expected a header row"),
+        (workbook(["email", None, "email"]), "a.xlsx:1: column 2 has no name"),
+        (altered(lambda data: data[:-100]), "a.xlsx: it is not an .xlsx file that can be read, or it is damaged"),
+        (altered(lambda _: b"nonsense"), "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet"),
+        (altered(lambda _: b"", "[Content_Types].xml"), "a.xlsx: it is not an .xlsx file that can be read"),
+        (altered(lambda data: data + b" " * 50_000_000), "a.xlsx: it would unpack to 50,"),
+        (altered(lambda data: data + b" " * 50_000_000, "xl/styles.xml"), "a.xlsx: it would unpack to 50,"),
+        (
+            altered(lambda data: b'<!DOCTYPE x [<!ENTITY a "aaa"><!ENTITY b "&a;&a;">]>' + data),
+            "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet",
+        ),
+        (
+            sheet(
+                f'<row r="1">{text("A1", "email")}</row>', '<row r="4000000000"><c r="A4000000000"><v>1</v></c></row>'
+            ),
+            "a.xlsx: a row beyond the 1,048,576 that a sheet can have",
+        ),
+        (
+            sheet(f'<row r="1">{text("A1", "email")}</row><row r="2"><c r="A2" t="s"><v>99999</v></c></row>'),
+            "a.xlsx: it is not an .xlsx file that can be read, or it is damaged",
+        ),
+        (
+            sheet(f'<row r="1">{text("A1", "email")}{text("XFD1", "x")}</row>'),
+            "a.xlsx:1: column 2 has no name",
+        ),
+    ],
+)
+def test_workbooks_that_cannot_be_read(refusal, content: bytes, expected: str) -> None:
+    assert refusal("a.xlsx", content)[0].startswith(expected)
+
+
+def test_a_size_that_lies_is_not_believed(refusal) -> None:
+    """A member that declares less than it unpacks to is read no further than declared."""
+    content = bytearray(altered(lambda data: data + b" " * 20_000_000))
+    position = content.rfind(b"PK\x01\x02")
+    while position >= 0 and SHEET.encode() not in content[position : position + 100]:
+        position = content.rfind(b"PK\x01\x02", 0, position)
+    content[position + 24 : position + 28] = (400).to_bytes(4, "little")
+    assert "it is damaged" in refusal("a.xlsx", bytes(content))[0]
+
+
+def test_cells_far_beyond_the_header_are_no_recipients(refusal) -> None:
+    body = "".join(f'<row r="{n}"><c r="ZZZ{n}"><v>1</v></c></row>' for n in range(2, 20_000))
+    assert refusal("a.xlsx", sheet(f'<row r="1">{text("A1", "email")}</row>', body)) == [
+        "a.xlsx: the list has no recipients"
+    ]
+
+
+_PIECES = [
+    b"<",
+    b">",
+    b'"',
+    b"-1",
+    b"9" * 12,
+    b"nan",
+    b"s",
+    b"d",
+    b"A1",
+    b"ZZZ9",
+    b"&a;",
+    b"1e999",
+    b"\0",
+    b"\xff",
+    b"<v>",
+]
+
+
+@functools.cache
+def _sound() -> bytes:
+    """Made once: a workbook holds the time it was made at, and packs to another length a second later."""
+    rows = (["email", "n", "d"], ["a@example.com", 1.5, datetime.date(2026, 1, 1)])
+    return workbook(*rows, formats={"B2": "0.00"})
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_no_damage_makes_anything_but_an_input_error(random: Random, packed: bool) -> None:
+    """Bytes of the file, or pieces of one of its parts, replaced."""
+    content = bytearray(_sound())
+    if packed:
+        for _ in range(random.randint(1, 6)):
+            content[random.randrange(len(content))] = random.randrange(256)
+    else:
+        name = random.choice(zipfile.ZipFile(io.BytesIO(content)).namelist())
+        content = bytearray(altered(lambda part: _disturbed(part, random), name))
+    with contextlib.suppress(InputError):
+        list(read_xlsx(io.BytesIO(content), "a.xlsx", None))
+
+
+def _disturbed(part: bytes, random: Random) -> bytes:
+    for _ in range(random.randint(1, 4)):
+        start = random.randrange(len(part) + 1)
+        part = part[:start] + random.choice(_PIECES) + part[start + random.randrange(8) :]
+    return part
+
+
+def test_without_the_extra_the_hint_names_it(rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def refuse(name: str, *args: Any, **options: Any) -> Any:
+        if name == "openpyxl":
+            raise ImportError(name)
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(MissingExtra) as caught:
+        rows("a.xlsx", b"")
+    assert caught.value.hint == "pip install 'mailer[xlsx]'"

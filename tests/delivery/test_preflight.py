@@ -1,0 +1,165 @@
+import pytest
+
+from mailer.delivery.plan import plan
+from mailer.delivery.preflight import MOST_SLOW, preflight
+from mailer.errors import Problem, RenderError
+from mailer.ledger import Ledger
+from mailer.ledger.outcome import Outcome, Status
+from mailer.templating.time_limit import OutOfTime
+from tests.delivery.lists import NOW, Compiled, People, campaign, progress
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
+        yield ledger
+
+
+GOOD = [f"{letter}@example.com" for letter in "abc"]
+BAD = ("d@example.com", {"bad": "'naem' is undefined"})
+
+
+class Checked:
+    def __init__(self, ledger, *people):
+        self.ledger, self.edition = ledger, ledger.edition("autumn")
+        self.plan(*people)
+
+    def plan(self, *people):
+        plan(self.ledger, campaign(People(*people)), Compiled(), self.edition)
+
+    def check(self, fingerprint="template", **options):
+        """Whom it rendered, and what it found."""
+        compiled = Compiled(fingerprint)
+        found = preflight(self.ledger, self.edition, compiled, **options)
+        return "".join(email[0] for email in compiled.rendered), [str(problem) for problem in found]
+
+    def statuses(self):
+        return {outcome.key[0]: outcome.status.value for outcome in self.ledger.outcomes(self.edition)}
+
+    def send(self, count, status=Status.SENT):
+        run = self.ledger.start_run(self.edition, template="template", now=NOW)
+        for claim in self.ledger.claim(self.edition, count, NOW, run=run):
+            self.ledger.record(claim, Outcome(claim.recipient.email, claim.key, status, 1))
+        self.ledger.commit()
+
+
+def test_everyone_is_rendered_once(ledger):
+    checked = Checked(ledger, *GOOD)
+    assert checked.check() == ("abc", [])
+    assert checked.check() == ("", [])
+
+
+def test_only_those_who_are_to_be_sent_to(ledger):
+    ledger.suppress(GOOD[2], "asked")
+    checked = Checked(ledger, *GOOD)
+    checked.send(1)
+    assert checked.check() == ("b", [])
+
+
+def test_another_template_or_list_renders_them_again(ledger):
+    checked = Checked(ledger, *GOOD)
+    checked.check()
+    assert checked.check("newer") == ("abc", [])
+    checked.plan(*GOOD, "x@example.com")
+    assert checked.check("newer") == ("abcx", [])
+
+
+def test_who_cannot_be_rendered_is_told_and_failed(ledger):
+    checked = Checked(ledger, *GOOD, BAD)
+    assert checked.check() == ("abcd", ["people.csv:5:1: 'naem' is undefined"])
+    failed = next(ledger.outcomes(checked.edition, Status.FAILED))
+    assert (failed.key, failed.error, failed.attempts) == (
+        "d@example.com",
+        "people.csv:5:1: 'naem' is undefined",
+        0,
+    )
+
+
+def test_they_alone_are_looked_at_again(ledger):
+    checked = Checked(ledger, *GOOD, BAD)
+    checked.check()
+    assert checked.check() == ("d", ["people.csv:5:1: 'naem' is undefined"])
+
+
+def test_one_that_the_list_or_the_template_puts_right_is_pending(ledger):
+    checked = Checked(ledger, *GOOD, BAD)
+    checked.check()
+    checked.plan(*GOOD, BAD[0])
+    assert checked.statuses()["d"] == "pending"
+    checked.plan(*GOOD, BAD)
+    checked.check()
+
+    class Lenient(Compiled):
+        def render(self, recipient, *, eight_bit=False):
+            self.rendered.append(recipient.email)
+
+    assert preflight(ledger, checked.edition, Lenient("newer")) == []
+    assert checked.statuses()["d"] == "pending"
+
+
+def test_those_the_server_refused_are_left_alone(ledger):
+    checked = Checked(ledger, *GOOD)
+    checked.send(1, Status.FAILED)
+    assert checked.check() == ("bc", [])
+    assert checked.statuses()["a"] == "failed"
+
+
+def test_a_failure_to_render_on_the_way_is_looked_at_again(ledger):
+    checked = Checked(ledger, *GOOD)
+    run = ledger.start_run(checked.edition, template="template", now=NOW)
+    (claim,) = ledger.claim(checked.edition, 1, NOW, run=run)
+    failed = Outcome(claim.recipient.email, claim.key, Status.FAILED, 0, error="no")
+    ledger.record(claim, failed, unrendered=True)
+    ledger.commit()
+    assert checked.check()[0][0] == "a"
+    assert checked.statuses()["a"] == "pending"
+
+
+def test_only_one_is_no_check_of_all(ledger):
+    checked = Checked(ledger, *GOOD)
+    assert checked.check(only="B@example.com") == ("b", [])
+    assert checked.check() == ("abc", [])
+
+
+def test_the_first_twenty_and_how_many_more(ledger):
+    checked = Checked(ledger, *[(f"{n}@example.com", {"bad": "no"}) for n in range(1234)])
+    _, problems = checked.check()
+    assert len(problems) == 21
+    assert problems[0] == "people.csv:2:1: no"
+    assert problems[-1] == "and 1,214 more"
+    assert ledger.counts(checked.edition)[Status.FAILED] == 1234
+
+
+def test_an_interrupted_one_begins_again(ledger):
+    checked = Checked(ledger, *GOOD)
+    seen = progress()
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    seen.preflight = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        checked.check(observer=seen)
+    assert checked.check() == ("abc", [])
+
+
+def test_the_observer_is_told(ledger):
+    checked = Checked(ledger, *[f"{n}@example.com" for n in range(1200)])
+    seen = progress()
+    checked.check(observer=seen)
+    assert seen.checked == [(500, 1200), (1000, 1200), (1200, 1200)]
+
+
+def test_a_template_without_end_is_not_waited_for_again_and_again(ledger):
+    checked = Checked(ledger, *[f"{n}@example.com" for n in range(1000)])
+
+    class Slow(Compiled):
+        def render(self, recipient, *, eight_bit=False):
+            self.rendered.append(recipient.email)
+            raise RenderError(Problem(recipient.place, "stopped")) from OutOfTime()
+
+    slow = Slow()
+    problems = preflight(ledger, checked.edition, slow)
+    assert len(slow.rendered) == MOST_SLOW
+    assert str(problems[-1]).startswith("nobody else was looked at")
+    assert checked.check()[0].startswith("0")  # it has not passed: all are looked at again

@@ -1,0 +1,69 @@
+import asyncio
+import os
+import signal
+
+import pytest
+
+from mailer.delivery.signals import Interrupted, StopSignal
+
+
+def test_the_first_asks_the_second_insists():
+    stop = StopSignal()
+    stop.request(signal.SIGTERM)
+    assert (stop.requested, stop.at_once, stop.number) == (True, False, signal.SIGTERM)
+    stop.request(signal.SIGINT)
+    assert (stop.at_once, stop.number) == (True, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_wake_whoever_waits(number):
+    async def body(stop):
+        waiting = asyncio.ensure_future(stop.wait())
+        await asyncio.sleep(0)
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(waiting, 5)
+        again = asyncio.ensure_future(stop.wait())
+        await asyncio.sleep(0.01)
+        assert not again.done()
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(again, 5)
+
+    with StopSignal().installed() as stop:
+        asyncio.run(body(stop))
+    assert stop.at_once
+    assert stop.number == number
+
+
+def test_before_the_wait_counts_too():
+    stop = StopSignal()
+    stop.request()
+    asyncio.run(asyncio.wait_for(stop.wait(), 5))
+
+
+def test_while_nothing_is_sent_it_raises():
+    def loop_that_never_looks() -> None:
+        with stop.raising():
+            os.kill(os.getpid(), signal.SIGTERM)
+            while True:
+                pass
+
+    with StopSignal().installed() as stop, pytest.raises(Interrupted):
+        loop_that_never_looks()
+    assert stop.requested
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignal().installed():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_the_parent_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal().installed() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,76 @@
+"""What can be said of the page without a browser; tests/browser opens it in one."""
+
+from __future__ import annotations
+
+import io
+import re
+import tracemalloc
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+
+from mailer.ledger.outcome import Outcome
+from mailer.report.formats import html
+from mailer.report.summary import Counts, Report
+
+Make = Callable[..., Report]
+Row = Callable[..., Outcome]
+
+
+def written(report: Report) -> str:
+    stream = io.StringIO()
+    html.write(report, stream)
+    return stream.getvalue()
+
+
+class Tags(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_problems_come_first(make_report: Make, sent: Row, failed: Row) -> None:
+    text = written(make_report([sent(0), sent(1), failed(2)]))
+    assert re.findall(r'<tr data-status="(\w+)"', text) == ["failed", "sent", "sent"]
+
+
+def test_it_needs_nothing_from_elsewhere(hostile: Report) -> None:
+    tags = Tags(written(hostile)).seen
+    assert not [tag for tag, _ in tags if tag in ("link", "img", "iframe", "object", "a", "base", "form")]
+    assert not [attributes for _, attributes in tags if {"src", "href", "style"} & attributes.keys()]
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+
+
+def test_hostile_text_is_text(hostile: Report) -> None:
+    text = written(hostile)
+    assert "<script>alert" not in text
+    assert not any(ord(character) < 32 and character != "\n" for character in text)
+
+
+def test_the_policy_lets_nothing_in(make_report: Make) -> None:
+    policy = next(a["content"] for t, a in Tags(written(make_report([]))).seen if a.get("http-equiv"))
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_many_recipients_still_open(make_report: Make, sent: Row, failed: Row) -> None:
+    def outcomes() -> Iterator[Outcome]:
+        yield from (sent(n) for n in range(20_000))
+        yield failed(20_000)
+
+    report = make_report([], outcomes=outcomes, counts=Counts(total=20_001, sent=20_000, failed=1))
+    tracemalloc.start()
+    try:
+        text = written(report)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert text.count("<tr data-status") == html.ROWS
+    assert "5,000 of 20,001 recipients" in text
+    assert '<tr data-status="failed"' in text
+    assert peak < 40_000_000

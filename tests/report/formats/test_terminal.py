@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+
+from mailer.ledger.outcome import Outcome
+from mailer.report.formats import terminal
+from mailer.report.summary import Report
+
+Make = Callable[..., Report]
+Row = Callable[..., Outcome]
+
+
+def shown(report: Report, *, rich: bool) -> str:
+    stream = io.StringIO()
+    terminal.show(report, stream, rich=rich)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("rich", [False, True])
+def test_figures_and_failures(make_report: Make, sent: Row, failed: Row, rich: bool) -> None:
+    text = shown(make_report([sent(0), failed(1), failed(2)]), rich=rich)
+    for words in ("autumn-2026", "sent", "failed", "550 5.1.1", "1 session", "812.0 messages/s"):
+        assert words in text
+
+
+@pytest.mark.parametrize("rich", [False, True])
+def test_no_control_reaches_the_terminal(hostile: Report, rich: bool) -> None:
+    text = shown(hostile, rich=rich)
+    assert "\x9b" not in text
+    assert "\x1b[31m" not in text.replace("\x1b[31m\n", "")
+    assert "\u202e" not in text
+
+
+def test_those_without_trouble_are_not_read_again(make_report: Make, sent: Row) -> None:
+    report = make_report([sent(0)])
+    lazy = make_report([], counts=report.counts, outcomes=lambda: pytest.fail("read"))
+    assert "sent" in shown(lazy, rich=False)
