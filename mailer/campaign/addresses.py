@@ -30,8 +30,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 def check_address(text: str) -> str:
     """`text` as it goes into the envelope: domain in lower case (U-labels), NFC. ValueError says what is wrong."""
     if _PLAIN.fullmatch(text):
-        return text if text.islower() else _fold(text)
-    return _validate(text)
+        return text if text.islower() else _normalize_case(text)
+    return _validate_address(text)
 
 
 def parse_mailbox(text: str) -> Mailbox:
@@ -41,11 +41,11 @@ def parse_mailbox(text: str) -> Mailbox:
         return Mailbox("", check_address(text))
     name, bracket, address = text[:-1].rpartition("<")
     if not bracket:
-        raise ValueError(f"{_show(text)} is no mailbox: a '<' is missing")
-    return Mailbox(_display_name(name.strip()), check_address(address))
+        raise ValueError(f"{_quote(text)} is no mailbox: a '<' is missing")
+    return Mailbox(_parse_display_name(name.strip()), check_address(address))
 
 
-def _display_name(text: str) -> str:
+def _parse_display_name(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError("a control character cannot stand in a name")
     if quoted := _QUOTED.fullmatch(text):
@@ -55,7 +55,7 @@ def _display_name(text: str) -> str:
     return text
 
 
-def _fold(text: str) -> str:
+def _normalize_case(text: str) -> str:
     """email-validator's normal form of a plain address: the domain in lower case, RFC 2142's role names too."""
     from email_validator.rfc_constants import CASE_INSENSITIVE_MAILBOX_NAMES
 
@@ -65,11 +65,11 @@ def _fold(text: str) -> str:
     return f"{local}@{domain.lower()}"
 
 
-def _validate(text: str) -> str:
+def _validate_address(text: str) -> str:
     from email_validator import EmailNotValidError, validate_email
 
-    if reason := _plain_reason(text):
-        raise ValueError(f"{_show(text)} is no address: {reason}")
+    if reason := _find_common_mistake(text):
+        raise ValueError(f"{_quote(text)} is no address: {reason}")
     # A suffix takes the place outside of the special-use names, whose refusal email-validator has no switch for.
     special = text.rpartition("@")[2].rpartition(".")[2].lower() in _SPECIAL_USE
     try:
@@ -77,17 +77,17 @@ def _validate(text: str) -> str:
             text + ".com" if special else text, check_deliverability=False, allow_quoted_local=True, strict=True
         )
     except EmailNotValidError as error:
-        raise ValueError(f"{_show(text)} is no address: {_lower_first(str(error))}") from None
+        raise ValueError(f"{_quote(text)} is no address: {_lower_first(str(error))}") from None
     address = unicodedata.normalize("NFC", found.normalized).removesuffix(".com" if special else "")
     # email-validator counts characters; RFC 6531 3.3 keeps the octets of RFC 5321 4.5.3.1.1.
     if (octets := len(address.rpartition("@")[0].encode())) > MAX_LOCAL:
         raise ValueError(
-            f"{_show(text)} is no address: {octets} octets stand before the @-sign, {MAX_LOCAL} are the most"
+            f"{_quote(text)} is no address: {octets} octets stand before the @-sign, {MAX_LOCAL} are the most"
         )
     return address
 
 
-def _plain_reason(text: str) -> str | None:
+def _find_common_mistake(text: str) -> str | None:
     """The mistakes that deserve better words than a list of characters; the length first, which bounds the rest."""
     if not text:
         return "it is empty"
@@ -106,7 +106,7 @@ def _plain_reason(text: str) -> str | None:
     return None
 
 
-def _show(text: str) -> str:
+def _quote(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:79] + "…")
 
 

@@ -45,35 +45,35 @@ class NamedFile:
 
     def open(self) -> BinaryIO:
         """The file for reading. InputError at the place that named it where it is missing or not a regular file."""
-        if problem := self.problem():
+        if problem := self.find_problem():
             raise InputError(problem)
         try:
             # O_NONBLOCK: should a FIFO take the file's place after the look at it, opening still does not wait.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 os.close(descriptor)
-                raise InputError(self._problem("it is not a regular file"))
+                raise InputError(self._make_problem("it is not a regular file"))
         except OSError as error:
-            raise InputError(self._problem(_reason(error))) from None
+            raise InputError(self._make_problem(_describe_os_error(error))) from None
         return os.fdopen(descriptor, "rb")
 
-    def problem(self) -> Problem | None:
+    def find_problem(self) -> Problem | None:
         """What keeps the file from being read, as far as its directory entry says."""
         try:
             mode = os.stat(self.path).st_mode
         except (OSError, ValueError) as error:
-            return self._problem(_reason(error))
+            return self._make_problem(_describe_os_error(error))
         if not stat.S_ISREG(mode):
-            return self._problem(f"it is {_KINDS.get(stat.S_IFMT(mode), 'not a file')}; expected a regular file")
+            return self._make_problem(f"it is {_KINDS.get(stat.S_IFMT(mode), 'not a file')}; expected a regular file")
         return None
 
-    def _problem(self, text: str) -> Problem:
+    def _make_problem(self, text: str) -> Problem:
         if self.named_at is None:
             return Problem(Place(self.shown), text)
         return Problem(self.named_at, f"{self.shown}: {text}")
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _describe_os_error(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, PermissionError):
@@ -83,6 +83,6 @@ def _reason(error: OSError | ValueError) -> str:
     return "it is not a path that can be"  # NUL inside
 
 
-def encoding_by_mark(start: bytes) -> str | None:
+def detect_bom_encoding(start: bytes) -> str | None:
     """The encoding that a byte order mark at `start` announces, as a codec that takes the mark away."""
     return next((name for mark, name in _MARKS if start.startswith(mark)), None)

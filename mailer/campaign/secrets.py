@@ -29,8 +29,8 @@ class EnvSecret:
     def read(self) -> Secret:
         value = os.environ.get(self.name)
         if value is None:
-            raise _wrong(self.place, f"the environment variable {self.name} is not set")
-        return _checked(value, self.place, f"the environment variable {self.name}")
+            raise _input_error(self.place, f"the environment variable {self.name} is not set")
+        return _check_secret(value, self.place, f"the environment variable {self.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +52,24 @@ class CommandSecret:
             )
         except (OSError, ValueError) as error:
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it cannot be run"
-            raise _wrong(self.place, f"{what} did not start: {reason}") from None
+            raise _input_error(self.place, f"{what} did not start: {reason}") from None
         with process:
-            output = self._finish(process, what)
+            output = self._collect_output(process, what)
         if process.returncode != 0:
-            raise _wrong(self.place, f"{what} failed with status {process.returncode}; run it by hand to see why")
-        return _checked(_decode(output, self.place, what).partition("\n")[0].rstrip("\r"), self.place, what)
+            raise _input_error(self.place, f"{what} failed with status {process.returncode}; run it by hand to see why")
+        return _check_secret(_decode_utf8(output, self.place, what).partition("\n")[0].rstrip("\r"), self.place, what)
 
-    def _finish(self, process: subprocess.Popen[bytes], what: str) -> bytes:
+    def _collect_output(self, process: subprocess.Popen[bytes], what: str) -> bytes:
         """Its output, bounded in time and size; whatever happens, it has ended afterwards."""
         assert process.stdout is not None  # noqa: S101 - asked for above
         ends = time.monotonic() + self.seconds
         try:
             output = _read_until(process.stdout, ends)
             if len(output) > MAX_SECRET:
-                raise _wrong(self.place, f"{what} wrote more than {MAX_SECRET:,} octets")
+                raise _input_error(self.place, f"{what} wrote more than {MAX_SECRET:,} octets")
             process.wait(max(0.1, ends - time.monotonic()))
         except (TimeoutError, subprocess.TimeoutExpired):
-            raise _wrong(self.place, f"{what} did not end within {self.seconds:g} s") from None
+            raise _input_error(self.place, f"{what} did not end within {self.seconds:g} s") from None
         finally:
             process.kill()
         return output
@@ -86,9 +86,9 @@ class FileSecret:
         with self.file.open() as stream:
             content = stream.read(MAX_SECRET + 1)
         if len(content) > MAX_SECRET:
-            raise _wrong(place, f"{self.file.shown}: more than {MAX_SECRET:,} octets are no password")
-        text = _decode(content, place, self.file.shown)
-        return _checked(text.removesuffix("\n").removesuffix("\r"), place, self.file.shown)
+            raise _input_error(place, f"{self.file.shown}: more than {MAX_SECRET:,} octets are no password")
+        text = _decode_utf8(content, place, self.file.shown)
+        return _check_secret(text.removesuffix("\n").removesuffix("\r"), place, self.file.shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +126,20 @@ def _read_until(stream: IO[bytes], ends: float) -> bytes:
     return b"".join(chunks)
 
 
-def _decode(content: bytes, place: Place, what: str) -> str:
+def _decode_utf8(content: bytes, place: Place, what: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _wrong(place, f"{what} did not give UTF-8 text") from None
+        raise _input_error(place, f"{what} did not give UTF-8 text") from None
 
 
-def _checked(text: str, place: Place, what: str) -> Secret:
+def _check_secret(text: str, place: Place, what: str) -> Secret:
     if not text:
-        raise _wrong(place, f"{what} is empty; expected the password")
+        raise _input_error(place, f"{what} is empty; expected the password")
     if any(character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in text):
-        raise _wrong(place, f"{what} holds a control character or a second line; expected the password alone")
+        raise _input_error(place, f"{what} holds a control character or a second line; expected the password alone")
     return Secret(text)
 
 
-def _wrong(place: Place, text: str) -> InputError:
+def _input_error(place: Place, text: str) -> InputError:
     return InputError(Problem(place, text))

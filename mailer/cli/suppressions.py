@@ -8,7 +8,7 @@ from pathlib import Path
 from mailer.campaign import check_address
 from mailer.campaign.files import NamedFile
 from mailer.campaign.sources.source import FileSource, list_format
-from mailer.campaign.sources.text import decoded, lines
+from mailer.campaign.sources.text import open_text, read_lines
 from mailer.errors import InputError, Place, Problem
 from mailer.report.formats.csv import uncelled
 
@@ -33,8 +33,8 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
 
 
 def _plain(named: NamedFile) -> Iterator[str]:
-    with named.open() as binary, decoded(binary, named.shown, None) as text:
-        for number, line in enumerate(lines(text, named.shown), 1):
+    with named.open() as binary, open_text(binary, named.shown, None) as text:
+        for number, line in enumerate(read_lines(text, named.shown), 1):
             address = line.strip()
             if not address or address.startswith("#"):
                 continue

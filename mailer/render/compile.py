@@ -68,7 +68,7 @@ class _Compilation:
     def _all_problems(self) -> list[Problem]:
         """By place; rows that stand in the campaign file itself are told with its other errors."""
         rows = self.campaign.recipients
-        return by_place([*self.problems, *(rows.problems() if isinstance(rows, InlineSource) else ())])
+        return by_place([*self.problems, *(rows.find_problems() if isinstance(rows, InlineSource) else ())])
 
     def _patterns(self) -> Patterns | None:
         c, before = self.campaign, len(self.problems)

@@ -18,12 +18,12 @@ from mailer.campaign.schema.field_types import (
     Integer,
     ListOf,
     MapOf,
-    Reading,
-    Record,
+    MappingType,
+    ParsedMapping,
     Template,
     Text,
 )
-from mailer.campaign.schema.special_types import AttachmentKind, Password, Recipients, Variables
+from mailer.campaign.schema.special_types import AttachmentType, Password, Recipients, Variables
 from mailer.campaign.servers import DEFAULT_PORT, parse_host, plaintext_problem
 from mailer.errors import Problem
 
@@ -39,7 +39,7 @@ _OWN_HEADERS = re.compile(
 )
 
 
-def _matching(pattern: str, what: str) -> Text[str]:
+def _matching_text(pattern: str, what: str) -> Text[str]:
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
             raise ValueError(f"expected {what}")
@@ -86,31 +86,31 @@ def _unsubscribe_url(text: str) -> None:
         raise ValueError("expected an https or http URL without blanks")
 
 
-def _check_unsubscribe(reading: Reading) -> Iterator[Problem]:
-    url = reading.values.get("url")
-    if not reading.places.keys() & {"url", "mailto"}:
-        yield Problem(reading.place, "expected 'url', 'mailto' or both")
-    if reading.values.get("one_click"):
-        if "url" not in reading.places:
-            yield Problem(reading.places["one_click"], "one_click needs a 'url' (RFC 8058)")
+def _check_unsubscribe(parsed: ParsedMapping) -> Iterator[Problem]:
+    url = parsed.values.get("url")
+    if not parsed.places.keys() & {"url", "mailto"}:
+        yield Problem(parsed.place, "expected 'url', 'mailto' or both")
+    if parsed.values.get("one_click"):
+        if "url" not in parsed.places:
+            yield Problem(parsed.places["one_click"], "one_click needs a 'url' (RFC 8058)")
         elif url is not None and re.match(r"(?!https:)[a-z]+:", url.source, re.IGNORECASE):
             yield Problem(url.place, "one_click needs an https URL (RFC 8058, section 3.1)")
 
 
-UNSUBSCRIBE = Record(
+UNSUBSCRIBE = MappingType(
     "a mapping with 'url' or 'mailto'",
     (
         Field("url", Template(_unsubscribe_url), "Where a recipient unsubscribes; Jinja2."),
         Field("mailto", Template(check_address), "An address to which a mail unsubscribes; Jinja2."),
         Field("one_click", Flag(), "Also RFC 8058's one-click header; needs an https URL.", default=False),
     ),
-    build=lambda values, _reading: Unsubscribe(**values),
+    build=lambda values, _parsed: Unsubscribe(**values),
     check=_check_unsubscribe,
     rules={"anyOf": [{"required": ["url"]}, {"required": ["mailto"]}]},
 )
 
 
-def _server(values: Mapping[str, Any], _reading: Reading) -> ServerConfig:
+def _server(values: Mapping[str, Any], _parsed: ParsedMapping) -> ServerConfig:
     values = dict(values)
     values.setdefault("port", DEFAULT_PORT[values.get("security", "tls")])
     if ca_file := values.pop("ca_file", None):
@@ -118,8 +118,8 @@ def _server(values: Mapping[str, Any], _reading: Reading) -> ServerConfig:
     return ServerConfig(**values)
 
 
-def _check_server(reading: Reading) -> Iterator[Problem]:
-    values = reading.values
+def _check_server(parsed: ParsedMapping) -> Iterator[Problem]:
+    values = parsed.values
     if "host" in values:
         problem = plaintext_problem(
             values["host"],
@@ -128,10 +128,10 @@ def _check_server(reading: Reading) -> Iterator[Problem]:
             allowed=values.get("allow_plaintext", False),
         )
         if problem:
-            yield Problem(reading.places["security"], problem)
+            yield Problem(parsed.places["security"], problem)
 
 
-SERVER = Record(
+SERVER = MappingType(
     "a mapping with at least 'host'",
     (
         Field("host", Text(parse_host, "a host name"), "The server's name or IP address.", required=True),
@@ -158,26 +158,26 @@ SERVER = Record(
 )
 
 
-def _check_backoff(reading: Reading) -> Iterator[Problem]:
-    both = Backoff(**reading.values)
+def _check_backoff(parsed: ParsedMapping) -> Iterator[Problem]:
+    both = Backoff(**parsed.values)
     if both.first > both.most:
-        place = reading.places.get("first") or reading.places["most"]
+        place = parsed.places.get("first") or parsed.places["most"]
         yield Problem(place, f"'first' ({both.first:g} s) is longer than 'most' ({both.most:g} s)")
 
 
 _DURATION = Text(quantities.parse_duration, "a duration such as 30s", quantities.DURATION, ("250ms", "30s", "5m", "1h"))
 
-BACKOFF = Record(
+BACKOFF = MappingType(
     "a mapping with 'first' and 'most'",
     (
         Field("first", _DURATION, "The wait before the second try.", default="1s"),
         Field("most", _DURATION, "The longest wait between two tries.", default="5m"),
     ),
-    build=lambda values, _reading: Backoff(**values),
+    build=lambda values, _parsed: Backoff(**values),
     check=_check_backoff,
 )
 
-DELIVERY = Record(
+DELIVERY = MappingType(
     "a mapping",
     (
         Field("connections", Integer(1, 100), "Sessions with the server at the same time.", default=1),
@@ -212,41 +212,43 @@ DELIVERY = Record(
             default="50 in a row",
         ),
     ),
-    build=lambda values, _reading: Delivery(**values),
+    build=lambda values, _parsed: Delivery(**values),
 )
 
-DKIM = Record(
+DKIM = MappingType(
     "a mapping with 'domain', 'selector' and 'key_file'",
     (
         Field("domain", Text(parse_host, "a domain name"), "The signing domain (d=).", required=True),
-        Field("selector", _matching(_SELECTOR, "a selector such as s1"), "The key's selector (s=).", required=True),
+        Field(
+            "selector", _matching_text(_SELECTOR, "a selector such as s1"), "The key's selector (s=).", required=True
+        ),
         Field("key_file", FilePath(), "The private key, PEM.", required=True),
     ),
-    build=lambda values, _reading: Dkim(
+    build=lambda values, _parsed: Dkim(
         values["domain"], values["selector"], values["key_file"].path, values["key_file"].named_at
     ),
 )
 
-ATTACHMENT = Record(
+ATTACHMENT = MappingType(
     "a path, or a mapping with 'path'",
     (
         Field("path", Template(), "The file, relative to the campaign; Jinja2.", required=True),
         Field("filename", Template(), "The name it gets in the message; Jinja2. Default: the file's own."),
     ),
-    build=lambda values, _reading: Attachment(**values),
+    build=lambda values, _parsed: Attachment(**values),
 )
 
 
-def _check_campaign(reading: Reading) -> Iterator[Problem]:
-    if not reading.places.keys() & {"template", "text"}:
-        yield Problem(reading.place, "the key 'template' or 'text' is missing; one of them is required")
-    by_folded: dict[str, str] = {"reply-to": "reply_to"} if "reply_to" in reading.places else {}
-    for name, pattern in reading.values.get("headers", {}).items():
+def _check_campaign(parsed: ParsedMapping) -> Iterator[Problem]:
+    if not parsed.places.keys() & {"template", "text"}:
+        yield Problem(parsed.place, "the key 'template' or 'text' is missing; one of them is required")
+    by_folded: dict[str, str] = {"reply-to": "reply_to"} if "reply_to" in parsed.places else {}
+    for name, pattern in parsed.values.get("headers", {}).items():
         if (first := by_folded.setdefault(name.lower(), name)) != name:
             yield Problem(pattern.place, f"the header {name!r} repeats {first!r}")
 
 
-CAMPAIGN: Record[Mapping[str, Any]] = Record(
+CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
     "a mapping with the campaign's keys",
     (
         Field(
@@ -265,7 +267,7 @@ CAMPAIGN: Record[Mapping[str, Any]] = Record(
         Field("template", Template(), "The HTML, Markdown or MJML template's path; Jinja2.", also=("html", "body")),
         Field("text", Template(), "The text template's path; Jinja2. Default: derived from the HTML.", also=("plain",)),
         Field("images", MapOf(Template(), _image_name, _IMAGE_NAME), "Inline images: name and path; Jinja2."),
-        Field("attachments", ListOf(AttachmentKind(ATTACHMENT)), "Files that go along; Jinja2."),
+        Field("attachments", ListOf(AttachmentType(ATTACHMENT)), "Files that go along; Jinja2."),
         Field("headers", MapOf(Template(), _header_name, _HEADER_NAME), "More headers; values are Jinja2."),
         Field("unsubscribe", UNSUBSCRIBE, "How a recipient leaves (List-Unsubscribe)."),
         Field("vars", Variables(), "Values for every recipient; a recipient's own value wins.", also=("variables",)),
@@ -274,9 +276,11 @@ CAMPAIGN: Record[Mapping[str, Any]] = Record(
         Field("server", SERVER, "Through which server; --server and MAILER_SERVER win.", also=("smtp",)),
         Field("delivery", DELIVERY, "How fast, how often, and when to give up."),
         Field("dkim", DKIM, "Signs each message (RFC 6376)."),
-        Field("ignore", ListOf(_matching(_RULE, "a rule's id")), "Rules of `mailer check` that do not apply here."),
+        Field(
+            "ignore", ListOf(_matching_text(_RULE, "a rule's id")), "Rules of `mailer check` that do not apply here."
+        ),
     ),
-    build=lambda values, _reading: values,
+    build=lambda values, _parsed: values,
     check=_check_campaign,
     rules={"anyOf": [{"required": ["template"]}, {"required": ["text"]}]},
 )

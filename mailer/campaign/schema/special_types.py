@@ -1,4 +1,4 @@
-"""Kinds with forms of their own: variables, passwords, attachments and recipients."""
+"""Types with forms of their own: variables, passwords, attachments and recipients."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 from mailer.campaign.files import NamedFile
 from mailer.campaign.model import Attachment, RecipientSource, SecretSource
-from mailer.campaign.schema import yaml
+from mailer.campaign.schema import nodes
 from mailer.campaign.schema.field_types import (
     Field,
     FilePath,
-    Reading,
-    Record,
+    LoadContext,
+    MappingType,
+    ParsedMapping,
     Schema,
-    Scope,
     Template,
     Text,
-    Wrong,
-    wrong,
+    ValidationError,
+    validation_error,
 )
-from mailer.campaign.schema.yaml import Node, describe
+from mailer.campaign.schema.nodes import Node, describe
 from mailer.campaign.secrets import CommandSecret, EnvSecret, FileSecret, GivenSecret, split_command
 from mailer.campaign.sources import (
     RESERVED,
@@ -64,9 +64,9 @@ def check_variable(name: str) -> str:
 class Variables:
     """`vars`: any values; `{env: NAME}` at any depth is that environment variable's text."""
 
-    def read(self, node: Node, _scope: Scope) -> dict[str, object]:
-        if not isinstance(node, yaml.Mapping):
-            raise wrong(node.place, f"expected a mapping, found {describe(node)}")
+    def read(self, node: Node, _context: LoadContext) -> dict[str, object]:
+        if not isinstance(node, nodes.Mapping):
+            raise validation_error(node.place, f"expected a mapping, found {describe(node)}")
         problems: list[Problem] = []
         values = {}
         for name, value in node.entries.items():
@@ -76,20 +76,20 @@ class Variables:
                 problems.append(Problem(node.keys[name], str(error)))
             values[name] = self._value(value, problems)
         if problems:
-            raise Wrong(problems)
+            raise ValidationError(problems)
         return values
 
     def _value(self, node: Node, problems: list[Problem]) -> object:
-        if isinstance(node, yaml.Scalar):
+        if isinstance(node, nodes.Scalar):
             return node.value
-        if isinstance(node, yaml.Sequence):
+        if isinstance(node, nodes.Sequence):
             return [self._value(item, problems) for item in node.items]
         if node.entries.keys() == {"env"}:
             return self._environment(node.entries["env"], problems)
         return {key: self._value(value, problems) for key, value in node.entries.items()}
 
     def _environment(self, node: Node, problems: list[Problem]) -> str:
-        name = node.value if isinstance(node, yaml.Scalar) else None
+        name = node.value if isinstance(node, nodes.Scalar) else None
         if not isinstance(name, str) or not re.fullmatch(_ENV_NAME, name):
             problems.append(Problem(node.place, "expected the name of an environment variable"))
         elif (value := os.environ.get(name)) is None:
@@ -104,41 +104,41 @@ class Variables:
         return {"type": "object", "propertyNames": {"pattern": f"^{_VARIABLE}$", "not": {"enum": list(RESERVED)}}}
 
 
-def _exactly_one(reading: Reading) -> Iterator[Problem]:
-    if len(reading.places) != 1 and not reading.problems:
-        yield Problem(reading.place, "expected one of {env: NAME}, {command: ...} and {file: PATH}")
+def _exactly_one(parsed: ParsedMapping) -> Iterator[Problem]:
+    if len(parsed.places) != 1 and not parsed.problems:
+        yield Problem(parsed.place, "expected one of {env: NAME}, {command: ...} and {file: PATH}")
 
 
 @dataclass(frozen=True)
 class Password:
     """`{env: NAME}`, `{command: "pass show smtp"}` or `{file: PATH}`; the password itself is refused unseen."""
 
-    def read(self, node: Node, scope: Scope) -> SecretSource:
-        if isinstance(node, yaml.Scalar):
-            raise wrong(
+    def read(self, node: Node, context: LoadContext) -> SecretSource:
+        if isinstance(node, nodes.Scalar):
+            raise validation_error(
                 node.place,
                 "a password does not belong in a campaign file; expected {env: NAME}, {command: ...} or {file: PATH}",
             )
-        return self._record(scope).read(node, scope)
+        return self._record(context).read(node, context)
 
     def schema(self) -> Schema:
         return {**self._record(None).schema(), "minProperties": 1, "maxProperties": 1}
 
-    def _record(self, scope: Scope | None) -> Record[SecretSource]:
-        def build(values: Mapping[str, Any], reading: Reading) -> SecretSource:
+    def _record(self, context: LoadContext | None) -> MappingType[SecretSource]:
+        def build(values: Mapping[str, Any], parsed: ParsedMapping) -> SecretSource:
             (form,) = values
             if form == "env":
-                return EnvSecret(values["env"], reading.place)
-            if form == "file" or scope is None:
+                return EnvSecret(values["env"], parsed.place)
+            if form == "file" or context is None:
                 return FileSecret(values["file"])
-            return CommandSecret(values["command"], reading.place, scope.folder)
+            return CommandSecret(values["command"], parsed.place, context.folder)
 
         fields = (
             ENV,
             Field("command", Text(_command, "a command"), "Prints it in its first line; run without a shell."),
             Field("file", FilePath(), "The file that holds it."),
         )
-        return Record("{env: NAME}, {command: ...} or {file: PATH}", fields, build, _exactly_one)
+        return MappingType("{env: NAME}, {command: ...} or {file: PATH}", fields, build, _exactly_one)
 
 
 def _command(text: str) -> str:
@@ -147,15 +147,15 @@ def _command(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class AttachmentKind:
+class AttachmentType:
     """A path alone, or the mapping."""
 
-    record: Record[Attachment]
+    record: MappingType[Attachment]
 
-    def read(self, node: Node, scope: Scope) -> Attachment:
-        if isinstance(node, yaml.Mapping):
-            return self.record.read(node, scope)
-        return Attachment(Template().read(node, scope))
+    def read(self, node: Node, context: LoadContext) -> Attachment:
+        if isinstance(node, nodes.Mapping):
+            return self.record.read(node, context)
+        return Attachment(Template().read(node, context))
 
     def schema(self) -> Schema:
         return {"anyOf": [Template().schema(), self.record.schema()]}
@@ -165,42 +165,44 @@ class AttachmentKind:
 class DatabaseUrl:
     """`{env: NAME}`, or a URL without a password."""
 
-    def read(self, node: Node, scope: Scope) -> SecretSource:
-        if isinstance(node, yaml.Mapping):
-            name = Record("{env: NAME}", (_required(ENV),), lambda values, _reading: values["env"]).read(node, scope)
+    def read(self, node: Node, context: LoadContext) -> SecretSource:
+        if isinstance(node, nodes.Mapping):
+            name = MappingType("{env: NAME}", (_required(ENV),), lambda values, _parsed: values["env"]).read(
+                node, context
+            )
             return EnvSecret(name, node.place)
-        url = Text(str, "a database's URL, or {env: NAME}").read(node, scope)
+        url = Text(str, "a database's URL, or {env: NAME}").read(node, context)
         if re.search(r"://[^/]*:[^/]*@", url):
-            raise wrong(node.place, "a password does not belong in a campaign file; expected {env: NAME}")
+            raise validation_error(node.place, "a password does not belong in a campaign file; expected {env: NAME}")
         return GivenSecret(Secret(url))
 
     def schema(self) -> Schema:
-        env = Record("{env: NAME}", (_required(ENV),), lambda values, _reading: values).schema()
+        env = MappingType("{env: NAME}", (_required(ENV),), lambda values, _parsed: values).schema()
         return {"anyOf": [{"type": "string"}, env]}
 
 
 def _required(entry: Field) -> Field:
-    return Field(entry.name, entry.kind, entry.doc, required=True)
+    return Field(entry.name, entry.type, entry.doc, required=True)
 
 
 @dataclass(frozen=True)
-class WhereKind:
+class WhereType:
     """An expression over the columns, compiled while the other problems are collected."""
 
-    def read(self, node: Node, scope: Scope) -> Where:
-        pattern = Template().read(node, scope)
+    def read(self, node: Node, context: LoadContext) -> Where:
+        pattern = Template().read(node, context)
         try:
             return Where.compile(pattern.source, pattern.place)
         except InputError as error:
-            raise Wrong(error.problems) from None
+            raise ValidationError(error.problems) from None
 
     def schema(self) -> Schema:
         return Template().schema()
 
 
-_WHERE = Field("where", WhereKind(), "An expression over the columns; only rows for which it is true.")
+_WHERE = Field("where", WhereType(), "An expression over the columns; only rows for which it is true.")
 
-LIST_FILE = Record(
+LIST_FILE = MappingType(
     "a list, a file's name, or a mapping with 'file' or 'sql'",
     (
         Field("file", FilePath(), "The list: .csv .tsv .jsonl .json .yaml .xlsx, or - for standard input.", True),
@@ -208,9 +210,9 @@ LIST_FILE = Record(
         Field("encoding", Text(check_encoding, "an encoding's name"), "Default: UTF-8, or UTF-16 with a mark."),
         Field("sheet", Text(str, "a sheet's name"), "The sheet of an .xlsx file. Default: the first."),
     ),
-    build=lambda values, _reading: values,
+    build=lambda values, _parsed: values,
 )
-LIST_SQL = Record(
+LIST_SQL = MappingType(
     "a mapping with 'sql' and 'url'",
     (
         Field(
@@ -222,7 +224,7 @@ LIST_SQL = Record(
         Field("url", DatabaseUrl(), "The database (SQLAlchemy's URL); {env: NAME} where it holds a password.", True),
         _WHERE,
     ),
-    build=lambda values, _reading: values,
+    build=lambda values, _parsed: values,
 )
 _ROW: Schema = {"type": "object", "properties": {"email": {"type": "string"}}}
 
@@ -231,35 +233,35 @@ _ROW: Schema = {"type": "object", "properties": {"email": {"type": "string"}}}
 class Recipients:
     """A list of addresses and mappings, a file's name, or a mapping that names a file or a query."""
 
-    def read(self, node: Node, scope: Scope) -> RecipientSource:
-        if isinstance(node, yaml.Sequence):
+    def read(self, node: Node, context: LoadContext) -> RecipientSource:
+        if isinstance(node, nodes.Sequence):
             if not node.items:
-                raise wrong(node.place, "the list is empty; expected at least one recipient")
-            return InlineSource(tuple((yaml.to_value(item), item.place) for item in node.items))
-        if isinstance(node, yaml.Mapping) and "sql" in node.entries:
-            values = LIST_SQL.read(node, scope)
-            return SqlSource(values["sql"], values["url"], node.place, scope.folder, values.get("where"))
-        if isinstance(node, yaml.Mapping):
-            return self._file(node, LIST_FILE.read(node, scope), scope)
+                raise validation_error(node.place, "the list is empty; expected at least one recipient")
+            return InlineSource(tuple((nodes.to_value(item), item.place) for item in node.items))
+        if isinstance(node, nodes.Mapping) and "sql" in node.entries:
+            values = LIST_SQL.read(node, context)
+            return SqlSource(values["sql"], values["url"], node.place, context.folder, values.get("where"))
+        if isinstance(node, nodes.Mapping):
+            return self._file(node, LIST_FILE.read(node, context), context)
         if not isinstance(node.value, str):
-            raise wrong(node.place, f"expected {LIST_FILE.what}, found {describe(node)}")
-        return self._file(node, {"file": FilePath().read(node, scope)}, scope)
+            raise validation_error(node.place, f"expected {LIST_FILE.what}, found {describe(node)}")
+        return self._file(node, {"file": FilePath().read(node, context)}, context)
 
-    def _file(self, node: Node, values: Mapping[str, Any], scope: Scope) -> RecipientSource:
+    def _file(self, node: Node, values: Mapping[str, Any], context: LoadContext) -> RecipientSource:
         file: NamedFile = values["file"]
         place = file.named_at or node.place
-        stdin = file.path == scope.folder / "-"
-        if not stdin and (problem := file.problem()):
-            raise Wrong([problem])
+        stdin = file.path == context.folder / "-"
+        if not stdin and (problem := file.find_problem()):
+            raise ValidationError([problem])
         try:
             form = "csv" if stdin else list_format(str(file.path))
         except ValueError as error:
-            raise wrong(place, str(error)) from None
+            raise validation_error(place, str(error)) from None
         encoding, sheet = values.get("encoding"), values.get("sheet")
         if sheet is not None and form != "xlsx":
-            raise wrong(place, "'sheet' goes with .xlsx files only")
+            raise validation_error(place, "'sheet' goes with .xlsx files only")
         if encoding is not None and form == "xlsx":
-            raise wrong(place, "'encoding' does not go with .xlsx files")
+            raise validation_error(place, "'encoding' does not go with .xlsx files")
         return FileSource(StandardInput() if stdin else file, form, values.get("where"), encoding, sheet)
 
     def schema(self) -> Schema:

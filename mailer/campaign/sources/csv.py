@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from mailer.campaign.addresses import check_address
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import column_names, from_cells
-from mailer.campaign.sources.text import decoded, lines
+from mailer.campaign.sources.rows import parse_header, recipient_from_cells
+from mailer.campaign.sources.text import open_text, read_lines
 from mailer.errors import InputError, Place, Problem
 
 
@@ -17,8 +17,8 @@ def read_csv(
     binary: BinaryIO, shown: str, encoding: str | None, delimiter: str | None = None
 ) -> Generator[Recipient, None, None]:
     """The rows below the header. A row's line is the one it starts in, also after cells with line ends in them."""
-    with decoded(binary, shown, encoding) as stream:
-        text = lines(stream, shown)
+    with open_text(binary, shown, encoding) as stream:
+        text = read_lines(stream, shown)
         first, skipped = "", 0
         for first in text:
             if first.strip():
@@ -26,10 +26,10 @@ def read_csv(
             skipped += 1
         else:
             raise InputError(Problem(Place(shown), "the file is empty; expected a header line with a column 'email'"))
-        table = csv.reader(_again(first, text), delimiter=delimiter or _sniff(first), strict=True)
+        table = csv.reader(_prepend_line(first, text), delimiter=delimiter or _detect_delimiter(first), strict=True)
         end = skipped
         try:
-            names = column_names(next(table), Place(shown, skipped + 1))
+            names = parse_header(next(table), Place(shown, skipped + 1))
             end = skipped + table.line_num
             for cells in table:
                 place = Place(shown, end + 1)
@@ -37,11 +37,11 @@ def read_csv(
                 if cells and any(map(str.strip, cells)):
                     yield _recipient(names, cells, place)
         except csv.Error as error:
-            raise InputError(_problem(error, shown, end + 1)) from None
+            raise InputError(_describe_csv_error(error, shown, end + 1)) from None
 
 
 def _recipient(names: list[str], cells: list[str], place: Place) -> Recipient:
-    """`from_cells` for the usual row, without its detours: a list may have a million."""
+    """`recipient_from_cells` for the usual row, without its detours: a list may have a million."""
     if len(cells) == len(names):
         columns: dict[str, object] = dict(zip(names, cells, strict=True))
         email = columns["email"]
@@ -52,28 +52,28 @@ def _recipient(names: list[str], cells: list[str], place: Place) -> Recipient:
         else:
             columns["email"] = address
             return Recipient(address, columns, place)
-    return from_cells(names, list(cells), place)
+    return recipient_from_cells(names, list(cells), place)
 
 
-def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
+def _prepend_line(first: str, rest: Iterator[str]) -> Iterator[str]:
     yield first
     yield from rest
 
 
-def _sniff(header: str) -> str:
+def _detect_delimiter(header: str) -> str:
     """The separator of the header line: of comma, semicolon and tab the one that gives a column `email`.
 
     Else, or where several do, the one most often outside of quotes.
     """
     bare = "".join(header.split('"')[::2])
 
-    def gives_email(separator: str) -> bool:
+    def has_email_column(separator: str) -> bool:
         return any(cell.strip(' \t\r\n\xa0"').lower() == "email" for cell in header.split(separator))
 
-    return max(",;\t", key=lambda separator: (gives_email(separator), bare.count(separator)))
+    return max(",;\t", key=lambda separator: (has_email_column(separator), bare.count(separator)))
 
 
-def _problem(error: csv.Error, shown: str, line: int) -> Problem:
+def _describe_csv_error(error: csv.Error, shown: str, line: int) -> Problem:
     text = str(error)
     if "unexpected end of data" in text:
         text = "a quote is opened in this row and never closed"

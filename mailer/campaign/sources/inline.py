@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import MAX_SHOWN, from_value
+from mailer.campaign.sources.rows import MAX_SHOWN, recipient_from_value
 from mailer.errors import Place, Problem, with_count
 
 
@@ -21,9 +21,9 @@ class InlineSource:
     def __iter__(self) -> Iterator[Recipient]:
         for value, place in self.rows:
             # A copy: what a reader does with its columns must not reach the next one.
-            yield from_value(dict(value) if isinstance(value, dict) else value, place)
+            yield recipient_from_value(dict(value) if isinstance(value, dict) else value, place)
 
-    def problems(self) -> list[Problem]:
+    def find_problems(self) -> list[Problem]:
         """What is wrong with the rows, for whoever tells all the errors of the campaign file: the first 20."""
         found = [row.problem for row in self if row.problem is not None]
         return with_count(found[:MAX_SHOWN], len(found))

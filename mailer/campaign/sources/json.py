@@ -9,8 +9,8 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, NoReturn, TextIO
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import MAX_SHOWN, from_value
-from mailer.campaign.sources.text import MAX_LINE, decoded, lines
+from mailer.campaign.sources.rows import MAX_SHOWN, recipient_from_value
+from mailer.campaign.sources.text import MAX_LINE, open_text, read_lines
 from mailer.errors import InputError, Place, Problem, with_count
 
 _CHUNK = 65_536
@@ -19,24 +19,24 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _DEPTH = 100
 
 
-def _whole(text: str) -> int:
+def _parse_integer(text: str) -> int:
     if len(text) > 400:  # Python itself refuses more than 4,300; no template has a use for either
         raise ValueError("a number of more than 400 digits")
     return int(text)
 
 
-def _decimal(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise ValueError(f"the number {text[:40]} is out of range")
     return number
 
 
-def _no_constant(text: str) -> NoReturn:
+def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number that JSON has")
 
 
-def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _build_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
@@ -46,7 +46,7 @@ def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 _decoder = json.JSONDecoder(
-    object_pairs_hook=_unrepeated, parse_int=_whole, parse_float=_decimal, parse_constant=_no_constant
+    object_pairs_hook=_build_object, parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_refuse_constant
 )
 
 
@@ -54,12 +54,12 @@ def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[
     """One object a line; blank lines are skipped. Lines that are no JSON are an error of the list, told at its end."""
     wrong: list[Problem] = []
     count = 0
-    with decoded(binary, shown, encoding) as stream:
-        for number, line in enumerate(lines(stream, shown), 1):
+    with open_text(binary, shown, encoding) as stream:
+        for number, line in enumerate(read_lines(stream, shown), 1):
             if line.isspace():
                 continue
             try:
-                row = _row(line.strip(), Place(shown, number))
+                row = _parse_line(line.strip(), Place(shown, number))
             except InputError as error:
                 count += 1
                 wrong += error.problems if count <= MAX_SHOWN else ()
@@ -69,23 +69,23 @@ def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[
         raise InputError(with_count(wrong, count))
 
 
-def _row(line: str, place: Place) -> Recipient:
+def _parse_line(line: str, place: Place) -> Recipient:
     try:
         value = _decoder.decode(line)
     except json.JSONDecodeError as error:
-        raise _wrong(Place(place.file, place.line, error.pos + 1), error) from None
+        raise _input_error(Place(place.file, place.line, error.pos + 1), error) from None
     except (ValueError, RecursionError) as error:
-        raise _wrong(place, error) from None
-    return _checked(value, line, place)
+        raise _input_error(place, error) from None
+    return _check_value(value, line, place)
 
 
 def read_json(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
     """The items of the one array that the file is."""
-    with decoded(binary, shown, encoding) as stream:
-        yield from _Array(stream, shown).rows()
+    with open_text(binary, shown, encoding) as stream:
+        yield from _ArrayReader(stream, shown).rows()
 
 
-class _Array:
+class _ArrayReader:
     """An array's items from a text that is never held whole: a window that moves along, and knows its place."""
 
     def __init__(self, stream: TextIO, shown: str) -> None:
@@ -98,89 +98,89 @@ class _Array:
         self._ended = False
 
     def rows(self) -> Iterator[Recipient]:
-        if self._peek() != "[":
+        if self._peek_character() != "[":
             what = "the file is empty" if not self._window else "the file is not an array"
-            self._stop(f"{what}; expected [ with an object for each recipient")
-        self._step(1)
-        if self._peek() == "]":
-            return self._finish()
+            self._raise_problem(f"{what}; expected [ with an object for each recipient")
+        self._advance(1)
+        if self._peek_character() == "]":
+            return self._expect_end()
         while True:
-            self._peek()
-            place = self._place()
-            value, source = self._value()
-            yield _checked(value, source, place)
-            if self._peek() == "]":
-                return self._finish()
-            if self._peek() != ",":
-                self._stop("expected , or ] after an item")
-            self._step(1)
+            self._peek_character()
+            place = self._current_place()
+            value, source = self._next_value()
+            yield _check_value(value, source, place)
+            if self._peek_character() == "]":
+                return self._expect_end()
+            if self._peek_character() != ",":
+                self._raise_problem("expected , or ] after an item")
+            self._advance(1)
 
-    def _finish(self) -> None:
-        self._step(1)
-        if self._peek():
-            self._stop("expected nothing after the array")
+    def _expect_end(self) -> None:
+        self._advance(1)
+        if self._peek_character():
+            self._raise_problem("expected nothing after the array")
 
-    def _value(self) -> tuple[object, str]:
+    def _next_value(self) -> tuple[object, str]:
         """The next item. One that is cut off by the window's end is tried again with twice as much."""
-        if self._peek() in ("", ",", "]"):
-            self._stop("expected an object (or an address in quotes) for each recipient")
-        place = self._place()
+        if self._peek_character() in ("", ",", "]"):
+            self._raise_problem("expected an object (or an address in quotes) for each recipient")
+        place = self._current_place()
         while True:
             try:
                 value, end = _decoder.raw_decode(self._window, self._at)
-                if end == len(self._window) and self._more():  # a number may go on
+                if end == len(self._window) and self._read_more():  # a number may go on
                     continue
             except json.JSONDecodeError as error:
-                if self._more():
+                if self._read_more():
                     continue
                 if not self._ended:
-                    self._stop(f"not JSON, or an item of more than {MAX_LINE:,} characters")
-                self._step(error.pos - self._at)
-                raise _wrong(self._place(), error) from None
+                    self._raise_problem(f"not JSON, or an item of more than {MAX_LINE:,} characters")
+                self._advance(error.pos - self._at)
+                raise _input_error(self._current_place(), error) from None
             except (ValueError, RecursionError) as error:
-                raise _wrong(place, error) from None
+                raise _input_error(place, error) from None
             source = self._window[self._at : end]
-            self._step(len(source))
+            self._advance(len(source))
             return value, source
 
-    def _more(self) -> bool:
+    def _read_more(self) -> bool:
         """Twice the text of the item that begins here, unless that is all or too much."""
         if self._ended or len(self._window) - self._at >= MAX_LINE:
             return False
-        self._fill(max(_CHUNK, len(self._window) - self._at))
+        self._fill_window(max(_CHUNK, len(self._window) - self._at))
         return True
 
-    def _peek(self) -> str:
+    def _peek_character(self) -> str:
         """The next character that is not a blank, or nothing at the end."""
         while True:
             match = _BLANK.match(self._window, self._at)
-            self._step(match.end() - self._at if match else 0)
+            self._advance(match.end() - self._at if match else 0)
             if self._at < len(self._window):
                 return self._window[self._at]
             if self._ended:
                 return ""
-            self._fill(_CHUNK)
+            self._fill_window(_CHUNK)
 
-    def _fill(self, size: int) -> None:
+    def _fill_window(self, size: int) -> None:
         more = self._stream.read(size)
         self._ended = not more
         self._window, self._at = self._window[self._at :] + more, 0
 
-    def _step(self, length: int) -> None:
+    def _advance(self, length: int) -> None:
         passed = self._window[self._at : self._at + length]
         ends = passed.count("\n")
         self._line += ends
         self._column = len(passed) - passed.rfind("\n") if ends else self._column + length
         self._at += length
 
-    def _place(self) -> Place:
+    def _current_place(self) -> Place:
         return Place(self._shown, self._line, self._column)
 
-    def _stop(self, text: str) -> NoReturn:
-        raise InputError(Problem(self._place(), text))
+    def _raise_problem(self, text: str) -> NoReturn:
+        raise InputError(Problem(self._current_place(), text))
 
 
-def _checked(value: object, source: str, place: Place) -> Recipient:
+def _check_value(value: object, source: str, place: Place) -> Recipient:
     """JSON can write half of a surrogate pair, which is no character, and nest deeper than anything downstream."""
     if _HALF.search(source):
         try:
@@ -189,12 +189,12 @@ def _checked(value: object, source: str, place: Place) -> Recipient:
             return Recipient(
                 "", {}, place, Problem(place, "half of a surrogate pair (\\ud800 to \\udfff) is no character")
             )
-    if source.count("[") + source.count("{") > _DEPTH and _depth(value) > _DEPTH:
+    if source.count("[") + source.count("{") > _DEPTH and _measure_depth(value) > _DEPTH:
         return Recipient("", {}, place, Problem(place, f"nested deeper than {_DEPTH} levels"))
-    return from_value(value, place)
+    return recipient_from_value(value, place)
 
 
-def _depth(value: object) -> int:
+def _measure_depth(value: object) -> int:
     """Levels of nesting, without recursion."""
     depth, level = 0, [value]
     while level:
@@ -208,7 +208,7 @@ def _depth(value: object) -> int:
     return depth
 
 
-def _wrong(place: Place, error: Exception) -> InputError:
+def _input_error(place: Place, error: Exception) -> InputError:
     if isinstance(error, RecursionError):
         text = "nested too deeply"
     elif isinstance(error, json.JSONDecodeError):

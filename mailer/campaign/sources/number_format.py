@@ -23,7 +23,7 @@ _LOCALE = {"mm-dd-yy": "yyyy-mm-dd", "m/d/yy h:mm": "yyyy-mm-dd hh:mm", "m/d/yyy
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _FormatPart:
     kind: str  # literal, digits, date, ampm
     text: str
 
@@ -33,15 +33,15 @@ _WIDE = Context(prec=400, rounding=ROUND_HALF_UP)  # any float in full
 
 def show_number(number: int | float, number_format: str) -> int | float | str:
     """A number where the format says nothing more; else the text that a person sees."""
-    plain = _plain(number)
-    section, negative_shown = _section(number_format, negative=number < 0)
-    parts = _parts(section)
+    plain = _show_general(number)
+    section, negative_shown = _select_section(number_format, negative=number < 0)
+    parts = _split_format(section)
     digits = [part for part in parts if part.kind == "digits"]
     if section.lower() in ("general", "@", "0", "") or len(digits) != 1 or any(p.kind == "date" for p in parts):
         return plain
     percent = sum(part.text.count("%") for part in parts if part.kind == "literal")
     value = Decimal(repr(abs(number) if negative_shown else number)) * 100**percent
-    text = _digits(value, digits[0].text)
+    text = _show_digits(value, digits[0].text)
     return "".join(text if part.kind == "digits" else part.text for part in parts).strip()
 
 
@@ -50,16 +50,16 @@ def show_date(value: datetime.datetime | datetime.date | datetime.time | datetim
     if isinstance(value, datetime.timedelta):
         minutes, seconds = divmod(round(value.total_seconds()), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-    section = _section(_LOCALE.get(number_format.lower(), number_format), negative=False)[0]
-    parts = _parts(section)
+    section = _select_section(_LOCALE.get(number_format.lower(), number_format), negative=False)[0]
+    parts = _split_format(section)
     if not any(part.kind == "date" for part in parts) or any(part.kind == "digits" for part in parts):
         return value.isoformat(*([" "] if isinstance(value, datetime.datetime) else []))
-    moment = _moment(value)
+    moment = _to_datetime(value)
     twelve = any(part.kind == "ampm" for part in parts)
     shown = []
     for index, part in enumerate(parts):
         if part.kind == "date":
-            shown.append(_field(moment, part.text.lower(), twelve, minute=_is_minute(parts, index)))
+            shown.append(_show_date_field(moment, part.text.lower(), twelve, minute=_is_minute(parts, index)))
         elif part.kind == "ampm":
             shown.append("AM" if moment.hour < 12 else "PM")
         else:
@@ -67,7 +67,7 @@ def show_date(value: datetime.datetime | datetime.date | datetime.time | datetim
     return "".join(shown).strip()
 
 
-def _plain(number: int | float) -> int | float:
+def _show_general(number: int | float) -> int | float:
     """What `General` shows: no `.0`, and 15 digits, as many as a spreadsheet keeps."""
     if isinstance(number, float):
         number = float(f"{number:.15g}")
@@ -76,7 +76,7 @@ def _plain(number: int | float) -> int | float:
     return number
 
 
-def _section(number_format: str, *, negative: bool) -> tuple[str, bool]:
+def _select_section(number_format: str, *, negative: bool) -> tuple[str, bool]:
     """The format's part for the sign (positive;negative;zero;text), and whether that part shows the sign itself."""
     sections = re.findall(r'(?:"[^"]*"|\\.|\[[^\]]*\]|[^;])+', number_format) or [""]
     if negative and len(sections) > 1:
@@ -85,8 +85,8 @@ def _section(number_format: str, *, negative: bool) -> tuple[str, bool]:
 
 
 @functools.lru_cache(maxsize=256)
-def _parts(section: str) -> tuple[_Part, ...]:
-    parts: list[_Part] = []
+def _split_format(section: str) -> tuple[_FormatPart, ...]:
+    parts: list[_FormatPart] = []
     for match in _TOKEN.finditer(section):
         kind = match.lastgroup
         if kind is None:
@@ -97,11 +97,11 @@ def _parts(section: str) -> tuple[_Part, ...]:
         if kind == "elapsed":
             return ()
         known = kind if kind in ("digits", "date", "ampm") else "literal"
-        parts.append(_Part(known, text))
+        parts.append(_FormatPart(known, text))
     return tuple(parts)
 
 
-def _digits(value: Decimal, picture: str) -> str:
+def _show_digits(value: Decimal, picture: str) -> str:
     scale = len(picture) - len(picture.rstrip(","))
     whole, _, fraction = picture.rstrip(",").partition(".")
     value = _WIDE.quantize(_WIDE.divide(value, Decimal(1000) ** scale), Decimal(1).scaleb(-len(fraction)))
@@ -114,7 +114,7 @@ def _digits(value: Decimal, picture: str) -> str:
     return ("-" if value < 0 else "") + left + ("." + right if right else "")
 
 
-def _moment(value: datetime.datetime | datetime.date | datetime.time) -> datetime.datetime:
+def _to_datetime(value: datetime.datetime | datetime.date | datetime.time) -> datetime.datetime:
     if isinstance(value, datetime.datetime):
         return value
     if isinstance(value, datetime.time):
@@ -122,7 +122,7 @@ def _moment(value: datetime.datetime | datetime.date | datetime.time) -> datetim
     return datetime.datetime.combine(value, datetime.time())
 
 
-def _is_minute(parts: tuple[_Part, ...], index: int) -> bool:
+def _is_minute(parts: tuple[_FormatPart, ...], index: int) -> bool:
     """`m` is minutes right after hours and right before seconds (18.8.31), months elsewhere."""
     dates = [(at, part.text.lower()[0]) for at, part in enumerate(parts) if part.kind == "date"]
     here = dates.index((index, parts[index].text.lower()[0]))
@@ -131,14 +131,14 @@ def _is_minute(parts: tuple[_Part, ...], index: int) -> bool:
     return before == "h" or after == "s"
 
 
-def _field(moment: datetime.datetime, code: str, twelve: bool, *, minute: bool) -> str:
+def _show_date_field(moment: datetime.datetime, code: str, twelve: bool, *, minute: bool) -> str:
     width = len(code)
     if code[0] == "y":
         return f"{moment.year:04}" if width > 2 else f"{moment.year % 100:02}"
     if code[0] == "d":
-        return _named(moment.day, _DAYS[moment.weekday()], width)
+        return _show_named_field(moment.day, _DAYS[moment.weekday()], width)
     if code[0] == "m" and not minute:
-        return _named(moment.month, _MONTHS[moment.month - 1], width)
+        return _show_named_field(moment.month, _MONTHS[moment.month - 1], width)
     if code[0] == "h":
         hour = (moment.hour % 12 or 12) if twelve else moment.hour
         return str(hour).rjust(min(width, 2), "0")
@@ -150,7 +150,7 @@ def _field(moment: datetime.datetime, code: str, twelve: bool, *, minute: bool) 
     )
 
 
-def _named(number: int, name: str, width: int) -> str:
+def _show_named_field(number: int, name: str, width: int) -> str:
     if width <= 2:
         return str(number).rjust(width, "0")
     return {3: name[:3], 5: name[:1]}.get(width, name)

@@ -30,7 +30,7 @@ class Where:
         return cls(source, compile_where(source, place))
 
 
-def kept(rows: Iterable[Recipient], where: Where | None, place: Place) -> Iterator[Recipient]:
+def filter_rows(rows: Iterable[Recipient], where: Where | None, place: Place) -> Iterator[Recipient]:
     """The rows that `where` keeps; those too that cannot be told. InputError at the end where there were none."""
     empty = nobody = True
     for recipient in rows:
@@ -44,9 +44,9 @@ def kept(rows: Iterable[Recipient], where: Where | None, place: Place) -> Iterat
         raise InputError(Problem(place, text))
 
 
-def column_names(cells: Iterable[object], place: Place) -> list[str]:
+def parse_header(cells: Iterable[object], place: Place) -> list[str]:
     """The header's names without blanks around them, the address's as `email`; InputError with all that is wrong."""
-    names = [_email_or(str(cell).strip() if cell is not None else "") for cell in cells]
+    names = [_normalize_name(str(cell).strip() if cell is not None else "") for cell in cells]
     problems: list[str] = []
     if len(names) > MAX_COLUMNS:
         problems.append(f"the list has {len(names):,} columns; at most {MAX_COLUMNS:,} are read")
@@ -58,10 +58,10 @@ def column_names(cells: Iterable[object], place: Place) -> list[str]:
         elif name in RESERVED:
             problems.append(f"the column {name!r} needs another name; templates have {name!r} already")
         elif name in seen:
-            problems.append(f"the column {_short(name)!r} is repeated")
+            problems.append(f"the column {_shorten(name)!r} is repeated")
         seen.add(name)
     if "email" not in seen:
-        shown = ", ".join(printable(_short(name)) for name in names[:10] if name)
+        shown = ", ".join(printable(_shorten(name)) for name in names[:10] if name)
         problems.append(
             f"there is no column 'email'; the columns are: {shown}" if shown else "there is no column 'email'"
         )
@@ -71,21 +71,21 @@ def column_names(cells: Iterable[object], place: Place) -> list[str]:
     return names
 
 
-def from_cells(names: list[str], cells: list[object], place: Place) -> Recipient:
+def recipient_from_cells(names: list[str], cells: list[object], place: Place) -> Recipient:
     """A row of a table; one whose cells do not fit the header is a problem of its own."""
     if len(cells) != len(names):
         at = names.index("email")
         email = str(cells[at]) if at < len(cells) else ""
-        text = f"the row has {_count(len(cells), 'cell')} where the header has {len(names)}"
+        text = f"the row has {_count_noun(len(cells), 'cell')} where the header has {len(names)}"
         return Recipient(email, {}, place, Problem(place, text))
-    return from_columns(dict(zip(names, cells, strict=True)), place)
+    return recipient_from_columns(dict(zip(names, cells, strict=True)), place)
 
 
-def from_columns(columns: dict[str, object], place: Place) -> Recipient:
+def recipient_from_columns(columns: dict[str, object], place: Place) -> Recipient:
     """A row whose column `email` is there."""
     email = columns["email"]
     if not isinstance(email, str):
-        text = "there is no address" if email is None else f"expected an address, found {_short(repr(email))}"
+        text = "there is no address" if email is None else f"expected an address, found {_shorten(repr(email))}"
         return Recipient("", columns, place, Problem(place, text))
     stripped = email.strip(" \t\xa0")
     try:
@@ -96,30 +96,30 @@ def from_columns(columns: dict[str, object], place: Place) -> Recipient:
     return Recipient(address, columns, place)
 
 
-def from_value(value: object, place: Place) -> Recipient:
+def recipient_from_value(value: object, place: Place) -> Recipient:
     """An item of a list in YAML or JSON: an address, or a mapping with `email`."""
     if isinstance(value, str):
-        return from_columns({"email": value}, place)
+        return recipient_from_columns({"email": value}, place)
     if not isinstance(value, dict):
         return Recipient("", {}, place, Problem(place, "expected an address or a mapping with 'email'"))
     if "email" not in value:
-        value = {_email_or(key): item for key, item in value.items()}
+        value = {_normalize_name(key): item for key, item in value.items()}
     if "email" not in value:
         return Recipient("", {}, place, Problem(place, "there is no 'email'"))
     for name in RESERVED:
         if name in value:
             text = f"{name!r} needs another name; templates have {name!r} already"
             return Recipient(str(value["email"]), {}, place, Problem(place, text))
-    return from_columns(value, place)
+    return recipient_from_columns(value, place)
 
 
-def _email_or(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return "email" if name.strip().lower() == "email" else name
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _count(number: int, noun: str) -> str:
+def _count_noun(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

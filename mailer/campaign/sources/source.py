@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal
 
 from mailer.campaign.files import NamedFile
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import Where, kept
+from mailer.campaign.sources.rows import Where, filter_rows
 from mailer.errors import InputError, Place
 
 Format = Literal["csv", "tsv", "jsonl", "json", "yaml", "xlsx"]
@@ -54,8 +54,8 @@ class FileSource:
 
     def __iter__(self) -> Iterator[Recipient]:
         # `closing`: a reader that stops early must not leave a generator behind that outlives its file.
-        with self.file.open() as binary, contextlib.closing(self._rows(binary)) as rows:
-            yield from kept(rows, self.where, Place(self.file.shown))
+        with self.file.open() as binary, contextlib.closing(self._open_rows(binary)) as rows:
+            yield from filter_rows(rows, self.where, Place(self.file.shown))
 
     def fingerprint(self) -> str:
         """BLAKE2b of the file's bytes and of how they are read."""
@@ -66,7 +66,7 @@ class FileSource:
                 digest.update(chunk)
         return digest.hexdigest()
 
-    def _rows(self, binary: BinaryIO) -> Generator[Recipient, None, None]:
+    def _open_rows(self, binary: BinaryIO) -> Generator[Recipient, None, None]:
         shown, encoding = self.file.shown, self.encoding
         # Each reader is imported when a list needs it: a short command does not pay for all of them.
         if self.format in ("csv", "tsv"):
@@ -95,12 +95,12 @@ class StandardInput:
 
     def open(self) -> BinaryIO:
         if self._spool is None:
-            self._spool = _spooled()
+            self._spool = _spool_standard_input()
             weakref.finalize(self, os.close, self._spool)
-        return io.BufferedReader(_View(self, self._spool), 65_536)
+        return io.BufferedReader(_SharedView(self, self._spool), 65_536)
 
 
-def _spooled() -> int:
+def _spool_standard_input() -> int:
     """The descriptor of an unlinked file that holds all of standard input."""
     if sys.stdin is None:
         raise InputError("recipients are to be read from standard input, which is closed")
@@ -113,7 +113,7 @@ def _spooled() -> int:
         raise InputError(f"standard input cannot be read: {error}") from None
 
 
-class _View(io.RawIOBase):
+class _SharedView(io.RawIOBase):
     """A descriptor with an offset of its own, so that several readers do not move one another."""
 
     def __init__(self, owner: StandardInput, descriptor: int) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from mailer.campaign.files import NamedFile, printable
 from mailer.campaign.model import Recipient, SecretSource
-from mailer.campaign.sources.rows import Where, column_names, from_cells, kept
+from mailer.campaign.sources.rows import Where, filter_rows, parse_header, recipient_from_cells
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.secret import blank
 
@@ -38,12 +38,12 @@ class SqlSource:
     where: Where | None = None
 
     def __iter__(self) -> Iterator[Recipient]:
-        yield from kept(self._rows(), self.where, self.place)
+        yield from filter_rows(self._read_rows(), self.where, self.place)
 
     def fingerprint(self) -> None:
         """A query's rows have none: they can differ the next time."""
 
-    def _rows(self) -> Iterator[Recipient]:
+    def _read_rows(self) -> Iterator[Recipient]:
         try:
             import sqlalchemy
         except ImportError:
@@ -53,16 +53,16 @@ class SqlSource:
             url = sqlalchemy.make_url(text)
             secrets = (text, str(url.password or ""), quote(str(url.password or ""), safe=""))
         except (sqlalchemy.exc.ArgumentError, ValueError):
-            raise self._wrong("the database's URL is not one; expected postgresql://user@host/name") from None
+            raise self._input_error("the database's URL is not one; expected postgresql://user@host/name") from None
         try:
             engine = self._engine(url)
             try:
-                with _connected(engine) as connection:
-                    yield from self._stream(connection)
+                with _connect(engine) as connection:
+                    yield from self._stream_rows(connection)
             finally:
                 engine.dispose()
         except sqlalchemy.exc.NoSuchModuleError:
-            raise self._wrong(
+            raise self._input_error(
                 f"SQLAlchemy knows no database {url.drivername!r}; expected sqlite or postgresql"
             ) from None
         except ImportError:
@@ -70,8 +70,8 @@ class SqlSource:
                 f"the database driver for {url.drivername} is not installed",
                 hint="pip install 'mailer[sql]' brings SQLite and PostgreSQL",
             ) from None
-        except (sqlalchemy.exc.SQLAlchemyError, _Misled) as error:
-            raise self._wrong(blank(_reason(error), secrets)) from None
+        except (sqlalchemy.exc.SQLAlchemyError, _UnsuitableDriver) as error:
+            raise self._input_error(blank(_describe_database_error(error), secrets)) from None
 
     def _engine(self, url: Any) -> Any:
         import sqlalchemy
@@ -87,24 +87,24 @@ class SqlSource:
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+pg8000")  # BSD; psycopg is LGPL, and taken where the URL asks for it
         if url.get_backend_name() != "postgresql":
-            raise self._wrong(f"{url.get_backend_name()} is not read; expected sqlite or postgresql")
+            raise self._input_error(f"{url.get_backend_name()} is not read; expected sqlite or postgresql")
         if not url.username and url.get_driver_name() == "pg8000":  # libpq would take whoever runs this
-            raise self._wrong("the database's URL names no user; expected postgresql://user@host/name")
+            raise self._input_error("the database's URL names no user; expected postgresql://user@host/name")
         return sqlalchemy.create_engine(url, **options)
 
     def _sqlite(self, database: str | None) -> Any:
         import sqlite3
 
         if not database or database == ":memory:" or database.startswith("file:"):
-            raise self._wrong("expected a file: sqlite:///people.db")
+            raise self._input_error("expected a file: sqlite:///people.db")
         file = NamedFile(self.folder / database, database, self.place)
-        if problem := file.problem():
+        if problem := file.find_problem():
             raise InputError(problem)
         connection = sqlite3.connect(f"file:{quote(os.fspath(file.path))}?mode=ro", uri=True, check_same_thread=False)
-        connection.set_authorizer(_no_other_file)
+        connection.set_authorizer(_deny_attach)
         return connection
 
-    def _stream(self, connection: Any) -> Iterator[Recipient]:
+    def _stream_rows(self, connection: Any) -> Iterator[Recipient]:
         import sqlalchemy
 
         if connection.dialect.name == "postgresql":
@@ -113,28 +113,30 @@ class SqlSource:
         # `text` would take `:name` for a parameter; the query is the user's, as it stands.
         rows = connection.execute(sqlalchemy.text(self.query.replace(":", "\\:")))
         if not rows.returns_rows:
-            raise self._wrong("the query gives no rows; expected a SELECT")
-        names = column_names(rows.keys(), self.place)
+            raise self._input_error("the query gives no rows; expected a SELECT")
+        names = parse_header(rows.keys(), self.place)
         for number, row in enumerate(rows, 1):
-            yield from_cells(names, [_json_value(value) for value in row], Place(f"{self.place}: row ", number))
+            yield recipient_from_cells(
+                names, [_json_value(value) for value in row], Place(f"{self.place}: row ", number)
+            )
 
-    def _wrong(self, text: str) -> InputError:
+    def _input_error(self, text: str) -> InputError:
         return InputError(Problem(self.place, text))
 
 
-class _Misled(Exception):
+class _UnsuitableDriver(Exception):
     """The driver does not take what the URL says."""
 
 
-def _connected(engine: Any) -> Any:
+def _connect(engine: Any) -> Any:
     """A connection. What stands behind `?` in the URL becomes arguments of the driver, which may know none of them."""
     try:
         return engine.connect()
     except TypeError as error:
-        raise _Misled(f"the URL is not for this driver: {error}") from None
+        raise _UnsuitableDriver(f"the URL is not for this driver: {error}") from None
 
 
-def _no_other_file(action: int, *_details: object) -> int:
+def _deny_attach(action: int, *_details: object) -> int:
     """Read-only holds for the file that was opened; ATTACH (and VACUUM INTO, which uses it) would write another."""
     import sqlite3
 
@@ -162,7 +164,7 @@ def _json_value(value: object) -> object:
     return str(value)
 
 
-def _reason(error: Exception) -> str:
+def _describe_database_error(error: Exception) -> str:
     """The database's own words, without SQLAlchemy's frame (which repeats the statement and a link)."""
     original = getattr(error, "orig", None) or error
     details = original.args[0] if original.args and isinstance(original.args[0], dict) else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
-from mailer.campaign.files import encoding_by_mark
+from mailer.campaign.files import detect_bom_encoding
 from mailer.errors import InputError, Place, Problem
 
 MAX_LINE = 4 * 1024 * 1024  # characters; a row is one person's
@@ -31,21 +31,21 @@ def check_encoding(name: str) -> str:
 
 
 @contextmanager
-def decoded(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[TextIO]:
+def open_text(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[TextIO]:
     """The file as text, line ends as they are. A byte order mark wins over `encoding`, which wins over UTF-8."""
-    codec = encoding_by_mark(binary.read(4)) or encoding or "utf-8"
+    codec = detect_bom_encoding(binary.read(4)) or encoding or "utf-8"
     binary.seek(0)
     stream = io.TextIOWrapper(binary, codec, newline="")
     try:
         yield stream
     except UnicodeError:
         binary.seek(0)
-        raise InputError(_locate(binary, shown, codec)) from None
+        raise InputError(_locate_undecodable(binary, shown, codec)) from None
     finally:
         stream.detach()
 
 
-def lines(stream: TextIO, shown: str) -> Iterator[str]:
+def read_lines(stream: TextIO, shown: str) -> Iterator[str]:
     """Lines with their ends; InputError for one that is too long or holds a NUL."""
     number = 0
     while line := stream.readline(MAX_LINE):
@@ -58,7 +58,7 @@ def lines(stream: TextIO, shown: str) -> Iterator[str]:
         yield line
 
 
-def _locate(binary: BinaryIO, shown: str, codec: str) -> Problem:
+def _locate_undecodable(binary: BinaryIO, shown: str, codec: str) -> Problem:
     """Where decoding fails. Only run once it is known that it does: the stream reads ahead of the rows."""
     decoder = codecs.getincrementaldecoder(codec)()
     line, column, after_return = 1, 1, False
@@ -68,11 +68,15 @@ def _locate(binary: BinaryIO, shown: str, codec: str) -> Problem:
             text = decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
             wrong = " ".join(f"0x{octet:02X}" for octet in error.object[error.start : error.end][:4])
-            return Problem(Place(shown, line, column), f"not {_name(codec)} (found {wrong}); {_advice(codec)}")
+            return Problem(
+                Place(shown, line, column), f"not {_encoding_name(codec)} (found {wrong}); {_encoding_advice(codec)}"
+            )
         except UnicodeError:
-            return Problem(Place(shown), f"not {_name(codec)}: there is no byte order mark; say utf-16-le or utf-16-be")
+            return Problem(
+                Place(shown), f"not {_encoding_name(codec)}: there is no byte order mark; say utf-16-le or utf-16-be"
+            )
         if not chunk:  # it decodes now: the file changed meanwhile
-            return Problem(Place(shown), f"not {_name(codec)}; {_advice(codec)}")
+            return Problem(Place(shown), f"not {_encoding_name(codec)}; {_encoding_advice(codec)}")
         for character in text:
             if character == "\r" or (character == "\n" and not after_return):
                 line, column = line + 1, 1
@@ -81,11 +85,11 @@ def _locate(binary: BinaryIO, shown: str, codec: str) -> Problem:
             after_return = character == "\r"
 
 
-def _name(codec: str) -> str:
+def _encoding_name(codec: str) -> str:
     return codec.removesuffix("-sig").upper()
 
 
-def _advice(codec: str) -> str:
+def _encoding_advice(codec: str) -> str:
     if codec.startswith("utf-8"):
         return "save it as UTF-8, or name its encoding: {file: ..., encoding: windows-1252}"
     return "is it cut off, or in another encoding?"

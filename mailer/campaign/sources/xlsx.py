@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from mailer.campaign.files import printable
 from mailer.campaign.model import Recipient
 from mailer.campaign.sources.number_format import show_date, show_number
-from mailer.campaign.sources.rows import MAX_COLUMNS, column_names, from_cells
+from mailer.campaign.sources.rows import MAX_COLUMNS, parse_header, recipient_from_cells
 from mailer.errors import InputError, MissingExtra, Place, Problem
 
 MAX_UNPACKED = 1 << 30
@@ -40,9 +40,9 @@ def read_xlsx(binary: BinaryIO, shown: str, sheet: str | None) -> Generator[Reci
             warnings.simplefilter("ignore")  # about styles and extensions, which no list needs
             book = openpyxl.load_workbook(binary, read_only=True, data_only=True, keep_links=False)
     except Exception as error:  # whatever a damaged workbook makes it raise
-        raise _damaged(shown, error) from None
+        raise _damaged_file_error(shown, error) from None
     try:
-        yield from _rows(_sheet(book, sheet, shown), shown)
+        yield from _read_rows(_find_sheet(book, sheet, shown), shown)
     finally:
         book.close()
 
@@ -80,7 +80,7 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str)
         )
 
 
-def _sheet(book: Any, name: str | None, shown: str) -> Any:
+def _find_sheet(book: Any, name: str | None, shown: str) -> Any:
     sheets = {sheet.title: sheet for sheet in book.worksheets}
     if name is None and sheets:
         return next(iter(sheets.values()))
@@ -90,21 +90,21 @@ def _sheet(book: Any, name: str | None, shown: str) -> Any:
     return sheets[name]
 
 
-def _rows(sheet: Any, shown: str) -> Iterator[Recipient]:
+def _read_rows(sheet: Any, shown: str) -> Iterator[Recipient]:
     sheet.reset_dimensions()  # what the file says of its size is not what it has
-    header = next(_cells(sheet, shown, 1, MAX_COLUMNS), None)
+    header = next(_read_cells(sheet, shown, 1, MAX_COLUMNS), None)
     if header is None:
         raise InputError(Problem(Place(shown), "the sheet is empty; expected a header row with a column 'email'"))
     number, cells = header
-    names = column_names(cells, Place(shown, number))
+    names = parse_header(cells, Place(shown, number))
     at = names.index("email")
-    for below, cells in _cells(sheet, shown, number + 1, len(names) + 1):
+    for below, cells in _read_cells(sheet, shown, number + 1, len(names) + 1):
         row = cells + [""] * (len(names) - len(cells))
         row[at] = str(row[at])
-        yield from_cells(names, row, Place(shown, below))
+        yield recipient_from_cells(names, row, Place(shown, below))
 
 
-def _cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple[int, list[object]]]:
+def _read_cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple[int, list[object]]]:
     """The rows that are not blank, with their numbers, without the blank cells at their end."""
     rows = sheet.iter_rows(min_row=first, max_col=most)
     number = first - 1
@@ -112,11 +112,11 @@ def _cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple[int,
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about dates out of range, which become an error value
-                values = [_show(cell) for cell in next(rows)]
+                values = [_show_cell(cell) for cell in next(rows)]
         except StopIteration:
             return
         except Exception as error:
-            raise _damaged(shown, error) from None
+            raise _damaged_file_error(shown, error) from None
         number += 1
         if number > MAX_ROWS:
             raise InputError(Problem(Place(shown), f"a row beyond the {MAX_ROWS:,} that a sheet can have"))
@@ -126,7 +126,7 @@ def _cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple[int,
             yield number, values
 
 
-def _show(cell: Any) -> object:
+def _show_cell(cell: Any) -> object:
     value = cell.value
     if value is None or isinstance(value, (str, bool)):
         return "" if value is None else value
@@ -139,7 +139,7 @@ def _show(cell: Any) -> object:
     return str(value)
 
 
-def _damaged(shown: str, error: Exception) -> InputError:
+def _damaged_file_error(shown: str, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return error
     reason = printable(" ".join(str(error).split()))[:120] or type(error).__name__

@@ -6,22 +6,22 @@ from collections.abc import Generator
 from typing import BinaryIO, TextIO
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.schema import yaml
-from mailer.campaign.sources.rows import from_value
-from mailer.campaign.sources.text import decoded
+from mailer.campaign.schema import nodes
+from mailer.campaign.sources.rows import recipient_from_value
+from mailer.campaign.sources.text import open_text
 from mailer.errors import InputError, Place, Problem
 
 
 def read_yaml(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
-    with decoded(binary, shown, encoding) as stream:
-        for node, problems in yaml.stream_items(_Checked(stream, shown), shown):
+    with open_text(binary, shown, encoding) as stream:
+        for node, problems in nodes.stream_items(_CheckedStream(stream, shown), shown):
             if problems:
                 yield Recipient("", {}, node.place, problems[0])
             else:
-                yield from_value(yaml.to_value(node), node.place)
+                yield recipient_from_value(nodes.to_value(node), node.place)
 
 
-class _Checked:
+class _CheckedStream:
     """Text on its way to the parser: characters that YAML does not allow are found before it, with their place."""
 
     def __init__(self, stream: TextIO, shown: str) -> None:
@@ -31,14 +31,14 @@ class _Checked:
 
     def read(self, size: int = -1) -> str:
         text = self._stream.read(size)
-        if found := yaml.find_unreadable(text):
+        if found := nodes.find_unreadable(text):
             offset, what = found
-            self._pass(text[:offset])
+            self._count_lines(text[:offset])
             raise InputError(Problem(Place(self._shown, self._line + 1, self._column + 1), what))
-        self._pass(text)
+        self._count_lines(text)
         return text
 
-    def _pass(self, text: str) -> None:
+    def _count_lines(self, text: str) -> None:
         ends = text.count("\n") or text.count("\r")
         self._line += ends
         after = len(text) - (max(text.rfind("\n"), text.rfind("\r")) + 1)

@@ -11,17 +11,17 @@ import jsonschema
 import pytest
 
 from mailer.campaign import json_schema
-from mailer.campaign.schema import yaml as yaml_nodes
+from mailer.campaign.schema import nodes
 
 CAMPAIGNS = sorted((Path(__file__).parents[3] / "campaigns").glob("*.yaml"))
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
 def document(text: str) -> Any:
-    node, problems = yaml_nodes.compose(text, "f")
+    node, problems = nodes.compose(text, "f")
     assert node is not None
     assert not problems
-    return yaml_nodes.to_value(node)
+    return nodes.to_value(node)
 
 
 MINIMAL = {"campaign": "a", "from": "a@example.com", "subject": "s", "text": "t", "recipients": ["a@example.com"]}

@@ -108,7 +108,7 @@ def to_value(node: Node) -> object:
 
 
 def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
-    """The one document in `text` (None where it is empty), and what is wrong with it without ending the reading.
+    """The one document in `text` (None where it is empty), and what is wrong with it.
 
     InputError where nothing can be read beyond a point.
     """

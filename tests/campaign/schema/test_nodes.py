@@ -11,15 +11,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.campaign.schema import yaml as yaml_nodes
-from mailer.campaign.schema.yaml import Mapping, Scalar, Sequence, compose, stream_items, to_value
+from mailer.campaign.schema import nodes
+from mailer.campaign.schema.nodes import Mapping, Scalar, Sequence, compose, stream_items, to_value
 from mailer.errors import InputError, Place
 
 
 @pytest.fixture(params=["libyaml", "python"])
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "python":
-        monkeypatch.setattr(yaml_nodes, "_loader", lambda: yaml.SafeLoader)
+        monkeypatch.setattr(nodes, "_loader", lambda: yaml.SafeLoader)
     elif not yaml.__with_libyaml__:
         pytest.skip("PyYAML is built without libyaml here")
     return request.param
@@ -138,13 +138,13 @@ def test_problems_do_not_end_the_reading(parser: str) -> None:
 
 
 def test_a_stream_forgets_what_went_by() -> None:
-    count = yaml_nodes.MAX_VALUES // 3 + 1000
+    count = nodes.MAX_VALUES // 3 + 1000
     text = "".join(f"- {{e: {number}}}\n" for number in range(count))
     assert sum(1 for _ in stream_items(io.StringIO(text), "f")) == count
 
 
 def test_a_stream_counts_what_an_alias_may_still_name() -> None:
-    text = "".join(f"- &a{number} [{'x,' * 99}]\n" for number in range(yaml_nodes.MAX_VALUES // 100 + 10))
+    text = "".join(f"- &a{number} [{'x,' * 99}]\n" for number in range(nodes.MAX_VALUES // 100 + 10))
     with pytest.raises(InputError, match="more than 500,000 values"):
         list(stream_items(io.StringIO(text), "f"))
 
@@ -183,7 +183,7 @@ def test_both_parsers_agree(text: str) -> None:
     results = []
     for loader in (yaml.CSafeLoader, yaml.SafeLoader):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(yaml_nodes, "_loader", lambda loader=loader: loader)
+            patch.setattr(nodes, "_loader", lambda loader=loader: loader)
             try:
                 node, problems = compose(text, "f")
                 results.append((node and to_value(node), len(problems)))
