@@ -18,7 +18,7 @@ from mailer.ledger import iso
 from mailer.ledger.outcome import Outcome, Status
 from mailer.render.compiled import CompiledCampaign
 from mailer.smtp.connection import Connection, connect
-from mailer.smtp.protocol.values import Settled, Transaction
+from mailer.smtp.protocol.values import Transaction, TransactionResult
 
 
 async def proof(
@@ -100,9 +100,9 @@ async def _sent(
         message = compiled.render(recipient, eight_bit=connection.extensions.eight_bit_mime)
         utf8 = message.utf8 or not address.isascii()
         connection.submit(Transaction(message.sender, (address,), message.content, utf8, message.eight_bit))
-        settled: list[Settled] = []
+        settled: list[TransactionResult] = []
         while not settled:
-            settled = await connection.settle()
+            settled = await connection.next_results()
         await connection.quit()
     except ConnectionLost as error:
         raise ConnectionLost(f"{error}: whether the proof arrived is not known", hint=error.hint) from error

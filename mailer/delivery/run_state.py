@@ -26,7 +26,7 @@ from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.render.message import Message
 from mailer.smtp.connection import SessionDetails
 from mailer.smtp.protocol.reply import Reply
-from mailer.smtp.protocol.values import Settled
+from mailer.smtp.protocol.values import TransactionResult
 
 T = TypeVar("T")
 
@@ -176,9 +176,9 @@ class Sending:
 
     # -- what became of a message
 
-    def settled(self, settled: Settled) -> Action | None:
+    def settled(self, settled: TransactionResult) -> Action | None:
         """A message's reply was read; what it means for the session, if anything."""
-        flight: Flight = settled.transaction.tag  # type: ignore[assignment]  # smtp carries it and never looks
+        flight: Flight = settled.transaction.context  # type: ignore[assignment]  # smtp carries it and never looks
         if settled.reply is None:
             self.failed(flight.claim, settled.problem or "this server cannot be given it", flight.message)
             return None
@@ -188,7 +188,7 @@ class Sending:
             return None
         return self._refused(flight, settled, settled.reply)
 
-    def _sent(self, flight: Flight, settled: Settled, reply: ServerReply) -> None:
+    def _sent(self, flight: Flight, settled: TransactionResult, reply: ServerReply) -> None:
         self.progress += 1
         self.pacer.accepted(1)
         self.give_up.accepted()
@@ -196,7 +196,7 @@ class Sending:
         self.bytes += len(flight.message.content)
         self._outcome(flight, Status.SENT, reply, copies=_refused_copies(settled))
 
-    def _refused(self, flight: Flight, settled: Settled, reply: Reply) -> Action | None:
+    def _refused(self, flight: Flight, settled: TransactionResult, reply: Reply) -> Action | None:
         rule = meaning(reply)
         action = rule.action if rule else None
         if rule and self.about_the_run(rule, reply):
@@ -237,7 +237,7 @@ class Sending:
         self.pacer.pause(seconds, now)
         self.observer.waiting(seconds, why)
 
-    def _deferred(self, flight: Flight, settled: Settled, reply: ServerReply, *, greylisted: bool) -> None:
+    def _deferred(self, flight: Flight, settled: TransactionResult, reply: ServerReply, *, greylisted: bool) -> None:
         claim = flight.claim
         seconds = (self.greylisted if greylisted else self.retries).after(claim.tries + 1)
         if seconds is None:
@@ -371,7 +371,7 @@ async def unless(over: Coroutine[object, object, object], work: Coroutine[object
         await asyncio.wait([working, waiting])
 
 
-def _refused_copies(settled: Settled) -> tuple[CopyRefused, ...]:
+def _refused_copies(settled: TransactionResult) -> tuple[CopyRefused, ...]:
     if not settled.refused:
         return ()
     person = settled.transaction.recipients[0]

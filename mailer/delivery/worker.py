@@ -21,7 +21,7 @@ from mailer.render.compiled import CompiledCampaign
 from mailer.secret import Secret
 from mailer.smtp.connection import BATCH, Connection, SessionDetails, connect
 from mailer.smtp.protocol.reply import Reply
-from mailer.smtp.protocol.values import Endpoint, Login, Settled, Strategy, Transaction
+from mailer.smtp.protocol.values import NOTHING_LEARNED, Endpoint, Login, Strategy, Transaction, TransactionResult
 
 # Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7 asks
 # them for 5 minutes; asking before a message is cheaper than finding out with one.
@@ -73,7 +73,7 @@ class Worker:
         self._failures = 0  # sessions lost or not had since the last progress
         self._progress = 0  # the run's progress when the last one failed
         self._careful = careful  # what is in doubt goes one command at a time
-        self._strategy: Strategy | None = None
+        self._traits = NOTHING_LEARNED
         self._connection: Connection | None = None
         self._flying = 0
         self._used = 0.0
@@ -136,7 +136,8 @@ class Worker:
             self._access.login,
             timeout=delivery.timeout,
             window=1 if self._careful else delivery.window,
-            strategy_at_most=Strategy.SEQUENTIAL if self._careful else self._strategy,
+            strategy_at_most=Strategy.SEQUENTIAL if self._careful else None,
+            traits=self._traits,
             trace=self._sending.options.trace,
         )
         return await unless(self._sending.ended.wait(), connecting)
@@ -202,7 +203,7 @@ class Worker:
         lost: ServerError | None = None
         try:
             await self._pump(connection)
-            if (connection.exhausted or self._turned_away) and not sending.over and not self._settled:
+            if (connection.is_exhausted or self._turned_away) and not sending.over and not self._settled:
                 said = f" ({self._turned_away})" if self._turned_away else ""
                 lost = ConnectionLost(f"the server ended the session before it took a message{said}")
             await connection.quit()
@@ -213,15 +214,15 @@ class Worker:
             connection.abort()  # of a session that is closed: nothing; after an error of ours: nothing more leaves
             self._connection = None
             # A server that refused what it offers went on one strategy down: the report says so.
-            sending.closed(connection.details if connection.next_strategy is not None else None)
+            sending.closed(connection.details if connection.traits.strategy_at_most is not None else None)
         if lost is not None and not self._heeded(lost) and sending.progress == before:
             await self._wait_again(self._again, lost)
 
     def _lost(self, connection: Connection, error: ServerError, *, progress: bool) -> None:
         """What was in flight goes back to the queue, or is in doubt; the ledger knows before a new session opens."""
         sending = self._sending
-        untouched, doubtful = connection.unsettled()
-        self._strategy = connection.next_strategy or self._strategy
+        untouched, doubtful = connection.unfinished()
+        self._traits = self._traits.merged_with(connection.traits)
         self._careful = bool(doubtful) and not sending.hold
         for transaction in doubtful:
             sending.doubtful(_flight(transaction), str(error))
@@ -251,7 +252,7 @@ class Worker:
         sending = self._sending
         leave = False
         while True:
-            if not self._flying and (leave or connection.exhausted or not await self._ready(connection)):
+            if not self._flying and (leave or connection.is_exhausted or not await self._ready(connection)):
                 return
             room = 0 if leave else self._room(connection)
             claims: Sequence[Claim] = ()
@@ -297,11 +298,11 @@ class Worker:
         self._used = sending.clock.now()
         return leave or (self._share is not None and self._settled >= self._share)
 
-    async def _replies(self, connection: Connection, seconds: float | None) -> Sequence[Settled]:
-        """What `settle` gives; nothing when `seconds` went by first, or something changed in the queue."""
+    async def _replies(self, connection: Connection, seconds: float | None) -> Sequence[TransactionResult]:
+        """What `next_results` gives; nothing when `seconds` went by first, or something changed in the queue."""
         if seconds is None:
-            return await connection.settle()
-        settling = asyncio.ensure_future(connection.settle())
+            return await connection.next_results()
+        settling = asyncio.ensure_future(connection.next_results())
         waiting = asyncio.ensure_future(self._sending.wait(seconds))
         await asyncio.wait([settling, waiting], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -328,7 +329,7 @@ class Worker:
                 message.content,
                 message.utf8,
                 message.eight_bit,
-                tag=Flight(claim, message),
+                context=Flight(claim, message),
                 clean=True,  # as Message promises
             )
         )
@@ -342,7 +343,7 @@ class Worker:
             return False
         if sending.clock.now() - self._used > QUIET:
             try:
-                await connection.noop()
+                await connection.check_alive()
             except ConnectionLost:  # nothing was in flight, so that nothing is lost: connect anew, without a mark
                 return False
             self._used = sending.clock.now()
@@ -350,5 +351,5 @@ class Worker:
 
 
 def _flight(transaction: Transaction) -> Flight:
-    flight: Flight = transaction.tag  # type: ignore[assignment]  # smtp carries it and never looks
+    flight: Flight = transaction.context  # type: ignore[assignment]  # smtp carries it and never looks
     return flight

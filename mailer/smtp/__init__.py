@@ -1,9 +1,9 @@
 """An ESMTP client from sockets: how messages cross one session. It knows nothing of campaigns.
 
     session = await connect(endpoint, login)                  connection.py
-    while messages or flying:
+    while messages or in_flight:
         while session.room and messages: session.submit(Transaction(...))
-        for settled in await session.settle(): ...            a refusal is a value; ConnectionLost is an exception
+        for result in await session.next_results(): ...         a refusal is a value; ConnectionLost is an exception
     await session.quit()
 
 From the octets up: `reply` (octets -> replies), `commands`, `extensions`, `data`; `exchange` (what was written, and the

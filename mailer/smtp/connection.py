@@ -13,12 +13,22 @@ from mailer.smtp.protocol.extensions import Extensions
 from mailer.smtp.protocol.session import Protocol, Settings
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.submission import Mailing
-from mailer.smtp.protocol.values import Endpoint, Login, Settled, Strategy, Transaction
+from mailer.smtp.protocol.values import (
+    NOTHING_LEARNED,
+    Endpoint,
+    Login,
+    ServerTraits,
+    Strategy,
+    Transaction,
+    TransactionResult,
+    UnfinishedTransactions,
+    lower_strategy,
+)
 from mailer.smtp.tcp import Reached, reach
 from mailer.smtp.tls import CertificateSummary, borne_names, certificate_summary, client_context, explain
 from mailer.smtp.transport import Channel
 
-LINGER = 0.01  # seconds that settle() waits for more company: a caller's fsync is then for several messages
+LINGER = 0.01  # seconds that next_results() waits for more company: a caller's fsync is then for several messages
 BATCH = 128  # messages that are company enough, where half of the window is more
 GOODBYE = 5.0  # seconds for the reply to QUIT
 WRONG_NAME = frozenset({62, 64})  # OpenSSL's verify codes for host name and IP address
@@ -46,9 +56,13 @@ async def connect(
     timeout: float = 60.0,
     window: int | None = None,
     strategy_at_most: Strategy | None = None,
+    traits: ServerTraits = NOTHING_LEARNED,
     trace: Callable[[str, str], None] | None = None,
 ) -> Connection:
-    """A session that is ready for messages. `timeout` is seconds for a whole reply; `window` the most in flight.
+    """Return a session that is ready for messages.
+
+    `timeout` is the seconds for one complete reply, `window` the maximum of messages in flight, `strategy_at_most` the
+    campaign's limit, and `traits` what earlier sessions learned about this server.
 
     Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable `ca_file`.
     """
@@ -62,7 +76,7 @@ async def connect(
         login=login,
         timeout=timeout,
         window=window,
-        strategy_at_most=strategy_at_most,
+        strategy_at_most=lower_strategy(strategy_at_most, traits.strategy_at_most),
     )
     connection = Connection(endpoint, reached, Protocol(settings, trace=trace))
     try:
@@ -115,24 +129,27 @@ class Connection:
         return self._mailing.room if self._protocol.state is State.READY else 0
 
     @property
-    def exhausted(self) -> bool:
+    def is_exhausted(self) -> bool:
         """The session takes no more messages: settle what is in flight, quit, and connect anew."""
-        return self._protocol.state is not State.READY or self._mailing.exhausted
+        return self._protocol.state is not State.READY or self._mailing.is_exhausted
 
     @property
-    def next_strategy(self) -> Strategy | None:
-        """What the next session with this server should not go beyond; None when nothing is known against any."""
-        return self._protocol.next_strategy
+    def traits(self) -> ServerTraits:
+        """What this session learned about the server, for the next `connect`."""
+        return ServerTraits(strategy_at_most=self._protocol.next_strategy)
 
     def submit(self, transaction: Transaction) -> None:
-        """Queue a message; it is written by the next settle(), or before, with others, as the socket takes them."""
+        """Queue a message. It is written by `next_results` at the latest, or earlier if the socket takes more."""
         self._mailing.submit(transaction)
         self._unwritten += len(transaction.content)
         if self._unwritten >= CHUNK and not self._channel.is_full:  # the server works while the caller makes the next
             self._write()
 
-    async def settle(self) -> list[Settled]:
-        """What became of some messages: at least one; [] when none is left. ConnectionLost: see unsettled()."""
+    async def next_results(self) -> list[TransactionResult]:
+        """Wait for the results of some messages, and return at least one; [] if no message is in flight.
+
+        Raises ConnectionLost if the session is over; then `unfinished` returns what has no result.
+        """
         mailing = self._mailing
         some = max(1, min(mailing.window.limit // 2, BATCH))
         self._write()
@@ -146,12 +163,12 @@ class Connection:
             raise self._protocol.failure or ConnectionLost(f"the session with {self._endpoint.host} is over")
         return settled
 
-    def unsettled(self) -> tuple[list[Transaction], list[Transaction]]:
-        """After a loss: those whose last octet certainly did not leave (safe to send again), and those in doubt."""
-        return self._mailing.unsettled()
+    def unfinished(self) -> UnfinishedTransactions:
+        """Return the messages that have no result, after the session was lost."""
+        return self._mailing.unfinished()
 
-    async def noop(self) -> None:
-        """Ask whether the server is still there; ConnectionLost when it is not."""
+    async def check_alive(self) -> None:
+        """Send NOOP and wait for its reply. Raises ConnectionLost if the server is gone."""
         protocol = self._protocol
         if protocol.state is State.READY:
             asked = protocol.noop()

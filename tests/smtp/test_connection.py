@@ -29,7 +29,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def message(n: int, size: int = 100, *, recipient: str | None = None) -> Transaction:
     line = b"x" * 70 + b"\r\n"
     content = b"N: %d\r\n\r\n" % n + line * (size // len(line))
-    return Transaction(f"s{n}@example.com", (recipient or f"r{n}@example.com",), content, tag=n)
+    return Transaction(f"s{n}@example.com", (recipient or f"r{n}@example.com",), content, context=n)
 
 
 async def send(session: Connection, messages: list[Transaction]) -> dict[object, int]:
@@ -38,16 +38,16 @@ async def send(session: Connection, messages: list[Transaction]) -> dict[object,
     while len(codes) < len(messages):
         while session.room and waiting:
             session.submit(waiting.pop(0))
-        for settled in await session.settle():
-            assert settled.transaction.tag not in codes
+        for settled in await session.next_results():
+            assert settled.transaction.context not in codes
             assert settled.reply is not None
-            codes[settled.transaction.tag] = settled.reply.code
+            codes[settled.transaction.context] = settled.reply.code
     return codes
 
 
 async def settle_all(session: Connection, found: list[object]) -> None:
-    while settled := await session.settle():
-        found += [one.transaction.tag for one in settled]
+    while settled := await session.next_results():
+        found += [one.transaction.context for one in settled]
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -111,7 +111,7 @@ def test_settle_without_messages_returns_at_once(authority: Authority) -> None:
     async def test() -> None:
         async with serve(Smtp(), authority.context) as port:
             session = await connect(authority.endpoint(port), LOGIN)
-            assert await session.settle() == []
+            assert await session.next_results() == []
             await session.quit()
 
     run(test)
@@ -123,13 +123,13 @@ def test_a_cancelled_settle_loses_nothing(authority: Authority) -> None:
             session = await connect(authority.endpoint(port), LOGIN)
             for n in range(3):
                 session.submit(message(n))
-                settling = asyncio.ensure_future(session.settle())
+                settling = asyncio.ensure_future(session.next_results())
                 await asyncio.sleep(0)
                 settling.cancel()
                 await asyncio.wait([settling])
             found: list[object] = []
             while len(found) < 3:
-                found += [settled.transaction.tag for settled in await session.settle()]
+                found += [settled.transaction.context for settled in await session.next_results()]
             assert sorted(map(str, found)) == ["0", "1", "2"]
             await session.quit()
 
@@ -154,12 +154,12 @@ def test_noop(authority: Authority) -> None:
     async def test() -> None:
         async with serve(Smtp(), authority.context) as port:
             session = await connect(authority.endpoint(port), LOGIN)
-            await session.noop()
+            await session.check_alive()
             await send(session, [message(1)])
-            await session.noop()
+            await session.check_alive()
             await session.quit()
             with pytest.raises(ConnectionLost):
-                await session.noop()
+                await session.check_alive()
 
     run(test)
 
@@ -171,10 +171,10 @@ def test_a_session_brings_itself_to_an_end_before_the_server_does(authority: Aut
         async with serve(Smtp(), authority.context) as port:
             session = await connect(authority.endpoint(port), LOGIN)
             for _ in range(10):
-                if session.exhausted:
+                if session.is_exhausted:
                     break
-                await session.noop()
-            assert session.exhausted
+                await session.check_alive()
+            assert session.is_exhausted
             assert session.room == 0
 
     run(test)
@@ -187,14 +187,14 @@ def test_more_than_the_session_takes(authority: Authority) -> None:
             assert session.room == 2
             for n in range(3):
                 session.submit(message(n))
-            found = [s.transaction.tag for s in await session.settle()]
+            found = [s.transaction.context for s in await session.next_results()]
             while len(found) < 2:
-                found += [s.transaction.tag for s in await session.settle()]
-            assert session.exhausted
+                found += [s.transaction.context for s in await session.next_results()]
+            assert session.is_exhausted
             with pytest.raises(ConnectionLost, match="takes no more messages"):
-                await session.settle()
-            assert [t.tag for t in session.unsettled()[0]] == [2]
-            assert session.unsettled()[1] == []
+                await session.next_results()
+            assert [t.context for t in session.unfinished()[0]] == [2]
+            assert session.unfinished()[1] == []
 
     run(test)
 
@@ -392,10 +392,10 @@ def test_the_time_for_a_reply_is_for_all_of_it(authority: Authority, drip: bytes
             session.submit(message(1))
             began = asyncio.get_running_loop().time()
             with pytest.raises(ConnectionLost, match=r"did not answer within 0\.4 seconds"):
-                await session.settle()
+                await session.next_results()
             assert asyncio.get_running_loop().time() - began < 1.0
             await asyncio.wait_for(closed.wait(), 1)
-            assert [t.tag for t in session.unsettled()[0]] == [1], "only its first line has left"
+            assert [t.context for t in session.unfinished()[0]] == [1], "only its first line has left"
 
     run(test)
 
@@ -474,11 +474,11 @@ def test_replies_that_came_before_a_reset_are_read(authority: Authority) -> None
                 session.submit(message(n, 100_000))  # written, which fails
             assert channel._broken
             channel.start()
-            assert [s.transaction.tag for s in await session.settle()] == [1]
+            assert [s.transaction.context for s in await session.next_results()] == [1]
             with pytest.raises(ConnectionLost):
-                await session.settle()
-            untouched, doubtful = session.unsettled()
-            assert sorted(t.tag for t in untouched + doubtful) == list(range(2, 12))  # type: ignore[type-var]
+                await session.next_results()
+            untouched, doubtful = session.unfinished()
+            assert sorted(t.context for t in untouched + doubtful) == list(range(2, 12))  # type: ignore[type-var]
 
     run(test)
 
@@ -504,8 +504,8 @@ def test_what_has_not_left_whole_is_not_in_doubt(authority: Authority) -> None:
             assert await send(session, [message(1)]) == {1: 250}
             session.submit(message(2, 30_000_000))
             with pytest.raises(ConnectionLost, match="did not answer"):
-                await session.settle()
-            assert [t.tag for t in session.unsettled()[0]] == [2]
+                await session.next_results()
+            assert [t.context for t in session.unfinished()[0]] == [2]
 
     run(test)
 
@@ -534,8 +534,8 @@ def test_a_drop_leaves_what_was_sent_in_doubt(authority: Authority, tls: bool, r
             with pytest.raises(ProtocolViolation if rude == "garbage" else ConnectionLost):
                 await settle_all(session, found)
             assert found == [0]
-            assert [t.tag for t in session.unsettled()[1]] == [1, 2, 3]
-            assert session.exhausted
+            assert [t.context for t in session.unfinished()[1]] == [1, 2, 3]
+            assert session.is_exhausted
             assert session.room == 0
 
     run(test)
@@ -550,9 +550,9 @@ def test_421_while_idle(authority: Authority) -> None:
         async with serve(opening(idle), authority.context) as port:
             session = await connect(authority.endpoint(port), None)
             await asyncio.sleep(0.05)
-            assert session.exhausted
+            assert session.is_exhausted
             with pytest.raises(ConnectionLost, match="421") as caught:
-                await session.noop()
+                await session.check_alive()
             assert caught.value.reply is not None
             assert caught.value.reply.code == 421
 
@@ -583,12 +583,12 @@ def test_abort_leaves_everything_unsettled(authority: Authority) -> None:
         async with serve(opening(silent), authority.context) as port:
             session = await connect(authority.endpoint(port), None)
             session.submit(message(1))
-            settling = asyncio.ensure_future(session.settle())
+            settling = asyncio.ensure_future(session.next_results())
             await asyncio.sleep(0.02)
             session.abort()
             with pytest.raises(ConnectionLost):
                 await settling
-            assert [t.tag for t in session.unsettled()[0]] == [1]
+            assert [t.context for t in session.unfinished()[0]] == [1]
 
     run(test)
 
@@ -609,7 +609,7 @@ def test_tls_that_breaks_in_a_session(authority: Authority) -> None:
             assert await send(session, [message(1)]) == {1: 250}
             session.submit(message(2))
             with pytest.raises(ConnectionLost, match="broke"):
-                await session.settle()
+                await session.next_results()
 
     run(test)
 

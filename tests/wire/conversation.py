@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from mailer.smtp.protocol.session import Protocol, Settings
 from mailer.smtp.protocol.states import State
-from mailer.smtp.protocol.values import Login, Settled, Strategy, Transaction
+from mailer.smtp.protocol.values import Login, Strategy, Transaction, TransactionResult
 
 FEEDINGS = ("whole", "octets", "trailing")
 OPENING = """\
@@ -36,7 +36,7 @@ def message(n: int, *, sender: str | None = None, recipients: Sequence[str] = ()
         f"s{n}@example.com" if sender is None else sender,
         tuple(recipients) or (f"r{n}@example.com",),
         content or b"Subject: %d\r\n\r\nbody %d\r\n" % (n, n),
-        tag=n,
+        context=n,
     )
 
 
@@ -50,21 +50,21 @@ class Run:
     trace: list[tuple[str, str]] = field(default_factory=list)
 
     @property
-    def settled(self) -> list[Settled]:
+    def settled(self) -> list[TransactionResult]:
         return self.protocol.mailing.settled if self.protocol.mailing else []
 
     @property
     def outcomes(self) -> dict[object, tuple[str, int | None]]:
         """Message number -> (stage, code); each only once."""
-        found = {s.transaction.tag: (s.stage, s.reply.code if s.reply else None) for s in self.settled}
+        found = {s.transaction.context: (s.stage, s.reply.code if s.reply else None) for s in self.settled}
         assert len(found) == len(self.settled)
         return found
 
     @property
     def unsettled(self) -> tuple[list[object], list[object]]:
         assert self.protocol.mailing is not None
-        untouched, doubtful = self.protocol.mailing.unsettled()
-        return [t.tag for t in untouched], [t.tag for t in doubtful]
+        untouched, doubtful = self.protocol.mailing.unfinished()
+        return [t.context for t in untouched], [t.context for t in doubtful]
 
     def submit(self, waiting: list[Transaction]) -> None:
         """As soon as the session is open."""
@@ -150,7 +150,7 @@ def feed(run: Run, data: bytes, feeding: str) -> None:
 
 def parse(script: str, messages: Sequence[Transaction]) -> list[tuple[str, bytes]]:
     """Lines of one side that follow each other become a block."""
-    contents = {f"${t.tag}": t.content for t in (*map(message, range(1, 10)), *messages)}
+    contents = {f"${t.context}": t.content for t in (*map(message, range(1, 10)), *messages)}
     blocks: list[tuple[str, bytes]] = []
     for raw in textwrap.dedent(script).splitlines():
         if not raw.strip():

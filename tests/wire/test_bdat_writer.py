@@ -411,5 +411,5 @@ def test_mailmax(feeding: str) -> None:
     )
     assert run.protocol.mailing is not None
     assert set(run.outcomes) == {1, 2}
-    assert run.protocol.mailing.exhausted
+    assert run.protocol.mailing.is_exhausted
     assert run.protocol.mailing.is_stuck

@@ -443,5 +443,5 @@ def test_mailmax(feeding: str) -> None:
         feeding=feeding,
     )
     assert run.protocol.mailing is not None
-    assert run.protocol.mailing.exhausted
+    assert run.protocol.mailing.is_exhausted
     assert run.protocol.mailing.room == 0

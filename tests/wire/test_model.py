@@ -26,7 +26,7 @@ def transactions(count: int, one_sender: bool, copies: bool) -> list[Transaction
             "news@x" if one_sender else f"s{n}@x",
             (f"r{n}@x", f"c{n}@x") if copies and n % 3 == 0 else (f"r{n}@x",),
             b"N: %d\r\n\r\n.\r\n..x\r\nRSET\r\nMAIL FROM:<evil@x>\r\n" % n,
-            tag=n,
+            context=n,
         )
         for n in range(count)
     ]
@@ -95,12 +95,12 @@ def check(protocol: Protocol, server: ModelServer, submitted: list[Transaction])
     """What is still to be sent, and in doubt."""
     if protocol.mailing is None:
         assert not server.accepted
-        return {t.tag for t in submitted}, set()
-    untouched, doubtful = protocol.mailing.unsettled()
+        return {t.context for t in submitted}, set()
+    untouched, doubtful = protocol.mailing.unfinished()
     settled = protocol.mailing.take_settled()
-    account = Counter([s.transaction.tag for s in settled] + [t.tag for t in (*untouched, *doubtful)])
-    assert account == Counter(t.tag for t in submitted), protocol.failure
-    by_tag = {t.tag: t for t in submitted}
+    account = Counter([s.transaction.context for s in settled] + [t.context for t in (*untouched, *doubtful)])
+    assert account == Counter(t.context for t in submitted), protocol.failure
+    by_tag = {t.context: t for t in submitted}
     taken: dict[object, list[tuple[bytes, ...]]] = {}
     for (sender, recipients, content), times in server.accepted.items():
         tag = int(content.split(b"\r\n")[0][3:])
@@ -111,7 +111,7 @@ def check(protocol: Protocol, server: ModelServer, submitted: list[Transaction])
         assert tag not in taken
         taken[tag] = [recipients]
     for outcome in settled:
-        tag, recipients = outcome.transaction.tag, outcome.transaction.recipients
+        tag, recipients = outcome.transaction.context, outcome.transaction.recipients
         refused = {who for who, _ in outcome.refused}
         if outcome.is_success:
             assert taken.pop(tag) == [tuple(r.encode() for r in recipients if r not in refused)]
@@ -120,11 +120,11 @@ def check(protocol: Protocol, server: ModelServer, submitted: list[Transaction])
         else:
             assert tag not in taken, f"{tag} is settled as {outcome} and was accepted"
     for transaction in untouched:
-        assert transaction.tag not in taken, f"{transaction.tag} is said to be untouched and was accepted"
+        assert transaction.context not in taken, f"{transaction.context} is said to be untouched and was accepted"
     for transaction in doubtful:
-        taken.pop(transaction.tag, None)
+        taken.pop(transaction.context, None)
     assert not taken
-    return {t.tag for t in untouched}, {t.tag for t in doubtful}
+    return {t.context for t in untouched}, {t.context for t in doubtful}
 
 
 @settings(max_examples=400)
@@ -150,7 +150,7 @@ def run(behaviour: Behaviour, messages: list[Transaction], random: Random, windo
         submitted = [t for t in pending if t not in waiting]
         untouched, doubtful = check(protocol, server, submitted)
         again = untouched | doubtful
-        pending = [t for t in pending if t in waiting or t.tag in again]
+        pending = [t for t in pending if t in waiting or t.context in again]
         cap = protocol.next_strategy or cap
         if len(pending) == before:
             behaviour.ends_after = None  # nothing moved: a session that is let live must bring them through

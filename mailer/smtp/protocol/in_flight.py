@@ -6,7 +6,7 @@ from mailer.errors import ProtocolViolation
 from mailer.smtp.protocol import commands, data
 from mailer.smtp.protocol.extensions import Extensions
 from mailer.smtp.protocol.reply import Reply
-from mailer.smtp.protocol.values import Settled, Stage, Transaction
+from mailer.smtp.protocol.values import Stage, Transaction, TransactionResult
 
 NOT_WRITTEN = 1 << 62  # as an offset: behind everything
 
@@ -78,15 +78,15 @@ class Flight:
         """Refused with MAIL accepted: if nothing else ended it, the server still has a transaction."""
         return self.is_hopeless and self.mail_refusal is None
 
-    def outcome(self, stage: Stage, reply: Reply) -> Settled:
+    def outcome(self, stage: Stage, reply: Reply) -> TransactionResult:
         """What became of it, when `reply` was the last word at `stage`."""
         transaction = self.transaction
         if self.mail_refusal is not None:
-            return Settled(transaction, "mail", self.mail_refusal)
+            return TransactionResult(transaction, "mail", self.mail_refusal)
         if self.person_refusal is None:
-            return Settled(transaction, stage, reply, tuple(self.refused))
+            return TransactionResult(transaction, stage, reply, tuple(self.refused))
         taken = tuple(self.accepted) if stage == "content" and reply.is_success else ()
-        return Settled(transaction, "rcpt", self.person_refusal, tuple(self.refused), taken)
+        return TransactionResult(transaction, "rcpt", self.person_refusal, tuple(self.refused), taken)
 
 
 def _verdict(reply: Reply) -> None:

@@ -10,7 +10,7 @@ from mailer.smtp.protocol.extensions import Extensions
 from mailer.smtp.protocol.in_flight import Flight, Unsendable
 from mailer.smtp.protocol.pipeline import Exchange
 from mailer.smtp.protocol.reply import Reply
-from mailer.smtp.protocol.values import Settled, Stage, Strategy, Transaction
+from mailer.smtp.protocol.values import Stage, Strategy, Transaction, TransactionResult, UnfinishedTransactions
 from mailer.smtp.protocol.window import Window
 
 
@@ -36,7 +36,7 @@ class Mailing:
         self.budget = Budget()
         self.queue: deque[Flight] = deque()
         self.flying: deque[Flight] = deque()
-        self.settled: list[Settled] = []
+        self.settled: list[TransactionResult] = []
         self.writer: Writer  # set by strategies.start()
         self.cap: Strategy | None = None  # what a later session should not go beyond
         self.ending: Reply | None = None  # a reply that ends the session; see end()
@@ -50,12 +50,12 @@ class Mailing:
     # -- the caller's side --
 
     @property
-    def exhausted(self) -> bool:
+    def is_exhausted(self) -> bool:
         return self._exhausted or self.ending is not None
 
     @property
     def room(self) -> int:
-        if self.exhausted:
+        if self.is_exhausted:
             return 0
         room = self.window.room(len(self.queue) + len(self.flying), self._octets)
         if (most := self.extensions.limits.mail_max) is not None:
@@ -75,26 +75,26 @@ class Mailing:
         try:
             flight = Flight(transaction, self.extensions)
         except Unsendable as problem:
-            self.settled.append(Settled(transaction, "mail", None, problem=str(problem)))
+            self.settled.append(TransactionResult(transaction, "mail", None, problem=str(problem)))
             return
         self.queue.append(flight)
         self._octets += len(transaction.content)
         if not self.room:
             self.window.full()
 
-    def take_settled(self) -> list[Settled]:
+    def take_settled(self) -> list[TransactionResult]:
         settled, self.settled = self.settled, []
         return settled
 
-    def unsettled(self) -> tuple[list[Transaction], list[Transaction]]:
-        """What a lost session leaves: those that surely did not arrive, and those that may have (RFC 5321 4.5.4.1)."""
-        untouched: list[Transaction] = []
-        doubtful: list[Transaction] = []
+    def unfinished(self) -> UnfinishedTransactions:
+        """Return what a lost session leaves (RFC 5321 4.5.4.1)."""
+        unsent: list[Transaction] = []
+        in_doubt: list[Transaction] = []
         for flight in self.flying:
             safe = (self.ending is not None and not self.goes_on) or flight.end > self.exchange.left
-            (untouched if safe else doubtful).append(flight.transaction)
-        untouched += [flight.transaction for flight in self.queue]
-        return untouched, doubtful
+            (unsent if safe else in_doubt).append(flight.transaction)
+        unsent += [flight.transaction for flight in self.queue]
+        return UnfinishedTransactions(unsent, in_doubt)
 
     # -- the strategies' side --
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mailer.secret import Secret
 from mailer.smtp.protocol.reply import Reply
@@ -22,8 +22,14 @@ class Strategy(StrEnum):
     STREAMED = "streamed"  # RFC 2920 and RFC 3030: many messages in flight
 
     def at_most(self, cap: Strategy | None) -> Strategy:
+        """Return this strategy, or `cap` if that is a lower one; None is no limit."""
         order = list(Strategy)
         return self if cap is None else order[min(order.index(self), order.index(cap))]
+
+
+def lower_strategy(one: Strategy | None, other: Strategy | None) -> Strategy | None:
+    """Return the lower of two limits; None is no limit."""
+    return other if one is None else one.at_most(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,8 @@ class Transaction:
     """One message to some recipients; `recipients[0]` is the person it is for, the others are copies.
 
     `content` has CRLF line ends only and is not dot-stuffed. That is checked here, unless `clean` says that its maker
-    promises it (the check costs a third of what sending costs). `tag` is the caller's.
+    promises it (the check costs a third of what sending costs). `context` is the caller's: it is
+    carried with the transaction and never looked at.
     """
 
     sender: str
@@ -60,7 +67,7 @@ class Transaction:
     content: bytes
     utf8: bool = False
     eight_bit: bool = False
-    tag: object = None
+    context: object = None
     clean: bool = False
 
     def __post_init__(self) -> None:
@@ -69,7 +76,7 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Settled:
+class TransactionResult:
     """What became of a transaction.
 
     `reply` is the one that decided. Where the person's RCPT was refused, that is the one, and `stage` is "rcpt"; should
@@ -88,3 +95,33 @@ class Settled:
     def is_success(self) -> bool:
         """The server has taken the message for the person it is for."""
         return self.reply is not None and self.stage == "content" and self.reply.is_success
+
+
+class UnfinishedTransactions(NamedTuple):
+    """What a lost session leaves without a result.
+
+    The last octet of an `unsent` transaction certainly did not leave, or the server announced that it does not handle
+    it: it can be sent again. The last octet of one that is `in_doubt` may have left, and no reply came.
+    """
+
+    unsent: list[Transaction]
+    in_doubt: list[Transaction]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTraits:
+    """What sessions learned about a server that its EHLO reply does not say.
+
+    Give the traits of one session to the next `connect`, so that it need not learn them again.
+
+    `strategy_at_most` is the highest strategy that worked; None if no session had to go to a lower one.
+    """
+
+    strategy_at_most: Strategy | None = None
+
+    def merged_with(self, newer: ServerTraits) -> ServerTraits:
+        """Return these traits with those that a later session learned; the later ones win."""
+        return ServerTraits(strategy_at_most=newer.strategy_at_most or self.strategy_at_most)
+
+
+NOTHING_LEARNED = ServerTraits()
