@@ -52,7 +52,7 @@ def through_the_queue(ledger: Ledger, edition: Edition, run: RunRecord, count: i
 
 def settle_most(ledger: Ledger, edition: Edition, count: int) -> None:
     """99% done, without the hours."""
-    with ledger.writing() as connection:
+    with ledger.transaction() as connection:
         connection.execute(
             "UPDATE messages SET status = 'sent', columns = NULL, attempts = 1, code = 250, reply = '2.0.0 Ok: queued' "
             "WHERE edition_id = ? AND position <= ?",
@@ -69,8 +69,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         path = Path(folder) / "ledger.sqlite3"
         timed("making the list alone", lambda: sum(1 for _ in people.recipients), count)
-        with Ledger.open(path) as ledger, ledger.hold("autumn"):
-            edition = ledger.edition("autumn")
+        with Ledger.open(path) as ledger, ledger.hold_campaign("autumn"):
+            edition = ledger.ensure_edition("autumn")
             timed("planning, the list's making included", lambda: plan(ledger, people, COMPILED, edition), count)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"{'':<44} {peak:8.0f} MB peak, {path.stat().st_size / 1e6:,.0f} MB ledger")
@@ -87,16 +87,16 @@ def first_claim(ledger: Ledger, edition: Edition, run: RunRecord, batch: int) ->
 
 
 def resume(path: Path, people: object, count: int, batch: int) -> None:
-    with timed("opening, with the check", lambda: Ledger.open(path)) as ledger, ledger.hold("autumn"):
-        edition = timed("finding the edition", lambda: ledger.edition("autumn"))
-        timed("recovering", lambda: ledger.recover(edition, "resend", now=NOW))
+    with timed("opening, with the check", lambda: Ledger.open(path)) as ledger, ledger.hold_campaign("autumn"):
+        edition = timed("finding the edition", lambda: ledger.ensure_edition("autumn"))
+        timed("recovering", lambda: ledger.recover_claims(edition, "resend", now=NOW))
         timed("planning an unchanged list", lambda: plan(ledger, people, COMPILED, edition))  # type: ignore[arg-type]
-        timed("counting by status", lambda: ledger.counts(edition))
+        timed("counting by status", lambda: ledger.count_by_status(edition))
         run = ledger.start_run(edition, template="t", now=NOW)
         timed("the first claim and commit", lambda: first_claim(ledger, edition, run, batch))
         rest = min(QUEUED, count // 200)
         timed("claim, commit, record; 99% done", lambda: through_the_queue(ledger, edition, run, rest, batch), rest)
-        timed("reading all outcomes in order", lambda: sum(1 for _ in ledger.outcomes(edition)), count)
+        timed("reading all outcomes in order", lambda: sum(1 for _ in ledger.read_outcomes(edition)), count)
         changed = campaign(Many(count + 1))
         timed("planning a list with one more", lambda: plan(ledger, changed, COMPILED, edition), count)
 

@@ -41,8 +41,8 @@ def check(file: Path, variables: dict[str, str], *, strict: bool) -> int:
 
 
 def _preflight(campaign: Campaign, compiled: CompiledCampaign) -> tuple[PlanResult, list[Problem]]:
-    with Ledger.temporary() as ledger, observer() as watching:
-        edition = ledger.edition(campaign.name)
+    with Ledger.open_temporary() as ledger, observer() as watching:
+        edition = ledger.ensure_edition(campaign.name)
         planned = plan(ledger, campaign, compiled, edition, observer=watching)
         problems = list(planned.invalid)
         if more := planned.invalid_count - len(planned.invalid):

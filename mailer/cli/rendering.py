@@ -38,7 +38,7 @@ def render(
     campaign = load_campaign(file, variables=variables)
     compiled = compile_campaign(campaign)
     count = 0
-    with Ledger.temporary() as ledger:
+    with Ledger.open_temporary() as ledger:
         edition = _planned(campaign, compiled, ledger, only)
         try:
             with _folder(out) if out is not None else _mbox(mbox or Path(), campaign) as keep:
@@ -74,7 +74,7 @@ def mbox_entry(message: Message, when: float) -> bytes:
 
 def _planned(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, only: str | None) -> Edition:
     with observer() as watching:
-        edition = ledger.edition(campaign.name)
+        edition = ledger.ensure_edition(campaign.name)
         planned = plan(ledger, campaign, compiled, edition, observer=watching)
         for duplicate in planned.duplicates:
             console.warning(str(duplicate))
@@ -82,7 +82,7 @@ def _planned(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, onl
         problems += preflight(ledger, edition, compiled, watching, only=only)
     if problems:
         raise InputError(problems)
-    if only is not None and not ledger.knows(edition, only):
+    if only is not None and not ledger.has_recipient(edition, only):
         raise InputError(f"{only} is not in the list")
     return edition
 

@@ -63,7 +63,7 @@ def send(request: Request, stop: StopSignal) -> int:
         job = _prepared(request)
     with ExitStack() as stack:
         trace = stack.enter_context(tracing(request.trace))
-        ledger = stack.enter_context(Ledger.temporary() if request.sandbox else Ledger.open(request.ledger))
+        ledger = stack.enter_context(Ledger.open_temporary() if request.sandbox else Ledger.open(request.ledger))
         tally = observer(_question(job, stop))
         try:
             with tally:

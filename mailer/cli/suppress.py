@@ -64,7 +64,7 @@ def list_(ledger: str) -> int:
     with Ledger.open(ledger) as book:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["email", "reason", "at"])
-        for entry in book.suppressions():
+        for entry in book.read_suppressions():
             writer.writerow([cell(entry.email), cell(entry.reason), entry.at])
     return Exit.DONE
 

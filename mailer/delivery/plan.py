@@ -60,10 +60,10 @@ def plan(
     Invalid rows are recorded as failed; whether that is an error is for the caller to say. To be called by the
     campaign's holder, after `recover`.
     """
-    known = ledger.one(sql.EDITION_LIST, edition=edition.id)
+    known = ledger.fetch_one(sql.EDITION_LIST, edition=edition.id)
     fingerprint = _digest(campaign, campaign.recipients.fingerprint())
     if known is not None and fingerprint is not None and known[0] == fingerprint:
-        with ledger.writing() as connection:
+        with ledger.transaction() as connection:
             _suppress(connection, edition)
         return _result(ledger, edition, unchanged=True)
     with _stage(ledger) as connection:
@@ -71,7 +71,7 @@ def plan(
         with ledger.store.reported(writing=True):
             duplicates, count = _merge_duplicates(connection, staged.file)
         fingerprint = fingerprint or _digest(campaign, staged.digest())
-        with ledger.writing():
+        with ledger.transaction():
             new, changed, removed = _merge(connection, edition)
             _suppress(connection, edition)
             given = {"edition": edition.id, "list": fingerprint, "file": staged.file}
@@ -151,14 +151,14 @@ class _Staging:
         key, problem = self._key(recipient)
         columns = rows.encode(recipient.columns)
         self._digest.update(columns.encode())
-        email = rows.storable(recipient.email)
-        return position, key, email, rows.normal(email), columns, place.line, place.column, problem
+        email = rows.escape_surrogates(recipient.email)
+        return position, key, email, rows.normalize_address(email), columns, place.line, place.column, problem
 
     def _key(self, recipient: Recipient) -> tuple[str, str | None]:
         """Key and problem. An invalid row has a key too, so that the report shows it as one that failed."""
         if recipient.problem is None:
             try:
-                return rows.storable(self._compiled.key(recipient)), None
+                return rows.escape_surrogates(self._compiled.key(recipient)), None
             except RenderError as error:
                 if ran_out_of_time(error):  # it would for everybody
                     raise
@@ -167,8 +167,8 @@ class _Staging:
             problem = recipient.problem.text
         self._invalid_count += 1
         if len(self._invalid) < SHOWN:
-            self._invalid.append(Problem(recipient.place, rows.storable(problem)))
-        return rows.storable(_invalid_key(recipient)), rows.storable(problem)
+            self._invalid.append(Problem(recipient.place, rows.escape_surrogates(problem)))
+        return rows.escape_surrogates(_invalid_key(recipient)), rows.escape_surrogates(problem)
 
     def digest(self) -> str:
         """Of the rows, for a list that has no digest of its own."""
@@ -212,9 +212,9 @@ def _merge(connection: sqlite3.Connection, edition: Edition) -> tuple[int, int, 
     removed = gone = 0
     if before:
         removed = connection.execute(sql.REMOVE, given).rowcount
-        gone = connection.execute(sql.SETTLE_REMOVED, given).rowcount
+        gone = connection.execute(sql.FAIL_REMOVED, given).rowcount
         connection.execute(sql.CLOSE_REMOVED, given)
-        connection.execute(sql.REOPEN_FIXED, given)
+        connection.execute(sql.REOPEN_CORRECTED, given)
     last = connection.execute(sql.LAST_ID).fetchone()[0]
     written = connection.execute(sql.MERGE, {**given, "last": last}).rowcount
     after: int = connection.execute(sql.COUNT_MESSAGES, given).fetchone()[0]
@@ -241,16 +241,16 @@ def _result(
     duplicate_count: int = 0,
     unchanged: bool = False,
 ) -> PlanResult:
-    file = ledger.value(sql.LIST_FILE, edition=edition.id)
-    invalid = ledger.all(sql.INVALID, edition=edition.id, limit=SHOWN)
+    file = ledger.fetch_value(sql.LIST_FILE, edition=edition.id)
+    invalid = ledger.fetch_all(sql.INVALID, edition=edition.id, limit=SHOWN)
     return PlanResult(
-        total=ledger.value(sql.COUNT_MESSAGES, edition=edition.id),
+        total=ledger.fetch_value(sql.COUNT_MESSAGES, edition=edition.id),
         new=new,
         changed=changed,
         removed=removed,
         duplicates=duplicates,
         duplicate_count=duplicate_count,
         invalid=tuple(Problem(Place(file or "", line, column), error) for line, column, error in invalid),
-        invalid_count=ledger.value(sql.COUNT_INVALID, edition=edition.id) if invalid else 0,
+        invalid_count=ledger.fetch_value(sql.COUNT_INVALID, edition=edition.id) if invalid else 0,
         unchanged=unchanged,
     )

@@ -54,12 +54,12 @@ class _Preflight:
         self._count = self._slow = 0
 
     def run(self) -> list[Problem]:
-        list_, file, passed = self._ledger.one(sql.EDITION_LIST, edition=self._edition.id) or (None, None, None)
+        list_, file, passed = self._ledger.fetch_one(sql.EDITION_LIST, edition=self._edition.id) or (None, None, None)
         mark = f"{list_} {self._compiled.fingerprint}"
         statuses = ["failed"] if passed == mark else ["failed", "doubtful", "pending"]
         self._check(statuses, file)
         if self._only is None and passed != mark and self._slow < MOST_SLOW:
-            with self._ledger.writing() as connection:
+            with self._ledger.transaction() as connection:
                 connection.execute(sql.SET_PREFLIGHT, {"edition": self._edition.id, "preflight": mark})
         problems = with_count(self._problems, self._count)
         if self._slow >= MOST_SLOW:
@@ -67,14 +67,14 @@ class _Preflight:
         return problems
 
     def _check(self, statuses: list[str], file: str | None) -> None:
-        counts = self._ledger.counts(self._edition)
+        counts = self._ledger.count_by_status(self._edition)
         total = counts[Status.PENDING] if "pending" in statuses else 0
         done = 0
         for status in statuses:
             for page in self._pages(status, file):
                 failed, passed = self._render(page)
                 if failed or passed:
-                    with self._ledger.writing() as connection:
+                    with self._ledger.transaction() as connection:
                         connection.executemany(sql.FAIL_UNRENDERED, failed)
                         connection.executemany(sql.REOPEN_RENDERED, passed)
                 done += len(page)
@@ -85,12 +85,12 @@ class _Preflight:
     def _pages(self, status: str, file: str | None) -> Iterator[list[_Row]]:
         """In the list's order. Pages, not a cursor: their rows change."""
         given: dict[str, Any] = {"edition": self._edition.id, "status": status, "limit": PAGE}
-        given |= rows.chosen(self._only)
+        given |= rows.recipient_filter(self._only)
         given |= {"cause": "render" if status == "failed" else None, "position": 0, "id": 0}
-        while found := self._ledger.all(sql.TO_CHECK, **given):
-            with rows.sound(self._ledger.store):
+        while found := self._ledger.fetch_all(sql.TO_CHECK, **given):
+            with rows.reading_rows(self._ledger.store):
                 yield [
-                    _Row(id_, rows.recipient(email, columns, line, column, file), status == "failed")
+                    _Row(id_, rows.parse_recipient(email, columns, line, column, file), status == "failed")
                     for id_, _position, email, columns, line, column in found
                 ]
             given |= {"id": found[-1][0], "position": found[-1][1]}
@@ -104,7 +104,7 @@ class _Preflight:
                 self._compiled.render(row.recipient)
             except RenderError as error:
                 self._found(error)
-                failed.append({"id": row.id, "error": rows.storable(str(error))})
+                failed.append({"id": row.id, "error": rows.escape_surrogates(str(error))})
                 self._slow += ran_out_of_time(error)
                 if self._slow >= MOST_SLOW:
                     break

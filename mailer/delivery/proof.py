@@ -14,7 +14,7 @@ from mailer.delivery.run_state import unless
 from mailer.delivery.signals import StopSignal
 from mailer.delivery.worker import access
 from mailer.errors import ConnectionLost, InputError, ServerError
-from mailer.ledger import iso
+from mailer.ledger import format_time
 from mailer.ledger.outcome import Outcome, Status
 from mailer.render.compiled import CompiledCampaign
 from mailer.smtp.connection import Connection, connect
@@ -44,7 +44,8 @@ async def proof(
         compiled.render(recipient)  # a template's error is told before a connection is opened
     try:
         outcome = await unless(
-            stop.wait(), _delivered(compiled, options, recipient, address, observer=observer, at=iso(clock.now()))
+            stop.wait(),
+            _delivered(compiled, options, recipient, address, observer=observer, at=format_time(clock.now())),
         )
     except ServerError as error:
         return RunResult(Ending.UNREACHABLE, 1, None, str(error), error.hint)

@@ -25,8 +25,8 @@ from mailer.delivery.worker import Worker, access, described
 from mailer.errors import InputError, LedgerError, with_count
 from mailer.ledger import Edition, Ledger, RunRecord
 from mailer.ledger.outcome import Status
-from mailer.ledger.records import Policy, Recovered, iso
-from mailer.ledger.store import before_sending
+from mailer.ledger.records import Policy, Recovered, format_time
+from mailer.ledger.store import report_as_unusable
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 
@@ -47,7 +47,7 @@ async def run(
     observer, stop, clock = observer or Observer(), stop or StopSignal(), clock or SystemClock()
     if options.proof is not None:
         return await proof(campaign, compiled, options, options.proof, observer=observer, clock=clock, stop=stop)
-    with before_sending(), ledger.hold(campaign.name):
+    with report_as_unusable(), ledger.hold_campaign(campaign.name):
         try:
             with stop.raising():
                 edition, compiled, recovered = _prepared(
@@ -56,10 +56,10 @@ async def run(
             left = _left(ledger, edition, options)
             if isinstance(left, RunResult):
                 return left
-            counts = ledger.counts(edition)
+            counts = ledger.count_by_status(edition)
             observer.starting(sum(counts.values()), sum(counts.values()) - counts[Status.PENDING])
         except Interrupted:
-            number = ledger.edition(campaign.name).number
+            number = ledger.ensure_edition(campaign.name).number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
         record = ledger.start_run(edition, template=compiled.fingerprint, now=clock.now())
         sending = Sending(ledger, edition, record, options, observer=observer, clock=clock, stop=stop)
@@ -81,22 +81,22 @@ def _prepared(
     clock: Clock,
 ) -> tuple[Edition, CompiledCampaign, Recovered]:
     """The edition to send, with its queue in order: recovered, planned and checked."""
-    edition = ledger.edition(campaign.name)
+    edition = ledger.ensure_edition(campaign.name)
     recovered = _recovered(ledger, edition, options, observer, clock)
     if options.again and edition.complete:
-        edition, recovered = ledger.new_edition(campaign.name), Recovered()
+        edition, recovered = ledger.add_edition(campaign.name), Recovered()
     if edition.number > 1:  # Message-IDs differ from edition to edition
         compiled = compile_campaign(campaign, edition=edition.number)
     planned = plan(ledger, campaign, compiled, edition, observer=observer)
     _warn(planned, observer)
     if options.retry_failed:
-        ledger.retry_failed(edition, only=options.only)
+        ledger.reopen_failed(edition, only=options.only)
     problems = with_count(planned.invalid, planned.invalid_count)
     if options.preflight:
         problems += preflight(ledger, edition, compiled, observer, only=options.only)
         if problems and not options.skip_invalid:
             raise InputError(problems)
-    if others := ledger.sent_with_other_template(edition, compiled.fingerprint):
+    if others := ledger.count_sent_with_other_template(edition, compiled.fingerprint):
         observer.warning(f"{others} got the message as it was before the templates were changed")
     return edition, compiled, recovered
 
@@ -106,9 +106,9 @@ def _recovered(ledger: Ledger, edition: Edition, options: SendOptions, observer:
     said, now, told, others = options.in_doubt, clock.now(), Recovered(), Recovered()
     policy = options.delivery.in_doubt
     if said is not None:
-        told = ledger.recover(edition, said, now=now, held=True, only=options.only)
+        told = ledger.recover_claims(edition, said, now=now, held=True, only=options.only)
     if said is None or options.only is not None:
-        others = ledger.recover(edition, policy, now=now, but=options.only if said else None)
+        others = ledger.recover_claims(edition, policy, now=now, but=options.only if said else None)
     for count, fate in ((told.in_doubt, said), (others.in_doubt, policy)):
         if fate and count:
             observer.warning(f"{count} were in flight when a former run ended: {FATES[fate]}")
@@ -124,7 +124,7 @@ def _warn(planned: PlanResult, observer: Observer) -> None:
 
 def _left(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunResult:
     """How many are to be sent to; the result where there is nobody."""
-    counts = ledger.counts(edition, only=options.only)
+    counts = ledger.count_by_status(edition, only=options.only)
     if not any(counts.values()) and options.only is not None:
         raise InputError(f"{options.only} is not in the list")
     if pending := counts[Status.PENDING]:
@@ -144,7 +144,7 @@ def _nothing(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> 
     return RunResult(
         Ending.INCOMPLETE if failed else Ending.COMPLETE,
         edition.number,
-        ledger.last_run(edition),
+        ledger.find_last_run(edition),
         reason,
         None if failed else "--again sends the campaign anew, to everybody",  # what helps depends on the counts
         nothing_to_do=True,
@@ -208,7 +208,7 @@ def _ending(sending: Sending) -> Ending:
     if sending.ending is not None:
         return sending.ending
     limit, only = sending.options.limit, sending.options.only
-    counts = sending.ledger.counts(sending.edition, only=only)  # whoever was not asked for does not count
+    counts = sending.ledger.count_by_status(sending.edition, only=only)  # whoever was not asked for does not count
     left = counts[Status.PENDING] and limit is None
     return Ending.INCOMPLETE if left or _bad(counts) else Ending.COMPLETE
 
@@ -218,7 +218,7 @@ def _recorded(sending: Sending, ending: Ending, began: float) -> RunRecord:
     details = sending.server
     record = replace(
         sending.record,
-        finished=iso(now),
+        finished=format_time(now),
         seconds=round(now - began, 3),
         server=None if details is None else described(details),
         messages=sending.messages,

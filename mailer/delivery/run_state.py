@@ -21,7 +21,7 @@ from mailer.delivery.pacing import Pacer
 from mailer.delivery.reply_rules import Action, Rule, meaning
 from mailer.delivery.signals import StopSignal
 from mailer.errors import ServerReply
-from mailer.ledger import Claim, Edition, Ledger, Release, Retry, RunRecord, iso
+from mailer.ledger import Claim, Edition, Ledger, Release, Retry, RunRecord, format_time
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.render.message import Message
 from mailer.smtp.connection import SessionDetails
@@ -163,7 +163,7 @@ class Sending:
         if self._dirty:  # the queue knows what is committed
             self.commit()
         now = self.clock.now()
-        at = self.ledger.next_due(self.edition, only=self.options.only, fresh=self._left() != 0)
+        at = self.ledger.find_next_due(self.edition, only=self.options.only, fresh=self._left() != 0)
         return None if at is None else max(at - now, self.pacer.wait(now), 0.0)
 
     async def wait(self, seconds: float | None) -> None:
@@ -345,7 +345,7 @@ class Sending:
         """The time in ISO 8601; made once a second, not once a message."""
         second = int(self.clock.now())
         if self._second[0] != second:
-            self._second = (second, iso(second))
+            self._second = (second, format_time(second))
         return self._second[1]
 
 

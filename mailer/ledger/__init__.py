@@ -10,7 +10,7 @@ from mailer.ledger.records import (
     Retry,
     RunRecord,
     Suppression,
-    iso,
+    format_time,
 )
 
 __all__ = [
@@ -23,5 +23,5 @@ __all__ = [
     "Retry",
     "RunRecord",
     "Suppression",
-    "iso",
+    "format_time",
 ]

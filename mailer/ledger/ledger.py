@@ -1,8 +1,8 @@
 """`Ledger`: the durable queue and the record of a campaign.
 
-    edition = ledger.edition(name)
-    with ledger.hold(name):
-        ledger.recover(edition, "resend", now=now)
+    edition = ledger.ensure_edition(name)
+    with ledger.hold_campaign(name):
+        ledger.recover_claims(edition, "resend", now=now)
         plan(ledger, campaign, compiled, edition)
         run = ledger.start_run(edition, template=compiled.fingerprint, now=now)
         claims = ledger.claim(edition, 64, now, run=run)
@@ -40,7 +40,7 @@ from mailer.ledger.records import (
     Retry,
     RunRecord,
     Suppression,
-    iso,
+    format_time,
 )
 from mailer.ledger.store import Store, open_store, temporary_store
 from mailer.ledger.ulid import ulid
@@ -62,7 +62,7 @@ class Ledger:
         return cls(open_store(_path(where), create=create))
 
     @classmethod
-    def temporary(cls) -> Ledger:
+    def open_temporary(cls) -> Ledger:
         """For checks: the same planning, in a nameless file that goes with `close`."""
         return cls(temporary_store())
 
@@ -81,10 +81,10 @@ class Ledger:
 
     # Campaigns and editions
 
-    def campaigns(self) -> list[str]:
-        return [name for (name,) in self.all(sql.CAMPAIGNS)]
+    def list_campaigns(self) -> list[str]:
+        return [name for (name,) in self.fetch_all(sql.CAMPAIGNS)]
 
-    def edition(self, campaign: str) -> Edition:
+    def ensure_edition(self, campaign: str) -> Edition:
         """The present edition of the campaign of that name; its first one is made where there is none."""
         found = self.find_edition(campaign)
         if found is None:
@@ -96,13 +96,13 @@ class Ledger:
     def find_edition(self, campaign: str, number: int | None = None) -> Edition | None:
         """An edition, by default the latest that was begun; None where there is none."""
         if number is None:
-            return self._edition(campaign, self.one(sql.PRESENT_EDITION, name=campaign))
-        return self._edition(campaign, self.one(sql.EDITION, name=campaign, number=number))
+            return self._edition(campaign, self.fetch_one(sql.PRESENT_EDITION, name=campaign))
+        return self._edition(campaign, self.fetch_one(sql.EDITION, name=campaign, number=number))
 
-    def new_edition(self, campaign: str) -> Edition:
+    def add_edition(self, campaign: str) -> Edition:
         """`--again`: everybody is to be sent to anew. Until a run starts, the present edition is the former one."""
         self._add(campaign, sql.ADD_NEXT_EDITION)
-        added = self._edition(campaign, self.one(sql.EDITION, name=campaign, number=None))
+        added = self._edition(campaign, self.fetch_one(sql.EDITION, name=campaign, number=None))
         assert added is not None  # noqa: S101 - written just now, or by a run that came to nothing
         return added
 
@@ -110,23 +110,23 @@ class Ledger:
         if not found:
             return None
         id_, number, planned = found
-        unfinished = self.value(sql.UNFINISHED, edition=id_)
+        unfinished = self.fetch_value(sql.UNFINISHED, edition=id_)
         return Edition(id_, campaign, number, planned is not None, planned is not None and not unfinished)
 
     def _add(self, campaign: str, query: str) -> None:
         """An edition, looked for again under the lock: another process may have made it since, and a second one
         would be everybody's mail once more."""
-        with self.writing() as connection:
+        with self.transaction() as connection:
             connection.execute(sql.ADD_CAMPAIGN, {"name": campaign})
             connection.execute(query, {"name": campaign})
 
     @contextmanager
-    def hold(self, campaign: str, *, now: float | None = None) -> Iterator[None]:
+    def hold_campaign(self, campaign: str, *, now: float | None = None) -> Iterator[None]:
         """Keeps the campaign for this process; LedgerBusy says who has it. A dead holder's is free at once."""
         if self.path is None:
             yield
             return
-        self.edition(campaign)
+        self.ensure_edition(campaign)
         path = lock.lock_path(self.path, campaign)
         try:
             held = lock.acquire(path)
@@ -136,13 +136,15 @@ class Ledger:
             raise self._busy(campaign)
         try:
             holder = {"name": campaign, "host": socket.gethostname(), "pid": os.getpid()}
-            with self.writing() as connection:
-                connection.execute(sql.HOLD, {**holder, "since": iso(time.time() if now is None else now)})
+            with self.transaction() as connection:
+                connection.execute(
+                    sql.SET_HOLDER, {**holder, "since": format_time(time.time() if now is None else now)}
+                )
             yield
         finally:
             self._queue.abandon()
             with suppress(LedgerError), self.store.transaction() as connection:
-                connection.execute(sql.LET_GO, {"name": campaign})
+                connection.execute(sql.REMOVE_HOLDER, {"name": campaign})
             held.release()
 
     def is_held(self, campaign: str) -> bool:
@@ -173,7 +175,7 @@ class Ledger:
             "edition": edition.id,
             "now": now,
             "horizon": now + longest,
-            **rows.chosen(only),
+            **rows.recipient_filter(only),
         }
         return self._queue.claim(edition, run, given, Limits(limit, limit if fresh is None else fresh))
 
@@ -191,18 +193,18 @@ class Ledger:
         """
         self._queue.commit()
 
-    def next_due(self, edition: Edition, *, only: str | None = None, fresh: bool = True) -> float | None:
+    def find_next_due(self, edition: Edition, *, only: str | None = None, fresh: bool = True) -> float | None:
         """When the next message may be claimed (seconds since the epoch, 0 for any time); None where none is left.
 
         Without `fresh`, those that this run has not claimed yet do not count.
         """
-        given = {"edition": edition.id, **rows.chosen(only)}
-        if fresh and self.value(sql.ANY_PENDING, **given):
+        given = {"edition": edition.id, **rows.recipient_filter(only)}
+        if fresh and self.fetch_value(sql.ANY_PENDING, **given):
             return 0.0
-        due: float | None = self.value(sql.NEXT_DUE, **given)
+        due: float | None = self.fetch_value(sql.NEXT_DUE, **given)
         return due
 
-    def recover(
+    def recover_claims(
         self,
         edition: Edition,
         policy: Policy,
@@ -219,10 +221,10 @@ class Ledger:
         the same way. Deferred ones get their attempts anew. `only` and `but` are addresses or keys: nobody else's
         doubts are settled, or everybody else's.
         """
-        with self.writing() as connection:
-            others = rows.chosen(but)
-            given = {"edition": edition.id, "at": iso(now), "but": others["only"], "but_key": others["key"]}
-            given |= rows.chosen(only)
+        with self.transaction() as connection:
+            others = rows.recipient_filter(but)
+            given = {"edition": edition.id, "at": format_time(now), "but": others["only"], "but_key": others["key"]}
+            given |= rows.recipient_filter(only)
             in_flight = sql.RESEND_IN_FLIGHT if policy == "resend" else sql.HOLD_IN_FLIGHT
             doubtful = connection.execute(in_flight, given).rowcount
             if policy != "resend":
@@ -230,54 +232,54 @@ class Ledger:
             elif held:
                 doubtful += connection.execute(sql.RESEND_HELD, given).rowcount
             if policy == "sent":
-                doubtful = connection.execute(sql.SETTLE_HELD, given).rowcount
+                doubtful = connection.execute(sql.TAKE_HELD_AS_SENT, given).rowcount
             deferred = connection.execute(sql.REOPEN_DEFERRED, given).rowcount
         return Recovered(doubtful, deferred)
 
-    def retry_failed(self, edition: Edition, *, only: str | None = None) -> int:
+    def reopen_failed(self, edition: Edition, *, only: str | None = None) -> int:
         """`--retry-failed`: how many failed ones are pending again; not those whose address is invalid."""
-        given = {"edition": edition.id, **rows.chosen(only)}
-        with self.writing() as connection:
+        given = {"edition": edition.id, **rows.recipient_filter(only)}
+        with self.transaction() as connection:
             return connection.execute(sql.RETRY_FAILED, given).rowcount
 
     # Reports
 
-    def counts(self, edition: Edition, *, only: str | None = None) -> dict[Status, int]:
+    def count_by_status(self, edition: Edition, *, only: str | None = None) -> dict[Status, int]:
         """Messages by status, all or those of an address or key; every status is there."""
         counts = dict.fromkeys(Status, 0)
         in_flight = self._in_flight(edition)
         query = sql.COUNTS if only is None else sql.COUNTS_OF_CHOSEN
-        for status, count in self.all(query, edition=edition.id, **rows.chosen(only)):
-            counts[rows.status(status, in_flight, self.store)] += count
+        for status, count in self.fetch_all(query, edition=edition.id, **rows.recipient_filter(only)):
+            counts[rows.parse_status(status, in_flight, self.store)] += count
         return counts
 
-    def knows(self, edition: Edition, only: str) -> bool:
+    def has_recipient(self, edition: Edition, only: str) -> bool:
         """Whether the address or key is in the edition, whatever its status."""
-        return bool(self.value(sql.KNOWN, edition=edition.id, **rows.chosen(only)))
+        return bool(self.fetch_value(sql.HAS_RECIPIENT, edition=edition.id, **rows.recipient_filter(only)))
 
-    def outcomes(self, edition: Edition, status: Status | None = None) -> Iterator[Outcome]:
+    def read_outcomes(self, edition: Edition, status: Status | None = None) -> Iterator[Outcome]:
         """Every message, or those of one status, in the list's order; streamed from one moment's state."""
         in_flight = self._in_flight(edition)
         with self.store.snapshot() as connection, self.store.reported():
             given = {"edition": edition.id, "status": status}
             for row in connection.execute(sql.OUTCOMES_OF if status else sql.OUTCOMES, given):
-                yield rows.outcome(row, in_flight, self.store)
+                yield rows.parse_outcome(row, in_flight, self.store)
 
-    def resent(self, edition: Edition) -> int:
+    def count_resent(self, edition: Edition) -> int:
         """How many were sent again because a reply never came; each may have arrived twice."""
-        count: int = self.value(sql.RESENT, edition=edition.id)
+        count: int = self.fetch_value(sql.COUNT_RESENT, edition=edition.id)
         return count
 
-    def sent_with_other_template(self, edition: Edition, template: str) -> int:
+    def count_sent_with_other_template(self, edition: Edition, template: str) -> int:
         """How many got a message made from other templates than those of this fingerprint."""
-        count: int = self.value(sql.SENT_OTHERWISE, edition=edition.id, template=template)
+        count: int = self.fetch_value(sql.COUNT_SENT_WITH_OTHER_TEMPLATE, edition=edition.id, template=template)
         return count
 
     # Runs
 
     def start_run(self, edition: Edition, *, template: str, now: float) -> RunRecord:
-        run, started = ulid(now), iso(now)
-        with self.writing() as connection:
+        run, started = ulid(now), format_time(now)
+        with self.transaction() as connection:
             given = {"edition": edition.id, "run": run, "template": template, "started": started}
             connection.execute(sql.ADD_RUN, given)
             id_ = connection.execute(sql.RUN_ID, {"run": run}).fetchone()[0]
@@ -285,12 +287,12 @@ class Ledger:
 
     def finish_run(self, record: RunRecord) -> None:
         """Writes the figures of a run that is over, and what is still buffered."""
-        with self.writing() as connection:
-            connection.execute(sql.FINISH_RUN, rows.run_figures(record))
+        with self.transaction() as connection:
+            connection.execute(sql.FINISH_RUN, rows.run_parameters(record))
 
-    def last_run(self, edition: Edition) -> RunRecord | None:
-        found = self.one(sql.LAST_RUN, edition=edition.id)
-        return rows.run(found, self.store) if found else None
+    def find_last_run(self, edition: Edition) -> RunRecord | None:
+        found = self.fetch_one(sql.LAST_RUN, edition=edition.id)
+        return rows.parse_run(found, self.store) if found else None
 
     # Suppressions; deliver/suppress.py reads files of them
 
@@ -302,56 +304,61 @@ class Ledger:
         self, entries: Iterable[tuple[str, str]], *, source: str = "command", now: float | None = None
     ) -> int:
         """All of (address, reason), or none where that raises; how many are new."""
-        at = iso(time.time() if now is None else now)
-        with self.writing() as connection:
+        at = format_time(time.time() if now is None else now)
+        with self.transaction() as connection:
             return connection.executemany(
                 sql.SUPPRESS,
                 (
-                    {"address": rows.normal(address), "reason": rows.storable(reason), "source": source, "at": at}
+                    {
+                        "address": rows.normalize_address(address),
+                        "reason": rows.escape_surrogates(reason),
+                        "source": source,
+                        "at": at,
+                    }
                     for address, reason in entries
                 ),
             ).rowcount
 
     def unsuppress(self, address: str) -> bool:
         """False where it was not suppressed."""
-        with self.writing() as connection:
-            return connection.execute(sql.UNSUPPRESS, {"address": rows.normal(address)}).rowcount > 0
+        with self.transaction() as connection:
+            return connection.execute(sql.UNSUPPRESS, {"address": rows.normalize_address(address)}).rowcount > 0
 
-    def suppressions(self) -> Iterator[Suppression]:
+    def read_suppressions(self) -> Iterator[Suppression]:
         """All of them, by address."""
         after = ""  # pages, so that no reader stands in a writer's way
-        while page := self.all(sql.SUPPRESSIONS, after=after, limit=PAGE):
+        while page := self.fetch_all(sql.SUPPRESSIONS, after=after, limit=PAGE):
             yield from (Suppression(*row) for row in page)
             after = page[-1][0]
 
-    def suppression(self, address: str) -> Suppression | None:
-        found = self.one(sql.SUPPRESSION, address=rows.normal(address))
+    def find_suppression(self, address: str) -> Suppression | None:
+        found = self.fetch_one(sql.SUPPRESSION, address=rows.normalize_address(address))
         return Suppression(*found) if found else None
 
     def is_suppressed(self, address: str) -> bool:
-        return self.suppression(address) is not None
+        return self.find_suppression(address) is not None
 
     # For this room
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction of its own, after what is buffered."""
         self.commit()
         with self.store.transaction() as connection:
             yield connection
 
-    def one(self, query: str, **given: object) -> Row | None:
+    def fetch_one(self, query: str, **given: object) -> Row | None:
         with self.store.reported():
             found: Row | None = self.store.connection.execute(query, given).fetchone()
         return found
 
-    def all(self, query: str, **given: object) -> list[Row]:
+    def fetch_all(self, query: str, **given: object) -> list[Row]:
         with self.store.reported():
             return self.store.connection.execute(query, given).fetchall()
 
-    def value(self, query: str, **given: object) -> Any:
+    def fetch_value(self, query: str, **given: object) -> Any:
         """The one value of a query that always has a row."""
-        found = self.one(query, **given)
+        found = self.fetch_one(query, **given)
         assert found is not None  # noqa: S101 - an aggregate, or a row that we know
         return found[0]
 
@@ -360,7 +367,7 @@ class Ledger:
         return Status.PENDING if self.is_held(edition.campaign) else Status.IN_DOUBT
 
     def _busy(self, campaign: str) -> LedgerBusy:
-        found = self.one(sql.HOLDER, name=campaign)
+        found = self.fetch_one(sql.HOLDER, name=campaign)
         who = "another process" if found is None else f"process {found[1]} on {found[0]}, since {found[2]}"
         return LedgerBusy(
             f"{campaign} is being sent by {who}",

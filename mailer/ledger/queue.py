@@ -56,12 +56,12 @@ class Queue:
 
     def record(self, claim: Claim, result: Outcome | Retry | Release, *, unrendered: bool) -> None:
         if isinstance(result, Outcome):
-            given = rows.settled(claim, result, unrendered=unrendered)
-            self._buffer.append(_Write(claim, sql.SETTLE, given, result.status is Status.SENT))
+            given = rows.outcome_parameters(claim, result, unrendered=unrendered)
+            self._buffer.append(_Write(claim, sql.RECORD_OUTCOME, given, result.status is Status.SENT))
         elif isinstance(result, Retry):
-            self._buffer.append(_Write(claim, sql.PUT_OFF, rows.put_off(claim, result)))
+            self._buffer.append(_Write(claim, sql.REQUEUE_LATER, rows.retry_parameters(claim, result)))
         else:
-            self._buffer.append(_Write(claim, sql.RELEASE, {"id": claim.id}))
+            self._buffer.append(_Write(claim, sql.RELEASE_UNSENT, {"id": claim.id}))
         if len(self._buffer) >= BATCH:
             self.commit()
 
@@ -106,7 +106,7 @@ class Queue:
         self._flushed = len(self._buffer)
 
     def _claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: Limits) -> list[Claim]:
-        self._store.connection.execute(sql.PULL_IN, given)
+        self._store.connection.execute(sql.LIMIT_WAITS, given)
         claims = self._take(sql.DUE, limits.all, edition, run, given, first=False)
         for query in (sql.DOUBTFUL, sql.FRESH):
             begun = sum(claim.first for claim in claims)
@@ -124,7 +124,7 @@ class Queue:
             found = connection.execute(query, {**given, "limit": room - len(claims)}).fetchall()
             if not found:
                 break
-            fresh, suppressed = rows.claims(found, edition, run, self._store, first=first)
+            fresh, suppressed = rows.parse_claims(found, edition, run, self._store, first=first)
             connection.executemany(sql.CLAIM, [{"id": claim.id, "run": run.id} for claim in fresh])
             connection.executemany(sql.SUPPRESS_CLAIM, [{"id": id_} for id_ in suppressed])
             claims += fresh

@@ -120,6 +120,6 @@ class Suppression:
     at: str
 
 
-def iso(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Seconds since the epoch as `2026-11-23T09:00:00Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -19,12 +19,12 @@ _IN_RUN = {"claimed": None, "waiting": Status.PENDING, "doubtful": Status.PENDIN
 encode = json.JSONEncoder(separators=(",", ":")).encode  # ASCII only: a lone surrogate in a column is no obstacle
 
 
-def normal(address: str) -> str:
+def normalize_address(address: str) -> str:
     """How addresses are compared: case-folded, NFC, the domain as A-labels. Never an error."""
     folded = address.strip().casefold()
     if folded.isascii():
         return folded
-    local, at, domain = storable(unicodedata.normalize("NFC", folded)).rpartition("@")
+    local, at, domain = escape_surrogates(unicodedata.normalize("NFC", folded)).rpartition("@")
     import idna
 
     try:
@@ -33,18 +33,18 @@ def normal(address: str) -> str:
         return f"{local}{at}{domain}"
 
 
-def chosen(only: str | None) -> dict[str, object]:
+def recipient_filter(only: str | None) -> dict[str, object]:
     """The parameters of a query for one address or key. A key is as it stands in the report; addresses have no case."""
-    return {"only": only and normal(only), "key": only and storable(only)}
+    return {"only": only and normalize_address(only), "key": only and escape_surrogates(only)}
 
 
-def storable(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     """Text that UTF-8 can hold: a lone surrogate (in a foreign reply, or a JSON list) becomes its escape."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager
-def sound(store: Store) -> Iterator[None]:
+def reading_rows(store: Store) -> Iterator[None]:
     """A value that cannot be read back was not written by us."""
     try:
         yield
@@ -52,7 +52,7 @@ def sound(store: Store) -> Iterator[None]:
         raise LedgerError(f"{store.name}: the ledger is damaged (a row cannot be read: {error})") from error
 
 
-def recipient(email: str, columns: str, line: int, column: int, file: str | None) -> Recipient:
+def parse_recipient(email: str, columns: str, line: int, column: int, file: str | None) -> Recipient:
     return Recipient(email, _mapping(columns), Place(file or "", line, column))
 
 
@@ -63,16 +63,16 @@ def _mapping(text: str) -> dict[str, object]:
     return value
 
 
-def claims(
+def parse_claims(
     found: list[Row], edition: Edition, run: RunRecord, store: Store, *, first: bool
 ) -> tuple[list[Claim], list[int]]:
     """Those to send, and the ids of those suppressed, of the rows of sql.DUE, sql.DOUBTFUL or sql.FRESH."""
     fresh: list[Claim] = []
     suppressed: list[int] = []
-    with sound(store):
+    with reading_rows(store):
         for id_, key, email, columns, line, column, attempts, tries, doubts, copies, hit, file in found:
             if hit is None:
-                person = recipient(email, columns, line, column, file)
+                person = parse_recipient(email, columns, line, column, file)
                 taken = _copies(copies)[1]
                 claim = Claim(id_, person, key, attempts, tries, first, doubts > 0, taken, edition.id, run.id)
                 fresh.append(claim)
@@ -99,22 +99,22 @@ def _copies_text(claim: Claim, refused: tuple[CopyRefused, ...], taken: tuple[st
     return encode([[(copy.email, copy.code, copy.reply) for copy in refused], taken])
 
 
-def status(text: str, in_flight: Status, store: Store) -> Status:
+def parse_status(text: str, in_flight: Status, store: Store) -> Status:
     """The report's word for a row's status."""
     if text in _IN_RUN:
         return _IN_RUN[text] or in_flight
-    with sound(store):
+    with reading_rows(store):
         return Status(text)
 
 
-def outcome(row: Row, in_flight: Status, store: Store) -> Outcome:
+def parse_outcome(row: Row, in_flight: Status, store: Store) -> Outcome:
     email, key, state, attempts, code, enhanced, reply, message_id, size, at, error, copies, _position = row
-    with sound(store):
+    with reading_rows(store):
         refused, taken = _copies(copies)
     return Outcome(
         email,
         key,
-        status(state, in_flight, store),
+        parse_status(state, in_flight, store),
         attempts,
         code,
         enhanced,
@@ -128,8 +128,8 @@ def outcome(row: Row, in_flight: Status, store: Store) -> Outcome:
     )
 
 
-def settled(claim: Claim, outcome: Outcome, *, unrendered: bool) -> dict[str, object]:
-    """The parameters of sql.SETTLE."""
+def outcome_parameters(claim: Claim, outcome: Outcome, *, unrendered: bool) -> dict[str, object]:
+    """The parameters of sql.RECORD_OUTCOME."""
     cause = "render" if unrendered else "refused"
     return {
         "id": claim.id,
@@ -139,17 +139,17 @@ def settled(claim: Claim, outcome: Outcome, *, unrendered: bool) -> dict[str, ob
         "doubts": int(outcome.status is Status.IN_DOUBT),
         "code": outcome.code,
         "enhanced": outcome.enhanced,
-        "reply": _or_none(outcome.reply),
+        "reply": _escape_or_none(outcome.reply),
         "message_id": outcome.message_id,
         "size": outcome.size,
         "at": outcome.at,
-        "error": _or_none(outcome.error),
+        "error": _escape_or_none(outcome.error),
         "copies": _copies_text(claim, outcome.copies_refused, outcome.copies_taken),
     }
 
 
-def put_off(claim: Claim, retry: Retry) -> dict[str, object]:
-    """The parameters of sql.PUT_OFF."""
+def retry_parameters(claim: Claim, retry: Retry) -> dict[str, object]:
+    """The parameters of sql.REQUEUE_LATER."""
     return {
         "id": claim.id,
         "at": retry.at,
@@ -157,24 +157,24 @@ def put_off(claim: Claim, retry: Retry) -> dict[str, object]:
         "doubts": int(retry.in_doubt),
         "code": retry.code,
         "enhanced": retry.enhanced,
-        "reply": _or_none(retry.reply),
-        "error": _or_none(retry.error),
+        "reply": _escape_or_none(retry.reply),
+        "error": _escape_or_none(retry.error),
         "copies": _copies_text(claim, (), retry.copies_taken),
     }
 
 
-def _or_none(text: str | None) -> str | None:
-    return None if text is None else storable(text)
+def _escape_or_none(text: str | None) -> str | None:
+    return None if text is None else escape_surrogates(text)
 
 
-def run(row: Row, store: Store) -> RunRecord:
-    with sound(store):
+def parse_run(row: Row, store: Store) -> RunRecord:
+    with reading_rows(store):
         server: Mapping[str, object] | None = _mapping(row[8]) if row[8] is not None else None
     id_, run_, campaign, edition, template, started, finished, seconds, _, *figures = row
     return RunRecord(id_, run_, campaign, edition, template, started, finished, seconds, server, *figures)
 
 
-def run_figures(record: RunRecord) -> dict[str, object]:
+def run_parameters(record: RunRecord) -> dict[str, object]:
     """The parameters of sql.FINISH_RUN."""
     return {
         "id": record.id,
@@ -186,5 +186,5 @@ def run_figures(record: RunRecord) -> dict[str, object]:
         "sessions": record.sessions,
         "reconnects": record.reconnects,
         "ending": record.ending,
-        "reason": _or_none(record.reason),
+        "reason": _escape_or_none(record.reason),
     }

@@ -106,7 +106,7 @@ ADD_NEXT_EDITION = f"""{_ADD_EDITION} AND NOT EXISTS
     (SELECT 1 FROM editions e WHERE e.campaign_id = c.id AND e.number > 1 AND NOT {_BEGUN})"""
 EDITION_LIST = "SELECT list, list_file, preflight FROM editions WHERE id = :edition"
 LIST_FILE = "SELECT list_file FROM editions WHERE id = :edition"
-RESENT = "SELECT resent FROM editions WHERE id = :edition"
+COUNT_RESENT = "SELECT resent FROM editions WHERE id = :edition"
 SET_LIST = "UPDATE editions SET list = :list, list_file = :file, preflight = NULL WHERE id = :edition"
 SET_PREFLIGHT = "UPDATE editions SET preflight = :preflight WHERE id = :edition"
 ADD_RESENT = "UPDATE editions SET resent = resent + :count WHERE id = :edition"
@@ -137,14 +137,14 @@ _UNLISTED = "NOT EXISTS (SELECT 1 FROM planned p WHERE p.key = messages.key)"
 REMOVE = f"""DELETE FROM messages WHERE edition_id = :edition AND attempts = 0 AND doubts = 0
     AND status IN ('pending', 'failed', 'deferred', 'waiting', 'suppressed') AND {_UNLISTED}"""
 # Those who were tried stay in the report, and are sent nothing any more.
-SETTLE_REMOVED = f"""UPDATE messages SET columns = NULL, cause = 'removed', error = 'no longer in the list',
+FAIL_REMOVED = f"""UPDATE messages SET columns = NULL, cause = 'removed', error = 'no longer in the list',
     status = CASE WHEN doubts > 0 THEN 'in_doubt' ELSE 'failed' END
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'deferred', 'waiting', 'suppressed')
         AND {_UNLISTED}"""
 CLOSE_REMOVED = f"""UPDATE messages SET columns = NULL
     WHERE edition_id = :edition AND status IN ('failed', 'in_doubt') AND columns IS NOT NULL AND {_UNLISTED}"""
 # Whoever failed for a reason that the new list has put right.
-REOPEN_FIXED = """UPDATE messages
+REOPEN_CORRECTED = """UPDATE messages
     SET status = 'pending', cause = NULL, error = NULL, code = NULL, enhanced = NULL, reply = NULL, tries = 0
     WHERE edition_id = :edition AND status = 'failed' AND EXISTS (
         SELECT 1 FROM planned p WHERE p.key = messages.key AND p.problem IS NULL AND (
@@ -210,23 +210,23 @@ FRESH = f"{_CLAIMABLE} 'pending' ORDER BY m.position LIMIT :limit"
 CLAIM = "UPDATE messages SET status = 'claimed', run_id = :run, next_at = NULL WHERE id = :id"
 SUPPRESS_CLAIM = "UPDATE messages SET status = 'suppressed', next_at = NULL WHERE id = :id"
 # A clock that went back must not put anybody off for longer than any wait can be.
-PULL_IN = """UPDATE messages SET next_at = :horizon
+LIMIT_WAITS = """UPDATE messages SET next_at = :horizon
     WHERE edition_id = :edition AND status = 'waiting' AND next_at > :horizon"""
 ANY_PENDING = """SELECT EXISTS (SELECT 1 FROM messages
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful')
     AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key)))"""
 NEXT_DUE = """SELECT MIN(next_at) FROM messages WHERE edition_id = :edition AND status = 'waiting'
     AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key))"""
-SETTLE = """UPDATE messages SET status = :status, cause = :cause, tries = tries + :attempts - attempts,
+RECORD_OUTCOME = """UPDATE messages SET status = :status, cause = :cause, tries = tries + :attempts - attempts,
         attempts = :attempts, doubts = doubts + :doubts, code = :code, enhanced = :enhanced, reply = :reply,
         message_id = :message_id, size = :size, at = :at, error = :error, copies = :copies,
         columns = CASE WHEN :status = 'sent' THEN NULL ELSE columns END
     WHERE id = :id"""
-PUT_OFF = """UPDATE messages SET status = 'waiting', next_at = :at, tries = tries + :attempted,
+REQUEUE_LATER = """UPDATE messages SET status = 'waiting', next_at = :at, tries = tries + :attempted,
         attempts = attempts + :attempted, doubts = doubts + :doubts, code = :code, enhanced = :enhanced,
         reply = :reply, error = :error, copies = :copies WHERE id = :id"""
 # Pending are those whom this run has not touched: one that it had goes to the head of the waiting.
-RELEASE = "UPDATE messages SET status = 'waiting', next_at = 0.0 WHERE id = :id"
+RELEASE_UNSENT = "UPDATE messages SET status = 'waiting', next_at = 0.0 WHERE id = :id"
 COUNT_SENT = "UPDATE runs SET sent = sent + :count WHERE id = :run"
 
 # What a run that is gone left behind. A row without columns cannot be sent again: it was taken off the list.
@@ -245,7 +245,7 @@ HOLD_DOUBTFUL = f"""UPDATE messages SET status = 'in_doubt', next_at = NULL, err
         AND columns IS NOT NULL AND {_SETTLED}"""
 RESEND_HELD = f"""UPDATE messages SET status = 'doubtful', tries = 0, error = NULL
     WHERE edition_id = :edition AND status = 'in_doubt' AND columns IS NOT NULL AND {_SETTLED}"""
-SETTLE_HELD = f"""UPDATE messages SET status = 'sent', columns = NULL, cause = NULL, at = :at,
+TAKE_HELD_AS_SENT = f"""UPDATE messages SET status = 'sent', columns = NULL, cause = NULL, at = :at,
         error = 'in doubt, and settled as sent by hand'
     WHERE edition_id = :edition AND status = 'in_doubt' AND {_SETTLED}"""
 REOPEN_DEFERRED = """UPDATE messages SET status = CASE WHEN doubts > 0 THEN 'doubtful' ELSE 'pending' END,
@@ -256,7 +256,7 @@ RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error =
 
 # Reports
 
-KNOWN = """SELECT EXISTS (SELECT 1 FROM messages
+HAS_RECIPIENT = """SELECT EXISTS (SELECT 1 FROM messages
     WHERE edition_id = :edition AND (key IN (:only, :key) OR address = :only))"""
 COUNTS = "SELECT status, COUNT(*) FROM messages WHERE edition_id = :edition GROUP BY status"
 # Apart, since the index alone answers the one above.
@@ -295,10 +295,12 @@ LAST_RUN = """SELECT r.id, r.run, c.name, e.number, r.template, r.started, r.fin
         r.bytes, r.sessions, r.reconnects, r.ending, r.reason
     FROM runs r JOIN editions e ON e.id = r.edition_id JOIN campaigns c ON c.id = e.campaign_id
     WHERE e.id = :edition ORDER BY r.id DESC LIMIT 1"""
-SENT_OTHERWISE = "SELECT COALESCE(SUM(sent), 0) FROM runs WHERE edition_id = :edition AND template <> :template"
-HOLD = """INSERT INTO holders (campaign_id, host, pid, since)
+COUNT_SENT_WITH_OTHER_TEMPLATE = (
+    "SELECT COALESCE(SUM(sent), 0) FROM runs WHERE edition_id = :edition AND template <> :template"
+)
+SET_HOLDER = """INSERT INTO holders (campaign_id, host, pid, since)
     SELECT id, :host, :pid, :since FROM campaigns WHERE name = :name
     ON CONFLICT (campaign_id) DO UPDATE SET host = excluded.host, pid = excluded.pid, since = excluded.since"""
-LET_GO = "DELETE FROM holders WHERE campaign_id = (SELECT id FROM campaigns WHERE name = :name)"
+REMOVE_HOLDER = "DELETE FROM holders WHERE campaign_id = (SELECT id FROM campaigns WHERE name = :name)"
 HOLDER = """SELECT h.host, h.pid, h.since FROM holders h JOIN campaigns c ON c.id = h.campaign_id
     WHERE c.name = :name"""

@@ -61,7 +61,7 @@ class Store:
                 self.connection.execute("COMMIT")
         except sqlite3.Error as error:
             self.rollback()
-            raise explain(error, self.name, writing=True) from error
+            raise explain_error(error, self.name, writing=True) from error
         except BaseException:
             self.rollback()
             raise
@@ -72,7 +72,7 @@ class Store:
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: sqlite3 decodes what is damaged, too
-            raise explain(error, self.name, writing=writing) from error
+            raise explain_error(error, self.name, writing=writing) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -105,7 +105,7 @@ class Store:
         self.connection.execute(wait(BUSY_SECONDS * 1000))
 
 
-def explain(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bool) -> LedgerError:
+def explain_error(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bool) -> LedgerError:
     """One line for a person: full, read-only, busy, damaged, or what SQLite says."""
     said = " ".join(str(error).split())
     extended = getattr(error, "sqlite_errorcode", 0)
@@ -130,7 +130,7 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bo
 
 
 @contextmanager
-def before_sending() -> Iterator[None]:
+def report_as_unusable() -> Iterator[None]:
     """Before the first message, a ledger that cannot be written is unusable; "not any more" is for what comes after."""
     try:
         yield
@@ -138,7 +138,7 @@ def before_sending() -> Iterator[None]:
         raise LedgerError(str(error), hint=error.hint) from error
 
 
-@before_sending()
+@report_as_unusable()
 def open_store(path: Path, *, create: bool) -> Store:
     """The ledger at `path`, checked and of the present version; a new one with `create`."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -173,7 +173,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise explain(error, str(path), writing=False) from error
+        raise explain_error(error, str(path), writing=False) from error
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:

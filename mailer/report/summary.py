@@ -100,7 +100,7 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
     found = ledger.find_edition(campaign, edition)
     if found is None:
         raise _unknown(ledger, campaign, edition)
-    run = ledger.last_run(found)
+    run = ledger.find_last_run(found)
     return Report(
         campaign=campaign,
         edition=found.number,
@@ -108,11 +108,11 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
         started=run.started if run else None,
         finished=run.finished if run else None,
         seconds=run.seconds if run else 0.0,
-        counts=Counts.of(ledger.counts(found)),
+        counts=Counts.of(ledger.count_by_status(found)),
         server=_server(run),
         throughput=Throughput(run.messages_per_second, run.bytes) if run else Throughput(),
-        outcomes=lambda: ledger.outcomes(found),
-        resent=ledger.resent(found),
+        outcomes=lambda: ledger.read_outcomes(found),
+        resent=ledger.count_resent(found),
         ending=run.ending if run else None,
         reason=run.reason if run else None,
     )
@@ -137,7 +137,7 @@ def _server(run: RunRecord | None) -> Server | None:
 def _unknown(ledger: Ledger, campaign: str, edition: int | None) -> InputError:
     if edition is not None and ledger.find_edition(campaign):
         return InputError(f"the ledger has no edition {edition} of campaign {campaign!r}")
-    known = ledger.campaigns()
+    known = ledger.list_campaigns()
     shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
     hint = f"it has: {shown}" if known else "nothing was sent with it yet; another one is named with --ledger"
     return InputError(f"the ledger has no campaign {campaign!r}", hint=hint)

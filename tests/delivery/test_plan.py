@@ -24,7 +24,7 @@ class Planned:
     """A campaign whose list changes."""
 
     def __init__(self, ledger, key=None):
-        self.ledger, self.key, self.edition = ledger, key, ledger.edition("autumn")
+        self.ledger, self.key, self.edition = ledger, key, ledger.ensure_edition("autumn")
 
     def plan(self, *people, digest=True, **options) -> PlanResult:
         self.people = People(*people, digest=digest)
@@ -39,7 +39,9 @@ class Planned:
         self.ledger.commit()
 
     def statuses(self):
-        return [(outcome.key.partition("@")[0], outcome.status.value) for outcome in self.ledger.outcomes(self.edition)]
+        return [
+            (outcome.key.partition("@")[0], outcome.status.value) for outcome in self.ledger.read_outcomes(self.edition)
+        ]
 
     def claimed(self):
         run = self.ledger.start_run(self.edition, template="t", now=NOW)
@@ -66,7 +68,7 @@ class TestFirst:
         result = planned.plan(*people("cab"))
         assert result == PlanResult(total=3, new=3)
         assert planned.statuses() == [("c", "pending"), ("a", "pending"), ("b", "pending")]
-        assert planned.ledger.edition("autumn").planned
+        assert planned.ledger.ensure_edition("autumn").planned
 
     def test_columns_and_places_come_back(self, planned):
         columns = {"name": 'Zoë "Z" O\'Hara', "n": 3, "list": [1, {"x": None}], "odd": "\ud800\x00"}
@@ -77,11 +79,11 @@ class TestFirst:
 
     def test_an_empty_list(self, planned):
         assert planned.plan() == PlanResult(total=0)
-        assert planned.ledger.edition("autumn").complete
+        assert planned.ledger.ensure_edition("autumn").complete
 
     def test_the_observer_is_told(self, ledger):
         seen = progress()
-        plan(ledger, campaign(Many(2500)), Compiled(), ledger.edition("autumn"), observer=seen)
+        plan(ledger, campaign(Many(2500)), Compiled(), ledger.ensure_edition("autumn"), observer=seen)
         assert seen.planned == [1000, 2000, 2500]
 
     def test_a_list_that_cannot_be_read_changes_nothing(self, planned):
@@ -151,7 +153,7 @@ class TestInvalid:
         result = planned.plan("a@example.com", ("b@@", {"problem": "no address"}))
         assert (result.total, result.invalid_count) == (2, 1)
         assert [str(problem) for problem in result.invalid] == ["people.csv:3:1: no address"]
-        last = list(planned.ledger.outcomes(planned.edition))[-1]
+        last = list(planned.ledger.read_outcomes(planned.edition))[-1]
         assert (last.email, last.status, last.error, last.attempts) == ("b@@", Status.FAILED, "no address", 0)
 
     def test_each_one_is_in_the_report(self, planned):
@@ -165,7 +167,7 @@ class TestInvalid:
                     place = Place("people.json", 1, column)
                     yield Recipient("", {}, place, Problem(place, "no address"))
 
-        result = plan(ledger, campaign(OneLine()), Compiled(), ledger.edition("autumn"))
+        result = plan(ledger, campaign(OneLine()), Compiled(), ledger.ensure_edition("autumn"))
         assert [str(problem.place) for problem in result.invalid] == ["people.json:1:2", "people.json:1:9"]
         assert result.duplicate_count == 0
 
@@ -176,7 +178,7 @@ class TestInvalid:
                     place = Place("autumn.yaml:5:3: row ", number)
                     yield Recipient("bad", {}, place, Problem(place, "no address"))
 
-        result = plan(ledger, campaign(Query(digest=False)), Compiled(), ledger.edition("autumn"))
+        result = plan(ledger, campaign(Query(digest=False)), Compiled(), ledger.ensure_edition("autumn"))
         assert [str(problem) for problem in result.invalid] == [
             "autumn.yaml:5:3: row 1: no address",
             "autumn.yaml:5:3: row 2: no address",
@@ -188,14 +190,14 @@ class TestInvalid:
                 raise RenderError(Problem(Place("autumn.yaml", 6, 6), "stopped")) from OutOfTime()
 
         with pytest.raises(RenderError, match=r"^autumn.yaml:6:6: stopped"):
-            plan(ledger, campaign(People(*people("ab"))), Endless(), ledger.edition("autumn"))
+            plan(ledger, campaign(People(*people("ab"))), Endless(), ledger.ensure_edition("autumn"))
 
     def test_where_a_wrong_key_stands_is_told(self, ledger):
         class Wrong(Compiled):
             def key(self, recipient):
                 raise RenderError(Problem(Place("autumn.yaml", 6, 6), "'x' is undefined"))
 
-        result = plan(ledger, campaign(People(*people("a"))), Wrong(), ledger.edition("autumn"))
+        result = plan(ledger, campaign(People(*people("a"))), Wrong(), ledger.ensure_edition("autumn"))
         assert str(result.invalid[0]) == "people.csv:2:1: key at autumn.yaml:6:6: 'x' is undefined"
 
     def test_a_key_that_cannot_be_made_is_invalid_too(self, ledger):
@@ -215,7 +217,7 @@ class TestInvalid:
 
     def test_not_by_retry_failed(self, planned):
         planned.plan(("b@@", {"problem": "no address"}))
-        assert planned.ledger.retry_failed(planned.edition) == 0
+        assert planned.ledger.reopen_failed(planned.edition) == 0
 
     def test_one_that_the_list_puts_right_is_pending(self, planned):
         planned.plan("a@example.com", ("b@@", {"problem": "no address"}))
@@ -252,7 +254,7 @@ class TestUnchanged:
 
     def test_another_edition_reads_it(self, planned):
         planned.plan(*people("abc"))
-        planned.edition = planned.ledger.new_edition("autumn")
+        planned.edition = planned.ledger.add_edition("autumn")
         assert planned.plan(*people("abc")).new == 3
 
     def test_without_a_digest_it_is_read_and_nothing_changes(self, planned):
@@ -276,9 +278,9 @@ class TestChanged:
     def test_to_a_complete_campaign(self, planned):
         planned.plan(*people("a"))
         planned.send(1)
-        assert planned.ledger.edition("autumn").complete
+        assert planned.ledger.ensure_edition("autumn").complete
         planned.plan(*people("ab"))
-        assert not planned.ledger.edition("autumn").complete
+        assert not planned.ledger.ensure_edition("autumn").complete
 
     def test_removed_people_disappear_and_those_sent_to_stay(self, planned):
         planned.plan(*people("abcd"))
@@ -291,10 +293,10 @@ class TestChanged:
         planned.plan(*people("ab"))
         planned.send(1, Status.DEFERRED)
         planned.plan(*people("b"))
-        planned.ledger.recover(planned.edition, "resend", now=NOW)
-        assert planned.ledger.retry_failed(planned.edition) == 0
+        planned.ledger.recover_claims(planned.edition, "resend", now=NOW)
+        assert planned.ledger.reopen_failed(planned.edition) == 0
         assert [claim.key[0] for claim in planned.claimed()] == ["b"]
-        a = next(outcome for outcome in planned.ledger.outcomes(planned.edition) if outcome.key[0] == "a")
+        a = next(outcome for outcome in planned.ledger.read_outcomes(planned.edition) if outcome.key[0] == "a")
         assert (a.status, a.attempts, a.error) == (Status.FAILED, 1, "no longer in the list")
         planned.plan(*people("ab"))
         assert dict(planned.statuses())["a"] == "pending"
@@ -304,19 +306,19 @@ class TestChanged:
         run = planned.ledger.start_run(planned.edition, template="t", now=NOW)
         planned.ledger.claim(planned.edition, 1, NOW, run=run)
         planned.ledger.commit()
-        planned.ledger.recover(planned.edition, "resend", now=NOW)
+        planned.ledger.recover_claims(planned.edition, "resend", now=NOW)
         planned.plan(*people("b"))
         assert dict(planned.statuses()) == {"a": "in_doubt", "b": "pending"}
-        planned.ledger.recover(planned.edition, "resend", now=NOW, held=True)
+        planned.ledger.recover_claims(planned.edition, "resend", now=NOW, held=True)
         assert [claim.key[0] for claim in planned.claimed()] == ["b"]
 
     def test_failed_ones_who_left_the_list_are_not_retried(self, planned):
         planned.plan(*people("ab"))
         planned.send(1, Status.FAILED)
         planned.plan(*people("b"))
-        assert planned.ledger.retry_failed(planned.edition) == 0
+        assert planned.ledger.reopen_failed(planned.edition) == 0
         planned.plan(*people("ab"))
-        assert planned.ledger.retry_failed(planned.edition) == 1
+        assert planned.ledger.reopen_failed(planned.edition) == 1
         assert [claim.recipient.email[0] for claim in planned.claimed()] == ["a", "b"]
 
     def test_a_new_order_is_followed_by_those_sent_to_as_well(self, planned):
@@ -332,7 +334,7 @@ class TestChanged:
         result = planned.plan(*[(email, {"n": 2}) for email in people("abc")])
         assert result.changed == 2
         assert [claim.recipient.columns["n"] for claim in planned.claimed()] == [2, 2]
-        (columns,) = planned.ledger.one("SELECT columns FROM messages WHERE status = 'sent'")
+        (columns,) = planned.ledger.fetch_one("SELECT columns FROM messages WHERE status = 'sent'")
         assert columns is None
 
     def test_a_changed_address_reopens_one_that_was_refused(self, ledger):
@@ -347,7 +349,7 @@ class TestChanged:
         planned.plan(("old@example.com", {"id": 1}))
         planned.send(1)
         planned.plan(("new@example.com", {"id": 1}))
-        assert next(ledger.outcomes(planned.edition)).email == "old@example.com"
+        assert next(ledger.read_outcomes(planned.edition)).email == "old@example.com"
 
     def test_refused_ones_stay_refused_when_only_columns_change(self, planned):
         planned.plan(("a@example.com", {"n": 1}))
@@ -357,10 +359,10 @@ class TestChanged:
 
     def test_other_campaigns_are_left_alone(self, planned):
         planned.plan(*people("ab"))
-        spring = planned.ledger.edition("spring")
+        spring = planned.ledger.ensure_edition("spring")
         plan(planned.ledger, campaign(People("x@example.com")), Compiled(), spring)
         planned.plan(*people("a"))
-        assert [outcome.key for outcome in planned.ledger.outcomes(spring)] == ["x@example.com"]
+        assert [outcome.key for outcome in planned.ledger.read_outcomes(spring)] == ["x@example.com"]
 
 
 class TestSuppressions:
@@ -390,7 +392,7 @@ def test_another_campaign_can_be_recorded_while_a_list_is_read(tmp_path):
     path = tmp_path / "ledger.sqlite3"
     with Ledger.open(path) as ledger, Ledger.open(path) as other:
         spring = Planned(other)
-        spring.edition = other.edition("spring")
+        spring.edition = other.ensure_edition("spring")
         spring.plan(*people("ab"))
         other.store.connection.execute("PRAGMA busy_timeout=0")
 
@@ -400,9 +402,9 @@ def test_another_campaign_can_be_recorded_while_a_list_is_read(tmp_path):
                     spring.send(1)
                     yield person
 
-        plan(ledger, campaign(Slow(*people("xyz"))), Compiled(), ledger.edition("autumn"))
-        assert other.counts(spring.edition)[Status.SENT] == 2
-        assert ledger.counts(ledger.edition("autumn"))[Status.PENDING] == 3
+        plan(ledger, campaign(Slow(*people("xyz"))), Compiled(), ledger.ensure_edition("autumn"))
+        assert other.count_by_status(spring.edition)[Status.SENT] == 2
+        assert ledger.count_by_status(ledger.ensure_edition("autumn"))[Status.PENDING] == 3
 
 
 def test_memory_is_flat(tmp_path):
@@ -413,10 +415,10 @@ def test_memory_is_flat(tmp_path):
         from mailer.delivery.plan import plan
         from tests.delivery.lists import Compiled, Many, campaign
         with Ledger.open(sys.argv[1]) as ledger:
-            edition = ledger.edition("autumn")
+            edition = ledger.ensure_edition("autumn")
             def peak(count):
                 plan(ledger, campaign(Many(count)), Compiled(), edition)
-                assert sum(1 for _ in ledger.outcomes(edition)) == count
+                assert sum(1 for _ in ledger.read_outcomes(edition)) == count
                 return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             print(peak(20_000), peak(200_000))
     """

@@ -21,7 +21,7 @@ BAD = ("d@example.com", {"bad": "'naem' is undefined"})
 
 class Checked:
     def __init__(self, ledger, *people):
-        self.ledger, self.edition = ledger, ledger.edition("autumn")
+        self.ledger, self.edition = ledger, ledger.ensure_edition("autumn")
         self.plan(*people)
 
     def plan(self, *people):
@@ -34,7 +34,7 @@ class Checked:
         return "".join(email[0] for email in compiled.rendered), [str(problem) for problem in found]
 
     def statuses(self):
-        return {outcome.key[0]: outcome.status.value for outcome in self.ledger.outcomes(self.edition)}
+        return {outcome.key[0]: outcome.status.value for outcome in self.ledger.read_outcomes(self.edition)}
 
     def send(self, count, status=Status.SENT):
         run = self.ledger.start_run(self.edition, template="template", now=NOW)
@@ -67,7 +67,7 @@ def test_another_template_or_list_renders_them_again(ledger):
 def test_who_cannot_be_rendered_is_told_and_failed(ledger):
     checked = Checked(ledger, *GOOD, BAD)
     assert checked.check() == ("abcd", ["people.csv:5:1: 'naem' is undefined"])
-    failed = next(ledger.outcomes(checked.edition, Status.FAILED))
+    failed = next(ledger.read_outcomes(checked.edition, Status.FAILED))
     assert (failed.key, failed.error, failed.attempts) == (
         "d@example.com",
         "people.csv:5:1: 'naem' is undefined",
@@ -127,7 +127,7 @@ def test_the_first_twenty_and_how_many_more(ledger):
     assert len(problems) == 21
     assert problems[0] == "people.csv:2:1: no"
     assert problems[-1] == "and 1,214 more"
-    assert ledger.counts(checked.edition)[Status.FAILED] == 1234
+    assert ledger.count_by_status(checked.edition)[Status.FAILED] == 1234
 
 
 def test_an_interrupted_one_begins_again(ledger):

@@ -130,12 +130,16 @@ class Bench:
 
     def outcomes(self) -> dict[str, Outcome]:
         with Ledger.open(self.ledger_path) as ledger:
-            edition: Edition = ledger.edition("faults")
-            return {outcome.email: outcome for outcome in ledger.outcomes(edition)}
+            edition: Edition = ledger.ensure_edition("faults")
+            return {outcome.email: outcome for outcome in ledger.read_outcomes(edition)}
 
     def statuses(self) -> dict[Status, int]:
         with Ledger.open(self.ledger_path) as ledger:
-            return {status: count for status, count in ledger.counts(ledger.edition("faults")).items() if count}
+            return {
+                status: count
+                for status, count in ledger.count_by_status(ledger.ensure_edition("faults")).items()
+                if count
+            }
 
     def agree(self, server: FaultServer, *, most_duplicates: int = 0) -> None:
         """Recipient by recipient: who is `sent` is there, who is not is not, and nobody is there too often."""

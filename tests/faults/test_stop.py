@@ -38,7 +38,7 @@ def test_asked_to_stop_what_is_in_flight_is_settled(tmp_path, strategy):
         assert statuses[Status.PENDING] == 60 - statuses[Status.SENT]
         assert server.duplicates == 0
         with Ledger.open(bench.ledger_path) as ledger:
-            assert ledger.last_run(ledger.edition("faults")).ending == "interrupted"
+            assert ledger.find_last_run(ledger.ensure_edition("faults")).ending == "interrupted"
         bench.observer.on_settled = lambda _outcome: None
         assert bench.send(server).ending is Ending.COMPLETE
         bench.agree(server)
@@ -131,7 +131,7 @@ def test_stopped_before_anything_was_sent(tmp_path):
 
 def test_a_second_sender_is_refused_and_told_who_holds_it(tmp_path):
     bench = Bench(tmp_path, 3)
-    with FaultServer() as server, Ledger.open(bench.ledger_path) as ledger, ledger.hold("faults"):
+    with FaultServer() as server, Ledger.open(bench.ledger_path) as ledger, ledger.hold_campaign("faults"):
         with pytest.raises(LedgerBusy, match=str(os.getpid())):
             bench.send(server)
         assert server.sessions == 0

@@ -23,7 +23,7 @@ class Started:
 
     def __init__(self, ledger, *people):
         self.ledger, self.campaign = ledger, campaign(People(*(people or [f"{name}@example.com" for name in "abcde"])))
-        self.edition = ledger.edition("autumn")
+        self.edition = ledger.ensure_edition("autumn")
         plan(ledger, self.campaign, Compiled(), self.edition)
         self.run = ledger.start_run(self.edition, template="template", now=NOW)
 
@@ -37,7 +37,7 @@ class Started:
 
     def statuses(self):
         """Status by the first letter of the key, in the list's order."""
-        return {outcome.key[0]: outcome.status.value for outcome in self.ledger.outcomes(self.edition)}
+        return {outcome.key[0]: outcome.status.value for outcome in self.ledger.read_outcomes(self.edition)}
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ SEND = """
     path, limit = sys.argv[1], int(sys.argv[2])
     sent = 0
     ledger = Ledger.open(path)
-    with ledger.hold("autumn"):
-        edition = ledger.edition("autumn")
-        ledger.recover(edition, "hold", now=0.0)
+    with ledger.hold_campaign("autumn"):
+        edition = ledger.ensure_edition("autumn")
+        ledger.recover_claims(edition, "hold", now=0.0)
         run = ledger.start_run(edition, template="t", now=0.0)
         if limit:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -63,7 +63,7 @@ def plan_all(path):
 def check(path, sent):
     """Exactly those are sent whose commit succeeded, and the one batch after them is in doubt at most."""
     with Ledger.open(path) as ledger:
-        counts = ledger.counts(ledger.edition("autumn"))
+        counts = ledger.count_by_status(ledger.ensure_edition("autumn"))
     assert counts[Status.SENT] == sent
     assert counts[Status.IN_DOUBT] <= 16
     assert sum(counts.values()) == len(PEOPLE)
@@ -128,8 +128,8 @@ def test_a_disk_too_small_for_the_list(small_disk):
     with Ledger.open(path) as ledger:
         with pytest.raises(LedgerWriteError):
             Started(ledger, *[f"person{n}-{'x' * 100}@example.com" for n in range(20_000)])
-        assert not ledger.edition("autumn").planned
-        assert ledger.counts(ledger.edition("autumn"))[Status.PENDING] == 0
+        assert not ledger.ensure_edition("autumn").planned
+        assert ledger.count_by_status(ledger.ensure_edition("autumn"))[Status.PENDING] == 0
         started = Started(ledger, *PEOPLE[:10])
         assert len(started.claim(100)) == 10
 
@@ -140,7 +140,7 @@ def test_a_disk_without_room_for_a_new_ledger(small_disk):
         Ledger.open(small_disk / "ledger.sqlite3")
     filler.unlink()
     with Ledger.open(small_disk / "ledger.sqlite3") as ledger:
-        ledger.edition("autumn")
+        ledger.ensure_edition("autumn")
     assert sorted(entry.name for entry in small_disk.iterdir()) == ["ledger.sqlite3"]
 
 
@@ -160,5 +160,5 @@ def test_a_clock_that_goes_back_between_runs_hides_nobody(path):
         for claim in started.claim(5):
             ledger.record(claim, Retry(NOW + 86_400))
         ledger.commit()
-        ledger.recover(started.edition, "resend", now=NOW - 10 * 86_400)
+        ledger.recover_claims(started.edition, "resend", now=NOW - 10 * 86_400)
         assert started.keys(10, NOW - 10 * 86_400) == ["a", "b", "c", "d", "e"]

@@ -19,40 +19,40 @@ def settle(started, status, count=1, **rest):
 class TestEditions:
     def test_the_first_is_made_when_it_is_asked_for(self, ledger):
         assert ledger.find_edition("autumn") is None
-        edition = ledger.edition("autumn")
+        edition = ledger.ensure_edition("autumn")
         assert (edition.number, edition.planned, edition.complete) == (1, False, False)
-        assert ledger.edition("autumn") == edition
-        assert ledger.campaigns() == ["autumn"]
+        assert ledger.ensure_edition("autumn") == edition
+        assert ledger.list_campaigns() == ["autumn"]
 
     def test_complete_is_when_nothing_is_left_to_send(self, started):
         settle(started, Status.SENT, 2)
-        assert not started.ledger.edition("autumn").complete
+        assert not started.ledger.ensure_edition("autumn").complete
         settle(started, Status.FAILED)
         settle(started, Status.IN_DOUBT)
         started.ledger.suppress("e@example.com", "asked")
         assert started.keys() == []
-        assert started.ledger.edition("autumn").complete
+        assert started.ledger.ensure_edition("autumn").complete
 
     def test_deferred_ones_are_left_to_send(self, started):
         settle(started, Status.SENT, 4)
         settle(started, Status.DEFERRED)
-        assert not started.ledger.edition("autumn").complete
+        assert not started.ledger.ensure_edition("autumn").complete
 
     def test_a_new_one_begins_anew_and_the_old_one_stays(self, ledger):
         first = Started(ledger)
         settle(first, Status.SENT, 5)
-        second = ledger.new_edition("autumn")
+        second = ledger.add_edition("autumn")
         assert (second.number, second.planned) == (2, False)
-        assert ledger.edition("autumn").number == 1
-        assert ledger.new_edition("autumn") == second
+        assert ledger.ensure_edition("autumn").number == 1
+        assert ledger.add_edition("autumn") == second
         ledger.start_run(second, template="t", now=NOW)
-        assert ledger.edition("autumn") == second
+        assert ledger.ensure_edition("autumn") == second
         again = Started(ledger)
         assert again.keys() == ["a", "b", "c", "d", "e"]
-        assert ledger.counts(ledger.find_edition("autumn", 1))[Status.SENT] == 5
+        assert ledger.count_by_status(ledger.find_edition("autumn", 1))[Status.SENT] == 5
 
     def test_campaigns_are_apart(self, ledger):
-        autumn, spring = ledger.edition("autumn"), ledger.edition("spring")
+        autumn, spring = ledger.ensure_edition("autumn"), ledger.ensure_edition("spring")
         assert autumn.id != spring.id
         assert (autumn.number, spring.number) == (1, 1)
 
@@ -63,7 +63,7 @@ class TestRecover:
     def test_in_flight_is_sent_again_first_of_all(self, started):
         b = started.claim(2)[1]
         started.ledger.record(b, Outcome("b@example.com", "b@example.com", Status.SENT, 1))
-        assert started.ledger.recover(started.edition, "resend", now=NOW) == Recovered(in_doubt=1)
+        assert started.ledger.recover_claims(started.edition, "resend", now=NOW) == Recovered(in_doubt=1)
         assert started.statuses()["a"] == "pending"
         claims = started.claim(2)
         assert [(c.key[0], c.in_doubt, c.attempts, c.tries, c.first) for c in claims] == [
@@ -73,25 +73,25 @@ class TestRecover:
 
     def test_those_sent_again_are_counted(self, started):
         started.claim(2)
-        started.ledger.recover(started.edition, "resend", now=NOW)
-        assert started.ledger.resent(started.edition) == 0
+        started.ledger.recover_claims(started.edition, "resend", now=NOW)
+        assert started.ledger.count_resent(started.edition) == 0
         settle(started, Status.SENT, 3)
-        assert started.ledger.resent(started.edition) == 2
+        assert started.ledger.count_resent(started.edition) == 2
 
     def test_held_in_flight_is_never_sent_by_itself(self, started):
         started.claim(1)
-        assert started.ledger.recover(started.edition, "hold", now=NOW).in_doubt == 1
-        assert started.ledger.recover(started.edition, "resend", now=NOW).in_doubt == 0
+        assert started.ledger.recover_claims(started.edition, "hold", now=NOW).in_doubt == 1
+        assert started.ledger.recover_claims(started.edition, "resend", now=NOW).in_doubt == 0
         assert started.keys() == ["b", "c", "d", "e"]
         assert started.statuses()["a"] == "in_doubt"
 
     def test_a_person_may_settle_those_held(self, started):
         started.claim(2)
-        started.ledger.recover(started.edition, "hold", now=NOW)
-        assert started.ledger.recover(started.edition, "resend", now=NOW, held=True).in_doubt == 2
+        started.ledger.recover_claims(started.edition, "hold", now=NOW)
+        assert started.ledger.recover_claims(started.edition, "resend", now=NOW, held=True).in_doubt == 2
         assert [claim.in_doubt for claim in started.claim(2)] == [True, True]
-        assert started.ledger.recover(started.edition, "sent", now=NOW, held=True).in_doubt == 2
-        first = next(started.ledger.outcomes(started.edition))
+        assert started.ledger.recover_claims(started.edition, "sent", now=NOW, held=True).in_doubt == 2
+        first = next(started.ledger.read_outcomes(started.edition))
         assert (first.status, first.at, first.error) == (
             Status.SENT,
             "2027-01-15T08:00:00Z",
@@ -101,8 +101,8 @@ class TestRecover:
     @pytest.mark.parametrize(("policy", "status"), [("resend", "pending"), ("sent", "sent")])
     def test_what_is_said_of_one_is_not_said_of_the_others(self, started, policy, status):
         started.claim(2)
-        started.ledger.recover(started.edition, "hold", now=NOW)
-        found = started.ledger.recover(started.edition, policy, now=NOW, held=True, only="A@example.com")
+        started.ledger.recover_claims(started.edition, "hold", now=NOW)
+        found = started.ledger.recover_claims(started.edition, policy, now=NOW, held=True, only="A@example.com")
         assert found.in_doubt == 1
         assert (started.statuses()["a"], started.statuses()["b"]) == (status, "in_doubt")
 
@@ -110,11 +110,11 @@ class TestRecover:
         settle(started, Status.DEFERRED)
         waiting = started.claim(1)[0]
         started.ledger.record(waiting, Retry(NOW + 1000))
-        assert started.ledger.recover(started.edition, "resend", now=NOW) == Recovered(deferred=2)
+        assert started.ledger.recover_claims(started.edition, "resend", now=NOW) == Recovered(deferred=2)
         assert [(c.key[0], c.attempts, c.tries) for c in started.claim(2)] == [("a", 1, 0), ("b", 1, 0)]
 
     def test_nothing_to_recover(self, started):
-        assert started.ledger.recover(started.edition, "resend", now=NOW) == Recovered()
+        assert started.ledger.recover_claims(started.edition, "resend", now=NOW) == Recovered()
         assert started.keys() == ["a", "b", "c", "d", "e"]
 
 
@@ -122,21 +122,21 @@ def test_retry_failed_takes_those_refused_and_not_those_suppressed(started):
     settle(started, Status.FAILED, code=550, reply="no")
     started.ledger.suppress("b@example.com", "asked")
     settle(started, Status.SENT, 3)
-    assert started.ledger.retry_failed(started.edition) == 1
+    assert started.ledger.reopen_failed(started.edition) == 1
     assert started.statuses() == {"a": "pending", "b": "suppressed", "c": "sent", "d": "sent", "e": "sent"}
     assert [(c.key[0], c.attempts, c.tries) for c in started.claim()] == [("a", 1, 0)]
 
 
 def test_retry_failed_of_one_leaves_the_others(started):
     settle(started, Status.FAILED, 2)
-    assert started.ledger.retry_failed(started.edition, only="b@example.com") == 1
+    assert started.ledger.reopen_failed(started.edition, only="b@example.com") == 1
     assert (started.statuses()["a"], started.statuses()["b"]) == ("failed", "pending")
 
 
 class TestReports:
     def test_counts_have_every_status(self, started):
         settle(started, Status.SENT)
-        assert started.ledger.counts(started.edition) == {
+        assert started.ledger.count_by_status(started.edition) == {
             **dict.fromkeys(Status, 0),
             Status.SENT: 1,
             Status.PENDING: 4,
@@ -145,18 +145,18 @@ class TestReports:
     def test_in_flight_is_pending_while_its_run_lives_and_in_doubt_after(self, started):
         started.claim(1)
         assert started.statuses()["a"] == "in_doubt"
-        with started.ledger.hold("autumn"):
+        with started.ledger.hold_campaign("autumn"):
             assert started.statuses()["a"] == "pending"
-            assert started.ledger.counts(started.edition)[Status.PENDING] == 5
+            assert started.ledger.count_by_status(started.edition)[Status.PENDING] == 5
 
     def test_outcomes_of_one_status(self, started):
         settle(started, Status.SENT)
         settle(started, Status.FAILED)
         settle(started, Status.SENT)
-        assert [o.key[0] for o in started.ledger.outcomes(started.edition, Status.SENT)] == ["a", "c"]
+        assert [o.key[0] for o in started.ledger.read_outcomes(started.edition, Status.SENT)] == ["a", "c"]
 
     def test_outcomes_are_of_one_moment(self, started):
-        outcomes = started.ledger.outcomes(started.edition)
+        outcomes = started.ledger.read_outcomes(started.edition)
         assert next(outcomes).status is Status.PENDING
         settle(started, Status.SENT, 5)
         assert [outcome.status for outcome in outcomes] == [Status.PENDING] * 4
@@ -173,7 +173,7 @@ class TestReports:
             "FRESH",
             "ANY_PENDING",
             "NEXT_DUE",
-            "PULL_IN",
+            "LIMIT_WAITS",
             "UNFINISHED",
         ):
             found = started.ledger.store.connection.execute("EXPLAIN QUERY PLAN " + getattr(sql, name), given)
@@ -194,19 +194,19 @@ class TestRuns:
             messages=8, bytes=123, sessions=1, reconnects=2, ending="complete", reason="é",
         )  # fmt: skip
         started.ledger.finish_run(record)
-        assert started.ledger.last_run(started.edition) == record
+        assert started.ledger.find_last_run(started.edition) == record
         assert record.messages_per_second == 2.0
         assert (record.started, len(record.run)) == ("2027-01-15T08:00:00Z", 26)
 
     def test_one_that_was_killed_has_no_end(self, started):
-        assert started.ledger.last_run(started.edition) == started.run
+        assert started.ledger.find_last_run(started.edition) == started.run
         assert started.run.finished is None
         assert started.run.messages_per_second == 0.0
 
     def test_how_many_got_another_template(self, started):
         settle(started, Status.SENT, 2)
-        assert started.ledger.sent_with_other_template(started.edition, "template") == 0
-        assert started.ledger.sent_with_other_template(started.edition, "newer") == 2
+        assert started.ledger.count_sent_with_other_template(started.edition, "template") == 0
+        assert started.ledger.count_sent_with_other_template(started.edition, "newer") == 2
 
 
 class TestSuppressions:
@@ -214,7 +214,7 @@ class TestSuppressions:
         assert ledger.suppress(" Ada@BÜCHER.example ", "bounced", source="bounce", now=NOW)
         assert not ledger.suppress("ada@xn--bcher-kva.example", "again")
         assert ledger.is_suppressed("ADA@bücher.EXAMPLE")
-        found = ledger.suppression("ada@bücher.example")
+        found = ledger.find_suppression("ada@bücher.example")
         assert (found.reason, found.source, found.at) == ("bounced", "bounce", "2027-01-15T08:00:00Z")
         assert ledger.unsuppress("Ada@bücher.example")
         assert not ledger.unsuppress("ada@bücher.example")
@@ -227,26 +227,26 @@ class TestSuppressions:
 
         with pytest.raises(LedgerError, match="line 2"):
             ledger.suppress_all(read())
-        assert list(ledger.suppressions()) == []
+        assert list(ledger.read_suppressions()) == []
         assert ledger.suppress_all([("b@example.com", "x"), ("a@example.com", "y"), ("B@example.com", "z")]) == 2
-        assert [entry.email for entry in ledger.suppressions()] == ["a@example.com", "b@example.com"]
+        assert [entry.email for entry in ledger.read_suppressions()] == ["a@example.com", "b@example.com"]
 
     def test_a_long_list_is_read_in_pages(self, ledger):
         many = [f"{n:05}@example.com" for n in range(1203)]
         assert ledger.suppress_all((email, "x") for email in many) == 1203
-        assert [entry.email for entry in ledger.suppressions()] == many
+        assert [entry.email for entry in ledger.read_suppressions()] == many
 
     def test_odd_text_is_no_obstacle(self, ledger):
         assert ledger.suppress("\udce9@-é-", "\udce9")
-        assert [entry.email for entry in ledger.suppressions()] == ["\\udce9@-é-"]
+        assert [entry.email for entry in ledger.read_suppressions()] == ["\\udce9@-é-"]
 
 
 def test_temporary_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with Ledger.temporary() as ledger, ledger.hold("autumn"):
+    with Ledger.open_temporary() as ledger, ledger.hold_campaign("autumn"):
         started = Started(ledger)
         assert started.keys() == ["a", "b", "c", "d", "e"]
-        assert [outcome.status for outcome in ledger.outcomes(started.edition)] == [Status.IN_DOUBT] * 5
+        assert [outcome.status for outcome in ledger.read_outcomes(started.edition)] == [Status.IN_DOUBT] * 5
         assert not ledger.is_held("autumn")
         assert ledger.path is None
     assert list(tmp_path.iterdir()) == []

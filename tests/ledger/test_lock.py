@@ -14,7 +14,7 @@ from tests.delivery.lists import NOW
 HOLD = """
     import sys, time
     from mailer.ledger import Ledger
-    with Ledger.open(sys.argv[1]) as ledger, ledger.hold("autumn"):
+    with Ledger.open(sys.argv[1]) as ledger, ledger.hold_campaign("autumn"):
         print("held", flush=True)
         time.sleep(60)
 """
@@ -34,7 +34,7 @@ def holder(path):
 
 def test_a_second_sender_is_told_who_and_since_when(path, holder):
     with Ledger.open(path) as ledger:
-        with pytest.raises(LedgerBusy) as caught, ledger.hold("autumn"):
+        with pytest.raises(LedgerBusy) as caught, ledger.hold_campaign("autumn"):
             pytest.fail("held twice")
         assert f"process {holder.pid} on {os.uname().nodename}, since 2" in str(caught.value)
         assert caught.value.hint
@@ -42,7 +42,7 @@ def test_a_second_sender_is_told_who_and_since_when(path, holder):
 
 
 def test_another_campaign_is_free(path, holder):
-    with Ledger.open(path) as ledger, ledger.hold("spring"):
+    with Ledger.open(path) as ledger, ledger.hold_campaign("spring"):
         assert ledger.is_held("spring")
 
 
@@ -52,7 +52,7 @@ def test_a_dead_holder_is_followed_without_a_wait(path, holder):
     with Ledger.open(path) as ledger:
         started = time.monotonic()
         assert not ledger.is_held("autumn")
-        with ledger.hold("autumn"):
+        with ledger.hold_campaign("autumn"):
             assert time.monotonic() - started < 10
             assert ledger.is_held("autumn")
         assert not ledger.is_held("autumn")
@@ -60,32 +60,37 @@ def test_a_dead_holder_is_followed_without_a_wait(path, holder):
 
 def test_a_process_id_that_lives_again_means_nothing(path, ledger):
     """The row says that this very process holds it; the lock knows better."""
-    with ledger.hold("autumn"):
+    with ledger.hold_campaign("autumn"):
         pass
-    with ledger.writing() as connection:
+    with ledger.transaction() as connection:
         connection.execute("INSERT INTO holders SELECT id, 'here', ?, 'then' FROM campaigns", (os.getpid(),))
-    with ledger.hold("autumn"):
-        (who,) = ledger.all("SELECT host, pid FROM holders")
+    with ledger.hold_campaign("autumn"):
+        (who,) = ledger.fetch_all("SELECT host, pid FROM holders")
         assert who == (os.uname().nodename, os.getpid())
 
 
 def test_also_twice_in_one_process(path, ledger):
-    with ledger.hold("autumn"), Ledger.open(path) as other, pytest.raises(LedgerBusy), other.hold("autumn"):
+    with (
+        ledger.hold_campaign("autumn"),
+        Ledger.open(path) as other,
+        pytest.raises(LedgerBusy),
+        other.hold_campaign("autumn"),
+    ):
         pytest.fail("held twice")
-    with ledger.hold("autumn"):
+    with ledger.hold_campaign("autumn"):
         pass
 
 
 def test_nothing_stays_when_it_is_let_go(path, ledger):
-    with ledger.hold("autumn", now=NOW):
+    with ledger.hold_campaign("autumn", now=NOW):
         assert [entry.name for entry in path.parent.glob("*.lock")] == ["ledger.sqlite3-autumn.lock"]
-        assert ledger.all("SELECT since FROM holders") == [("2027-01-15T08:00:00Z",)]
+        assert ledger.fetch_all("SELECT since FROM holders") == [("2027-01-15T08:00:00Z",)]
     assert list(path.parent.glob("*.lock")) == []
-    assert ledger.all("SELECT * FROM holders") == []
+    assert ledger.fetch_all("SELECT * FROM holders") == []
 
 
 def test_it_is_let_go_in_an_error_too(ledger):
-    with pytest.raises(ZeroDivisionError), ledger.hold("autumn"):
+    with pytest.raises(ZeroDivisionError), ledger.hold_campaign("autumn"):
         raise ZeroDivisionError
     assert not ledger.is_held("autumn")
 
@@ -93,7 +98,7 @@ def test_it_is_let_go_in_an_error_too(ledger):
 def test_claims_that_were_not_committed_go_with_the_hold(ledger):
     from tests.ledger.conftest import Started
 
-    with ledger.hold("autumn"):
+    with ledger.hold_campaign("autumn"):
         started = Started(ledger)
         ledger.claim(started.edition, 2, NOW, run=started.run)
     assert set(started.statuses().values()) == {"pending"}
@@ -101,31 +106,31 @@ def test_claims_that_were_not_committed_go_with_the_hold(ledger):
 
 def test_an_interruption_in_mid_transaction_leaves_nothing_locked(path, ledger):
     """As a signal may raise between any two instructions."""
-    ledger.edition("autumn")
+    ledger.ensure_edition("autumn")
 
     def interrupted():
         ledger.store.begin()
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), ledger.hold("autumn"):
+    with pytest.raises(KeyboardInterrupt), ledger.hold_campaign("autumn"):
         interrupted()
     with Ledger.open(path) as other:
         other.store.connection.execute("PRAGMA busy_timeout=0")
-        other.edition("spring")
+        other.ensure_edition("spring")
 
 
 def test_a_symlink_is_not_followed(path, ledger, tmp_path):
-    ledger.edition("autumn")
+    ledger.ensure_edition("autumn")
     lock.lock_path(path, "autumn").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LedgerError, match="cannot be locked"), ledger.hold("autumn"):
+    with pytest.raises(LedgerError, match="cannot be locked"), ledger.hold_campaign("autumn"):
         pytest.fail("followed")
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_ledger_that_cannot_be_written_is_not_held(ledger):
-    ledger.edition("autumn")
+    ledger.ensure_edition("autumn")
     ledger.store.connection.execute("PRAGMA query_only=1")
-    with pytest.raises(LedgerWriteError), ledger.hold("autumn"):
+    with pytest.raises(LedgerWriteError), ledger.hold_campaign("autumn"):
         pytest.fail("held")
     assert not ledger.is_held("autumn")
 
@@ -159,9 +164,9 @@ class TestKilled:
         import os, sys
         from mailer.ledger import Ledger
         from mailer.ledger.outcome import Outcome, Status
-        with Ledger.open(sys.argv[1]) as ledger, ledger.hold("autumn"):
-            edition = ledger.edition("autumn")
-            ledger.recover(edition, "hold", now=0.0)
+        with Ledger.open(sys.argv[1]) as ledger, ledger.hold_campaign("autumn"):
+            edition = ledger.ensure_edition("autumn")
+            ledger.recover_claims(edition, "hold", now=0.0)
             run = ledger.start_run(edition, template="t", now=0.0)
             claims = []
             while True:
@@ -191,9 +196,9 @@ class TestKilled:
                 what, _, id_ = line.partition(" ")
                 said[what].add(int(id_))
         with Ledger.open(path) as ledger:
-            edition = ledger.edition("autumn")
-            found = dict(ledger.all("SELECT id, status FROM messages"))
-            doubtful = ledger.recover(edition, "hold", now=0.0).in_doubt
+            edition = ledger.ensure_edition("autumn")
+            found = dict(ledger.fetch_all("SELECT id, status FROM messages"))
+            doubtful = ledger.recover_claims(edition, "hold", now=0.0).in_doubt
         assert doubtful <= 7
         assert len(said["sent"]) > 100
         assert {found[id_] for id_ in said["sent"]} == {"sent"}
@@ -203,7 +208,7 @@ class TestKilled:
 
 def test_what_is_open_elsewhere_is_not_disturbed(path, ledger):
     """Opening the file a second time in one process must not drop the first one's locks (fcntl(2))."""
-    ledger.edition("autumn")
+    ledger.ensure_edition("autumn")
     ledger.store.begin()
     Ledger.open(path).close()
     code = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
@@ -219,8 +224,8 @@ def test_two_that_begin_a_campaign_at_once_begin_the_same_edition(path, monkeypa
 
         def looking(*given):
             monkeypatch.setattr(second, "find_edition", found)
-            assert first.edition("autumn").number == 1
+            assert first.ensure_edition("autumn").number == 1
 
         monkeypatch.setattr(second, "find_edition", looking)
-        assert second.edition("autumn").number == 1
+        assert second.ensure_edition("autumn").number == 1
         assert second.find_edition("autumn").id == first.find_edition("autumn").id

@@ -49,7 +49,7 @@ def test_outcomes_are_written_with_the_next_claims(started, path):
         started.claim(1)
         assert other.execute(sent).fetchone() == (1,)
     other.close()
-    first = next(started.ledger.outcomes(started.edition))
+    first = next(started.ledger.read_outcomes(started.edition))
     assert first == Outcome("a@example.com", "a@example.com", Status.SENT, 1, 250, "2.0.0", "ok", "<m>", 9, "t", None)
 
 
@@ -79,7 +79,7 @@ def test_a_claim_of_nobody_leaves_nothing_locked(started, path):
     with Ledger.open(path) as other:
         other.store.connection.execute("PRAGMA busy_timeout=0")
         other.suppress("x@example.com", "asked")
-        assert other.counts(started.edition)[Status.SENT] == 1
+        assert other.count_by_status(started.edition)[Status.SENT] == 1
 
 
 def test_the_buffer_does_not_outgrow_a_batch(started, monkeypatch, path):
@@ -95,13 +95,13 @@ def test_a_deferred_message_waits_while_the_others_go_on(started):
     first = started.claim(1)[0]
     started.ledger.record(first, Retry(NOW + 30, 451, "4.7.1", "later"))
     assert started.keys(2) == ["b", "c"]
-    assert started.ledger.next_due(started.edition) == 0.0
-    assert started.ledger.next_due(started.edition, fresh=False) == NOW + 30
+    assert started.ledger.find_next_due(started.edition) == 0.0
+    assert started.ledger.find_next_due(started.edition, fresh=False) == NOW + 30
     assert started.keys(5, NOW + 29) == ["d", "e"]
-    assert started.ledger.next_due(started.edition) == NOW + 30
+    assert started.ledger.find_next_due(started.edition) == NOW + 30
     again = started.claim(5, NOW + 30)
     assert [(c.key[0], c.tries, c.attempts, c.first) for c in again] == [("a", 1, 1, False)]
-    assert started.ledger.next_due(started.edition) is None
+    assert started.ledger.find_next_due(started.edition) is None
 
 
 def test_whose_wait_is_over_goes_first_and_the_longest_wait_before_all(started):
@@ -116,7 +116,7 @@ def test_a_clock_that_goes_back_hides_nobody_for_longer_than_the_longest_wait(st
     started.ledger.record(claim, Retry(NOW + 30))
     day_before = NOW - 86_400
     assert "a" not in started.keys(10, day_before, longest=300)
-    assert started.ledger.next_due(started.edition) == day_before + 300
+    assert started.ledger.find_next_due(started.edition) == day_before + 300
     assert started.keys(10, day_before + 300, longest=300) == ["a"]
 
 
@@ -141,16 +141,16 @@ def test_fresh_bounds_only_those_claimed_for_the_first_time(started):
     started.ledger.record(a[0], Release())
     assert started.keys(5, fresh=0) == ["a"]
     assert started.keys(5, fresh=0) == []
-    assert started.ledger.next_due(started.edition, fresh=False) is None
+    assert started.ledger.find_next_due(started.edition, fresh=False) is None
 
 
 def test_only_takes_an_address_or_a_key(started):
     assert started.keys(5, only="C@Example.com") == ["c"]
     assert started.keys(5, only="c@example.com") == []
-    assert started.ledger.next_due(started.edition, only="c@example.com") is None
-    assert started.ledger.next_due(started.edition, only="d@example.com") == 0.0
-    assert started.ledger.knows(started.edition, "c@example.com")
-    assert not started.ledger.knows(started.edition, "nobody@example.com")
+    assert started.ledger.find_next_due(started.edition, only="c@example.com") is None
+    assert started.ledger.find_next_due(started.edition, only="d@example.com") == 0.0
+    assert started.ledger.has_recipient(started.edition, "c@example.com")
+    assert not started.ledger.has_recipient(started.edition, "nobody@example.com")
 
 
 def test_addresses_suppressed_since_the_planning_make_way_for_the_next(started):
@@ -168,14 +168,14 @@ def test_copies_taken_stay_with_the_message_until_it_is_sent(started):
     deferred = outcome(claim, Status.DEFERRED, copies_taken=("chief@example.com",))
     started.ledger.record(claim, deferred)
     started.ledger.commit()
-    assert next(started.ledger.outcomes(started.edition)).copies_taken == ("boss@example.com", "chief@example.com")
-    started.ledger.recover(started.edition, "resend", now=NOW)
+    assert next(started.ledger.read_outcomes(started.edition)).copies_taken == ("boss@example.com", "chief@example.com")
+    started.ledger.recover_claims(started.edition, "resend", now=NOW)
     claim = started.claim(1)[0]
     assert claim.copies_taken == ("boss@example.com", "chief@example.com")
     refused = (CopyRefused("x@example.com", 550, "no"),)
     started.ledger.record(claim, outcome(claim, copies_refused=refused))
     started.ledger.commit()
-    first = next(started.ledger.outcomes(started.edition))
+    first = next(started.ledger.read_outcomes(started.edition))
     assert (first.copies_refused, first.copies_taken) == (refused, ())
 
 
@@ -183,7 +183,7 @@ def test_what_a_server_says_is_kept_whatever_its_characters(started):
     claim = started.claim(1)[0]
     started.ledger.record(claim, outcome(claim, Status.FAILED, code=550, reply="né \udce9 \x00 '--"))
     started.ledger.commit()
-    assert next(started.ledger.outcomes(started.edition)).reply == "né \\udce9 \x00 '--"
+    assert next(started.ledger.read_outcomes(started.edition)).reply == "né \\udce9 \x00 '--"
 
 
 class TestAfterAFailedCommit:
@@ -206,7 +206,7 @@ class TestAfterAFailedCommit:
         with pytest.raises(LedgerWriteError):
             started.ledger.commit()
         with Ledger.open(path) as other:
-            assert other.counts(started.edition)[Status.SENT] == 0
+            assert other.count_by_status(started.edition)[Status.SENT] == 0
         full()
         started.ledger.commit()
         assert started.statuses() == {"a": "sent", "b": "sent", "c": "pending", "d": "pending", "e": "pending"}
@@ -218,11 +218,11 @@ class TestAfterAFailedCommit:
 
 
 def test_a_row_that_cannot_be_read_is_damage(started):
-    with started.ledger.writing() as connection:
+    with started.ledger.transaction() as connection:
         connection.execute("UPDATE messages SET columns = '[1' WHERE position = 1")
     with pytest.raises(LedgerWriteError, match="damaged"):
         started.claim(1)
-    with started.ledger.writing() as connection:
+    with started.ledger.transaction() as connection:
         connection.execute("UPDATE messages SET copies = 'x'")
     with pytest.raises(LedgerError, match="damaged"):
-        list(started.ledger.outcomes(started.edition))
+        list(started.ledger.read_outcomes(started.edition))

@@ -27,7 +27,7 @@ class TestNew:
         old = os.umask(0)
         try:
             with Ledger.open(path) as ledger:
-                ledger.edition("autumn")
+                ledger.ensure_edition("autumn")
                 assert mode(path.parent) == 0o700
                 files = {entry.name: mode(entry) for entry in path.parent.iterdir() if entry.name != ".gitignore"}
         finally:
@@ -62,11 +62,11 @@ class TestNew:
         assert not path.parent.exists()
 
     def test_two_at_once_make_one(self, path):
-        code = "import sys; from mailer.ledger import Ledger; Ledger.open(sys.argv[1]).edition(sys.argv[2])"
+        code = "import sys; from mailer.ledger import Ledger; Ledger.open(sys.argv[1]).ensure_edition(sys.argv[2])"
         processes = [subprocess.Popen([sys.executable, "-c", code, path, f"c{n}"]) for n in range(4)]
         assert [process.wait() for process in processes] == [0] * 4
         with Ledger.open(path) as ledger:
-            assert ledger.campaigns() == ["c0", "c1", "c2", "c3"]
+            assert ledger.list_campaigns() == ["c0", "c1", "c2", "c3"]
 
     def test_where_there_are_no_hard_links(self, path, monkeypatch):
         def refuse(*_):
@@ -74,11 +74,11 @@ class TestNew:
 
         monkeypatch.setattr(os, "link", refuse)
         with Ledger.open(path) as ledger:
-            ledger.edition("autumn")
+            ledger.ensure_edition("autumn")
         assert sorted(entry.name for entry in path.parent.iterdir()) == [".gitignore", "ledger.sqlite3"]
         store._make(path)
         with Ledger.open(path) as ledger:
-            assert ledger.campaigns() == ["autumn"]
+            assert ledger.list_campaigns() == ["autumn"]
 
 
 class TestWhere:
@@ -227,7 +227,7 @@ def whole(tmp_path_factory):
     with Ledger.open(path) as ledger:
         started = Started(ledger, *[f"person{n}@example.com" for n in range(300)])
         started.claim(50)
-        with ledger.writing() as connection:
+        with ledger.transaction() as connection:
             connection.execute("UPDATE messages SET status = 'sent', columns = NULL WHERE position <= 100")
     return path
 
@@ -235,13 +235,13 @@ def whole(tmp_path_factory):
 def use(path):
     """What a resume does; whatever goes wrong must be a LedgerError."""
     with Ledger.open(path) as ledger:
-        edition = ledger.edition("autumn")
-        ledger.recover(edition, "resend", now=NOW)
-        counts = ledger.counts(edition)
+        edition = ledger.ensure_edition("autumn")
+        ledger.recover_claims(edition, "resend", now=NOW)
+        counts = ledger.count_by_status(edition)
         run = ledger.start_run(edition, template="t", now=NOW)
         while ledger.claim(edition, 64, NOW, run=run):
             ledger.commit()
-        outcomes = list(ledger.outcomes(edition))
+        outcomes = list(ledger.read_outcomes(edition))
         return counts, outcomes
 
 
@@ -286,7 +286,7 @@ class TestDamaged:
     def test_a_status_that_is_none(self, whole, tmp_path):
         path = tmp_path / "ledger.sqlite3"
         path.write_bytes(whole.read_bytes().replace(b"pendingperson", b"pendinkperson"))
-        with Ledger.open(shutil.copy(whole, path)) as ledger, ledger.writing() as connection:
+        with Ledger.open(shutil.copy(whole, path)) as ledger, ledger.transaction() as connection:
             connection.execute("PRAGMA ignore_check_constraints=1")
             connection.execute("UPDATE messages SET status = 'pendink' WHERE position = 200")
         with pytest.raises(LedgerError, match=r"damaged .*CHECK"):
@@ -307,7 +307,7 @@ class TestMigration:
             with Ledger.open(older) as ledger:
                 assert ledger.store.connection.execute("PRAGMA user_version").fetchone() == (2,)
                 assert ledger.store.connection.execute("SELECT bounced FROM messages").fetchall() == [(None,)] * 5
-                assert ledger.counts(ledger.edition("autumn"))[Status.PENDING] == 5
+                assert ledger.count_by_status(ledger.ensure_edition("autumn"))[Status.PENDING] == 5
 
     def test_all_or_nothing(self, older, monkeypatch):
         monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, ("CREATE TABLE more (id INTEGER)",)))
