@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,6 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """A running sandbox that keeps what it gets in `tmp_path/caught`."""
     sandbox = Sandbox(maildir=tmp_path / "caught")
-    asyncio.run(sandbox.start())
+    sandbox.start()
     yield sandbox
-    asyncio.run(sandbox.stop())
+    sandbox.stop()

@@ -41,9 +41,9 @@ def refusing(tmp_path: Path) -> Iterator[Sandbox]:
     sandbox = Sandbox(
         maildir=tmp_path / "caught", refuse=lambda address: "550 5.1.1 no" if address.startswith("bob") else None
     )
-    asyncio.run(sandbox.start())
+    sandbox.start()
     yield sandbox
-    asyncio.run(sandbox.stop())
+    sandbox.stop()
 
 
 def test_the_stub_names_what_the_package_has() -> None:
@@ -82,9 +82,9 @@ def test_send(path: Path, sandbox: Sandbox) -> None:
     assert [outcome.email for outcome in report.recipients] == ["bob@example.com", "zoe@example.com"]
     assert [outcome.email for outcome in report.recipients] == ["bob@example.com", "zoe@example.com"]
     assert report.ending == "complete"
-    assert len(sandbox.messages()) == 2
+    assert len(sandbox.messages) == 2
     again = mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file)
-    assert (again.counts.sent, len(sandbox.messages())) == (2, 2)
+    assert (again.counts.sent, len(sandbox.messages)) == (2, 2)
 
 
 def test_failed(path: Path, refusing: Sandbox) -> None:
@@ -125,4 +125,4 @@ def test_errors(path: Path, sandbox: Sandbox) -> None:
     assert "Zq9" not in str(caught.value)
     with pytest.raises(ServerError):
         mailer.send(campaign, server="smtp://127.0.0.1:1")
-    assert sandbox.messages() == []
+    assert sandbox.messages == []

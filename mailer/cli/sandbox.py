@@ -27,9 +27,9 @@ def command(as_json: bool, maildir: Path | None, port: int, page_port: int) -> i
 
     from mailer.delivery.signals import StopSignal
     from mailer.errors import InputError
-    from mailer.sandbox import Addresses, serve
+    from mailer.sandbox import SandboxAddresses, serve_sandbox
 
-    def announce(addresses: Addresses) -> None:
+    def announce(addresses: SandboxAddresses) -> None:
         # The login is the sandbox's own throw-away one, made for being copied.
         fields = asdict(addresses)
         lines = [json.dumps(fields)] if as_json else [f"{name} {value}" for name, value in fields.items()]
@@ -37,7 +37,7 @@ def command(as_json: bool, maildir: Path | None, port: int, page_port: int) -> i
         sys.stdout.flush()
 
     async def until_stopped(stop: StopSignal) -> None:
-        serving = asyncio.create_task(serve(announce, maildir=maildir, port=port, page_port=page_port))
+        serving = asyncio.create_task(serve_sandbox(announce, maildir=maildir, port=port, page_port=page_port))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

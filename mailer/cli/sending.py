@@ -123,7 +123,7 @@ async def _rehearsal(job: Job) -> AsyncIterator[tuple[ServerConfig, Secret | Non
         return
     from mailer.sandbox import Sandbox
 
-    async with Sandbox() as sandbox:
+    with Sandbox() as sandbox:
         secret = Secret(sandbox.password)
         console.hide(secret)
         yield replace(parse_server(sandbox.url), ca_file=sandbox.ca_file), secret, sandbox.maildir

@@ -13,10 +13,10 @@ except ModuleNotFoundError as error:
         f"the sandbox needs the package {error.name}", hint="install the extra: pip install 'mailer[sandbox]'"
     ) from error
 
-from mailer.sandbox.maildir import Caught, Maildir
-from mailer.sandbox.serve import Addresses, serve
+from mailer.sandbox.maildir import CaughtMessage, Maildir
+from mailer.sandbox.serve import SandboxAddresses, serve_sandbox
 from mailer.sandbox.server import Sandbox
 
-__all__ = ["Addresses", "Caught", "Maildir", "Sandbox", "serve"]
+__all__ = ["CaughtMessage", "Maildir", "Sandbox", "SandboxAddresses", "serve_sandbox"]
 
 del _aiosmtpd, _cryptography

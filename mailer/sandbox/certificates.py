@@ -24,7 +24,7 @@ LOOPBACK: tuple[x509.GeneralName, ...] = (
 )
 
 
-def server_context(folder: Path) -> tuple[ssl.SSLContext, Path]:
+def create_server_context(folder: Path) -> tuple[ssl.SSLContext, Path]:
     """A TLS context for loopback, and the CA file that verifies it, written into `folder` (private, 0700)."""
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca = _authority(ca_key)

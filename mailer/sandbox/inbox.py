@@ -10,7 +10,7 @@ from email.message import EmailMessage, MIMEPart
 from email.parser import BytesHeaderParser, BytesParser
 from pathlib import Path
 
-from mailer.sandbox.maildir import Caught, Maildir
+from mailer.sandbox.maildir import CaughtMessage, Maildir
 
 SHOWN = 200  # the newest; a search looks through all
 HEAD = 64 * 1024  # octets in which a message's header is looked for
@@ -51,7 +51,7 @@ class Inbox:
 
     def list(self, find: str = "") -> dict[str, object]:
         """The newest messages that hold `find` in sender, recipient or subject, and how many there are."""
-        names = self._maildir.names()
+        names = self._maildir.list_names()
         if not find:
             shown = [summary for name in names[: -SHOWN - 1 : -1] if (summary := self._summary(name))]
             return {"total": len(names), "found": len(names), "messages": [asdict(summary) for summary in shown]}
@@ -60,7 +60,7 @@ class Inbox:
         return {"total": len(names), "found": len(found), "messages": [asdict(summary) for summary in found[:SHOWN]]}
 
     def message(self, name: str) -> dict[str, object] | None:
-        caught = self._maildir.read(name)
+        caught = self._maildir.read_message(name)
         if caught is None:
             return None
         message = _parse(caught)
@@ -77,7 +77,7 @@ class Inbox:
 
     def html(self, name: str) -> str | None:
         """The HTML part, with the message's own images inside it (data: URLs)."""
-        caught = self._maildir.read(name)
+        caught = self._maildir.read_message(name)
         if caught is None:
             return None
         message = _parse(caught)
@@ -85,17 +85,17 @@ class Inbox:
         return None if html is None else _self_contained(html, message)
 
     def source(self, name: str) -> bytes | None:
-        caught = self._maildir.read(name)
+        caught = self._maildir.read_message(name)
         return caught.content if caught else None
 
     def part(self, name: str, number: int) -> tuple[Part, bytes] | None:
-        caught = self._maildir.read(name)
+        caught = self._maildir.read_message(name)
         if caught is None:
             return None
         return next((pair for pair in _files(_parse(caught)) if pair[0].number == number), None)
 
     def _summary(self, name: str) -> Summary | None:
-        if (known := self._summaries.get(name)) is None and (path := self._maildir.find(name)):
+        if (known := self._summaries.get(name)) is None and (path := self._maildir.find_path(name)):
             known = self._summaries[name] = _summarise(name, path)
         return known
 
@@ -112,7 +112,7 @@ def _searched(summary: Summary) -> str:
     return f"{summary.sender}\n{summary.to}\n{summary.subject}".casefold()
 
 
-def _parse(caught: Caught) -> EmailMessage:
+def _parse(caught: CaughtMessage) -> EmailMessage:
     return BytesParser(EmailMessage, policy=policy.default).parsebytes(caught.content)
 
 

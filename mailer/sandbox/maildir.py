@@ -1,4 +1,4 @@
-"""Caught messages in a maildir: any mail program can open it, and the inbox page reads it.
+"""CaughtMessage messages in a maildir: any mail program can open it, and the inbox page reads it.
 
 Each file starts with the trace that a delivering server would write (RFC 5321 4.4): `Return-Path`, a `Delivered-To`
 for each recipient of the envelope, and `Received`, which is always the last of ours. What follows is byte for byte
@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
+class CaughtMessage:
     """One message as it arrived: its envelope, its exact bytes, when (seconds since 1970), and its file."""
 
     sender: str
@@ -38,7 +38,7 @@ class Maildir:
         for name in ("tmp", "new", "cur"):
             (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def keep(self, sender: str, recipients: list[str], content: bytes, client: str) -> str:
+    def store(self, sender: str, recipients: list[str], content: bytes, client: str) -> str:
         """Writes the message, and returns its name. It is in `new` only when it is whole."""
         now = time.time()
         # Names sort by arrival: time to the microsecond, then a serial number, wide enough for a long run.
@@ -53,7 +53,7 @@ class Maildir:
         unfinished.rename(self.path / "new" / name)
         return name
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """The names of all messages, the oldest first."""
         found: list[str] = []
         for folder in ("new", "cur"):
@@ -61,23 +61,23 @@ class Maildir:
                 found.extend(entry.name for entry in entries if not entry.name.startswith("."))
         return sorted(found)
 
-    def find(self, name: str) -> Path | None:
+    def find_path(self, name: str) -> Path | None:
         """The file of a message, or None; a name that is no plain name (a slash, a dot in front) is not found."""
         if not name or name.startswith(".") or "/" in name or "\0" in name:
             return None
         return next((path for folder in ("new", "cur") if (path := self.path / folder / name).is_file()), None)
 
-    def read(self, name: str) -> Caught | None:
-        path = self.find(name)
+    def read_message(self, name: str) -> CaughtMessage | None:
+        path = self.find_path(name)
         return _parse(path) if path else None
 
-    def __iter__(self) -> Iterator[Caught]:
-        for name in self.names():
-            if caught := self.read(name):
+    def __iter__(self) -> Iterator[CaughtMessage]:
+        for name in self.list_names():
+            if caught := self.read_message(name):
                 yield caught
 
 
-def _parse(path: Path) -> Caught:
+def _parse(path: Path) -> CaughtMessage:
     data = path.read_bytes()
     sender, recipients, start = "", [], 0
     while (end := data.find(b"\n", start)) > 0:
@@ -93,4 +93,4 @@ def _parse(path: Path) -> Caught:
             case _:
                 break
         start = end + 1
-    return Caught(sender, tuple(recipients), data[start:], path.stat().st_mtime, path)
+    return CaughtMessage(sender, tuple(recipients), data[start:], path.stat().st_mtime, path)

@@ -19,8 +19,9 @@ HOSTNAME = "sandbox.localhost"
 SIZE_LIMIT = 35 * 1024 * 1024  # what large providers take: 25 MB of files, in base64
 PIECE = 64 * 1024
 
-Keep = Callable[[str, list[str], bytes, str], str]  # sender, recipients, content, client's name -> the message's name
-Refuse = Callable[[str], str | None]  # a recipient's address -> a reply that refuses it, or None
+# sender, recipients, content, client's name -> the name of the stored message
+StoreMessage = Callable[[str, list[str], bytes, str], str]
+RefuseRecipient = Callable[[str], str | None]  # a recipient's address -> a reply that refuses it, or None
 
 # aiosmtpd logs each connection and every odd command; without a handler Python would print these to stderr.
 logging.getLogger("mail.log").addHandler(logging.NullHandler())
@@ -35,11 +36,11 @@ PATH = re.compile(r"<([^<>@\s\"\\]+@[^<>@\s\"\\]+)>(.*)", re.DOTALL)
 CHUNK = re.compile(r"(\d{1,12})( LAST)?", re.IGNORECASE)
 
 
-class Handler:
+class CommandHandler:
     """aiosmtpd's hooks: what is accepted, and where it goes."""
 
-    def __init__(self, keep: Keep, refuse: Refuse | None) -> None:
-        self._keep = keep
+    def __init__(self, keep: StoreMessage, refuse: RefuseRecipient | None) -> None:
+        self._store_message = keep
         self._refuse = refuse
 
     async def handle_EHLO(
@@ -64,13 +65,13 @@ class Handler:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
-    def take(self, session: Session, envelope: Envelope, content: bytes) -> str:
+    def accept_message(self, session: Session, envelope: Envelope, content: bytes) -> str:
         """The reply to a whole message, after it was kept, or why it was not."""
         if fault := _fault(content):
             return fault
         sender = "" if envelope.mail_from in (None, "<>") else str(envelope.mail_from)
         try:
-            name = self._keep(sender, envelope.rcpt_tos, content, str(session.host_name))
+            name = self._store_message(sender, envelope.rcpt_tos, content, str(session.host_name))
         except OSError as error:
             return f"452 4.3.1 Not kept: {error.strerror}"
         return f"250 2.0.0 OK: caught as {name}"
@@ -97,7 +98,7 @@ class SandboxProtocol(SMTP):
 
     def __init__(
         self,
-        handler: Handler,
+        handler: CommandHandler,
         username: str,
         password: str,
         sessions: set[SandboxProtocol],
@@ -119,7 +120,7 @@ class SandboxProtocol(SMTP):
         )
         self._auth_require_tls = False  # TLS is implicit here; aiosmtpd knows only of STARTTLS
         self.command_size_limits = collections.defaultdict(lambda: 4096)  # RFC 4954: AUTH lines are long
-        self._take = handler.take
+        self._accept_message = handler.accept_message
         self._sessions = sessions  # those that are open now
         self._held = bytearray()
         self._bare = False
@@ -274,4 +275,4 @@ class SandboxProtocol(SMTP):
         if content is None:
             await self.push("552 5.3.4 Too much mail data")
         else:
-            await self.push(self._take(self.session, envelope, content))
+            await self.push(self._accept_message(self.session, envelope, content))

@@ -12,7 +12,7 @@ from mailer.sandbox.server import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class SandboxAddresses:
     """Where the running sandbox is: the inbox page, the server with its login, its CA file, and the maildir."""
 
     page: str
@@ -21,15 +21,15 @@ class Addresses:
     maildir: str
 
 
-async def serve(
-    announce: Callable[[Addresses], None], *, maildir: Path | None = None, port: int = 0, page_port: int = 0
+async def serve_sandbox(
+    announce: Callable[[SandboxAddresses], None], *, maildir: Path | None = None, port: int = 0, page_port: int = 0
 ) -> None:
     """Starts both on loopback, announces where, and serves until the task is cancelled. OSError: a port is taken."""
-    async with Sandbox(maildir=maildir, port=port) as sandbox:
+    with Sandbox(maildir=maildir, port=port) as sandbox:
         page = Page(sandbox.maildir, port=page_port)
         page.start()
         try:
-            announce(Addresses(page.url, sandbox.url, str(sandbox.ca_file), str(sandbox.maildir)))
+            announce(SandboxAddresses(page.url, sandbox.url, str(sandbox.ca_file), str(sandbox.maildir)))
             await asyncio.Event().wait()
         finally:
             page.stop()

@@ -15,9 +15,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-from mailer.sandbox.certificates import server_context
-from mailer.sandbox.maildir import Caught, Maildir
-from mailer.sandbox.protocol import Handler, Refuse, SandboxProtocol
+from mailer.sandbox.certificates import create_server_context
+from mailer.sandbox.maildir import CaughtMessage, Maildir
+from mailer.sandbox.protocol import CommandHandler, RefuseRecipient, SandboxProtocol
 
 GOODBYE = 0.3  # seconds that a client has, after QUIT, to close its side of TLS too
 GOODBYE_TRIES, GOODBYE_PAUSE = 100, 0.01  # looks whether the closing sessions have ended, and seconds between them
@@ -38,7 +38,7 @@ class Sandbox:
     password: str
     maildir: Path
 
-    def __init__(self, *, maildir: Path | None = None, port: int = 0, refuse: Refuse | None = None) -> None:
+    def __init__(self, *, maildir: Path | None = None, port: int = 0, refuse: RefuseRecipient | None = None) -> None:
         self.username = "sandbox"
         self.password = secrets.token_urlsafe(12)
         self._given_maildir = maildir
@@ -47,14 +47,14 @@ class Sandbox:
         self._thread: threading.Thread | None = None
         self._folder: Path | None = None
 
-    async def start(self) -> None:
-        """Binds to a free loopback port, or the given one. OSError: it is taken, or the maildir cannot be made."""
+    def start(self) -> None:
+        """Bind to a free loopback port, or the given one. OSError: it is taken, or the maildir cannot be made."""
         listener = socket.create_server(("127.0.0.1", self._given_port))
         try:
             context = self._prepare()
         except BaseException:
             listener.close()
-            await self.stop()
+            self.stop()
             raise
         self.port = listener.getsockname()[1]
         self.url = f"smtps://{self.username}:{self.password}@127.0.0.1:{self.port}"
@@ -68,28 +68,29 @@ class Sandbox:
         self.maildir = (self._given_maildir or Path(tempfile.mkdtemp(prefix="mailer-caught-"))).absolute()
         self._store = Maildir(self.maildir)
         self._store.create()
-        context, self.ca_file = server_context(self._folder)
+        context, self.ca_file = create_server_context(self._folder)
         return context
 
-    async def stop(self) -> None:
-        """Ends the server and removes the CA; the maildir stays. May be called again."""
+    def stop(self) -> None:
+        """End the server and remove the CA. The maildir stays. A second call does nothing."""
         if self._thread:
             self._loop.call_soon_threadsafe(self._stopping.set)
-            await asyncio.to_thread(self._thread.join)
+            self._thread.join()
             self._thread = None
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    async def __aenter__(self) -> Sandbox:
-        await self.start()
+    def __enter__(self) -> Sandbox:
+        self.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
-    def messages(self) -> list[Caught]:
-        """What was caught so far, the oldest first."""
+    @property
+    def messages(self) -> list[CaughtMessage]:
+        """The messages received so far, the oldest first."""
         return list(self._store)
 
     def _run(self, listener: socket.socket, context: ssl.SSLContext) -> None:
@@ -98,7 +99,7 @@ class Sandbox:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
     async def _serve(self, listener: socket.socket, context: ssl.SSLContext) -> None:
-        handler = Handler(self._store.keep, self._refuse)
+        handler = CommandHandler(self._store.store, self._refuse)
         sessions: set[SandboxProtocol] = set()
 
         def session() -> SandboxProtocol:

@@ -61,7 +61,7 @@ def test_an_empty_inbox_says_so(page: tuple[Page, Maildir], dom: Callable[[str],
 
 def test_it_shows_the_newest_message(page: tuple[Page, Maildir], dom: Callable[[str], str]) -> None:
     for n in range(3):
-        page[1].keep(
+        page[1].store(
             "a@example.com",
             ["b@example.com"],
             f"To: b@example.com\r\nSubject: No. {n}\r\n\r\nText {n}\r\n".encode(),
@@ -78,7 +78,7 @@ def test_a_hostile_message_neither_runs_nor_calls_home(
 ) -> None:
     address, asked = tracker
     content = HTML.replace("{tracker}", address).replace("\n", "\r\n").encode()
-    name = page[1].keep("evil@example.com", ["b@example.com"], content, "c")
+    name = page[1].store("evil@example.com", ["b@example.com"], content, "c")
     document = dom(page[0].url)
     assert "<title>(1) Inbox" in document
     assert "&lt;script&gt;document.title='owned'&lt;/script&gt; &amp; Zażółć" in document

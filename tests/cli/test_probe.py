@@ -11,7 +11,7 @@ Command = Callable[..., Any]
 
 def test_it_shows_all_and_sends_nothing(command: Command, sandbox: Sandbox) -> None:
     ended = command("probe", "--server", sandbox.url, "--ca-file", sandbox.ca_file)
-    assert (ended.code, sandbox.messages()) == (0, []), ended.err
+    assert (ended.code, sandbox.messages) == (0, []), ended.err
     for words in ("S: 220 ", "C: EHLO ", "C: QUIT", "TLSv1.3", "CHUNKING", "certificate", "strategy     streamed"):
         assert words in ended.out
     assert sandbox.password not in ended.out + ended.err

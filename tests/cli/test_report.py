@@ -80,7 +80,7 @@ def test_the_campaign_is_not_overwritten(command: Command, done: Path) -> None:
 
 def test_editions(command: Command, done: Path, sandbox: Sandbox) -> None:
     command("send", done, "--server", sandbox.url, "--ca-file", sandbox.ca_file, "--again")
-    assert len(sandbox.messages()) == 6
+    assert len(sandbox.messages) == 6
     assert command("report", done).out.splitlines()[0] == "spring (edition 2)"
     assert command("report", done, "--edition", "1").out.splitlines()[0] == "spring"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
@@ -35,9 +34,9 @@ def refusing(tmp_path: Path) -> Iterator[Sandbox]:
         return f"550 5.1.1 <{address}>: no such user here" if address.startswith("bob") else None
 
     sandbox = Sandbox(maildir=tmp_path / "caught", refuse=refuse)
-    asyncio.run(sandbox.start())
+    sandbox.start()
     yield sandbox
-    asyncio.run(sandbox.stop())
+    sandbox.stop()
 
 
 def login(sandbox: Sandbox) -> list[str]:
@@ -47,7 +46,7 @@ def login(sandbox: Sandbox) -> list[str]:
 def test_everybody_gets_it_and_a_second_time_nobody(process: Command, campaign: Path, sandbox: Sandbox) -> None:
     password = {"MAILER_PASSWORD": sandbox.password}
     first = process("send", campaign, *login(sandbox), "--report", "out/r.json", **password)
-    assert (first.code, len(sandbox.messages())) == (0, 3), first.err
+    assert (first.code, len(sandbox.messages)) == (0, 3), first.err
     assert "report: out/r.json" in first.err
     report = json.loads((campaign.parent / "out" / "r.json").read_text())
     assert report["counts"]["sent"] == report["counts"]["total"] == 3
@@ -57,7 +56,7 @@ def test_everybody_gets_it_and_a_second_time_nobody(process: Command, campaign: 
         "bob@example.com", "chloe@example.com", "dmitri@example.com",
     ]  # fmt: skip
     second = process("send", campaign, *login(sandbox), **password)
-    assert (second.code, len(sandbox.messages())) == (0, 3)
+    assert (second.code, len(sandbox.messages)) == (0, 3)
     assert "nothing" in second.err
     assert "--again" in second.err
 
@@ -75,7 +74,7 @@ def test_one_refused_is_exit_1_with_hints(process: Command, campaign: Path, refu
     ended = process(
         "send", campaign, *login(refusing), "--report", "r.json", "--report", "r.xml", MAILER_PASSWORD=refusing.password
     )
-    assert (ended.code, len(refusing.messages())) == (1, 2), ended.err
+    assert (ended.code, len(refusing.messages)) == (1, 2), ended.err
     assert "no such user" in ended.out
     assert "mailer suppress add bob@example.com" in ended.err
     (bob, *_) = json.loads((campaign.parent / "r.json").read_text())["recipients"]
@@ -86,7 +85,7 @@ def test_a_wrong_password_is_exit_3_and_never_shown(process: Command, campaign: 
     ended = process(
         "send", campaign, *login(sandbox), "--report", "r.json", "--trace", "t.txt", MAILER_PASSWORD="Zq9wrong"
     )
-    assert (ended.code, sandbox.messages()) == (3, [])
+    assert (ended.code, sandbox.messages) == (3, [])
     assert "mailer: error: " in ended.err
     assert "hint: " in ended.err
     everything = (
@@ -105,7 +104,7 @@ def test_no_server_is_exit_3(process: Command, campaign: Path) -> None:
 
 def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sandbox: Sandbox) -> None:
     ended = process("send", campaign, "--server", sandbox.url)
-    assert (ended.code, sandbox.messages()) == (3, [])
+    assert (ended.code, sandbox.messages) == (3, [])
     assert "--ca-file" in ended.err
     assert sandbox.password not in ended.err + ended.out
 
@@ -128,7 +127,7 @@ def test_what_cannot_be_is_exit_2_and_nothing_is_sent(
     process: Command, campaign: Path, sandbox: Sandbox, arguments: list[str], said: str
 ) -> None:
     ended = process("send", campaign, *login(sandbox), *arguments, MAILER_PASSWORD=sandbox.password)
-    assert (ended.code, sandbox.messages()) == (2, [])
+    assert (ended.code, sandbox.messages) == (2, [])
     assert said in ended.err
     assert all(line.startswith(("mailer: error: ", "hint: ")) for line in ended.err.splitlines())
 
@@ -152,19 +151,19 @@ def test_the_list_is_not_overwritten_by_a_report(process: Command, campaign: Pat
 def test_limit_then_the_rest(process: Command, campaign: Path, sandbox: Sandbox) -> None:
     environment = {"MAILER_PASSWORD": sandbox.password, "MAILER_LEDGER": "else/where.sqlite3"}
     process("send", campaign, *login(sandbox), "--limit", "1", **environment)
-    assert len(sandbox.messages()) == 1
+    assert len(sandbox.messages) == 1
     ended = process("send", campaign, *login(sandbox), **environment)
-    assert (ended.code, len(sandbox.messages())) == (0, 3)
+    assert (ended.code, len(sandbox.messages)) == (0, 3)
     assert "1 of 3 recipients are settled already" in ended.err
     assert (campaign.parent / "else" / "where.sqlite3").exists()
 
 
 def test_a_proof_is_not_recorded(process: Command, campaign: Path, sandbox: Sandbox) -> None:
     ended = process("send", campaign, *login(sandbox), "--proof", "me@example.com", MAILER_PASSWORD=sandbox.password)
-    assert (ended.code, len(sandbox.messages())) == (0, 1), ended.err
+    assert (ended.code, len(sandbox.messages)) == (0, 1), ended.err
     assert "me@example.com" in ended.err
     ended = process("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
-    assert (ended.code, len(sandbox.messages())) == (0, 4)
+    assert (ended.code, len(sandbox.messages)) == (0, 4)
 
 
 def test_a_trace_into_a_fifo_that_nobody_reads_is_refused(process: Command, campaign: Path) -> None:
@@ -255,12 +254,12 @@ def test_at_a_terminal_it_asks(campaign: Path, sandbox: Sandbox) -> None:
     terminal.type("n\n")
     assert terminal.end() == 2
     assert "nothing was sent" in terminal.shown
-    assert sandbox.messages() == []
+    assert sandbox.messages == []
     terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
     terminal.until("[y/N]")
     terminal.type("y\n")
     assert terminal.end() == 0, terminal.shown
-    assert len(sandbox.messages()) == 3
+    assert len(sandbox.messages) == 3
 
 
 def test_at_a_terminal_the_password_is_asked_for_and_not_echoed(campaign: Path, sandbox: Sandbox) -> None:
@@ -270,7 +269,7 @@ def test_at_a_terminal_the_password_is_asked_for_and_not_echoed(campaign: Path, 
     terminal.type(sandbox.password + "\n")
     assert terminal.end() == 0, terminal.shown
     assert sandbox.password not in terminal.shown
-    assert len(sandbox.messages()) == 3
+    assert len(sandbox.messages) == 3
 
 
 def test_ctrl_c_at_the_question(campaign: Path, sandbox: Sandbox) -> None:
@@ -281,7 +280,7 @@ def test_ctrl_c_at_the_question(campaign: Path, sandbox: Sandbox) -> None:
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
     assert "interrupted before anything was sent" in terminal.shown
-    assert sandbox.messages() == []
+    assert sandbox.messages == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -298,18 +297,18 @@ def test_a_signal_settles_reports_and_leaves_the_rest(
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     ends = time.monotonic() + 30
-    while len(sandbox.messages()) < 3 and time.monotonic() < ends:
+    while len(sandbox.messages) < 3 and time.monotonic() < ends:
         time.sleep(0.05)
     running.send_signal(number)
     out, err = running.communicate(timeout=30)
     assert running.returncode == code, err.decode()
     assert b"Traceback" not in err
     report = json.loads((campaign.parent / "r.json").read_text())
-    assert report["counts"]["sent"] == len(sandbox.messages()) >= 3
+    assert report["counts"]["sent"] == len(sandbox.messages) >= 3
     assert report["counts"]["pending"] == 500 - report["counts"]["sent"]
     assert b"pending" in out
     ended = process("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
-    assert (ended.code, len(sandbox.messages())) == (0, 500)
+    assert (ended.code, len(sandbox.messages)) == (0, 500)
 
 
 def test_a_server_that_repeats_the_password_gives_nothing_away(
@@ -318,7 +317,7 @@ def test_a_server_that_repeats_the_password_gives_nothing_away(
     sandbox = Sandbox(maildir=tmp_path / "caught")
     encoded = base64.b64encode(f"\0sandbox\0{sandbox.password}".encode()).decode()
     sandbox._refuse = lambda _: f"550 5.1.1 {sandbox.password} {encoded}"
-    asyncio.run(sandbox.start())
+    sandbox.start()
     try:
         reports = ["r.json", "r.csv", "r.html", "r.md", "r.xml", "t.txt"]
         options = [part for name in reports[:-1] for part in ("--report", name)]
@@ -326,7 +325,7 @@ def test_a_server_that_repeats_the_password_gives_nothing_away(
             "send", campaign, *login(sandbox), *options, "--trace", "t.txt", MAILER_PASSWORD=sandbox.password
         )
     finally:
-        asyncio.run(sandbox.stop())
+        sandbox.stop()
     assert ended.code == 1, ended.err
     folder = campaign.parent
     said = (ended.out + ended.err).encode() + b"".join((folder / name).read_bytes() for name in reports)
@@ -347,6 +346,6 @@ def test_a_report_that_fails_after_the_sending_is_exit_74(
     monkeypatch.setattr(sending, "write_report", full)
     server = ["--server", sandbox.url, "--ca-file", str(sandbox.ca_file)]
     ended = command("send", campaign, *server, "--report", "r.json", "--report", "r.csv")
-    assert (ended.code, len(sandbox.messages())) == (74, 3)
+    assert (ended.code, len(sandbox.messages)) == (74, 3)
     assert "mailer: error: report r.json: cannot be written: No space left on device" in ended.err
     assert (campaign.parent / "r.csv").exists()

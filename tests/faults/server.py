@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailer.sandbox.certificates import server_context
+from mailer.sandbox.certificates import create_server_context
 
 USERNAME, PASSWORD = "faults", "s3cret-Pa55"
 
@@ -88,7 +88,7 @@ class FaultServer:
     def __post_init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._folder = tempfile.TemporaryDirectory(prefix="faults-")
-        self.context, self.ca_file = server_context(Path(self._folder.name))
+        self.context, self.ca_file = create_server_context(Path(self._folder.name))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()

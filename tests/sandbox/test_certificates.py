@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 
 from mailer.sandbox import Sandbox
-from mailer.sandbox.certificates import server_context
+from mailer.sandbox.certificates import create_server_context
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "::1"])
@@ -32,13 +32,13 @@ def test_another_name_is_not_verified(sandbox: Sandbox) -> None:
 
 
 def test_no_key_stays_on_disk(tmp_path: Path) -> None:
-    _, ca_file = server_context(tmp_path)
+    _, ca_file = create_server_context(tmp_path)
     assert list(tmp_path.iterdir()) == [ca_file]
     assert b"PRIVATE" not in ca_file.read_bytes()
 
 
 def test_the_authority_is_for_loopback_and_for_a_week(tmp_path: Path) -> None:
-    _, ca_file = server_context(tmp_path)
+    _, ca_file = create_server_context(tmp_path)
     ca = x509.load_pem_x509_certificate(ca_file.read_bytes())
     assert ca.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
     assert ca.not_valid_after_utc - ca.not_valid_before_utc < datetime.timedelta(days=8)
@@ -47,6 +47,6 @@ def test_the_authority_is_for_loopback_and_for_a_week(tmp_path: Path) -> None:
 def test_two_sandboxes_do_not_trust_each_other(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    _, first = server_context(tmp_path / "a")
-    _, second = server_context(tmp_path / "b")
+    _, first = create_server_context(tmp_path / "a")
+    _, second = create_server_context(tmp_path / "b")
     assert first.read_bytes() != second.read_bytes()

@@ -37,7 +37,7 @@ def newsletter(name: str = "Zofia Żółć") -> bytes:
 
 
 def keep(maildir: Maildir, content: bytes) -> str:
-    return maildir.keep("news@example.com", ["zofia@example.com"], content, "client.example")
+    return maildir.store("news@example.com", ["zofia@example.com"], content, "client.example")
 
 
 def test_a_message_taken_apart(maildir: Maildir) -> None:

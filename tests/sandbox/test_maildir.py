@@ -21,8 +21,8 @@ def maildir(tmp_path: Path) -> Maildir:
 
 
 def test_what_is_kept_is_read_back(maildir: Maildir) -> None:
-    name = maildir.keep("a@example.com", ["b@example.com", "żółć@example.com"], CONTENT, "client.example")
-    caught = maildir.read(name)
+    name = maildir.store("a@example.com", ["b@example.com", "żółć@example.com"], CONTENT, "client.example")
+    caught = maildir.read_message(name)
     assert caught is not None
     assert (caught.sender, caught.recipients) == ("a@example.com", ("b@example.com", "żółć@example.com"))
     assert caught.content == CONTENT
@@ -33,13 +33,13 @@ def test_what_is_kept_is_read_back(maildir: Maildir) -> None:
 def test_any_content_is_read_back(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     maildir = Maildir(tmp_path_factory.mktemp("any"))
     maildir.create()
-    caught = maildir.read(maildir.keep("", ["b@example.com"], content, "client.example"))
+    caught = maildir.read_message(maildir.store("", ["b@example.com"], content, "client.example"))
     assert caught is not None
     assert caught.content == content
 
 
 def test_it_is_a_maildir_to_others_too(maildir: Maildir) -> None:
-    maildir.keep("a@example.com", ["b@example.com"], CONTENT, "client.example")
+    maildir.store("a@example.com", ["b@example.com"], CONTENT, "client.example")
     (message,) = mailbox.Maildir(maildir.path, create=False)
     assert message["Subject"] == "x"
     assert message["Return-Path"] == "<a@example.com>"
@@ -47,15 +47,15 @@ def test_it_is_a_maildir_to_others_too(maildir: Maildir) -> None:
 
 
 def test_they_are_read_in_the_order_of_arrival_also_when_another_program_has_seen_them(maildir: Maildir) -> None:
-    names = [maildir.keep("", ["b@example.com"], b"%d" % n, "c") for n in range(20)]
+    names = [maildir.store("", ["b@example.com"], b"%d" % n, "c") for n in range(20)]
     (maildir.path / "new" / names[3]).rename(maildir.path / "cur" / f"{names[3]}:2,S")
     assert [caught.content for caught in maildir] == [b"%d" % n for n in range(20)]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../new", "/etc/passwd", "a\0b", "missing"])
 def test_only_a_message_is_found(maildir: Maildir, name: str) -> None:
-    maildir.keep("", ["b@example.com"], CONTENT, "c")
-    assert maildir.read(name) is None
+    maildir.store("", ["b@example.com"], CONTENT, "c")
+    assert maildir.read_message(name) is None
 
 
 def test_nothing_unfinished_is_seen(maildir: Maildir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,5 +64,5 @@ def test_nothing_unfinished_is_seen(maildir: Maildir, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "rename", crash)
     with pytest.raises(OSError, match="power loss"):
-        maildir.keep("", ["b@example.com"], CONTENT, "c")
+        maildir.store("", ["b@example.com"], CONTENT, "c")
     assert list(maildir) == []

@@ -55,7 +55,7 @@ def test_the_page_is_self_contained(page: Page, path: str) -> None:
 def test_it_lists_and_shows_what_arrives(page: Page, maildir: Maildir) -> None:
     with urllib.request.urlopen(page.url + "/messages", timeout=10) as response:
         assert json.load(response)["total"] == 0
-    name = maildir.keep("a@example.com", ["b@example.com"], b"Subject: hi\r\n\r\nhello\r\n", "c")
+    name = maildir.store("a@example.com", ["b@example.com"], b"Subject: hi\r\n\r\nhello\r\n", "c")
     with urllib.request.urlopen(page.url + "/messages", timeout=10) as response:
         assert [summary["id"] for summary in json.load(response)["messages"]] == [name]
     with urllib.request.urlopen(f"{page.url}/messages/{name}", timeout=10) as response:
@@ -64,13 +64,13 @@ def test_it_lists_and_shows_what_arrives(page: Page, maildir: Maildir) -> None:
 
 
 def test_html_is_shown_under_a_policy_of_its_own(page: Page, maildir: Maildir) -> None:
-    name = maildir.keep("a@example.com", ["b@example.com"], EVIL, "c")
+    name = maildir.store("a@example.com", ["b@example.com"], EVIL, "c")
     with urllib.request.urlopen(f"{page.url}/messages/{name}/html", timeout=10) as response:
         assert response.headers["Content-Security-Policy"] == MAIL_POLICY
 
 
 def test_the_source_is_text(page: Page, maildir: Maildir) -> None:
-    name = maildir.keep("a@example.com", ["b@example.com"], EVIL, "c")
+    name = maildir.store("a@example.com", ["b@example.com"], EVIL, "c")
     response = page.answer(f"/messages/{name}/source", {})
     assert response is not None
     assert response.type == "text/plain; charset=utf-8"
@@ -78,7 +78,7 @@ def test_the_source_is_text(page: Page, maildir: Maildir) -> None:
 
 
 def test_an_attachment_is_saved_never_shown(page: Page, maildir: Maildir) -> None:
-    name = maildir.keep("a@example.com", ["b@example.com"], EVIL, "c")
+    name = maildir.store("a@example.com", ["b@example.com"], EVIL, "c")
     response = page.answer(f"/messages/{name}/parts/2", {})
     assert response is not None
     assert response.type == "application/octet-stream"

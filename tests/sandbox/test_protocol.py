@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def test_data_is_unstuffed_and_kept_byte_for_byte(sandbox: Sandbox, client: Any)
     assert client.say(RCPT) == "250 2.1.5 OK"
     assert client.say("DATA\n").startswith("354 ")
     assert client.say("Subject: x\n\n..\n...dots\nends with a dot.\n\n.\n").startswith("250 2.0.0 ")
-    (caught,) = sandbox.messages()
+    (caught,) = sandbox.messages
     assert caught.content == b"Subject: x\r\n\r\n.\r\n..dots\r\nends with a dot.\r\n\r\n"
     assert (caught.sender, caught.recipients) == ("a@example.com", ("b@example.com",))
 
@@ -69,7 +68,7 @@ def test_an_empty_message(sandbox: Sandbox, client: Any) -> None:
     client.write(MAIL + RCPT + "DATA\n")
     client.replies(3)
     assert client.say(".\n").startswith("250 ")
-    assert [caught.content for caught in sandbox.messages()] == [b""]
+    assert [caught.content for caught in sandbox.messages] == [b""]
 
 
 def test_a_group_of_commands_is_answered_in_order(sandbox: Sandbox, client: Any) -> None:
@@ -81,15 +80,15 @@ def test_a_group_of_commands_is_answered_in_order(sandbox: Sandbox, client: Any)
     client.write("two\n.\nQUIT\n")
     assert [reply[:3] for reply in client.replies(2)] == ["250", "221"]
     assert client.closed()
-    assert [caught.content for caught in sandbox.messages()] == [b"one\r\n", b"two\r\n"]
+    assert [caught.content for caught in sandbox.messages] == [b"one\r\n", b"two\r\n"]
 
 
 def test_many_messages_in_flight(sandbox: Sandbox, client: Any) -> None:
     """RFC 3030: no reply is read before the last message is written."""
     client.write("".join(f"{MAIL}RCPT TO:<u{n}@example.com>\nBDAT 4 LAST\n{n:02}\n" for n in range(50)))
     assert {reply[:9] for reply in client.replies(150)} == {"250 2.1.0", "250 2.1.5", "250 2.0.0"}
-    assert [caught.content for caught in sandbox.messages()] == [b"%02d\r\n" % n for n in range(50)]
-    assert [caught.recipients[0] for caught in sandbox.messages()] == [f"u{n}@example.com" for n in range(50)]
+    assert [caught.content for caught in sandbox.messages] == [b"%02d\r\n" % n for n in range(50)]
+    assert [caught.recipients[0] for caught in sandbox.messages] == [f"u{n}@example.com" for n in range(50)]
 
 
 def test_a_message_in_several_chunks(sandbox: Sandbox, client: Any) -> None:
@@ -98,14 +97,14 @@ def test_a_message_in_several_chunks(sandbox: Sandbox, client: Any) -> None:
     assert client.say(b"BDAT 4\r\nab\r\n") == "250 2.0.0 4 octets"
     assert client.say(b"BDAT 0\r\n") == "250 2.0.0 0 octets"
     assert client.say(b"bdat 7 last\r\n..\r\n.\r\n").startswith("250 2.0.0 OK")
-    assert [caught.content for caught in sandbox.messages()] == [b"ab\r\n..\r\n.\r\n"]  # no dot is unstuffed
+    assert [caught.content for caught in sandbox.messages] == [b"ab\r\n..\r\n.\r\n"]  # no dot is unstuffed
 
 
 def test_an_empty_last_chunk(sandbox: Sandbox, client: Any) -> None:
     client.write(MAIL + RCPT)
     client.write(b"BDAT 4\r\nab\r\nBDAT 0 LAST\r\n")
     assert [reply[:9] for reply in client.replies(4)] == ["250 2.1.0", "250 2.1.5", "250 2.0.0", "250 2.0.0"]
-    assert [caught.content for caught in sandbox.messages()] == [b"ab\r\n"]
+    assert [caught.content for caught in sandbox.messages] == [b"ab\r\n"]
 
 
 def refuse_some(address: str) -> str | None:
@@ -115,9 +114,9 @@ def refuse_some(address: str) -> str | None:
 @pytest.fixture
 def picky(tmp_path: Path) -> Any:
     sandbox = Sandbox(maildir=tmp_path / "picky", refuse=refuse_some)
-    asyncio.run(sandbox.start())
+    sandbox.start()
     yield sandbox
-    asyncio.run(sandbox.stop())
+    sandbox.stop()
 
 
 def test_a_refused_recipient_within_a_window_concerns_its_message_alone(picky: Sandbox, connect: Any) -> None:
@@ -129,7 +128,7 @@ def test_a_refused_recipient_within_a_window_concerns_its_message_alone(picky: S
     client.write(MAIL + "RCPT TO:<nobody@example.com>\n" + one + MAIL + RCPT + two)
     codes = [reply[:9] for reply in client.replies(6)]
     assert codes == ["250 2.1.0", "550 5.1.1", "503 5.5.1", "250 2.1.0", "250 2.1.5", "250 2.0.0"]
-    assert [caught.content for caught in picky.messages()] == [b"2.\r\n"]
+    assert [caught.content for caught in picky.messages] == [b"2.\r\n"]
 
 
 def test_chunks_after_a_refusal_are_swallowed_until_the_last(picky: Sandbox, connect: Any) -> None:
@@ -145,7 +144,7 @@ def test_one_refused_recipient_of_two(picky: Sandbox, connect: Any) -> None:
     client.log_in()
     client.write(MAIL + "RCPT TO:<nobody@example.com>\n" + RCPT + "BDAT 3 LAST\n" + "a\n")
     assert [reply[:3] for reply in client.replies(4)] == ["250", "550", "250", "250"]
-    assert [caught.recipients for caught in picky.messages()] == [("b@example.com",)]
+    assert [caught.recipients for caught in picky.messages] == [("b@example.com",)]
 
 
 def test_data_without_a_recipient(picky: Sandbox, connect: Any) -> None:
@@ -165,7 +164,7 @@ def test_data_and_chunks_do_not_mix(client: Any) -> None:
 def test_rset_forgets_chunks(sandbox: Sandbox, client: Any) -> None:
     client.write(MAIL + RCPT + "BDAT 6\nold.\n" + "RSET\n" + MAIL + RCPT + "BDAT 6 LAST\nnew.\n")
     client.replies(7)
-    assert [caught.content for caught in sandbox.messages()] == [b"new.\r\n"]
+    assert [caught.content for caught in sandbox.messages] == [b"new.\r\n"]
 
 
 @pytest.mark.parametrize("argument", ["", " x", " -1", " 5 LASTLY", " 5 LAST 6", " 9999999999999"])
@@ -186,7 +185,7 @@ def test_a_message_over_the_limit(sandbox: Sandbox, client: Any, monkeypatch: py
     client.write(MAIL + RCPT + "BDAT 100 LAST\n")
     client.write(line)
     assert [reply[:3] for reply in client.replies(3)] == ["250", "250", "250"]
-    assert len(sandbox.messages()) == 1
+    assert len(sandbox.messages) == 1
 
 
 def test_a_size_that_is_announced_over_the_limit(client: Any) -> None:
@@ -208,7 +207,7 @@ def test_what_a_strict_server_refuses(sandbox: Sandbox, client: Any, content: by
     reply = client.say(b"BDAT %d LAST\r\n%b" % (len(content), content))
     assert reply.startswith("550 5.6.0 ")
     assert why in reply
-    assert sandbox.messages() == []
+    assert sandbox.messages == []
 
 
 def test_a_line_of_998_octets_and_eight_bits_are_taken(sandbox: Sandbox, client: Any) -> None:
@@ -216,7 +215,7 @@ def test_a_line_of_998_octets_and_eight_bits_are_taken(sandbox: Sandbox, client:
     client.write("MAIL FROM:<a@example.com> BODY=8BITMIME\n" + RCPT)
     client.replies(2)
     assert client.say(b"BDAT %d LAST\r\n%b" % (len(content), content)).startswith("250 ")
-    assert sandbox.messages()[0].content == content
+    assert sandbox.messages[0].content == content
 
 
 def test_addresses_of_every_kind(sandbox: Sandbox, client: Any) -> None:
@@ -224,7 +223,7 @@ def test_addresses_of_every_kind(sandbox: Sandbox, client: Any) -> None:
     client.write("MAIL FROM:<> SMTPUTF8\n" + "".join(f"RCPT TO:<{address}>\n" for address in addresses))
     client.write("BDAT 3 LAST\na\n")
     assert {reply[:3] for reply in client.replies(6)} == {"250"}
-    (caught,) = sandbox.messages()
+    (caught,) = sandbox.messages
     assert caught.sender == ""
     assert caught.recipients == tuple(addresses)
 
@@ -245,4 +244,4 @@ def test_a_full_disk_is_a_temporary_refusal(sandbox: Sandbox, client: Any, monke
     monkeypatch.undo()
     client.write(MAIL + RCPT + "BDAT 3 LAST\nb\n")
     client.replies(3)
-    assert [caught.content for caught in sandbox.messages()] == [b"b\r\n"]
+    assert [caught.content for caught in sandbox.messages] == [b"b\r\n"]

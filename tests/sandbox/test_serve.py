@@ -4,20 +4,20 @@ import asyncio
 import urllib.request
 from pathlib import Path
 
-from mailer.sandbox import Addresses, serve
+from mailer.sandbox import SandboxAddresses, serve_sandbox
 
 
 def test_it_announces_itself_serves_and_ends(tmp_path: Path) -> None:
-    announced: list[Addresses] = []
+    announced: list[SandboxAddresses] = []
 
     async def main() -> None:
         told = asyncio.Event()
 
-        def announce(addresses: Addresses) -> None:
+        def announce(addresses: SandboxAddresses) -> None:
             announced.append(addresses)
             told.set()
 
-        task = asyncio.create_task(serve(announce, maildir=tmp_path / "caught"))
+        task = asyncio.create_task(serve_sandbox(announce, maildir=tmp_path / "caught"))
         await told.wait()
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(announced[0].page, timeout=10).read())
         assert b"mailer sandbox" in page

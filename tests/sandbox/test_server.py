@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import smtplib
 import socket
 import ssl
@@ -19,7 +18,7 @@ def test_the_standard_library_sends_through_it(sandbox: Sandbox) -> None:
     with smtplib.SMTP_SSL("127.0.0.1", sandbox.port, context=context) as client:
         client.login(sandbox.username, sandbox.password)
         client.sendmail("a@example.com", ["b@example.com"], "Subject: x\r\n\r\n.hello\r\n")
-    assert [caught.content for caught in sandbox.messages()] == [b"Subject: x\r\n\r\n.hello\r\n"]
+    assert [caught.content for caught in sandbox.messages] == [b"Subject: x\r\n\r\n.hello\r\n"]
 
 
 def test_its_address_is_what_the_server_option_takes(sandbox: Sandbox) -> None:
@@ -27,13 +26,10 @@ def test_its_address_is_what_the_server_option_takes(sandbox: Sandbox) -> None:
 
 
 def test_the_messages_outlive_it_and_the_authority_does_not(tmp_path: Path) -> None:
-    async def live() -> tuple[Path, Path]:
-        async with Sandbox(maildir=tmp_path / "caught") as sandbox:
-            assert sandbox.ca_file.is_file()
-            assert stat.S_IMODE(sandbox.ca_file.parent.stat().st_mode) == 0o700
-            return sandbox.ca_file, sandbox.maildir
-
-    ca_file, maildir = asyncio.run(live())
+    with Sandbox(maildir=tmp_path / "caught") as sandbox:
+        ca_file, maildir = sandbox.ca_file, sandbox.maildir
+        assert ca_file.is_file()
+        assert stat.S_IMODE(ca_file.parent.stat().st_mode) == 0o700
     assert not ca_file.parent.exists()
     assert (maildir / "new").is_dir()
 
@@ -41,8 +37,8 @@ def test_the_messages_outlive_it_and_the_authority_does_not(tmp_path: Path) -> N
 def test_without_a_maildir_it_makes_a_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     sandbox = Sandbox()
-    asyncio.run(sandbox.start())
-    asyncio.run(sandbox.stop())
+    sandbox.start()
+    sandbox.stop()
     assert sandbox.maildir.parent == tmp_path
     assert stat.S_IMODE(sandbox.maildir.stat().st_mode) == 0o700
 
@@ -50,8 +46,8 @@ def test_without_a_maildir_it_makes_a_private_one(tmp_path: Path, monkeypatch: p
 def test_it_ends_with_a_session_open_and_may_be_stopped_twice(sandbox: Sandbox, connect: Any) -> None:
     client = connect(sandbox)
     client.log_in()
-    asyncio.run(sandbox.stop())
-    asyncio.run(sandbox.stop())
+    sandbox.stop()
+    sandbox.stop()
     assert not any(thread.name == "sandbox" for thread in threading.enumerate())
     with pytest.raises(ConnectionError):
         socket.create_connection(("127.0.0.1", sandbox.port), timeout=1)
@@ -60,7 +56,7 @@ def test_it_ends_with_a_session_open_and_may_be_stopped_twice(sandbox: Sandbox, 
 def test_it_ends_while_a_session_says_goodbye(sandbox: Sandbox, connect: Any) -> None:
     client = connect(sandbox)
     assert client.say("QUIT\n").startswith("221 ")
-    asyncio.run(sandbox.stop())
+    sandbox.stop()
     assert client.closed()
 
 
@@ -68,7 +64,7 @@ def test_a_port_that_is_taken(sandbox: Sandbox, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "t").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
     with pytest.raises(OSError, match="in use"):
-        asyncio.run(Sandbox(maildir=tmp_path / "m", port=sandbox.port).start())
+        Sandbox(maildir=tmp_path / "m", port=sandbox.port).start()
     assert list((tmp_path / "t").iterdir()) == []
 
 
@@ -82,4 +78,4 @@ def test_many_in_flight_are_all_caught(sandbox: Sandbox, client: Any) -> None:
     for _ in range(20):  # one thread writes and reads: before 3.13 Python's TLS sockets are not for two at once
         client.write(one * 10)
         assert {reply[:3] for reply in client.replies(30)} == {"250"}
-    assert len(sandbox.messages()) == 200
+    assert len(sandbox.messages) == 200
