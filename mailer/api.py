@@ -1,4 +1,4 @@
-"""The Python API: `load_campaign`, `send`, `async_send` (contract section 5).
+"""The Python API: `load_campaign`, `send`, `async_send`.
 
 from mailer import load_campaign, send
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from mailer.campaign import load_campaign, parse_server
 from mailer.campaign.model import Campaign, Delivery, Rate, SecretSource, ServerConfig
@@ -31,103 +31,89 @@ from mailer.render.compile import compile_campaign
 from mailer.report.summary import Report, read_report
 from mailer.secret import Secret
 
-__all__ = ["async_send", "choose_server", "load_campaign", "send", "with_pace"]
+__all__ = ["SendArguments", "async_send", "choose_server", "load_campaign", "override_delivery", "send"]
 
 LEDGER = Path(".mailer/ledger.sqlite3")
+DELIVERY_FIELDS = frozenset(field.name for field in fields(Delivery))
 
 
-def send(
-    campaign: Campaign,
-    *,
-    server: str | ServerConfig | None = None,
-    password: str | Secret | None = None,
-    ledger: str | PathLike[str] = LEDGER,
-    ca_file: str | PathLike[str] | None = None,
-    rate: str | Rate | None = None,
-    connections: int | None = None,
-    window: int | None = None,
-    limit: int | None = None,
-    only: str | None = None,
-    proof: str | None = None,
-    again: bool = False,
-    retry_failed: bool = False,
-    in_doubt: Literal["resend", "hold", "sent"] | None = None,
-    skip_invalid: bool = False,
-    preflight: bool = True,
-    trace: Callable[[str, str], None] | None = None,
-    observer: Observer | None = None,
-    stop: StopSignal | None = None,
-) -> Report:
-    """Send `campaign` as `mailer send` does, and give its report. Called again, it goes on where it stopped.
+class SendArguments(TypedDict, total=False):
+    """The options of `send` and `async_send` beside the campaign. Each has the meaning of the command's option.
 
-    `server` is a URL, by default the campaign's own. `password` is by default the URL's, then the campaign's; the
-    campaign's goes to its own server only. `rate` is text such as "30/minute"; `window` and `connections` are
-    maxima; the other options are those of the command. `stop.request()`, from any thread, ends it in order.
-
-    The report's `ending` says how it went: "complete", "incomplete" (some failed, are deferred or in doubt),
-    "given_up" or "interrupted". Raises InputError and LedgerError before anything is sent; ServerError where the
-    server cannot be used, LedgerWriteError where the ledger cannot be written any more: what was sent is in the ledger.
+    `server` is a URL, by default the campaign's server. `password` is by default the URL's, then the campaign's, which
+    goes to the campaign's own server only. `rate` is a text such as "30/minute"; `window` and `connections` are
+    maximum values; `limit` is a number of recipients; `only` is an address or a key; `proof` is an address. `trace` is
+    called with "C", "S" or "*" and each line of the dialogue. `stop.request()` ends the run in order, from any thread.
     """
-    arguments = locals()
+
+    server: str | ServerConfig | None
+    password: str | Secret | None
+    ledger: str | PathLike[str]
+    ca_file: str | PathLike[str] | None
+    rate: str | Rate | None
+    connections: int | None
+    window: int | None
+    limit: int | None
+    only: str | None
+    proof: str | None
+    again: bool
+    retry_failed: bool
+    in_doubt: Literal["resend", "hold", "sent"] | None
+    skip_invalid: bool
+    preflight: bool
+    trace: Callable[[str, str], None] | None
+    observer: Observer | None
+    stop: StopSignal | None
+
+
+def send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> Report:
+    """Send `campaign` as `mailer send` does, and return its report. A second call continues where the first stopped.
+
+    The report's `ending` says how the run ended: "complete", "incomplete" (some recipients failed, are deferred or in
+    doubt), "given_up" or "interrupted". Raises InputError or LedgerError before anything is sent; ServerError if the
+    server cannot be used; LedgerWriteError if the ledger can no longer be written. What was sent is in the ledger.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(async_send(**arguments))
+        return asyncio.run(async_send(campaign, **arguments))
     raise RuntimeError(
         "an event loop is running in this thread: await mailer.async_send(...) instead of mailer.send(...)"
     )
 
 
-async def async_send(
-    campaign: Campaign,
-    *,
-    server: str | ServerConfig | None = None,
-    password: str | Secret | None = None,
-    ledger: str | PathLike[str] = LEDGER,
-    ca_file: str | PathLike[str] | None = None,
-    rate: str | Rate | None = None,
-    connections: int | None = None,
-    window: int | None = None,
-    limit: int | None = None,
-    only: str | None = None,
-    proof: str | None = None,
-    again: bool = False,
-    retry_failed: bool = False,
-    in_doubt: Literal["resend", "hold", "sent"] | None = None,
-    skip_invalid: bool = False,
-    preflight: bool = True,
-    trace: Callable[[str, str], None] | None = None,
-    observer: Observer | None = None,
-    stop: StopSignal | None = None,
-) -> Report:
-    """As `send`, within a running event loop. Planning and checking the list, at its begin, keep the loop busy."""
-    chosen = choose_server(campaign.server, server, ca_file=ca_file)
+async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> Report:
+    """Send `campaign` as `send` does, in a running event loop. Reading and checking the list blocks the loop."""
+    given: dict[str, Any] = dict(arguments)
+    ledger = given.pop("ledger", LEDGER)
+    observer, stop = given.pop("observer", None), given.pop("stop", None)
+    server = choose_server(campaign.server, given.pop("server", None), ca_file=given.pop("ca_file", None))
+    overrides = {name: given.pop(name) for name in DELIVERY_FIELDS & given.keys()}
     options = SendOptions(
-        server=chosen,
-        password=_password(password, chosen.password),
-        delivery=with_pace(campaign.delivery, rate, connections, window),
-        limit=limit, only=only, proof=proof, again=again, retry_failed=retry_failed, in_doubt=in_doubt,
-        skip_invalid=skip_invalid, preflight=preflight, trace=trace,
-    )  # fmt: skip
+        server=server,
+        password=_read_password(given.pop("password", None), server.password),
+        delivery=override_delivery(campaign.delivery, **overrides),
+        **given,
+    )
     with Ledger.open(ledger) as book:
         result = await run(campaign, compile_campaign(campaign), book, options, observer, stop=stop)
-        _raise_for(result)
+        _raise_for_ending(result)
         report = read_report(book, campaign.name)
-    return replace(report, outcomes=lambda: _reread(ledger, campaign.name, report.edition))
+    return replace(report, outcomes=lambda: _read_outcomes(ledger, campaign.name, report.edition))
 
 
 def choose_server(
     own: ServerConfig | None, given: str | ServerConfig | None, *, ca_file: str | PathLike[str] | None = None
 ) -> ServerConfig:
-    """The server to use: the given one, else the campaign's `own`. InputError where there is none.
+    """Return the server to use: `given`, or the campaign's server `own`. Raises InputError if there is none.
 
-    What the campaign says of its server (login, authority, how to log in) completes a given one only if that is the
-    same server: a password must never go to another host than the one it was written for.
+    If both are the same server, the campaign's user name, password, authority and mechanism complete `given`. They
+    never go to another server. `ca_file` takes precedence over both.
     """
     chosen = parse_server(given) if isinstance(given, str) else given
     if chosen is None:
         chosen = own
-    elif own is not None and _same(chosen, own):
+    elif own is not None and _is_same_server(chosen, own):
         login = own.password if chosen.username in (None, own.username) else None
         chosen = replace(
             chosen,
@@ -142,38 +128,38 @@ def choose_server(
     return replace(chosen, ca_file=Path(ca_file)) if ca_file else chosen
 
 
-def with_pace(delivery: Delivery, rate: str | Rate | None, connections: int | None, window: int | None) -> Delivery:
-    """The campaign's `delivery` with what was asked for this time."""
-    try:
-        pace = parse_rate(rate) if isinstance(rate, str) else rate
-    except ValueError as error:
-        raise InputError(f"rate {rate!r}: {error}") from None
-    return replace(
-        delivery,
-        rate=pace or delivery.rate,
-        connections=connections or delivery.connections,
-        window=window or delivery.window,
-    )
+def override_delivery(delivery: Delivery, **overrides: Any) -> Delivery:
+    """Return `delivery` with each field that `overrides` has and that is not None; `rate` may be a text.
+
+    Raises InputError if the rate is not valid.
+    """
+    chosen = {name: value for name, value in overrides.items() if value is not None}
+    if isinstance(rate := chosen.get("rate"), str):
+        try:
+            chosen["rate"] = parse_rate(rate)
+        except ValueError as error:
+            raise InputError(f"rate {rate!r}: {error}") from None
+    return replace(delivery, **chosen)
 
 
-def _same(one: ServerConfig, other: ServerConfig) -> bool:
-    # On loopback each port is a server of its own: behind a tunnel, or another user's.
+def _is_same_server(one: ServerConfig, other: ServerConfig) -> bool:
+    # On loopback, each port is a different server: the end of a tunnel, or another user's.
     return one.host == other.host and (one.port == other.port or not is_loopback(one.host))
 
 
-def _password(given: str | Secret | None, source: SecretSource | None) -> Secret | None:
+def _read_password(given: str | Secret | None, source: SecretSource | None) -> Secret | None:
     if given is not None:
         return given if isinstance(given, Secret) else Secret(given)
     return source.read() if source is not None else None
 
 
-def _raise_for(result: RunResult) -> None:
+def _raise_for_ending(result: RunResult) -> None:
     if result.ending is Ending.UNREACHABLE:
         raise Unreachable(result.reason or "the server could not be used", hint=result.hint)
     if result.ending is Ending.LEDGER_FAILED:
-        raise LedgerWriteError(result.reason or "the ledger could not be written any more", hint=result.hint)
+        raise LedgerWriteError(result.reason or "the ledger can no longer be written", hint=result.hint)
 
 
-def _reread(ledger: str | PathLike[str], campaign: str, edition: int) -> Iterator[Outcome]:
+def _read_outcomes(ledger: str | PathLike[str], campaign: str, edition: int) -> Iterator[Outcome]:
     with Ledger.open(ledger, create=False) as book:
         yield from read_report(book, campaign, edition).outcomes()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailer.campaign import load_campaign
-from mailer.cli.exits import Exit
+from mailer.cli.exit_codes import ExitCode
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,8 +30,8 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_the_exit_codes_of_the_readme_are_those_of_the_command() -> None:
     table = README.split("| exit |")[1].split("\n\n")[0]
     told = {int(number) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for number in cell.split(",")}
-    assert told <= {*(int(code) for code in Exit), 130, 143}
-    assert told >= {int(code) for code in Exit if code < 64}  # beyond: a bug of ours, a closed pipe
+    assert told <= {*(int(code) for code in ExitCode), 130, 143}
+    assert told >= {int(code) for code in ExitCode if code < 64}  # beyond: a bug of ours, a closed pipe
 
 
 @pytest.mark.parametrize("snippet", PROVIDERS)

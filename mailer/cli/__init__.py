@@ -1,6 +1,7 @@
-"""The command line: options, printing, exit codes. One file a command; what it does is in the rooms below.
+"""The command line: options, printing, exit codes.
 
-`main` is the only way in and the only way out: every exception becomes one line and an exit code here.
+`commands` declares every command; each command's work has its own module. `run` is the only entry and the only exit:
+it turns every exception into one line and an exit code.
 """
 
 from __future__ import annotations
@@ -12,54 +13,52 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mailer.cli import console
-from mailer.cli.exits import Exit
+from mailer.cli.exit_codes import ExitCode
 from mailer.errors import LedgerWriteError, MailerError, ServerError
 
 __all__ = ["main", "run"]
 
 
 def main() -> NoReturn:
-    """The `mailer` script."""
-    code = run(sys.argv[1:])
-    # The interpreter flushes once more while it ends; where that cannot work, it has been said already.
-    sys.exit(code)
+    """Run the process's command line and exit."""
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit code. Never raises but with MAILER_DEBUG=1."""
-    console.forget()
+    """Run one command line and return its exit code. Raises an exception only with MAILER_DEBUG=1."""
+    console.forget_secrets()
     try:
-        code = _command(arguments)
+        code = _run_command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        return _quiet_pipe()
+        return _silence_output()
     except KeyboardInterrupt:
-        return _interrupted()
+        return _report_interrupt()
     except MailerError as error:
-        if _debug():
+        if _is_debugging():
             raise
-        console.error(str(error), hint=error.hint)
-        return exit_code(error)
+        console.print_error(str(error), hint=error.hint)
+        return exit_code_for(error)
     except Exception as error:
-        if _debug():
+        if _is_debugging():
             raise
-        return _unexpected(error)
+        return _report_unexpected(error)
     return code
 
 
-def exit_code(error: MailerError) -> Exit:
-    """Contract section 2: 3 for what the server or a full disk did, 2 for what could not begin."""
-    return Exit.SERVER if isinstance(error, ServerError | LedgerWriteError) else Exit.INPUT
+def exit_code_for(error: MailerError) -> ExitCode:
+    """Return 3 for an error of the server or of a full disk, 2 for everything that prevents the start of a run."""
+    return ExitCode.SERVER if isinstance(error, ServerError | LedgerWriteError) else ExitCode.INPUT
 
 
-def _command(arguments: Sequence[str]) -> int:
+def _run_command(arguments: Sequence[str]) -> int:
     import click
 
-    from mailer.cli.app import mailer
+    from mailer.cli.commands import mailer
 
     if "_MAILER_COMPLETE" in os.environ:
-        mailer.main(prog_name="mailer")  # a shell asks how to go on
-    # Not click's own `main`: it has its own idea of a lost pipe, an interruption and an exit code.
+        mailer.main(prog_name="mailer")  # a shell asks for completions
+    # Not click's `main`: it treats a closed pipe, an interrupt and exit codes in its own way.
     try:
         with mailer.make_context("mailer", list(arguments)) as context:
             result = mailer.invoke(context)
@@ -67,48 +66,48 @@ def _command(arguments: Sequence[str]) -> int:
         return ended.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
-        return Exit.INPUT
+        return ExitCode.INPUT
     except click.UsageError as error:
-        console.error(error.format_message(), hint=_usage_hint(error))
-        return Exit.INPUT
+        console.print_error(error.format_message(), hint=_make_usage_hint(error))
+        return ExitCode.INPUT
     except click.ClickException as error:
-        console.error(error.format_message())
-        return Exit.INPUT
+        console.print_error(error.format_message())
+        return ExitCode.INPUT
     except click.Abort as error:
         # Click turns Ctrl-C and the end of input at its questions into this.
         raise KeyboardInterrupt from error
     return int(result or 0)
 
 
-def _usage_hint(error: object) -> str:
+def _make_usage_hint(error: object) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path if context else 'mailer'} --help"
 
 
-def _interrupted() -> int:
-    console.error("interrupted")
-    return Exit.INTERRUPTED
+def _report_interrupt() -> int:
+    console.print_error("interrupted")
+    return ExitCode.INTERRUPTED
 
 
-def _quiet_pipe() -> int:
-    # The reader has left (`mailer report x | head`): nobody is to be told. What the interpreter still holds for
-    # standard output goes nowhere, or it would complain at its end.
+def _silence_output() -> int:
+    # The reader has ended (`mailer report x | head`). The interpreter flushes standard output once more when it exits,
+    # and would print an error; /dev/null takes that output.
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.BROKEN_PIPE
+    return ExitCode.BROKEN_PIPE
 
 
-def _unexpected(error: Exception) -> int:
+def _report_unexpected(error: Exception) -> int:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        console.error(f"{where}{error.strerror or error}")
-        return Exit.IO
-    console.error(
+        console.print_error(f"{where}{error.strerror or error}")
+        return ExitCode.IO
+    console.print_error(
         f"{type(error).__name__}: {error}",
         hint="this is a bug in mailer; run it again with MAILER_DEBUG=1 for the traceback",
     )
-    return Exit.BUG
+    return ExitCode.BUG
 
 
-def _debug() -> bool:
+def _is_debugging() -> bool:
     return os.environ.get("MAILER_DEBUG") == "1"

@@ -1,26 +1,70 @@
-"""`mailer check`: everything that can be known to be wrong before anything is sent."""
+"""`mailer check`: the preflight of `mailer send` with a temporary ledger, and the lint findings."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import click
+from mailer.campaign import Campaign, load_campaign
+from mailer.cli import console
+from mailer.cli.exit_codes import ExitCode
+from mailer.cli.progress import create_display
+from mailer.delivery.plan import PlanResult, plan
+from mailer.delivery.preflight import preflight
+from mailer.errors import Problem
+from mailer.ledger import Ledger
+from mailer.lint import Finding, lint
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
+from mailer.report.words import plural
 
-from mailer.cli import options
 
+def check_campaign(file: Path, variables: dict[str, str], *, strict: bool) -> ExitCode:
+    """Print errors to standard error and warnings to standard output, and return the exit code.
 
-@click.command("check", short_help="Find what is wrong before anything is sent.")
-@options.campaign_argument
-@options.variables
-@click.option("--strict", is_flag=True, help="Warnings count as errors: exit code 2.")
-def command(campaign_file: Path, variables: dict[str, str], strict: bool) -> int:
-    """Check a campaign: its file, its templates, its list, and the message of every recipient.
-
-    Errors are what `mailer send` would stop at. Warnings say what mailbox providers and mail programs will not like;
-    each ends with its rule's name, which the campaign may list under `ignore`. Opens no connection to a mail server,
-    reads no password, runs no command.
+    With `strict`, warnings count as errors. Raises InputError if the campaign file cannot be loaded.
     """
-    from mailer.cli.checking import check
-    from mailer.cli.interrupts import until_stopped
+    campaign = load_campaign(file, variables=variables)
+    # Without DKIM: the key is a secret, and it need not exist on the machine that runs the check.
+    compiled = compile_campaign(replace(campaign, dkim=None))
+    planned, problems = _run_preflight(campaign, compiled)
+    for problem in problems:
+        console.print_error(str(problem))
+    warnings = list(_find_warnings(campaign, compiled, planned, broken=bool(problems)))
+    for warning in warnings:
+        console.print_output(warning)
+    summary = [
+        plural(planned.total, "recipient"),
+        "errors" if problems else "no errors",
+        plural(len(warnings), "warning"),
+    ]
+    console.print_output(f"{file}: {', '.join(summary)}")
+    return ExitCode.INPUT if problems or (strict and warnings) else ExitCode.DONE
 
-    return until_stopped(lambda: check(campaign_file, variables, strict=strict))
+
+def _run_preflight(campaign: Campaign, compiled: CompiledCampaign) -> tuple[PlanResult, list[Problem]]:
+    with Ledger.open_temporary() as ledger, create_display() as display:
+        edition = ledger.ensure_edition(campaign.name)
+        planned = plan(ledger, campaign, compiled, edition, observer=display)
+        problems = list(planned.invalid)
+        if more := planned.invalid_count - len(planned.invalid):
+            problems.append(Problem(None, f"and {plural(more, 'more recipient')} with an error"))
+        return planned, problems + preflight(ledger, edition, compiled, display)
+
+
+def _find_warnings(
+    campaign: Campaign, compiled: CompiledCampaign, planned: PlanResult, *, broken: bool
+) -> Iterator[str]:
+    if "repeated-recipient" not in campaign.ignore:
+        yield from _describe_duplicates(campaign, planned)
+    # The rules look at rendered messages, so they need messages without errors.
+    findings: Iterator[Finding] = iter(()) if broken else lint(campaign, compiled, campaign.recipients)
+    yield from map(str, findings)
+
+
+def _describe_duplicates(campaign: Campaign, planned: PlanResult) -> Iterator[str]:
+    for duplicate in planned.duplicates:
+        yield f"{duplicate.place}: warning: {duplicate.text} [repeated-recipient]"
+    if more := planned.duplicate_count - len(planned.duplicates):
+        yield f"{campaign.path.name}: warning: and {plural(more, 'more repeated recipient')} [repeated-recipient]"

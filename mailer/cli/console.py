@@ -1,6 +1,6 @@
-"""Where words go: what the user asked for to standard output, everything else to standard error.
+"""Printing: what the user asked for goes to standard output, everything else to standard error.
 
-Nothing leaves here with a secret or a terminal's control characters in it, whoever wrote it.
+No line that is printed here holds a secret or a terminal's control character, whatever its source.
 """
 
 from __future__ import annotations
@@ -15,64 +15,65 @@ from mailer.secret import Secret, blank
 _secrets: set[str] = set()
 
 
-def hide(secret: Secret) -> None:
-    """From now on this secret is blanked in whatever is printed, raw or in base64."""
+def add_secret(secret: Secret) -> None:
+    """Blank `secret` in everything that is printed from now on, in each form that `mailer.secret` knows."""
     if secret:
         _secrets.add(secret.reveal())
 
 
-def forget() -> None:
-    """A new command line knows no secret yet."""
+def forget_secrets() -> None:
+    """Forget the secrets of an earlier command line in the same process."""
     _secrets.clear()
 
 
-def clean(text: str) -> str:
-    """`text` on one line, without secrets and controls."""
+def clean_line(text: str) -> str:
+    """Return `text` on one line, without secrets and control characters."""
     return printable(blank(text, _secrets))
 
 
-def error(text: str, *, hint: str | None = None) -> None:
-    """`mailer: error: …`, a line for each line of `text`, and a `hint:` line."""
-    _say("error", text)
+def print_error(text: str, *, hint: str | None = None) -> None:
+    """Print `mailer: error: …` for each line of `text`, and a `hint:` line."""
+    _print_kind("error", text)
     if hint:
-        _write(f"hint: {clean(hint)}")
+        print_hint(hint)
 
 
-def hint(text: str) -> None:
-    """What may be done next."""
-    _write(f"hint: {clean(text)}")
+def print_hint(text: str) -> None:
+    """Print what the user can do next."""
+    _write_line(f"hint: {clean_line(text)}")
 
 
-def warning(text: str) -> None:
-    _say("warning", text)
+def print_warning(text: str) -> None:
+    """Print `mailer: warning: …` for each line of `text`."""
+    _print_kind("warning", text)
 
 
-def note(text: str) -> None:
-    """Something to know while it works, on standard error."""
-    _write(printable_lines(blank(text, _secrets)))
+def print_note(text: str) -> None:
+    """Print a note about the work in progress to standard error."""
+    _write_line(printable_lines(blank(text, _secrets)))
 
 
-def out(text: str) -> None:
-    """A line that the user asked for, on standard output."""
+def print_output(text: str) -> None:
+    """Print lines that the user asked for to standard output."""
     sys.stdout.write(printable_lines(blank(text, _secrets)) + "\n")
 
 
-def is_terminal() -> bool:
-    """Whether a person sits here who can be asked: input and standard error are a terminal, and this is no CI job."""
-    return sys.stdin is not None and sys.stdin.isatty() and shows_progress()
+def may_ask() -> bool:
+    """Return whether a person can be asked: standard input and error are a terminal, and this is not a CI job."""
+    return sys.stdin is not None and sys.stdin.isatty() and may_draw()
 
 
-def shows_progress() -> bool:
-    """Whether standard error is a screen that can be drawn on."""
+def may_draw() -> bool:
+    """Return whether standard error is a screen on which a progress bar can be drawn."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
-def _say(kind: str, text: str) -> None:
+def _print_kind(kind: str, text: str) -> None:
     for line in printable_lines(blank(text, _secrets)).splitlines() or [""]:
-        _write(f"mailer: {kind}: {line}")
+        _write_line(f"mailer: {kind}: {line}")
 
 
-def _write(line: str) -> None:
+def _write_line(line: str) -> None:
     # A closed or full standard error must not end a run that is sending.
     with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)

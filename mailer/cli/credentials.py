@@ -1,4 +1,4 @@
-"""Which server and which password: options, environment, campaign, and at a terminal a question."""
+"""The server and the password: from options, the environment, the campaign, or a question at a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailer.errors import InputError
 from mailer.secret import Secret
 
 
-def server_and_password(
+def choose_server_and_password(
     own: ServerConfig | None,
     url: str | None,
     ca_file: Path | None,
@@ -21,24 +21,25 @@ def server_and_password(
     environment: Mapping[str, str] = os.environ,
     ask: Callable[[str], str] | None = None,
 ) -> tuple[ServerConfig, Secret | None]:
-    """The server, and its password where it has a login; the password is from now on blanked in all output.
+    """Return the server, and its password if a user name is known. The password is blanked in all later output.
 
-    `url` (--server) wins over MAILER_SERVER, which wins over the campaign's `own`. A password in `url` comes first,
-    since it was typed for this server; then MAILER_PASSWORD, one in MAILER_SERVER, the campaign's (for the campaign's
-    own server and user only), and at a terminal the question (`ask`).
+    `url` (--server) takes precedence over MAILER_SERVER, which takes precedence over the campaign's server `own`. The
+    password is the first of these: the one in `url`, MAILER_PASSWORD, the one in MAILER_SERVER, the campaign's (for
+    the campaign's own server and user only), and the answer of `ask` to a question. `ask` is None for the terminal.
+    Raises InputError if there is no server or no password.
     """
-    server = _server(own, url or environment.get("MAILER_SERVER") or None, environment.get("MAILER_USERNAME"))
+    server = _choose_server(own, url or environment.get("MAILER_SERVER") or None, environment.get("MAILER_USERNAME"))
     if ca_file is not None:
         server = replace(server, ca_file=ca_file)
     if server.ca_file is not None and not server.ca_file.is_file():
         raise InputError(f"{server.ca_file}: there is no such CA file")
-    password = _password(server, url, environment, ask)
+    password = _find_password(server, url, environment, ask)
     if password is not None:
-        console.hide(password)
+        console.add_secret(password)
     return server, password
 
 
-def _server(own: ServerConfig | None, url: str | None, user: str | None) -> ServerConfig:
+def _choose_server(own: ServerConfig | None, url: str | None, user: str | None) -> ServerConfig:
     from mailer.api import choose_server
     from mailer.campaign import parse_server
 
@@ -47,12 +48,12 @@ def _server(own: ServerConfig | None, url: str | None, user: str | None) -> Serv
         given = replace(given, username=user)
     server = choose_server(own, given)
     if given is None and user and user != server.username:
-        # Another login than the campaign's: its password is not this one's.
+        # The campaign's password belongs to the campaign's own user name only.
         server = replace(server, username=user, password=None)
     return server
 
 
-def _password(
+def _find_password(
     server: ServerConfig, url: str | None, environment: Mapping[str, str], ask: Callable[[str], str] | None
 ) -> Secret | None:
     from mailer.campaign import parse_server
@@ -60,7 +61,7 @@ def _password(
     given = environment.get("MAILER_PASSWORD")
     if server.username is None:
         if given:
-            console.warning("MAILER_PASSWORD is set, but no user is named: there will be no login")
+            console.print_warning("MAILER_PASSWORD is set, but there is no user name, so there is no login")
         return None
     typed = parse_server(url).password if url else None
     if typed is not None:
@@ -69,11 +70,11 @@ def _password(
         return Secret(given)
     if server.password is not None:
         return server.password.read()
-    return _asked(server, ask)
+    return _ask_password(server, ask)
 
 
-def _asked(server: ServerConfig, ask: Callable[[str], str] | None) -> Secret:
-    if ask is None and console.is_terminal():
+def _ask_password(server: ServerConfig, ask: Callable[[str], str] | None) -> Secret:
+    if ask is None and console.may_ask():
         from getpass import getpass
 
         ask = getpass

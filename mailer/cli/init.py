@@ -1,17 +1,17 @@
-"""`mailer init`: a new campaign that `mailer check` finds right at once."""
+"""`mailer init` and `mailer schema`: what the author of a campaign starts with."""
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from pathlib import Path
 
-import click
-
+from mailer.campaign import json_schema
 from mailer.cli import console
-from mailer.cli.exits import Exit
+from mailer.errors import InputError, Problem
 
-# what stands in starter/ -> where it goes
+# file in starter/ -> path of the new file
 FILES = {
     "campaign.yaml": "campaigns/{name}.yaml",
     "people.csv": "campaigns/{name}.csv",
@@ -20,37 +20,35 @@ FILES = {
 }
 
 
-@click.command("init", short_help="Begin a campaign with its templates and a list.")
-@click.argument("name", metavar="NAME")
-def command(name: str) -> int:
-    """Begin a campaign: its file, its templates and a list, with comments. Nothing is overwritten.
+def create_campaign(name: str) -> None:
+    """Create the files of a new campaign below the working directory and print their paths.
 
-    NAME is the campaign's: small letters, digits, dots, dashes and underscores.
+    Raises InputError if the name is not valid, a file exists already or cannot be written; then no file is created.
     """
-    from mailer.errors import InputError
-
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
         raise InputError(
             f"{name!r} cannot be a campaign's name; expected [a-z0-9][a-z0-9._-]{{0,63}}, such as spring-2027"
         )
     starter = Path(__file__).parent / "starter"
     texts = {
-        Path(where.format(name=name)): (starter / what).read_text(encoding="utf-8").replace("@NAME@", name)
-        for what, where in FILES.items()
+        Path(target.format(name=name)): (starter / file).read_text(encoding="utf-8").replace("@NAME@", name)
+        for file, target in FILES.items()
     }
-    _create(texts)
+    _create_files(texts)
     for path in texts:
-        console.out(str(path))
-    console.note(f"hint: mailer check campaigns/{name}.yaml, then mailer send campaigns/{name}.yaml --sandbox")
-    return Exit.DONE
+        console.print_output(str(path))
+    console.print_hint(f"mailer check campaigns/{name}.yaml, then mailer send campaigns/{name}.yaml --sandbox")
 
 
-def _create(texts: dict[Path, str]) -> None:
-    """All of the files, or none of them."""
-    from mailer.errors import InputError, Problem
+def print_schema() -> None:
+    """Print the JSON Schema of campaign files."""
+    console.print_output(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
-    if there := [path for path in texts if path.exists() or path.is_symlink()]:
-        raise InputError([Problem(None, f"{path} is there already; nothing was written") for path in there])
+
+def _create_files(texts: dict[Path, str]) -> None:
+    """Create all of the files or none of them."""
+    if existing := [path for path in texts if path.exists() or path.is_symlink()]:
+        raise InputError([Problem(None, f"{path} exists already; nothing was written") for path in existing])
     created: list[Path] = []
     try:
         for path, text in texts.items():

@@ -1,20 +1,20 @@
-"""For commands that send nothing: a signal ends them where they are."""
+"""Commands that work and then end: a signal ends them at once, and what they had open is closed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from mailer.cli import console
-from mailer.cli.exits import Exit
+from mailer.cli.exit_codes import ExitCode, code_for_signal
 from mailer.delivery.signals import Interrupted, StopSignal
 
 
-def until_stopped(work: Callable[[], int]) -> int:
-    """The exit code of `work`, or of the signal that ended it; what it had open is closed in order."""
+def run_interruptible(work: Callable[[], ExitCode]) -> int:
+    """Call `work` and return its exit code, or the exit code of the signal that interrupted it."""
     with StopSignal().installed() as stop:
         try:
             with stop.raising():
                 return work()
         except Interrupted:
-            console.error("interrupted")
-            return Exit.interrupted(stop.number)
+            console.print_error("interrupted")
+            return code_for_signal(stop.number)

@@ -1,17 +1,22 @@
-"""Options that several commands share, and the types of their values."""
+"""Options that several commands share, and how an option's text becomes a value. Imports click alone."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 LEDGER = ".mailer/ledger.sqlite3"
+REPORT_FORMATS = ".json .csv .html .md .xml (JUnit)"
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 def parse_variables(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """NAME=VALUE, as often as given; the last one of a name counts."""
+    """Return the values of `--var NAME=VALUE` by name. The last value of a name counts."""
     variables = {}
     for value in values:
         name, separator, text = value.partition("=")
@@ -21,8 +26,8 @@ def parse_variables(_context: click.Context, _parameter: click.Parameter, values
     return variables
 
 
-def parse_pace(_context: click.Context, _parameter: click.Parameter, value: str | None) -> object:
-    """COUNT/PERIOD"""
+def parse_rate_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> object:
+    """Return the Rate that `value` ("14/second") says, or None for None."""
     from mailer.campaign.quantities import parse_rate
 
     try:
@@ -32,37 +37,57 @@ def parse_pace(_context: click.Context, _parameter: click.Parameter, value: str 
 
 
 def path_type() -> click.Path:
+    """Return the parameter type of a path; whether the file exists is checked by the command."""
     return click.Path(path_type=Path)
 
 
-def _named(_context: click.Context, _parameter: click.Parameter, value: Path) -> Path:
-    if value == Path():  # what an empty name becomes, as an unset variable of a script gives it
+def _refuse_empty_path(_context: click.Context, _parameter: click.Parameter, value: Path) -> Path:
+    if value == Path():  # an unset variable of a script gives an empty text
         raise click.BadParameter("expected the path of a campaign file", param_hint="CAMPAIGN")
     return value
 
 
-campaign_argument = click.argument("campaign_file", metavar="CAMPAIGN", type=path_type(), callback=_named)
+def campaign_argument(command: Decorated) -> Decorated:
+    """Add the argument CAMPAIGN as `campaign_file`."""
+    return click.argument("campaign_file", metavar="CAMPAIGN", type=path_type(), callback=_refuse_empty_path)(command)
 
-variables = click.option(
-    "--var", "variables", metavar="NAME=VALUE", multiple=True, callback=parse_variables,
-    help="A value for the campaign's `vars`; wins over the file's. Repeatable.",
-)  # fmt: skip
 
-ledger = click.option(
-    "--ledger", metavar="PATH", envvar="MAILER_LEDGER", default=LEDGER, show_default=True, show_envvar=True,
-    help="Where it is kept what became of every message.",
-)  # fmt: skip
+def variables_option(command: Decorated) -> Decorated:
+    """Add `--var` as `variables`."""
+    return click.option(
+        "--var", "variables", metavar="NAME=VALUE", multiple=True, callback=parse_variables,
+        help="A value for the campaign's `vars`; takes precedence over the file's. Repeatable.",
+    )(command)  # fmt: skip
 
-server = click.option(
-    "--server", metavar="URL", help="smtps://user@host:465, smtp+starttls://user@host:587 or smtp://127.0.0.1:1025. "
-    "Wins over MAILER_SERVER, which wins over the campaign's. The password is better put into MAILER_PASSWORD.",
-)  # fmt: skip
 
-ca_file = click.option(
-    "--ca-file", metavar="FILE", type=path_type(),
-    help="Trust the certificates that this file's authority signed, instead of the system's.",
-)  # fmt: skip
+def ledger_option(command: Decorated) -> Decorated:
+    """Add `--ledger`."""
+    return click.option(
+        "--ledger", metavar="PATH", envvar="MAILER_LEDGER", default=LEDGER, show_default=True, show_envvar=True,
+        help="Path of the delivery ledger.",
+    )(command)  # fmt: skip
 
-trace = click.option(
-    "--trace", metavar="FILE", help="Write the SMTP dialogue there, secrets blanked; - is standard error.",
-)  # fmt: skip
+
+def server_option(command: Decorated) -> Decorated:
+    """Add `--server`."""
+    return click.option(
+        "--server", metavar="URL",
+        help="smtps://user@host:465, smtp+starttls://user@host:587 or smtp://127.0.0.1:1025. Takes precedence over "
+        "MAILER_SERVER, which takes precedence over the campaign's server. Put the password into MAILER_PASSWORD.",
+    )(command)  # fmt: skip
+
+
+def ca_file_option(command: Decorated) -> Decorated:
+    """Add `--ca-file`."""
+    return click.option(
+        "--ca-file", metavar="FILE", type=path_type(),
+        help="Trust the certificates that this file's authority signed, instead of the system's trust store.",
+    )(command)  # fmt: skip
+
+
+def report_option(*names: str, help_text: str) -> Callable[[Decorated], Decorated]:
+    """Return the decorator of an option that names report files; repeatable."""
+    return click.option(
+        *names, metavar="FILE", type=path_type(), multiple=True,
+        help=f"{help_text} The suffix sets the format: {REPORT_FORMATS}. Repeatable.",
+    )  # fmt: skip

@@ -1,34 +1,64 @@
-"""`mailer probe`: what a server is like, and how `send` would speak to it."""
+"""`mailer probe`: connect, log in, and show what the server offers."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
-import click
+from mailer.campaign import load_campaign
+from mailer.cli import console
+from mailer.cli.credentials import choose_server_and_password
+from mailer.delivery.worker import Access, access
+from mailer.smtp.connection import SessionDetails, connect
+from mailer.smtp.protocol.extensions import Extensions
 
-from mailer.cli import options
+ROUND_TRIPS = {
+    "sequential": "one command at a time, 4 round trips per message: the server does not offer PIPELINING",
+    "pipelined": "1 round trip per message (RFC 2920): the server offers PIPELINING, but not CHUNKING",
+    "streamed": "many messages in flight, no waiting for round trips (RFC 2920 with RFC 3030)",
+}
 
 
-@click.command("probe", short_help="Look at a server and log in; send nothing.")
-@click.argument("campaign_file", metavar="[CAMPAIGN]", type=options.path_type(), required=False)
-@options.server
-@options.ca_file
-@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=0.1), default=20.0, show_default=True,
-              help="For one reply.")  # fmt: skip
-@options.variables
-def command(
-    *,
-    campaign_file: Path | None,
-    server: str | None,
-    ca_file: Path | None,
-    timeout: float,
-    variables: dict[str, str],
-) -> int:
-    """Connect to the server and log in, as `send` would; send nothing.
+def probe_server(
+    campaign_file: Path | None, server: str | None, ca_file: Path | None, timeout: float, variables: dict[str, str]
+) -> None:
+    """Print the dialogue while it happens, then the server's properties.
 
-    Shows the dialogue with the secrets blanked, the certificate, what the server offers, and the strategy that `send`
-    would use. The server is --server, MAILER_SERVER or the campaign's.
+    `server` is a URL, `timeout` the maximum seconds for one reply. Raises ServerError if the connection, TLS or the
+    login fails.
     """
-    from mailer.cli.probing import probe
+    own = load_campaign(campaign_file, variables=variables).server if campaign_file else None
+    config, password = choose_server_and_password(own, server, ca_file)
+    details, extensions = asyncio.run(_open_session(access(config, password), timeout))
+    console.print_output("")
+    for name, value in _describe_session(details, extensions, logged_in=password is not None):
+        console.print_output(f"{name:<12} {value}")
 
-    return probe(campaign_file, server, ca_file, timeout, variables)
+
+async def _open_session(where: Access, timeout: float) -> tuple[SessionDetails, Extensions]:
+    connection = await connect(where.endpoint, where.login, timeout=timeout, trace=_print_dialogue)
+    try:
+        await connection.quit()
+    finally:
+        connection.abort()
+    return connection.details, connection.extensions
+
+
+def _print_dialogue(direction: str, line: str) -> None:
+    console.print_output(f"{direction}: {line}")
+
+
+def _describe_session(details: SessionDetails, extensions: Extensions, *, logged_in: bool) -> Iterator[tuple[str, str]]:
+    yield "server", f"{details.host}:{details.port}"
+    if details.tls:
+        yield "tls", f"{details.tls} {details.cipher or ''}".strip()
+    if (certificate := details.certificate) is not None:
+        yield "certificate", f"{certificate.subject}, for {', '.join(certificate.names)}"
+        yield "", f"issued by {certificate.issuer}, valid until {certificate.valid_until}"
+    yield "login", f"{details.mechanism}" if logged_in else "none"
+    yield "extensions", ", ".join(details.extensions) or "none"
+    if extensions.size is not None:
+        yield "largest", f"{extensions.size:,} octets per message" if extensions.size else "no limit of its own"
+    strategy = str(details.strategy)
+    yield "strategy", f"{strategy}: {ROUND_TRIPS.get(strategy, '')}"

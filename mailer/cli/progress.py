@@ -12,13 +12,16 @@ from mailer.ledger.outcome import Outcome, Status
 from mailer.report.escape import printable
 from mailer.report.words import duration, plural
 
-EVERY = 5.0  # seconds between two lines of a log
-FEW = 3  # addresses kept for a hint
-REDRAW = 0.1  # seconds between two changes of the bar: the hot loop must not feel it
+LOG_INTERVAL = 5.0  # seconds between two lines of a log
+MAX_UNKNOWN = 3  # addresses kept for a hint
+REDRAW_INTERVAL = 0.1  # seconds between two changes of the bar, so that it costs the send loop nothing
 
 
-class Tally(Observer):
-    """What every display counts. `clock` gives seconds; `ask` is called with the number of those to be sent to."""
+class ProgressDisplay(Observer):
+    """What every display counts.
+
+    `clock` returns seconds. `ask` is called with the number of recipients before the first message is sent.
+    """
 
     def __init__(self, ask: Callable[[int], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -30,18 +33,18 @@ class Tally(Observer):
         self.unknown: list[str] = []  # the first few, for a hint
         self.unknown_count = 0
 
-    def __enter__(self) -> Tally:
+    def __enter__(self) -> ProgressDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is left on the screen."""
+        """Take the display off the screen."""
 
     def warning(self, text: str) -> None:
-        console.warning(text)
+        console.print_warning(text)
 
     def starting(self, total: int, already: int) -> None:
         if already:
-            console.note(f"{already:,} of {plural(total, 'recipient')} are settled already")
+            console.print_note(f"{already:,} of {plural(total, 'recipient')} already have an outcome")
         if self._ask is not None:
             self._ask(total - already)
         self.total, self.done, self.began = total, already, self.clock()
@@ -52,59 +55,59 @@ class Tally(Observer):
 
     def unknown_user(self, email: str) -> None:
         self.unknown_count += 1
-        if len(self.unknown) < FEW:
+        if len(self.unknown) < MAX_UNKNOWN:
             self.unknown.append(email)
 
     @property
-    def settled_here(self) -> int:
+    def finished_count(self) -> int:
         return sum(self.counts.values())
 
-    def rate(self) -> float:
-        """Messages a second since the sending began."""
+    def message_rate(self) -> float:
+        """Return the messages per second since sending began."""
         seconds = self.clock() - self.began
-        return self.settled_here / seconds if seconds > 0 else 0.0
+        return self.finished_count / seconds if seconds > 0 else 0.0
 
-    def words(self) -> str:
+    def describe_counts(self) -> str:
         """`sent 1,190, failed 10`"""
         shown = (Status.SENT, Status.FAILED, Status.DEFERRED, Status.IN_DOUBT)
         names = [f"{status.value.replace('_', ' ')} {self.counts[status]:,}" for status in shown if self.counts[status]]
         return ", ".join(names) or "nothing yet"
 
 
-class Lines(Tally):
-    """For logs and CI: a line every few seconds at most, and what a reader of the log will look for."""
+class LogDisplay(ProgressDisplay):
+    """For logs and CI: at most one line every LOG_INTERVAL seconds."""
 
     def __init__(self, ask: Callable[[int], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(ask, clock)
         self._last = clock()
 
     def planning(self, done: int) -> None:
-        self._line(lambda: f"reading the list: {done:,}")
+        self._write_line(lambda: f"reading the list: {done:,}")
 
     def preflight(self, done: int, total: int) -> None:
-        self._line(lambda: f"checking: {done:,} of {total:,}")
+        self._write_line(lambda: f"checking: {done:,} of {total:,}")
 
     def settled(self, outcome: Outcome) -> None:
         super().settled(outcome)
-        self._line(self._standing)
+        self._write_line(self._describe_progress)
 
     def waiting(self, seconds: float, why: str) -> None:
-        self._line(lambda: f"waiting {duration(seconds)}: {why}")
+        self._write_line(lambda: f"waiting {duration(seconds)}: {why}")
 
-    def _standing(self) -> str:
-        rate = self.rate()
+    def _describe_progress(self) -> str:
+        rate = self.message_rate()
         left = f", {duration((self.total - self.done) / rate)} left" if rate and self.total > self.done else ""
-        return f"{self.done:,} of {self.total:,} ({self.words()}), {rate:,.1f}/s{left}"
+        return f"{self.done:,} of {self.total:,} ({self.describe_counts()}), {rate:,.1f}/s{left}"
 
-    def _line(self, text: Callable[[], str]) -> None:
+    def _write_line(self, text: Callable[[], str]) -> None:
         now = self.clock()
-        if now - self._last >= EVERY:
+        if now - self._last >= LOG_INTERVAL:
             self._last = now
-            console.note(f"mailer: {text()}")
+            console.print_note(f"mailer: {text()}")
 
 
-class Bar(Tally):
-    """For a terminal. Rich draws it from a thread of its own, a few times a second."""
+class BarDisplay(ProgressDisplay):
+    """A progress bar for a terminal. Rich draws it from its own thread, 8 times a second."""
 
     def __init__(self, ask: Callable[[int], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
@@ -131,19 +134,19 @@ class Bar(Tally):
         )  # fmt: skip
         self._task = self._progress.add_task("", total=None, rate="", words="")
         self._stack = ExitStack()
-        self._next = 0.0
+        self._next_draw = 0.0
         self._drawn = False
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> BarDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # What was sent stays on the screen, above the summary.
-        self._progress.live.transient = not self.settled_here
-        self.pause()
+        # The bar of a run that sent something stays on the screen, above the summary.
+        self._progress.live.transient = not self.finished_count
+        self.hide_bar()
 
-    def pause(self) -> None:
-        """Take the bar off the screen, so that something can be printed or asked."""
+    def hide_bar(self) -> None:
+        """Take the bar off the screen, so that a text can be printed there."""
         self._drawn = False
         self._progress.stop()
 
@@ -154,46 +157,48 @@ class Bar(Tally):
         self._draw("checking", completed=done, total=total)
 
     def warning(self, text: str) -> None:
-        self._aside(lambda: console.warning(text))
+        self._print_above(lambda: console.print_warning(text))
 
     def starting(self, total: int, already: int) -> None:
-        self._aside(lambda: super(Bar, self).starting(total, already))
+        self._print_above(lambda: super(BarDisplay, self).starting(total, already))
         self._progress.reset(self._task, total=total, completed=already, description="sending", rate="", words="")
         self._draw("sending", completed=already, total=total)
 
     def settled(self, outcome: Outcome) -> None:
         super().settled(outcome)
-        if self.clock() >= self._next:
-            self._sending()
+        if self.clock() >= self._next_draw:
+            self._draw_sending()
 
     def waiting(self, seconds: float, why: str) -> None:
         self._draw("waiting", words=printable(f"{duration(seconds)}: {why}"), now=True)
 
     def finished(self, reason: str | None) -> None:
-        self._sending()
+        self._draw_sending()
 
-    def _sending(self) -> None:
-        self._draw(
-            "sending", completed=self.done, total=self.total, rate=f"{self.rate():,.0f}/s", words=self.words(), now=True
-        )
+    def _draw_sending(self) -> None:
+        rate = f"{self.message_rate():,.0f}/s"
+        self._draw("sending", completed=self.done, total=self.total, rate=rate, words=self.describe_counts(), now=True)
 
     def _draw(self, description: str, *, now: bool = False, **fields: object) -> None:
         if not self._drawn:
             self._drawn = True
             self._progress.start()
-        if now or self.clock() >= self._next:
-            self._next = self.clock() + REDRAW
+        if now or self.clock() >= self._next_draw:
+            self._next_draw = self.clock() + REDRAW_INTERVAL
             self._progress.update(self._task, description=description, **fields)  # type: ignore[arg-type]  # rich types fields as Any only when named
 
-    def _aside(self, say: Callable[[], None]) -> None:
+    def _print_above(self, print_text: Callable[[], None]) -> None:
         drawn = self._drawn
-        self.pause()
-        say()
+        self.hide_bar()
+        print_text()
         if drawn:
             self._drawn = True
             self._progress.start()
 
 
-def observer(ask: Callable[[int], None] | None = None) -> Tally:
-    """The display that fits where standard error goes. `ask` may raise to have nothing sent."""
-    return Bar(ask) if console.shows_progress() else Lines(ask)
+def create_display(ask: Callable[[int], None] | None = None) -> ProgressDisplay:
+    """Return a display that suits standard error.
+
+    `ask` is called with the number of recipients before the first message is sent. If it raises, nothing is sent.
+    """
+    return BarDisplay(ask) if console.may_draw() else LogDisplay(ask)

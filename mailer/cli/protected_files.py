@@ -1,4 +1,4 @@
-"""The files that a campaign is made of: none of them is to be replaced by a report."""
+"""The files that a campaign is made of. No report, trace or mbox may replace one of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from mailer.campaign import Campaign, Pattern
 
 
-def files_of(campaign: Campaign) -> dict[Path, str]:
-    """file -> what it is, as far as names are fixed (a pattern's are known only when a recipient is)."""
+def list_protected_files(campaign: Campaign) -> dict[Path, str]:
+    """Return file -> what it is, for each name that is the same for every recipient."""
     files = {campaign.path: "campaign file"}
     source = getattr(campaign.recipients, "file", None)
     if isinstance(path := getattr(source, "path", None), Path):
@@ -17,13 +17,13 @@ def files_of(campaign: Campaign) -> dict[Path, str]:
     patterns += [(attachment.path, "attachment") for attachment in campaign.attachments]
     patterns += [(image, "image") for image in campaign.images.values()]
     for pattern, what in patterns:
-        for path in _places(campaign, pattern):
+        for path in _possible_paths(campaign, pattern):
             files[path] = what
     return files
 
 
-def _places(campaign: Campaign, pattern: Pattern | None) -> list[Path]:
-    """Where a file may lie: beside the campaign, or in `templates/` of the root (contract section 1)."""
+def _possible_paths(campaign: Campaign, pattern: Pattern | None) -> list[Path]:
+    """Return the paths at which `pattern` is looked up: beside the campaign, in `templates/` and in the root."""
     if pattern is None or "{" in pattern.source:
         return []
     return [folder / pattern.source for folder in (campaign.path.parent, campaign.root / "templates", campaign.root)]

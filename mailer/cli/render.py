@@ -1,39 +1,138 @@
-"""`mailer render`: the messages as files, to be looked at or to be sent by something else."""
+"""`mailer render`: every recipient's message to files.
+
+Every message is rendered once before the first file is written, so an error leaves no half of the files behind.
+"""
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
-import click
+from mailer.campaign import Campaign, load_campaign
+from mailer.cli import console
+from mailer.cli.exit_codes import ExitCode
+from mailer.cli.progress import create_display
+from mailer.cli.protected_files import list_protected_files
+from mailer.delivery.plan import plan
+from mailer.delivery.preflight import preflight
+from mailer.errors import InputError, with_count
+from mailer.ledger import Claim, Edition, Ledger
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
+from mailer.render.message import Message
+from mailer.report.output_files import atomically_in_bytes
+from mailer.report.words import plural
 
-from mailer.cli import options
+PLAIN = re.compile(r"[a-z0-9@_+-][a-z0-9@._+-]{0,99}")
+# On Windows these names are devices, with any suffix.
+DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
+
+MessageWriter = Callable[[str, Message], None]
 
 
-@click.command("render", short_help="Write every recipient's message to files.")
-@options.campaign_argument
-@click.option("--out", metavar="DIR", type=options.path_type(), help="A file for each recipient: KEY.eml.")
-@click.option("--mbox", metavar="FILE", type=options.path_type(), help="One file for all, in mbox format (mboxrd).")
-@click.option("--only", metavar="ADDRESS", help="Only this recipient's (address or key).")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The first N only.")
-@options.variables
-def command(
-    *,
+def render_campaign(
     campaign_file: Path,
+    variables: dict[str, str],
+    *,
     out: Path | None,
     mbox: Path | None,
     only: str | None,
     limit: int | None,
-    variables: dict[str, str],
-) -> int:
-    """Write every recipient's message to files, byte for byte as it would be sent. Nothing is sent.
+) -> ExitCode:
+    """Write the messages to the folder `out` or to the file `mbox` (one of them is given).
 
-    \b
-      mailer render campaigns/spring.yaml --out out/spring
-      mailer render campaigns/spring.yaml --mbox spring.mbox
+    `only` is an address or a key; `limit` is the maximum number of messages. Raises InputError if a message cannot be
+    rendered (then no file is written) or a file cannot be written.
     """
-    from mailer.cli.interrupts import until_stopped
-    from mailer.cli.rendering import render
+    campaign = load_campaign(campaign_file, variables=variables)
+    compiled = compile_campaign(campaign)
+    count = 0
+    with Ledger.open_temporary() as ledger:
+        edition = _plan_and_check(campaign, compiled, ledger, only)
+        try:
+            with _open_folder(out) if out is not None else _open_mbox(mbox or Path(), campaign) as write_message:
+                for claim in islice(_iterate_claims(ledger, edition, compiled, only), limit):
+                    write_message(claim.key, compiled.render(claim.recipient))
+                    count += 1
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or out or mbox}: cannot be written: {error.strerror or error}"
+            ) from error
+    console.print_note(f"{plural(count, 'message')} in {out or mbox}")
+    return ExitCode.DONE
 
-    if (out is None) == (mbox is None):
-        raise click.UsageError("either --out DIR or --mbox FILE is needed")
-    return until_stopped(lambda: render(campaign_file, variables, out=out, mbox=mbox, only=only, limit=limit))
+
+def make_file_name(key: str) -> str:
+    """Return a file name for `key`: the key itself if it is safe on every system, else its safe part and a digest.
+
+    No two keys share a file name, even on a file system that ignores case: no plain name contains `~`.
+    """
+    if PLAIN.fullmatch(key) and not key.endswith(".") and not DEVICES.fullmatch(key):
+        return f"{key}.eml"
+    safe = re.sub(r"[^a-z0-9@._+-]+", "_", key.casefold()).strip(".")[:60] or "_"
+    return f"{safe}~{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}.eml"
+
+
+def format_mbox_entry(message: Message, when: float) -> bytes:
+    """Return `message` as an entry of an mbox (RFC 4155, mboxrd quoting); `when` is a Unix time.
+
+    Lines end with LF; `From ` and `>From ` at the begin of a line get one more `>`.
+    """
+    sender = message.sender or "MAILER-DAEMON"
+    stamp = time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(when))
+    body = re.sub(rb"^(>*From )", rb">\1", message.content.replace(b"\r\n", b"\n"), flags=re.MULTILINE)
+    return f"From {sender.replace(' ', '_')} {stamp}\n".encode() + body.rstrip(b"\n") + b"\n\n"
+
+
+def _plan_and_check(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, only: str | None) -> Edition:
+    with create_display() as display:
+        edition = ledger.ensure_edition(campaign.name)
+        planned = plan(ledger, campaign, compiled, edition, observer=display)
+        for duplicate in planned.duplicates:
+            console.print_warning(str(duplicate))
+        problems = with_count(planned.invalid, planned.invalid_count)
+        problems += preflight(ledger, edition, compiled, display, only=only)
+    if problems:
+        raise InputError(problems)
+    if only is not None and not ledger.has_recipient(edition, only):
+        raise InputError(f"{only} is not in the list")
+    return edition
+
+
+def _iterate_claims(ledger: Ledger, edition: Edition, compiled: CompiledCampaign, only: str | None) -> Iterator[Claim]:
+    """Yield each recipient's claim once, in the order of the list, read in pages."""
+    run = ledger.start_run(edition, template=compiled.fingerprint, now=time.time())
+    while claims := ledger.claim(edition, 500, time.time(), run=run, only=only):
+        ledger.commit()
+        yield from claims
+
+
+@contextmanager
+def _open_folder(out: Path) -> Iterator[MessageWriter]:
+    out.mkdir(parents=True, exist_ok=True)
+
+    def write_message(key: str, message: Message) -> None:
+        with atomically_in_bytes(out / make_file_name(key), durable=False) as stream:
+            stream.write(message.content)
+
+    yield write_message
+
+
+@contextmanager
+def _open_mbox(mbox: Path, campaign: Campaign) -> Iterator[MessageWriter]:
+    if (what := list_protected_files(campaign).get(mbox.absolute())) is not None:
+        raise InputError(f"{mbox}: this is the {what}, and the mbox would replace it")
+    if mbox.exists() and not mbox.is_file():
+        raise InputError(f"{mbox}: is not a regular file")
+    now = time.time()
+    with atomically_in_bytes(mbox) as stream:
+
+        def write_message(_key: str, message: Message) -> None:
+            stream.write(format_mbox_entry(message, now))
+
+        yield write_message

@@ -2,63 +2,48 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
-import click
+from mailer.campaign import load_campaign
+from mailer.cli import console
+from mailer.errors import InputError
+from mailer.ledger import Ledger
+from mailer.report.formats import terminal
+from mailer.report.summary import read_report
+from mailer.report.write import check_report_paths, write_report
 
-from mailer.cli import console, options
-from mailer.cli.exits import Exit
 
-
-@click.command("report", short_help="Show what became of a campaign, or write it to files.")
-@options.campaign_argument
-@options.variables
-@options.ledger
-@click.option(
-    "--output", "outputs", metavar="FILE", type=options.path_type(), multiple=True,
-    help="Write it there instead: .json .csv .html .md .xml (JUnit) by suffix. Repeatable.",
-)  # fmt: skip
-@click.option("--edition", type=click.IntRange(min=1), help="An earlier one, where --again made several.")
-def command(
+def show_report(
     campaign_file: Path,
     variables: dict[str, str],
     ledger: str,
     outputs: tuple[Path, ...],
     edition: int | None,
-) -> int:
-    """Show what became of a campaign, from the ledger: a table, or files.
+) -> None:
+    """Print the report of a campaign, or write it to each file of `outputs`.
 
-    CAMPAIGN is the campaign's file, or just its name.
+    `campaign_file` is the path of a campaign file or the campaign's name. `edition` counts from 1; None is the latest.
+    Raises InputError if the ledger has no such campaign or edition, or a file cannot be written.
     """
-    import sys
-
-    from mailer.ledger import Ledger
-    from mailer.report.summary import read_report
-    from mailer.report.write import check_report_paths, write_report
-
     check_report_paths(outputs, keep={campaign_file: "campaign file", Path(ledger): "ledger"})
-    name = campaign_name(campaign_file, variables)
-    # A campaign that is being sent goes on meanwhile: figures and recipients are to be of the same moment.
+    name = read_campaign_name(campaign_file, variables)
+    # A send may be running: the figures and the recipients are read in one transaction.
     with Ledger.open(ledger, create=False) as book, book.store.frozen():
         report = read_report(book, name, edition)
         for path in outputs:
-            console.note(f"report: {write_report(report, path)}")
+            console.print_note(f"report: {write_report(report, path)}")
         if not outputs:
-            from mailer.report.formats import terminal
-
             terminal.show(report, sys.stdout, rich=sys.stdout.isatty())
-    return Exit.DONE
 
 
-def campaign_name(given: Path, variables: dict[str, str]) -> str:
-    """The name that the file says, though the rest of it may be wrong by now; or what was given, if that is a name.
+def read_campaign_name(given: Path, variables: dict[str, str]) -> str:
+    """Return the campaign's name: the file's, or `given` itself if it is a name and no file.
 
-    A report must be had also when the campaign's template or list is gone.
+    A report is available even if the campaign's template or list is missing, so a file with errors is enough if its
+    line `campaign: NAME` can be read. Raises InputError otherwise.
     """
-    import re
-
-    from mailer.errors import InputError
-
     text = str(given)
     if (
         not given.exists()
@@ -66,20 +51,16 @@ def campaign_name(given: Path, variables: dict[str, str]) -> str:
         and given.suffix not in (".yaml", ".yml")
     ):
         return text
-    from mailer.campaign import load_campaign
-
     try:
         return load_campaign(given, variables=variables).name
     except InputError:
-        if (name := _plain_name(given)) is not None:
+        if (name := _find_name_line(given)) is not None:
             return name
         raise
 
 
-def _plain_name(file: Path) -> str | None:
-    """The value of the line `campaign: NAME` in a file that cannot be loaded any more, where it is no pattern."""
-    import re
-
+def _find_name_line(file: Path) -> str | None:
+    """Return NAME of the line `campaign: NAME`, or None if there is none or it is a template."""
     try:
         text = file.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:

@@ -1,71 +1,180 @@
-"""`mailer send`: the main job."""
+"""`mailer send`: check the request, ask, run, and report."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import click
 
-from mailer.cli import console, options
-from mailer.cli.exits import Exit
+from mailer.api import override_delivery
+from mailer.campaign import Campaign, ServerConfig, load_campaign, parse_server
+from mailer.campaign.model import Delivery
+from mailer.cli import console
+from mailer.cli.credentials import choose_server_and_password
+from mailer.cli.exit_codes import ExitCode, code_for_signal
+from mailer.cli.progress import ProgressDisplay, create_display
+from mailer.cli.protected_files import list_protected_files
+from mailer.cli.summary import conclude
+from mailer.cli.trace import Trace, check_trace_path, open_trace
+from mailer.delivery.run import RunResult, SendOptions, StopSignal, run
+from mailer.delivery.signals import Interrupted
+from mailer.errors import InputError
+from mailer.ledger import Ledger
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
+from mailer.report.words import plural
+from mailer.report.write import check_report_paths
+from mailer.secret import Secret
 
 
-@click.command("send", short_help="Send a campaign, or go on with it.")
-@options.campaign_argument
-@options.server
-@click.option(
-    "--sandbox", is_flag=True,
-    help="A rehearsal: start the embedded sandbox for this one run, with a ledger of its own. Nobody gets mail.",
-)  # fmt: skip
-@options.ca_file
-@click.option(
-    "--rate", metavar="RATE", callback=options.parse_pace, help="At most so many: 14/second, 30/minute, 500/hour."
-)
-@click.option("--connections", metavar="N", type=click.IntRange(1, 100), help="Sessions at a time.")
-@click.option("--window", metavar="N", type=click.IntRange(1, 100_000), help="Most messages in flight in one session.")
-@click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), help="Stop after so many recipients; the rest is pending."
-)
-@click.option("--only", metavar="ADDRESS", help="Send to this recipient (address or key) only.")
-@click.option(
-    "--proof", metavar="ADDRESS",
-    help="Send the first recipient's message, or --only's, to this address instead; it is not recorded as sent.",
-)  # fmt: skip
-@options.variables
-@click.option("--again", is_flag=True, help="Send a completed campaign anew, to everybody.")
-@click.option("--retry-failed", is_flag=True, help="Try those again that were refused for good.")
-@click.option(
-    "--in-doubt", type=click.Choice(["resend", "hold", "sent"]),
-    help="Settle those whose reply never came: send them again, leave them, or take them as sent.",
-)  # fmt: skip
-@click.option(
-    "--skip-invalid", is_flag=True, help="Recipients that cannot be right are reported failed; send the others."
-)
-@click.option("--no-preflight", is_flag=True, help="Do not render every message before the first is sent.")
-@click.option(
-    "--report", "reports", metavar="FILE", type=options.path_type(), multiple=True,
-    help="Write a report: .json .csv .html .md .xml (JUnit) by suffix. Repeatable.",
-)  # fmt: skip
-@options.trace
-@options.ledger
-@click.option("--yes", is_flag=True, help="Do not ask before sending.")
-def command(**given: Any) -> int:
-    """Send a campaign. Run it again, and it goes on where it stopped.
+class Declined(KeyboardInterrupt):
+    """The answer to the question was no. Like an interrupt, it passes every `except Exception`."""
 
-    Everything is checked before anything is sent; what became of every message is kept in the ledger. The password
-    comes from MAILER_PASSWORD, or from where the campaign says, or is asked for at a terminal.
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """The options of `mailer send`. An option that `SendOptions` or `Delivery` has is in `overrides`, by its name."""
+
+    campaign_file: Path
+    variables: dict[str, str]
+    server: str | None
+    sandbox: bool
+    ca_file: Path | None
+    reports: tuple[Path, ...]
+    trace: str | None
+    ledger: str
+    yes: bool
+    overrides: Mapping[str, Any]
+
+    @classmethod
+    def from_options(cls, given: Mapping[str, Any]) -> SendRequest:
+        """Return the request of a command line; `given` holds click's parameters by name."""
+        own = {field.name for field in fields(cls)}
+        request = {name: value for name, value in given.items() if name in own}
+        return cls(**request, overrides={name: value for name, value in given.items() if name not in own})
+
+    def select(self, kind: type[SendOptions | Delivery]) -> dict[str, Any]:
+        """Return the overrides that are fields of `kind`."""
+        names = {field.name for field in fields(kind)}
+        return {name: value for name, value in self.overrides.items() if name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class SendJob:
+    """A request with everything loaded and checked. `server` is None for a rehearsal, which starts its own."""
+
+    request: SendRequest
+    campaign: Campaign
+    compiled: CompiledCampaign
+    reports: tuple[Path, ...]
+    server: ServerConfig | None
+    password: Secret | None
+
+
+def run_send_command(given: Mapping[str, Any]) -> int:
+    """Run `mailer send` with click's parameters `given`, and return the exit code.
+
+    Raises MailerError if the run cannot start; then nothing was sent.
     """
-    return _run(given)
-
-
-def _run(given: dict[str, Any]) -> int:
-    from mailer.cli.request import Request
-    from mailer.cli.sending import send
-    from mailer.delivery.signals import Interrupted, StopSignal
-
     with StopSignal().installed() as stop:
         try:
-            return send(Request(**given), stop)
+            return _send(SendRequest.from_options(given), stop)
         except Interrupted:
-            console.error("interrupted; nothing was sent")
-            return Exit.interrupted(stop.number)
+            console.print_error("interrupted; nothing was sent")
+            return code_for_signal(stop.number)
+
+
+def _send(request: SendRequest, stop: StopSignal) -> int:
+    with stop.raising():
+        job = _prepare_job(request)
+    with ExitStack() as stack:
+        trace = stack.enter_context(open_trace(request.trace))
+        ledger = stack.enter_context(Ledger.open_temporary() if request.sandbox else Ledger.open(request.ledger))
+        display = create_display(_create_question(job, stop))
+        try:
+            with display:
+                result, maildir = asyncio.run(_run_job(job, ledger, trace, display, stop))
+        except Declined:
+            console.print_note("nothing was sent")
+            return ExitCode.INPUT
+        proof = request.overrides["proof"]
+        code = conclude(result, ledger, job.campaign.name, job.reports, display, proof=proof, stop=stop)
+        if maildir is not None:
+            console.print_note(f"caught messages: {maildir}")
+        return code
+
+
+def _prepare_job(request: SendRequest) -> SendJob:
+    """Load and check everything but the list. The password is asked for last."""
+    if request.overrides["proof"] and request.reports:
+        raise InputError("--report has no effect beside --proof: a proof is not recorded")
+    campaign = load_campaign(request.campaign_file, variables=request.variables)
+    keep = list_protected_files(campaign) | {Path(request.ledger): "ledger"}
+    reports = check_report_paths(request.reports, keep=keep)
+    check_trace_path(request.trace, keep | dict.fromkeys(reports, "report"))
+    compiled = compile_campaign(campaign)
+    if request.sandbox:
+        return SendJob(request, campaign, compiled, reports, None, None)
+    server, password = choose_server_and_password(campaign.server, request.server, request.ca_file)
+    return SendJob(request, campaign, compiled, reports, server, password)
+
+
+async def _run_job(
+    job: SendJob, ledger: Ledger, trace: Trace | None, display: ProgressDisplay, stop: StopSignal
+) -> tuple[RunResult, Path | None]:
+    """Return the run's result, and for a rehearsal the folder of the caught messages."""
+    async with _provide_server(job) as (server, password, maildir):
+        options = SendOptions(
+            server=server,
+            password=password,
+            delivery=override_delivery(job.campaign.delivery, **job.request.select(Delivery)),
+            trace=trace,
+            **job.request.select(SendOptions),
+        )
+        return await run(job.campaign, job.compiled, ledger, options, display, stop=stop), maildir
+
+
+@asynccontextmanager
+async def _provide_server(job: SendJob) -> AsyncIterator[tuple[ServerConfig, Secret | None, Path | None]]:
+    """Yield the chosen server and None; for a rehearsal, a sandbox of this run and its maildir."""
+    if job.server is not None:
+        yield job.server, job.password, None
+        return
+    from mailer.sandbox import Sandbox
+
+    with Sandbox() as sandbox:
+        secret = Secret(sandbox.password)
+        console.add_secret(secret)
+        yield replace(parse_server(sandbox.url), ca_file=sandbox.ca_file), secret, sandbox.maildir
+
+
+def _create_question(job: SendJob, stop: StopSignal) -> Callable[[int], None] | None:
+    """Return a function that asks before the first message is sent, or None if nobody is to be asked.
+
+    The function takes the number of recipients and raises Declined if the answer is no.
+    """
+    server = job.server
+    if job.request.yes or server is None or not console.may_ask():
+        return None
+
+    def ask(count: int) -> None:
+        only, limit = job.request.overrides["only"], job.request.overrides["limit"]
+        count = min(count, 1 if only else count, limit or count)
+        as_user = f" as {server.username}" if server.username else ""
+        question = f"Send {job.campaign.name} to {plural(count, 'recipient')} via {server.host}:{server.port}{as_user}?"
+        try:
+            with stop.raising():
+                agreed = click.confirm(console.clean_line(question), err=True)
+        except click.Abort:  # click raises it for Ctrl-C and for the end of input
+            if stop.requested:
+                raise Interrupted from None
+            agreed = False
+        if not agreed:
+            raise Declined
+
+    return ask

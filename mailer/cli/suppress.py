@@ -2,96 +2,91 @@
 
 from __future__ import annotations
 
+import csv
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
-from mailer.cli import console, options
-from mailer.cli.exits import Exit
-
-REASON = "by hand"
-
-
-@click.group("suppress", short_help="Keep the addresses that never get mail.")
-def command() -> None:
-    """Keep the addresses that never get mail, whatever campaign asks for it.
-
-    They are kept in the ledger; a suppressed recipient is reported as such and counts as done.
-    """
+from mailer.campaign import check_address
+from mailer.campaign.files import NamedFile
+from mailer.campaign.sources.source import FileSource, list_format
+from mailer.campaign.sources.text import open_text, read_lines
+from mailer.cli import console
+from mailer.cli.exit_codes import ExitCode
+from mailer.errors import InputError, Place, Problem
+from mailer.ledger import Ledger
+from mailer.report.formats.csv import cell, uncelled
+from mailer.report.words import plural
 
 
-@command.command("add")
-@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
-@click.option("--reason", default=REASON, show_default=True, metavar="TEXT", help="Why; shown in reports.")
-@options.ledger
-def add(addresses: tuple[str, ...], reason: str, ledger: str) -> int:
-    """Add addresses."""
-    from mailer.ledger import Ledger
-
-    checked = [_checked(address) for address in addresses]
+def add_addresses(addresses: tuple[str, ...], reason: str, ledger: str) -> None:
+    """Suppress each address. Raises InputError, before anything is changed, if one of them is not an address."""
+    checked = [_check_address(address) for address in addresses]
     with Ledger.open(ledger) as book:
         for address in checked:
             book.suppress(address, reason)
-    return Exit.DONE
 
 
-@command.command("remove")
-@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
-@options.ledger
-def remove(addresses: tuple[str, ...], ledger: str) -> int:
-    """Remove addresses: they get mail again. One that is not on the list is an error; the others are removed."""
-    from mailer.ledger import Ledger
-
-    missing = False
+def remove_addresses(addresses: tuple[str, ...], ledger: str) -> ExitCode:
+    """Remove each address that is suppressed, and print an error for each one that is not."""
+    code = ExitCode.DONE
     with Ledger.open(ledger) as book:
         for address in addresses:
             if not book.unsuppress(address):
-                console.error(f"{address} is not suppressed")
-                missing = True
-    return Exit.INPUT if missing else Exit.DONE
+                console.print_error(f"{address} is not suppressed")
+                code = ExitCode.INPUT
+    return code
 
 
-@command.command("list")
-@options.ledger
-def list_(ledger: str) -> int:
-    """Print them as CSV (email, reason, at), which `import` reads again."""
-    import csv
-    import sys
-
-    from mailer.ledger import Ledger
-    from mailer.report.formats.csv import cell
-
+def list_addresses(ledger: str) -> None:
+    """Print the suppressed addresses as CSV, with their reason and the time in UTC."""
     with Ledger.open(ledger) as book:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["email", "reason", "at"])
         for entry in book.read_suppressions():
             writer.writerow([cell(entry.email), cell(entry.reason), entry.at])
-    return Exit.DONE
 
 
-@command.command("import")
-@click.argument("file", metavar="FILE", type=options.path_type())
-@click.option("--reason", default="imported", show_default=True, metavar="TEXT", help="For those without their own.")
-@options.ledger
-def import_(file: Path, reason: str, ledger: str) -> int:
-    """Add the addresses of a list: any file that `recipients:` reads, or lines with an address each.
-
-    A column `reason` is kept. One wrong line, and nothing is imported.
-    """
-    from mailer.cli.suppressions import read_addresses
-    from mailer.ledger import Ledger
-    from mailer.report.words import plural
-
+def import_addresses(file: Path, reason: str, ledger: str) -> None:
+    """Suppress every address of `file`; `reason` applies to rows without their own. InputError: nothing is imported."""
     with Ledger.open(ledger) as book:
         added = book.suppress_all(read_addresses(file, reason), source=file.name)
-    console.note(f"{plural(added, 'new address')} suppressed")
-    return Exit.DONE
+    console.print_note(f"{plural(added, 'new address')} suppressed")
 
 
-def _checked(address: str) -> str:
-    from mailer.campaign.addresses import check_address
-    from mailer.errors import InputError
+def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
+    """Yield (address, reason) for each row of `file`; a column `reason` takes precedence over `reason`.
 
+    A file without a suffix, or with .txt, has one address per line; blank lines and lines with `#` are skipped. Raises
+    InputError at the first row without a valid address.
+    """
+    named = NamedFile(file, str(file))
+    if file.suffix.lower() in ("", ".txt"):
+        yield from ((address, reason) for address in _read_lines(named))
+        return
+    try:
+        format_ = list_format(file.name)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}") from None
+    for recipient in FileSource(named, format_):
+        if recipient.problem is not None:
+            raise InputError(recipient.problem)
+        yield uncelled(recipient.email), uncelled(str(recipient.columns.get("reason") or reason))
+
+
+def _read_lines(named: NamedFile) -> Iterator[str]:
+    with named.open() as binary, open_text(binary, named.shown, None) as text:
+        for number, line in enumerate(read_lines(text, named.shown), 1):
+            address = line.strip()
+            if not address or address.startswith("#"):
+                continue
+            try:
+                yield check_address(address)
+            except ValueError as error:
+                raise InputError(Problem(Place(named.shown, number), f"{address[:200]}: {error}")) from None
+
+
+def _check_address(address: str) -> str:
     try:
         return check_address(address)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`--trace`: the SMTP dialogue as it crossed, secrets blanked, one line each."""
+"""`--trace`: the SMTP dialogue with secrets blanked, one line per command, reply or event."""
 
 from __future__ import annotations
 
@@ -15,45 +15,46 @@ from mailer.errors import InputError
 Trace = Callable[[str, str], None]
 
 
-def check_trace(where: str | None, keep: Mapping[Path, str]) -> None:
-    """InputError where the trace would replace a file of `keep` (file -> what it is)."""
-    if where is None or where == "-":
+def check_trace_path(path: str | None, keep: Mapping[Path, str]) -> None:
+    """Raise InputError if the trace would replace a file of `keep` (file -> what it is). `path` is as in --trace."""
+    if path is None or path == "-":
         return
-    kept = {os.path.realpath(path): what for path, what in keep.items()}
-    if (what := kept.get(os.path.realpath(where))) is not None:
-        raise InputError(f"trace {where}: this is the {what}, and the trace would replace it")
+    kept = {os.path.realpath(file): what for file, what in keep.items()}
+    if (what := kept.get(os.path.realpath(path))) is not None:
+        raise InputError(f"trace {path}: this is the {what}, and the trace would replace it")
 
 
 @contextmanager
-def tracing(where: str | None) -> Iterator[Trace | None]:
-    """A function that writes `C: EHLO …`, `S: 250 …` or `*: …` to a file, `-` being standard error; None for none.
+def open_trace(path: str | None) -> Iterator[Trace | None]:
+    """Yield a function that writes `C: EHLO …`, `S: 250 …` or `*: …` to the file `path`, or None if `path` is None.
 
-    A file is made anew, readable by its owner alone: addresses and message texts stand in it.
+    `-` is standard error. The file is replaced and only its owner can read it, because it contains addresses and
+    message texts. Raises InputError if it cannot be written.
     """
-    if where is None:
+    if path is None:
         yield None
-    elif where == "-":
-        yield lambda direction, line: console.note(f"{direction}: {line}")
+    elif path == "-":
+        yield lambda direction, line: console.print_note(f"{direction}: {line}")
     else:
-        with _create(where) as stream:
-            yield lambda direction, line: _write(stream, direction, line)
+        with _create_file(path) as stream:
+            yield lambda direction, line: _write_line(stream, direction, line)
 
 
-def _create(where: str) -> TextIO:
+def _create_file(path: str) -> TextIO:
     try:
-        # O_NONBLOCK: a FIFO that nobody reads is an error instead of a wait without end.
-        descriptor = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        # O_NONBLOCK: a FIFO without a reader is an error, instead of a wait without end.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     except (OSError, ValueError) as error:
-        raise InputError(f"trace {where}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"trace {path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _write(stream: TextIO, direction: str, line: str) -> None:
+def _write_line(stream: TextIO, direction: str, line: str) -> None:
     try:
-        stream.write(f"{direction}: {console.clean(line)}\n")
+        stream.write(f"{direction}: {console.clean_line(line)}\n")
     except OSError as error:
-        # A full disk under the trace is no reason to stop a run; once it is said, no more is tried.
+        # A full disk does not stop the run. The trace ends, and the warning is printed once.
         print(f"mailer: warning: trace: {error.strerror}", file=sys.stderr)
         stream.close()
     except ValueError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mailer.cli.app import mailer
+from mailer.cli.commands import mailer
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "commands.md"
 _BLOCK = re.compile(r"<!-- help: (?P<name>[a-z ]+) -->\n(?:\n?```text\n.*?\n```\n)?", re.DOTALL)

@@ -9,7 +9,7 @@ import pytest
 
 from mailer.campaign.model import ServerConfig
 from mailer.cli import console
-from mailer.cli.credentials import server_and_password
+from mailer.cli.credentials import choose_server_and_password
 from mailer.errors import InputError
 from mailer.secret import Secret
 
@@ -37,7 +37,7 @@ def own(source: Source) -> ServerConfig:
 
 
 def chosen(own: ServerConfig | None, url: str | None = None, **environment: str) -> tuple[ServerConfig, str | None]:
-    server, password = server_and_password(own, url, None, environment=environment)
+    server, password = choose_server_and_password(own, url, None, environment=environment)
     return server, password.reveal() if password else None
 
 
@@ -132,21 +132,21 @@ def test_a_person_is_asked() -> None:
         asked.append(question)
         return "typed in"
 
-    _, password = server_and_password(None, "smtps://me@smtp.example.com", None, environment={}, ask=ask)
+    _, password = choose_server_and_password(None, "smtps://me@smtp.example.com", None, environment={}, ask=ask)
     assert password == Secret("typed in")
     assert asked == ["Password for me at smtp.example.com:465: "]
 
 
 def test_an_empty_answer_is_none() -> None:
     with pytest.raises(InputError, match="no password was given"):
-        server_and_password(None, "smtps://me@smtp.example.com", None, environment={}, ask=lambda _: "")
+        choose_server_and_password(None, "smtps://me@smtp.example.com", None, environment={}, ask=lambda _: "")
 
 
 def test_what_was_read_is_never_printed(own: ServerConfig) -> None:
     chosen(replace(own, password=Source("Zq9-unprintable")))
-    assert console.clean("the server said Zq9-unprintable") == "the server said [secret]"
+    assert console.clean_line("the server said Zq9-unprintable") == "the server said [secret]"
 
 
 def test_a_ca_file_that_is_not_there(own: ServerConfig, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such CA file"):
-        server_and_password(own, None, tmp_path / "ca.pem", environment={})
+        choose_server_and_password(own, None, tmp_path / "ca.pem", environment={})

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from mailer.cli import app, console, run
-from mailer.cli.exits import Exit
+from mailer.cli import commands, console, run
+from mailer.cli.exit_codes import ExitCode
 from mailer.errors import InputError, LedgerBusy, LedgerWriteError, MissingExtra, Problem, Unreachable
 from mailer.secret import Secret
 
@@ -27,7 +27,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         def fail() -> None:
             raise error
 
-        monkeypatch.setattr(app.Commands, "get_command", lambda *_: click.Command("schema", callback=fail))
+        monkeypatch.setattr(commands.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail))
 
     return arrange
 
@@ -52,7 +52,7 @@ def test_codes(raising: Command, capsys: pytest.CaptureFixture[str], error: Base
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "Traceback" not in printed.err
-    assert printed.err.startswith("mailer: error: ") or code == Exit.BROKEN_PIPE
+    assert printed.err.startswith("mailer: error: ") or code == ExitCode.BROKEN_PIPE
 
 
 def test_each_problem_is_a_line_and_the_hint_follows(raising: Command, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,10 +82,10 @@ def test_a_secret_is_blanked_wherever_it_comes_from(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> None:
-        console.hide(Secret("hunter2"))
+        console.add_secret(Secret("hunter2"))
         raise ValueError("the server said hunter2 and aHVudGVyMg==")
 
-    monkeypatch.setattr(app.Commands, "get_command", lambda *_: click.Command("schema", callback=fail))
+    monkeypatch.setattr(commands.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail))
     run(["schema"])
     assert capsys.readouterr().err.splitlines()[0] == "mailer: error: ValueError: the server said [secret] and [secret]"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailer.cli.progress import EVERY, Bar, Lines
+from mailer.cli.progress import LOG_INTERVAL, BarDisplay, LogDisplay
 from mailer.ledger.outcome import Outcome, Status
 
 
@@ -22,13 +22,13 @@ def outcome(status: Status = Status.SENT) -> Outcome:
 
 def test_a_line_every_few_seconds_at_most(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    lines = Lines(None, clock)
+    lines = LogDisplay(None, clock)
     lines.starting(3000, 0)
     for _ in range(1000):
         clock.seconds += 0.01
         lines.settled(outcome())
     lines.settled(outcome(Status.FAILED))
-    clock.seconds += EVERY
+    clock.seconds += LOG_INTERVAL
     lines.settled(outcome())
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
@@ -36,19 +36,19 @@ def test_a_line_every_few_seconds_at_most(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_going_on(capsys: pytest.CaptureFixture[str]) -> None:
-    Lines().starting(10, 4)
-    assert capsys.readouterr().err == "4 of 10 recipients are settled already\n"
+    LogDisplay().starting(10, 4)
+    assert capsys.readouterr().err == "4 of 10 recipients already have an outcome\n"
 
 
 def test_the_question_comes_with_the_number_to_send() -> None:
     asked: list[int] = []
-    Lines(asked.append).starting(10, 4)
+    LogDisplay(asked.append).starting(10, 4)
     assert asked == [6]
 
 
 def test_a_hostile_reason_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    for display in (Lines(None, clock), Bar(None, clock)):
+    for display in (LogDisplay(None, clock), BarDisplay(None, clock)):
         clock.seconds += 10
         with display:
             display.starting(2, 0)
@@ -60,7 +60,7 @@ def test_a_hostile_reason_is_harmless(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_addresses_kept_for_a_hint_are_few() -> None:
-    lines = Lines()
+    lines = LogDisplay()
     for n in range(1000):
         lines.unknown_user(f"{n}@example.com")
     assert (lines.unknown_count, len(lines.unknown)) == (1000, 3)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mailer.cli import sending
+from mailer.cli import summary
 from mailer.errors import InputError
 from mailer.report.summary import Report
 from mailer.report.write import write_report
@@ -119,7 +119,7 @@ def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sa
         (["--trace", "spring.yaml"], "this is the campaign file"),
         (["--trace", "r.json", "--report", "r.json"], "this is the report"),
         (["--server", "http://x"], "the server's URL"),
-        (["--proof", "me@example.com", "--report", "r.json"], "--proof is not recorded"),
+        (["--proof", "me@example.com", "--report", "r.json"], "a proof is not recorded"),
         (["--only", "nobody@example.com"], "not in the list"),
     ],
 )
@@ -154,7 +154,7 @@ def test_limit_then_the_rest(process: Command, campaign: Path, sandbox: Sandbox)
     assert len(sandbox.messages) == 1
     ended = process("send", campaign, *login(sandbox), **environment)
     assert (ended.code, len(sandbox.messages)) == (0, 3)
-    assert "1 of 3 recipients are settled already" in ended.err
+    assert "1 of 3 recipients already have an outcome" in ended.err
     assert (campaign.parent / "else" / "where.sqlite3").exists()
 
 
@@ -343,7 +343,7 @@ def test_a_report_that_fails_after_the_sending_is_exit_74(
             raise InputError(f"report {path}: cannot be written: No space left on device")
         return write_report(report, path)
 
-    monkeypatch.setattr(sending, "write_report", full)
+    monkeypatch.setattr(summary, "write_report", full)
     server = ["--server", sandbox.url, "--ca-file", str(sandbox.ca_file)]
     ended = command("send", campaign, *server, "--report", "r.json", "--report", "r.csv")
     assert (ended.code, len(sandbox.messages)) == (74, 3)

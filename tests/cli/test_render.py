@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.cli.rendering import file_name, mbox_entry
+from mailer.cli.render import format_mbox_entry, make_file_name
 from mailer.render.message import Message
 
 Command = Callable[..., object]
@@ -18,7 +18,7 @@ Command = Callable[..., object]
 
 @given(st.text(st.characters(codec=None)))
 def test_a_key_makes_a_safe_name(key: str) -> None:
-    name = file_name(key)
+    name = make_file_name(key)
     assert len(name.encode()) <= 110
     assert "/" not in name
     assert not name.startswith(".")
@@ -29,25 +29,25 @@ def test_a_key_makes_a_safe_name(key: str) -> None:
 
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
 def test_no_two_keys_share_a_name(one: str, other: str) -> None:
-    assert (file_name(one) == file_name(other)) == (one == other)
+    assert (make_file_name(one) == make_file_name(other)) == (one == other)
 
 
 @pytest.mark.parametrize(
     "key", ["../../etc/passwd", "A@example.com", "a/b", "nul", "com1.txt", "x" * 101, "", ".", "a.", "é@example.com"]
 )
 def test_names_that_are_not_safe_get_a_digest(key: str) -> None:
-    assert "~" in file_name(key)
+    assert "~" in make_file_name(key)
 
 
 def test_an_address_is_its_own_name() -> None:
-    assert file_name("ada.example+news@example.com") == "ada.example+news@example.com.eml"
+    assert make_file_name("ada.example+news@example.com") == "ada.example+news@example.com.eml"
 
 
 def test_mboxrd_comes_back_the_same(tmp_path: Path) -> None:
     body = b"From here\r\n>From there\r\n>>From everywhere\r\n From nowhere\r\n"
     content = b"Subject: x\r\nContent-Type: text/plain\r\n\r\n" + body
     path = tmp_path / "all.mbox"
-    path.write_bytes(mbox_entry(Message("a@example.com", ("b@example.com",), content, "<1@x>"), 0) * 2)
+    path.write_bytes(format_mbox_entry(Message("a@example.com", ("b@example.com",), content, "<1@x>"), 0) * 2)
     lines = path.read_bytes().split(b"\n")
     assert lines[0] == b"From a@example.com Thu Jan 01 00:00:00 1970"
     with closing(mailbox.mbox(path, create=False)) as box:

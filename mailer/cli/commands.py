@@ -1,0 +1,300 @@
+"""Every command of `mailer`: its arguments, options and help on one page.
+
+This module is imported for every command line, so it imports click alone. Each command imports its work when it runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailer._version import __version__
+from mailer.cli import options
+
+# Commands of the documentation that this version does not have.
+NOT_BUILT = {"preview", "bounces", "worker", "login", "forget"}
+
+
+class CommandGroup(click.Group):
+    """A group that lists its commands as declared and proposes the nearest name for a misspelt one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in NOT_BUILT and name not in self.commands:
+            raise click.UsageError(f"this version of mailer has no {name!r} command yet", ctx)
+        if name not in self.commands and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.commands, n=1)
+            proposal = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(self.commands)}"
+            raise click.UsageError(f"there is no command {name!r}{proposal}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="mailer", message="%(prog)s %(version)s")
+def mailer() -> None:
+    """Send a campaign: one message per recipient, over one TLS session, recorded in a durable ledger.
+
+    \b
+      mailer init spring                           create a campaign with its template
+      mailer check campaigns/spring.yaml           find errors before anything is sent
+      mailer send campaigns/spring.yaml --sandbox  rehearse: no recipient gets mail
+      mailer send campaigns/spring.yaml --server smtps://me@example.com@smtp.example.com:465
+
+    Exit codes: 0 every message is sent; 1 some recipients did not get it; 2 nothing was sent (wrong input); 3 the
+    server or the ledger failed; 4 the run ended early (stop_after); 130 or 143 interrupted.
+    """
+
+
+# -- a new campaign
+
+
+@mailer.command("init", short_help="Create a campaign with its templates and a list.")
+@click.argument("name", metavar="NAME")
+def init_command(name: str) -> None:
+    """Create a campaign: its file, its templates and a list, with comments. No file is overwritten.
+
+    NAME is the campaign's name: small letters, digits, dots, dashes and underscores.
+    """
+    from mailer.cli.init import create_campaign
+
+    create_campaign(name)
+
+
+@mailer.command("check", short_help="Find errors before anything is sent.")
+@options.campaign_argument
+@options.variables_option
+@click.option("--strict", is_flag=True, help="Warnings count as errors: exit code 2.")
+def check_command(campaign_file: Path, variables: dict[str, str], strict: bool) -> int:
+    """Check a campaign: its file, its templates, its list, and the message of every recipient.
+
+    An error would stop `mailer send`. A warning says what mailbox providers or mail programs reject or do not show. It
+    ends with the name of its rule; a campaign switches a rule off under `ignore`. This command opens no connection to
+    a mail server, reads no password and runs no command.
+    """
+    from mailer.cli.check import check_campaign
+    from mailer.cli.interrupts import run_interruptible
+
+    return run_interruptible(lambda: check_campaign(campaign_file, variables, strict=strict))
+
+
+@mailer.command("render", short_help="Write every recipient's message to files.")
+@options.campaign_argument
+@click.option("--out", metavar="DIR", type=options.path_type(), help="Write one file per recipient: KEY.eml.")
+@click.option("--mbox", metavar="FILE", type=options.path_type(), help="Write one file in mbox format (mboxrd).")
+@click.option("--only", metavar="ADDRESS", help="Only this recipient's message (address or key).")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N messages.")
+@options.variables_option
+def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
+    """Write every recipient's message to files, byte for byte as it would be sent. Nothing is sent.
+
+    \b
+      mailer render campaigns/spring.yaml --out out/spring
+      mailer render campaigns/spring.yaml --mbox spring.mbox
+    """
+    from mailer.cli.interrupts import run_interruptible
+    from mailer.cli.render import render_campaign
+
+    if (out is None) == (mbox is None):
+        raise click.UsageError("either --out DIR or --mbox FILE is needed")
+    return run_interruptible(lambda: render_campaign(out=out, mbox=mbox, **given))
+
+
+# -- sending
+
+
+@mailer.command("send", short_help="Send a campaign, or continue it.")
+@options.campaign_argument
+@options.server_option
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    help="Rehearse: start the embedded sandbox for this run, with a separate ledger. No recipient gets mail.",
+)
+@options.ca_file_option
+@click.option(
+    "--rate", metavar="RATE", callback=options.parse_rate_option, help="Maximum rate: 14/second, 30/minute, 500/hour."
+)
+@click.option("--connections", metavar="N", type=click.IntRange(1, 100), help="Maximum number of sessions at a time.")
+@click.option(
+    "--window",
+    metavar="N",
+    type=click.IntRange(1, 100_000),
+    help="Maximum number of messages in flight in one session.",
+)
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), help="Stop after N recipients; the others stay pending."
+)
+@click.option("--only", metavar="ADDRESS", help="Send to this recipient (address or key) only.")
+@click.option(
+    "--proof",
+    metavar="ADDRESS",
+    help="Send the first recipient's message (or the --only recipient's) to this address. It is not recorded as sent.",
+)
+@options.variables_option
+@click.option("--again", is_flag=True, help="Send a completed campaign again, to every recipient.")
+@click.option("--retry-failed", is_flag=True, help="Try the failed recipients again.")
+@click.option(
+    "--in-doubt",
+    type=click.Choice(["resend", "hold", "sent"]),
+    help="What happens to messages whose reply never arrived: send them again, hold them, or record them as sent.",
+)
+@click.option(
+    "--skip-invalid",
+    is_flag=True,
+    help="Report recipients with an error in their row or message as failed, and send to the others.",
+)
+@click.option(
+    "--no-preflight",
+    "preflight",
+    flag_value=False,
+    default=True,
+    help="Do not render every message before the first one is sent.",
+)
+@options.report_option("--report", "reports", help_text="Write a report.")
+@click.option("--trace", metavar="FILE", help="Write the SMTP dialogue, with secrets blanked. - is standard error.")
+@options.ledger_option
+@click.option("--yes", is_flag=True, help="Do not ask before sending.")
+def send_command(**given: Any) -> int:
+    """Send a campaign. Run the command again to continue where it stopped.
+
+    Everything is checked before anything is sent, and the ledger records the outcome of every message. The password
+    comes from MAILER_PASSWORD or from the place that the campaign names; at a terminal, it is asked for.
+    """
+    from mailer.cli.send import run_send_command
+
+    return run_send_command(given)
+
+
+@mailer.command("report", short_help="Show a campaign's report, or write it to files.")
+@options.campaign_argument
+@options.variables_option
+@options.ledger_option
+@options.report_option("--output", "outputs", help_text="Write the report to a file instead.")
+@click.option("--edition", type=click.IntRange(min=1), help="An earlier edition, if --again made several.")
+def report_command(**given: Any) -> None:
+    """Show a campaign's report from the ledger as a table, or write it to files.
+
+    CAMPAIGN is the campaign's file or its name.
+    """
+    from mailer.cli.report import show_report
+
+    show_report(**given)
+
+
+# -- servers
+
+
+@mailer.command("sandbox", short_help="Run a local SMTPS server with an inbox page, for rehearsals.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
+@click.option("--maildir", metavar="DIR", type=options.path_type(), help="Keep the messages in this folder.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the server; 0 takes a free one.")
+@click.option("--page-port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
+def sandbox_command(**given: Any) -> int:
+    """Run a local SMTPS server with a login and an inbox page; it delivers to no recipient.
+
+    Prints the addresses of the page, of the server with its login and of its CA file, then serves until interrupted.
+    """
+    from mailer.cli.sandbox import run_sandbox
+
+    return run_sandbox(**given)
+
+
+@mailer.command("probe", short_help="Connect to a server and log in; send nothing.")
+@click.argument("campaign_file", metavar="[CAMPAIGN]", type=options.path_type(), required=False)
+@options.server_option
+@options.ca_file_option
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=20.0,
+    show_default=True,
+    help="Maximum time for one reply.",
+)
+@options.variables_option
+def probe_command(**given: Any) -> None:
+    """Connect to the server and log in, as `send` would; send no message.
+
+    Shows the dialogue with secrets blanked, the certificate, the server's extensions, and the strategy that `send`
+    would use. The server is --server, MAILER_SERVER or the campaign's.
+    """
+    from mailer.cli.probe import probe_server
+
+    probe_server(**given)
+
+
+# -- addresses that never get mail
+
+
+@mailer.group("suppress", short_help="Manage the addresses that never get mail.")
+def suppress_group() -> None:
+    """Manage the addresses that never get mail from any campaign of a ledger.
+
+    The ledger keeps them. A suppressed recipient is reported as `suppressed` and does not count as a failure.
+    """
+
+
+@suppress_group.command("add")
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@click.option("--reason", default="by hand", show_default=True, metavar="TEXT", help="The reason that reports show.")
+@options.ledger_option
+def suppress_add_command(**given: Any) -> None:
+    """Add addresses."""
+    from mailer.cli.suppress import add_addresses
+
+    add_addresses(**given)
+
+
+@suppress_group.command("remove")
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@options.ledger_option
+def suppress_remove_command(**given: Any) -> int:
+    """Remove addresses: they get mail again. An address that is not suppressed is an error; the others are removed."""
+    from mailer.cli.suppress import remove_addresses
+
+    return remove_addresses(**given)
+
+
+@suppress_group.command("list")
+@options.ledger_option
+def suppress_list_command(**given: Any) -> None:
+    """Print the addresses as CSV (email, reason, at). `import` reads this format."""
+    from mailer.cli.suppress import list_addresses
+
+    list_addresses(**given)
+
+
+@suppress_group.command("import")
+@click.argument("file", metavar="FILE", type=options.path_type())
+@click.option(
+    "--reason", default="imported", show_default=True, metavar="TEXT", help="The reason of the rows that have none."
+)
+@options.ledger_option
+def suppress_import_command(**given: Any) -> None:
+    """Add the addresses of a file: any list that `recipients` reads, or one address per line.
+
+    A column `reason` is kept. If one line is wrong, nothing is imported.
+    """
+    from mailer.cli.suppress import import_addresses
+
+    import_addresses(**given)
+
+
+@mailer.command("schema", short_help="Print the campaign file's JSON Schema, for editors.")
+def schema_command() -> None:
+    """Print the JSON Schema of campaign files. Editors use it to complete and check YAML.
+
+    \b
+      mailer schema > campaign.schema.json
+    """
+    from mailer.cli.init import print_schema
+
+    print_schema()

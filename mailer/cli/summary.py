@@ -1,0 +1,114 @@
+"""After a run: how it ended, the summary, the reports, and what the user can do next."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mailer.cli import console
+from mailer.cli.exit_codes import ExitCode, code_for_signal
+from mailer.cli.progress import ProgressDisplay
+from mailer.delivery.run import Ending, RunResult, StopSignal
+from mailer.errors import MailerError
+from mailer.ledger import Ledger
+from mailer.report.summary import Counts, Report, read_report
+from mailer.report.words import plural
+from mailer.report.write import write_report
+
+EXIT_CODES = {
+    Ending.COMPLETE: ExitCode.DONE,
+    Ending.INCOMPLETE: ExitCode.INCOMPLETE,
+    Ending.GIVEN_UP: ExitCode.GIVEN_UP,
+    Ending.UNREACHABLE: ExitCode.SERVER,
+    Ending.LEDGER_FAILED: ExitCode.SERVER,
+}
+
+
+def conclude(
+    result: RunResult,
+    ledger: Ledger,
+    campaign: str,
+    reports: Sequence[Path],
+    display: ProgressDisplay,
+    *,
+    proof: str | None,
+    stop: StopSignal,
+) -> int:
+    """Print how the run ended, write the reports, print hints, and return the exit code.
+
+    `campaign` is the campaign's name, `proof` the address of a proof (which has no report), `display` the display that
+    observed the run, `stop` the signal that interrupted it.
+    """
+    is_interrupted = result.ending is Ending.INTERRUPTED
+    code: int = code_for_signal(stop.number) if is_interrupted else EXIT_CODES[result.ending]
+    _print_ending(result)
+    if proof:
+        if result.ending is Ending.COMPLETE:
+            console.print_note(f"proof sent to {proof}; it is not recorded")
+        return code
+    try:
+        report = read_report(ledger, campaign)
+        is_written = _write_reports(report, reports)
+    except MailerError as error:  # the ledger cannot be read any more; the exit code still says how the run ended
+        console.print_error(str(error), hint=error.hint)
+        return code or ExitCode.IO
+    # The program that reads the output may have ended; the reports and the exit code do not depend on it.
+    with suppress(OSError):
+        _print_summary(report)
+    for hint in suggest_next_steps(result, report.counts, display.unknown, display.unknown_count):
+        console.print_hint(hint)
+    return code if is_written else (code or ExitCode.IO)
+
+
+def suggest_next_steps(result: RunResult, counts: Counts, unknown: Sequence[str], unknown_count: int) -> Iterator[str]:
+    """Yield hints that fit the run's result.
+
+    `unknown` has the first of the addresses whose mailbox does not exist, `unknown_count` says how many there are.
+    """
+    if result.hint:
+        yield result.hint
+    if result.ending in (Ending.GIVEN_UP, Ending.UNREACHABLE, Ending.LEDGER_FAILED, Ending.INTERRUPTED):
+        if counts.pending:
+            yield f"the same command continues with the {counts.pending:,} pending"
+    elif counts.deferred or counts.pending:
+        yield f"the next run continues with {plural(counts.deferred + counts.pending, 'recipient')}"
+    if counts.in_doubt:
+        yield f"{counts.in_doubt:,} in doubt: --in-doubt resend sends them again, --in-doubt sent records them as sent"
+    if unknown:
+        more = f" (and {unknown_count - len(unknown):,} more, see the report)" if unknown_count > len(unknown) else ""
+        yield f"unknown mailboxes; to stop sending to them: mailer suppress add {shlex.join(unknown)}{more}"
+    if counts.failed > unknown_count:
+        yield "when the cause is removed, --retry-failed tries the failed recipients again"
+
+
+def _print_ending(result: RunResult) -> None:
+    if result.nothing_to_do:
+        console.print_note("nothing to do: " + (result.reason or "the campaign is complete"))
+    elif result.reason and result.ending in (Ending.COMPLETE, Ending.INCOMPLETE):
+        console.print_note(result.reason)
+    elif result.reason:
+        console.print_error(result.reason)
+    elif result.ending is Ending.INTERRUPTED:
+        console.print_error("interrupted; the messages in flight were completed, the others are pending")
+
+
+def _print_summary(report: Report) -> None:
+    from mailer.report.formats import terminal
+
+    terminal.show(report, sys.stdout, rich=sys.stdout.isatty())
+    sys.stdout.flush()
+
+
+def _write_reports(report: Report, paths: Sequence[Path]) -> bool:
+    """Write each report and return whether all of them were written; an error does not stop the others."""
+    is_written = True
+    for path in paths:
+        try:
+            console.print_note(f"report: {write_report(report, path)}")
+        except MailerError as error:
+            console.print_error(str(error))
+            is_written = False
+    return is_written
