@@ -9,3 +9,5 @@ from mailer.errors import LedgerError as LedgerError
 from mailer.errors import MailerError as MailerError
 from mailer.errors import ServerError as ServerError
 from mailer.report.summary import Report as Report
+
+__all__: list[str]

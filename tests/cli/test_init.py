@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-Command = Callable[..., object]
+Command = Callable[..., Any]
 
 FILES = ["campaigns/spring.csv", "campaigns/spring.yaml", "templates/spring.html.j2", "templates/spring.txt.j2"]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from email import message_from_bytes, policy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from mailer.cli.render import format_mbox_entry, make_file_name
 from mailer.render.message import Message
 
-Command = Callable[..., object]
+Command = Callable[..., Any]
 
 
 @given(st.text(st.characters(codec=None)))

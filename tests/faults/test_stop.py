@@ -225,14 +225,14 @@ def test_a_disk_that_is_full_before_anything_was_sent(tmp_path, octets):
 
 def test_a_ledger_that_cannot_be_read_at_the_end(tmp_path, monkeypatch):
     bench = Bench(tmp_path, 5)
-    counts = Ledger.counts
+    counts = Ledger.count_by_status
 
     def damaged(self: Ledger, edition: Edition, **more: str | None) -> dict[Status, int]:
         if bench.observer.sessions:
             raise LedgerError("the ledger is damaged")
         return counts(self, edition, **more)
 
-    monkeypatch.setattr(Ledger, "counts", damaged)
+    monkeypatch.setattr(Ledger, "count_by_status", damaged)
     with FaultServer() as server:
         assert bench.send(server).ending is Ending.LEDGER_FAILED
     assert len(server.accepted) == 5

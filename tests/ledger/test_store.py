@@ -310,7 +310,7 @@ class TestMigration:
                 assert ledger.count_by_status(ledger.ensure_edition("autumn"))[Status.PENDING] == 5
 
     def test_all_or_nothing(self, older, monkeypatch):
-        monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, ("CREATE TABLE more (id INTEGER)",)))
+        monkeypatch.setattr(store, "MIGRATIONS", (*sql.MIGRATIONS, ("CREATE TABLE more (id INTEGER)",)))
         with pytest.raises(LedgerError):
             Ledger.open(older)
         monkeypatch.setattr(store, "MIGRATIONS", sql.MIGRATIONS)

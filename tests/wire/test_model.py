@@ -102,14 +102,14 @@ def check(protocol: Protocol, server: ModelServer, submitted: list[Transaction])
     assert account == Counter(t.context for t in submitted), protocol.failure
     by_tag = {t.context: t for t in submitted}
     taken: dict[object, list[tuple[bytes, ...]]] = {}
-    for (sender, recipients, content), times in server.accepted.items():
+    for (sender, taken_for, content), times in server.accepted.items():
         tag = int(content.split(b"\r\n")[0][3:])
         assert times == 1, f"{tag} arrived {times} times"
         assert by_tag[tag].content == content
         assert by_tag[tag].sender.encode() == sender, f"{tag} left under {sender!r}"
-        assert {r.encode() for r in by_tag[tag].recipients} >= set(recipients)
+        assert {r.encode() for r in by_tag[tag].recipients} >= set(taken_for)
         assert tag not in taken
-        taken[tag] = [recipients]
+        taken[tag] = [taken_for]
     for outcome in settled:
         tag, recipients = outcome.transaction.context, outcome.transaction.recipients
         refused = {who for who, _ in outcome.refused}
