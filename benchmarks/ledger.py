@@ -52,11 +52,11 @@ def through_the_queue(ledger: Ledger, edition: Edition, run: RunRecord, count: i
 
 def settle_most(ledger: Ledger, edition: Edition, count: int) -> None:
     """99% done, without the hours."""
-    with ledger.transaction() as connection:
-        connection.execute(
+    with ledger.transaction() as store:
+        store.execute(
             "UPDATE messages SET status = 'sent', columns = NULL, attempts = 1, code = 250, reply = '2.0.0 Ok: queued' "
-            "WHERE edition_id = ? AND position <= ?",
-            (edition.id, count * 99 // 100),
+            "WHERE edition_id = :edition AND position <= :last",
+            {"edition": edition.id, "last": count * 99 // 100},
         )
 
 

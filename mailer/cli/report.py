@@ -30,7 +30,7 @@ def show_report(
     check_report_paths(outputs, keep={campaign_file: "campaign file", Path(ledger): "ledger"})
     name = read_campaign_name(campaign_file, variables)
     # A send may be running: the figures and the recipients are read in one transaction.
-    with Ledger.open(ledger, create=False) as book, book.store.frozen():
+    with Ledger.open(ledger, create=False) as book, book.read_consistently():
         report = read_report(book, name, edition)
         for path in outputs:
             console.print_note(f"report: {write_report(report, path)}")

@@ -23,10 +23,9 @@ from mailer.delivery.run_state import Sending, first_of
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.worker import Worker, access, described
 from mailer.errors import InputError, LedgerError, with_count
-from mailer.ledger import Edition, Ledger, RunRecord
+from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
 from mailer.ledger.records import Policy, Recovered, format_time
-from mailer.ledger.store import report_as_unusable
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 

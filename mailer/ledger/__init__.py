@@ -1,4 +1,4 @@
-"""The ledger: who is to be sent to, what was sent, who is sending. It is the queue, and it survives anything."""
+"""The ledger: which recipients a campaign has, what was sent to them, and who is sending. It is also the queue."""
 
 from mailer.ledger.ledger import Ledger
 from mailer.ledger.records import (
@@ -12,6 +12,7 @@ from mailer.ledger.records import (
     Suppression,
     format_time,
 )
+from mailer.ledger.store import report_as_unusable
 
 __all__ = [
     "Claim",
@@ -24,4 +25,5 @@ __all__ = [
     "RunRecord",
     "Suppression",
     "format_time",
+    "report_as_unusable",
 ]

@@ -35,6 +35,8 @@ class Limits(NamedTuple):
 
 
 class Queue:
+    """The claims and records of one run at a time. What is recorded waits in memory for the next commit."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self._open = False  # our transaction
@@ -42,11 +44,15 @@ class Queue:
         self._flushed = 0  # how many of them the open transaction has
 
     def claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: Limits) -> list[Claim]:
+        """Claim messages for `run`, in a transaction that stays open until `commit`.
+
+        `given` are the parameters of sql.DUE. Returns the claims. If there are none, the transaction is committed.
+        Raises LedgerWriteError.
+        """
         try:
             self._begin()
             self._flush()
-            with self._store.reported(writing=True):
-                claims = self._claim(edition, run, given, limits)
+            claims = self._claim(edition, run, given, limits)
         except BaseException as error:
             self.abandon()
             raise _as_write_error(error) from error
@@ -55,6 +61,7 @@ class Queue:
         return claims
 
     def record(self, claim: Claim, result: Outcome | Retry | Release, *, unrendered: bool) -> None:
+        """Keep what became of `claim` for the next commit. Commits if BATCH records wait."""
         if isinstance(result, Outcome):
             given = rows.outcome_parameters(claim, result, unrendered=unrendered)
             self._buffer.append(_Write(claim, sql.RECORD_OUTCOME, given, result.status is Status.SENT))
@@ -66,13 +73,13 @@ class Queue:
             self.commit()
 
     def commit(self) -> None:
+        """Write what is recorded and claimed. Raises LedgerWriteError; the records then wait for another commit."""
         if not self._open and not self._buffer:
             return
         try:
             self._begin()
             self._flush()
-            with self._store.reported(writing=True):
-                self._store.connection.execute("COMMIT")
+            self._store.commit()
         except BaseException as error:
             self.abandon()
             raise _as_write_error(error) from error
@@ -81,7 +88,7 @@ class Queue:
         self._flushed = 0
 
     def abandon(self) -> None:
-        """Gives up the claims that were not committed; what was recorded waits for the next commit."""
+        """Give up the claims that are not committed. What was recorded waits for the next commit."""
         self._store.rollback()
         self._open = False
         self._flushed = 0
@@ -100,13 +107,13 @@ class Queue:
         by_query[sql.COUNT_SENT] = [{"run": run, "count": n} for run, n in Counter(c.run for c in sent).items()]
         resent = Counter(claim.edition for claim in sent if claim.in_doubt)
         by_query[sql.ADD_RESENT] = [{"edition": edition, "count": n} for edition, n in resent.items()]
-        with self._store.reported(writing=True):
-            for query, given in by_query.items():
-                self._store.connection.executemany(query, given)
+        for query, given in by_query.items():
+            if given:
+                self._store.execute_many(query, given)
         self._flushed = len(self._buffer)
 
     def _claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: Limits) -> list[Claim]:
-        self._store.connection.execute(sql.LIMIT_WAITS, given)
+        self._store.execute(sql.LIMIT_WAITS, given)
         claims = self._take(sql.DUE, limits.all, edition, run, given, first=False)
         for query in (sql.DOUBTFUL, sql.FRESH):
             begun = sum(claim.first for claim in claims)
@@ -117,16 +124,15 @@ class Queue:
     def _take(
         self, query: str, room: int, edition: Edition, run: RunRecord, given: dict[str, object], *, first: bool
     ) -> list[Claim]:
-        """Up to `room`; those suppressed since the planning make way for the next."""
+        """Claim up to `room` rows of `query`. Addresses that were suppressed since the planning do not count."""
         claims: list[Claim] = []
-        connection = self._store.connection
         while len(claims) < room:
-            found = connection.execute(query, {**given, "limit": room - len(claims)}).fetchall()
+            found = self._store.fetch_all(query, {**given, "limit": room - len(claims)})
             if not found:
                 break
             fresh, suppressed = rows.parse_claims(found, edition, run, self._store, first=first)
-            connection.executemany(sql.CLAIM, [{"id": claim.id, "run": run.id} for claim in fresh])
-            connection.executemany(sql.SUPPRESS_CLAIM, [{"id": id_} for id_ in suppressed])
+            self._store.execute_many(sql.CLAIM, [{"id": claim.id, "run": run.id} for claim in fresh])
+            self._store.execute_many(sql.SUPPRESS_CLAIM, [{"id": id_} for id_ in suppressed])
             claims += fresh
         return claims
 

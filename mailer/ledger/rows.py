@@ -6,15 +6,13 @@ import json
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from mailer.campaign.model import Recipient
 from mailer.errors import LedgerError, Place
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.ledger.records import Claim, Edition, Retry, RunRecord
-from mailer.ledger.store import Store
+from mailer.ledger.store import Row, Store
 
-Row = tuple[Any, ...]
 _IN_RUN = {"claimed": None, "waiting": Status.PENDING, "doubtful": Status.PENDING}
 encode = json.JSONEncoder(separators=(",", ":")).encode  # ASCII only: a lone surrogate in a column is no obstacle
 

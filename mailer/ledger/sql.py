@@ -1,13 +1,30 @@
 # ruff: noqa: S608 - these strings are put together from one another only
-"""All SQL of the ledger, within what SQLite and PostgreSQL share (named parameters apart, which drivers spell).
+"""All SQL of the ledger, within what SQLite and PostgreSQL have in common.
 
-So no `INSERT OR …`, no rowid, no scalar `min`, no `IFNULL`, no JSON functions; ids are given by us. What only SQLite
-has (PRAGMAs) is in store.py.
+So there is no `INSERT OR …`, no rowid, no scalar `min`, no `IFNULL`, no JSON function; ids are given by us. What only
+one of the databases has is in sqlite_store.py or postgres_store.py. Parameters are named (`:name`).
 
-A message's `status` is one of the report's six or one of three that only a run sees: `claimed` (in flight), `waiting`
-(claimed before in this run, to be claimed again at `next_at`), and `doubtful` (as `pending`, but first of all, since
-an earlier run may have sent it). `columns` is the recipient's JSON while the
-message may still be sent, and NULL from then on: NULL means "never to be sent again".
+A message's `status` is one of the report's six, or one that only a run sees:
+
+    pending     to be sent; no run has claimed it since the planning
+    doubtful    as pending, but claimed first: an earlier run may have sent it
+    claimed     in flight in the run `run_id`
+    waiting     claimed before in this run; to be claimed again at `next_at`
+
+    planning ───────► pending ──┐                ┌──► sent        the server's reply was 2xx
+        │                       │                ├──► failed      it was 5xx, or the message cannot be made
+        ├───────► failed        ├──► claimed ────┼──► deferred    it was 4xx, and all attempts are used
+        │  cannot be sent to    │       │        ├──► in_doubt    no reply came, and the policy is `hold`
+        └───► suppressed        │       │        └──► waiting     to be tried again
+                                │       │                │
+                      doubtful ─┤       │                │ at `next_at`
+                          ▲     └───────┼────────────────┘
+                          │             │ the run died
+                          ├── resend ───┤
+                          │             └── hold ──► in_doubt ── a person decides ──► doubtful, sent
+        the next run makes `deferred` and `waiting` pending again, or doubtful if a reply never came
+
+`columns` is the recipient's JSON as long as the message may still be sent, and NULL from then on.
 """
 
 from __future__ import annotations
@@ -119,8 +136,7 @@ DROP_STAGE = "DROP TABLE IF EXISTS planned"
 STAGE = """CREATE TEMPORARY TABLE planned (
     position INTEGER PRIMARY KEY, key TEXT NOT NULL, email TEXT NOT NULL, address TEXT NOT NULL, columns TEXT NOT NULL,
     line INTEGER NOT NULL, column_no INTEGER NOT NULL, problem TEXT)"""
-ADD_STAGED = """INSERT INTO planned (position, key, email, address, columns, line, column_no, problem)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+STAGED = "position, key, email, address, columns, line, column_no, problem"
 INDEX_STAGE = "CREATE INDEX planned_key ON planned (key)"
 _REPEATED = "EXISTS (SELECT 1 FROM planned f WHERE f.key = planned.key AND f.position < planned.position)"
 COUNT_REPEATED = f"SELECT COUNT(*) FROM planned WHERE {_REPEATED}"

@@ -429,7 +429,7 @@ def test_memory_is_flat(tmp_path):
 
 def test_a_reader_does_not_keep_the_planning_waiting(planned, tmp_path):
     """A report in somebody's pager, a backup."""
-    with Ledger.open(tmp_path / "ledger.sqlite3") as reader, reader.store.frozen():
+    with Ledger.open(tmp_path / "ledger.sqlite3") as reader, reader.read_consistently():
         assert reader.find_edition("autumn") == planned.edition
         began = time.monotonic()
         assert planned.plan(*people("abc")).new == 3

@@ -62,8 +62,8 @@ def test_a_process_id_that_lives_again_means_nothing(path, ledger):
     """The row says that this very process holds it; the lock knows better."""
     with ledger.hold_campaign("autumn"):
         pass
-    with ledger.transaction() as connection:
-        connection.execute("INSERT INTO holders SELECT id, 'here', ?, 'then' FROM campaigns", (os.getpid(),))
+    with ledger.transaction() as store:
+        store.execute("INSERT INTO holders SELECT id, 'here', :pid, 'then' FROM campaigns", {"pid": os.getpid()})
     with ledger.hold_campaign("autumn"):
         (who,) = ledger.fetch_all("SELECT host, pid FROM holders")
         assert who == (os.uname().nodename, os.getpid())

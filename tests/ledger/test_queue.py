@@ -218,11 +218,11 @@ class TestAfterAFailedCommit:
 
 
 def test_a_row_that_cannot_be_read_is_damage(started):
-    with started.ledger.transaction() as connection:
-        connection.execute("UPDATE messages SET columns = '[1' WHERE position = 1")
+    with started.ledger.transaction() as store:
+        store.execute("UPDATE messages SET columns = '[1' WHERE position = 1")
     with pytest.raises(LedgerWriteError, match="damaged"):
         started.claim(1)
-    with started.ledger.transaction() as connection:
-        connection.execute("UPDATE messages SET copies = 'x'")
+    with started.ledger.transaction() as store:
+        store.execute("UPDATE messages SET copies = 'x'")
     with pytest.raises(LedgerError, match="damaged"):
         list(started.ledger.read_outcomes(started.edition))

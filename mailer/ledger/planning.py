@@ -1,0 +1,213 @@
+"""From a list to rows of the ledger, and the preflight's view of these rows.
+
+A list is read into a stage: a temporary table of this connection alone, which locks nothing, however long the reading
+takes. One transaction then merges the stage into the messages:
+
+    with stage_list(ledger) as stage:
+        stage.add(batch)                     # for every batch of rows
+        stage.drop_repeated(limit=20)
+        merged = stage.merge(edition, digest=digest, file="people.csv")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from mailer.campaign.model import Recipient
+from mailer.ledger import rows, sql
+from mailer.ledger.ledger import Ledger
+from mailer.ledger.records import Edition
+from mailer.ledger.store import Store
+
+PAGE = 500
+
+
+class StagedRow(NamedTuple):
+    """A recipient of the list that is being read. `columns` is JSON; `problem` says why it cannot be sent to."""
+
+    position: int
+    key: str
+    email: str
+    address: str
+    columns: str
+    line: int
+    column_no: int
+    problem: str | None
+
+
+class Repeated(NamedTuple):
+    """A row whose key another row has already. Lines and columns count from 1, 0 is not known."""
+
+    key: str
+    line: int
+    column: int
+    first_line: int
+    first_column: int
+
+
+class Merged(NamedTuple):
+    """What a merge did: rows that are new, that got other columns or another place, that are no longer in the list."""
+
+    new: int
+    changed: int
+    removed: int
+
+
+NOTHING_MERGED = Merged(0, 0, 0)
+
+
+class PlannedList(NamedTuple):
+    """The list of an edition: its digest, its file's name, the mark of the last preflight. None is "not yet"."""
+
+    digest: str | None
+    file: str | None
+    preflight: str | None
+
+
+class InvalidRow(NamedTuple):
+    """A recipient that cannot be sent to, and why."""
+
+    line: int
+    column: int
+    error: str
+
+
+class UncheckedMessage(NamedTuple):
+    """A message that preflight has to render."""
+
+    id: int
+    recipient: Recipient
+
+
+class Stage:
+    """The list that is being read. See the module's head."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._store: Store = ledger.store
+
+    def add(self, batch: Sequence[StagedRow]) -> None:
+        """Append rows to the stage. Raises LedgerWriteError if the disk is full."""
+        self._store.add_staged(batch)
+
+    def drop_repeated(self, *, limit: int) -> tuple[list[Repeated], int]:
+        """Remove rows whose key an earlier row has. Returns the first `limit` of them and the number of all.
+
+        To be called once, after the last `add` and before `merge`.
+        """
+        self._store.index_staged()
+        count: int = fetch_value(self._store, sql.COUNT_REPEATED)
+        if not count:
+            return [], 0
+        found = [Repeated(*row) for row in self._store.fetch_all(sql.REPEATED, {"limit": limit})]
+        self._store.execute(sql.DROP_REPEATED)
+        return found, count
+
+    def merge(self, edition: Edition, *, digest: str | None, file: str | None) -> Merged:
+        """Make the messages of `edition` what the stage says, and apply the suppressions.
+
+        Messages that are sent stay as they are. `digest` and `file` are kept as the edition's list.
+        """
+        given = {"edition": edition.id}
+        with self._ledger.transaction() as store:
+            before: int = fetch_value(store, sql.COUNT_MESSAGES, edition=edition.id)
+            removed = failed = 0
+            if before:
+                removed = store.execute(sql.REMOVE, given)
+                failed = store.execute(sql.FAIL_REMOVED, given)
+                store.execute(sql.CLOSE_REMOVED, given)
+                store.execute(sql.REOPEN_CORRECTED, given)
+            last = fetch_value(store, sql.LAST_ID)
+            written = store.execute(sql.MERGE, {**given, "last": last})
+            new = fetch_value(store, sql.COUNT_MESSAGES, edition=edition.id) - (before - removed)
+            _apply_suppressions(store, edition)
+            store.execute(sql.SET_LIST, {**given, "list": digest, "file": file})
+        self._store.shrink()
+        return Merged(new, written - new, removed + failed)
+
+
+@contextmanager
+def stage_list(ledger: Ledger) -> Iterator[Stage]:
+    """An empty stage, which is dropped at the end."""
+    ledger.commit()
+    with ledger.store.stage():
+        yield Stage(ledger)
+
+
+def apply_suppressions(ledger: Ledger, edition: Edition) -> None:
+    """Suppress the messages to suppressed addresses, and reopen those to addresses that no longer are."""
+    with ledger.transaction() as store:
+        _apply_suppressions(store, edition)
+
+
+def _apply_suppressions(store: Store, edition: Edition) -> None:
+    given = {"edition": edition.id}
+    store.execute(sql.LIFT_SUPPRESSIONS, given)
+    if fetch_value(store, sql.ANY_SUPPRESSION):
+        store.execute(sql.APPLY_SUPPRESSIONS, given)
+
+
+def find_planned_list(ledger: Ledger, edition: Edition) -> PlannedList:
+    """What list the edition has."""
+    return PlannedList(*(ledger.fetch_one(sql.EDITION_LIST, edition=edition.id) or (None, None, None)))
+
+
+def count_messages(ledger: Ledger, edition: Edition) -> int:
+    """The number of recipients in the edition, whatever their status."""
+    count: int = ledger.fetch_value(sql.COUNT_MESSAGES, edition=edition.id)
+    return count
+
+
+def read_invalid(ledger: Ledger, edition: Edition, *, limit: int) -> tuple[list[InvalidRow], int]:
+    """The first `limit` recipients that cannot be sent to, in the list's order, and the number of all."""
+    found = [InvalidRow(*row) for row in ledger.fetch_all(sql.INVALID, edition=edition.id, limit=limit)]
+    return found, ledger.fetch_value(sql.COUNT_INVALID, edition=edition.id) if found else 0
+
+
+def read_unchecked(
+    ledger: Ledger, edition: Edition, status: str, *, only: str | None = None
+) -> Iterator[list[UncheckedMessage]]:
+    """The messages that preflight has to render, in the list's order and in pages of PAGE.
+
+    `status` is "pending", "doubtful" or "failed"; of the failed ones, those that could not be rendered before. `only`
+    is an address or a key. Pages are read one at a time, because the caller changes their rows.
+    """
+    file = find_planned_list(ledger, edition).file
+    given: dict[str, object] = {"edition": edition.id, "status": status, "limit": PAGE, "position": 0, "id": 0}
+    given |= {"cause": "render" if status == "failed" else None, **rows.recipient_filter(only)}
+    while found := ledger.store.fetch_all(sql.TO_CHECK, given):
+        with rows.reading_rows(ledger.store):
+            page = [
+                UncheckedMessage(id_, rows.parse_recipient(email, columns, line, column, file))
+                for id_, _position, email, columns, line, column in found
+            ]
+        yield page
+        given |= {"id": found[-1][0], "position": found[-1][1]}
+
+
+def record_checked(ledger: Ledger, failed: Iterable[tuple[int, str]], passed: Iterable[int]) -> None:
+    """Write what a preflight found.
+
+    `failed` are ids of messages that cannot be rendered, with the reason. `passed` are ids of messages that failed
+    before and can be rendered now.
+    """
+    unrendered = [{"id": id_, "error": rows.escape_surrogates(error)} for id_, error in failed]
+    rendered = [{"id": id_} for id_ in passed]
+    if unrendered or rendered:
+        with ledger.transaction() as store:
+            store.execute_many(sql.FAIL_UNRENDERED, unrendered)
+            store.execute_many(sql.REOPEN_RENDERED, rendered)
+
+
+def set_preflight(ledger: Ledger, edition: Edition, mark: str) -> None:
+    """Remember that every message was rendered with the list and the templates that `mark` stands for."""
+    with ledger.transaction() as store:
+        store.execute(sql.SET_PREFLIGHT, {"edition": edition.id, "preflight": mark})
+
+
+def fetch_value(store: Store, query: str, **given: object) -> int:
+    """The number that a query of one row and one column gives."""
+    found = store.fetch_one(query, given)
+    return int(found[0]) if found else 0

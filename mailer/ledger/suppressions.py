@@ -1,0 +1,68 @@
+"""The suppression list: addresses that get no mail from any campaign."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from mailer.ledger import rows, sql
+from mailer.ledger.queue import Queue
+from mailer.ledger.records import Suppression, format_time
+from mailer.ledger.store import Store
+
+PAGE = 500
+
+
+class Suppressions:
+    """The part of `Ledger` that has to do with suppressed addresses."""
+
+    store: Store
+    _queue: Queue
+
+    def suppress(self, address: str, reason: str, *, source: str = "command", now: float | None = None) -> bool:
+        """Suppress `address`: no campaign sends to it any more.
+
+        `now` is in seconds since the epoch. Returns False if it was suppressed already; the first reason stays.
+        """
+        return self.suppress_all([(address, reason)], source=source, now=now) > 0
+
+    def suppress_all(
+        self, entries: Iterable[tuple[str, str]], *, source: str = "command", now: float | None = None
+    ) -> int:
+        """Suppress all of (address, reason), or none of them if the iteration raises. Returns how many are new."""
+        at = format_time(time.time() if now is None else now)
+        self._queue.commit()
+        with self.store.transaction() as store:
+            return store.execute_many(
+                sql.SUPPRESS,
+                (
+                    {
+                        "address": rows.normalize_address(address),
+                        "reason": rows.escape_surrogates(reason),
+                        "source": rows.escape_surrogates(source),
+                        "at": at,
+                    }
+                    for address, reason in entries
+                ),
+            )
+
+    def unsuppress(self, address: str) -> bool:
+        """Let `address` get mail again. Returns False if it was not suppressed."""
+        self._queue.commit()
+        with self.store.transaction() as store:
+            return store.execute(sql.UNSUPPRESS, {"address": rows.normalize_address(address)}) > 0
+
+    def read_suppressions(self) -> Iterator[Suppression]:
+        """Every suppression, in the order of the addresses. Read in pages, so that no writer has to wait."""
+        after = ""
+        while page := self.store.fetch_all(sql.SUPPRESSIONS, {"after": after, "limit": PAGE}):
+            yield from (Suppression(*row) for row in page)
+            after = page[-1][0]
+
+    def find_suppression(self, address: str) -> Suppression | None:
+        """The suppression of `address`, or None."""
+        found = self.store.fetch_one(sql.SUPPRESSION, {"address": rows.normalize_address(address)})
+        return Suppression(*found) if found else None
+
+    def is_suppressed(self, address: str) -> bool:
+        return self.find_suppression(address) is not None
