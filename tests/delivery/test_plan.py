@@ -394,7 +394,7 @@ def test_another_campaign_can_be_recorded_while_a_list_is_read(tmp_path):
         spring = Planned(other)
         spring.edition = other.ensure_edition("spring")
         spring.plan(*people("ab"))
-        other.store.connection.execute("PRAGMA busy_timeout=0")
+        other.store.execute("PRAGMA busy_timeout=0")
 
         class Slow(People):
             def __iter__(self):

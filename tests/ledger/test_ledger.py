@@ -176,7 +176,7 @@ class TestReports:
             "LIMIT_WAITS",
             "UNFINISHED",
         ):
-            found = started.ledger.store.connection.execute("EXPLAIN QUERY PLAN " + getattr(sql, name), given)
+            found = started.ledger.store.fetch_all("EXPLAIN QUERY PLAN " + getattr(sql, name), given)
             steps = [step[3] for step in found]
             assert not any(("SCAN" in step and "CONSTANT" not in step) or "TEMP B-TREE" in step for step in steps), (
                 name,

@@ -115,7 +115,7 @@ def test_an_interruption_in_mid_transaction_leaves_nothing_locked(path, ledger):
     with pytest.raises(KeyboardInterrupt), ledger.hold_campaign("autumn"):
         interrupted()
     with Ledger.open(path) as other:
-        other.store.connection.execute("PRAGMA busy_timeout=0")
+        other.store.execute("PRAGMA busy_timeout=0")
         other.ensure_edition("spring")
 
 
@@ -129,7 +129,7 @@ def test_a_symlink_is_not_followed(path, ledger, tmp_path):
 
 def test_a_ledger_that_cannot_be_written_is_not_held(ledger):
     ledger.ensure_edition("autumn")
-    ledger.store.connection.execute("PRAGMA query_only=1")
+    ledger.store.execute("PRAGMA query_only=1")
     with pytest.raises(LedgerWriteError), ledger.hold_campaign("autumn"):
         pytest.fail("held")
     assert not ledger.is_held("autumn")

@@ -77,7 +77,7 @@ def test_a_claim_of_nobody_leaves_nothing_locked(started, path):
     started.ledger.record(claims[0], outcome(claims[0]))
     assert started.ledger.claim(started.edition, 5, NOW, run=started.run) == []
     with Ledger.open(path) as other:
-        other.store.connection.execute("PRAGMA busy_timeout=0")
+        other.store.execute("PRAGMA busy_timeout=0")
         other.suppress("x@example.com", "asked")
         assert other.count_by_status(started.edition)[Status.SENT] == 1
 
@@ -212,7 +212,7 @@ class TestAfterAFailedCommit:
         assert started.statuses() == {"a": "sent", "b": "sent", "c": "pending", "d": "pending", "e": "pending"}
 
     def test_any_trouble_while_sending_is_a_write_error(self, started):
-        started.ledger.store.connection.execute("DROP TABLE suppressions")
+        started.ledger.store.execute("DROP TABLE suppressions")
         with pytest.raises(LedgerWriteError):
             started.claim(1)
 

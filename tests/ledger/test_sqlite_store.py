@@ -177,7 +177,7 @@ class TestRefused:
 
     def test_one_of_a_newer_version(self, path):
         with Ledger.open(path) as ledger:
-            ledger.store.connection.execute(f"PRAGMA user_version={len(sql.MIGRATIONS) + 1}")
+            ledger.store.execute(f"PRAGMA user_version={len(sql.MIGRATIONS) + 1}")
         self.refused(path, "newer version")
 
     def test_without_a_write_ahead_log(self, path, monkeypatch):
@@ -305,8 +305,8 @@ class TestMigration:
     def test_an_older_one_is_brought_forward_once(self, older):
         for _ in range(2):
             with Ledger.open(older) as ledger:
-                assert ledger.store.connection.execute("PRAGMA user_version").fetchone() == (2,)
-                assert ledger.store.connection.execute("SELECT bounced FROM messages").fetchall() == [(None,)] * 5
+                assert ledger.store.fetch_one("PRAGMA user_version") == (2,)
+                assert ledger.store.fetch_all("SELECT bounced FROM messages") == [(None,)] * 5
                 assert ledger.count_by_status(ledger.ensure_edition("autumn"))[Status.PENDING] == 5
 
     def test_all_or_nothing(self, older, monkeypatch):
@@ -316,7 +316,7 @@ class TestMigration:
             Ledger.open(older)
         monkeypatch.setattr(sqlite_store, "MIGRATIONS", sql.MIGRATIONS)
         with Ledger.open(older) as ledger:
-            assert ledger.store.connection.execute("PRAGMA user_version").fetchone() == (1,)
+            assert ledger.store.fetch_one("PRAGMA user_version") == (1,)
 
 
 def test_an_old_sqlite_is_named(monkeypatch, path):
