@@ -29,11 +29,11 @@ from mailer.campaign.files import NamedFile
 from mailer.campaign.sources.source import FileSource, Format
 from mailer.errors import InputError, Place, ProtocolViolation
 from mailer.render import headers
-from mailer.render.body import Encoder
+from mailer.render.body import BodyEncoder
 from mailer.smtp.protocol.reply import Reply, ReplyParser
 from mailer.templating import bounded, environment, explain, render_pattern
 
-MOST_SECONDS = 5.0  # of one input; templates are stopped after one
+MAX_SECONDS = 5.0  # of one input; templates are stopped after one
 
 Dice = random.Random
 
@@ -175,7 +175,7 @@ def addresses(dice: Dice) -> None:
         assert check_address(address) == address
         assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", address)
         assert len(address.encode()) <= 320
-        assert headers.wire_address(address).count("@") >= 1
+        assert headers.encode_domain(address).count("@") >= 1
 
 
 def templates(dice: Dice) -> None:
@@ -220,15 +220,15 @@ def mime(dice: Dice) -> None:
     subject, name, body = ("".join(dice.choices(TEXTS, k=dice.randint(0, 40))) for _ in range(3))
     fields = []
     for make in (
-        lambda: headers.unstructured("Subject", subject),
-        lambda: headers.mailboxes("To", [(name.strip(), "a@example.com")]),
+        lambda: headers.format_unstructured("Subject", subject),
+        lambda: headers.format_mailboxes("To", [(name.strip(), "a@example.com")]),
     ):
         try:
             fields.append(make())
         except ValueError:
             fields.append(b"")
     try:
-        encoded = Encoder(b"=_mark").encode(body, eight_bit=dice.random() < 0.5)
+        encoded = BodyEncoder(b"=_mark").encode(body, eight_bit=dice.random() < 0.5)
     except ValueError:
         assert "\0" in body or "\ud800" in body
         return
@@ -278,7 +278,7 @@ def one(name: str, seed: int) -> None:
     except Exception as error:
         raise AssertionError(f"python -m tests.fuzz {name} --seed {seed}: {type(error).__name__}: {error}") from error
     took = monotonic() - began
-    assert took < MOST_SECONDS, f"python -m tests.fuzz {name} --seed {seed}: it took {took:.1f} s"
+    assert took < MAX_SECONDS, f"python -m tests.fuzz {name} --seed {seed}: it took {took:.1f} s"
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ class _Staging:
         """Key and problem. An invalid row has a key too, so that the report shows it as one that failed."""
         if recipient.problem is None:
             try:
-                return rows.escape_surrogates(self._compiled.key(recipient)), None
+                return rows.escape_surrogates(self._compiled.make_key(recipient)), None
             except RenderError as error:
                 if ran_out_of_time(error):  # it would for everybody
                     raise

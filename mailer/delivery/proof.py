@@ -81,7 +81,7 @@ def _chosen(campaign: Campaign, compiled: CompiledCampaign, only: str | None) ->
             if recipient.problem is not None:
                 raise InputError(recipient.problem)
             return recipient
-        if recipient.problem is None and (not only or compiled.key(recipient) == only):
+        if recipient.problem is None and (not only or compiled.make_key(recipient) == only):
             return recipient
     raise InputError(f"{only} is not in the list" if only else "the list has nobody to send to")
 
@@ -109,7 +109,7 @@ async def _sent(
         raise ConnectionLost(f"{error}: whether the proof arrived is not known", hint=error.hint) from error
     finally:
         connection.abort()
-    size, key, reply = len(message.content), compiled.key(recipient), settled[0].reply
+    size, key, reply = len(message.content), compiled.make_key(recipient), settled[0].reply
     if reply is None:
         return Outcome(address, key, Status.FAILED, 1, size=size, at=at, error=settled[0].problem)
     status = Status.SENT if settled[0].is_success else Status.FAILED

@@ -54,7 +54,7 @@ def _message_rules(
 ) -> Iterator[Finding]:
     content = compiled.render(recipient).content
     header = BytesHeaderParser(policy=policy.default).parsebytes(content)
-    html, text = compiled.html(recipient), compiled.text(recipient)
+    html, text = compiled.render_html(recipient), compiled.render_text(recipient)
     document = read(html) if html is not None else None
     in_html = partial(sources.template, campaign.template)
     in_text = partial(sources.template, campaign.text or campaign.template)

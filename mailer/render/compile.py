@@ -1,4 +1,4 @@
-"""A campaign made ready once: what does not vary is read, checked and encoded before the first recipient."""
+"""Compiling a campaign: what is the same for every recipient is read, checked and encoded once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mailer.campaign.model import Campaign, Pattern
 from mailer.campaign.sources import InlineSource
 from mailer.errors import InputError, Place, Problem, by_place
 from mailer.render.attachments import FileProblem
-from mailer.render.compiled import CompiledCampaign, Limits, Ready
+from mailer.render.compiled import CompiledCampaign, CompiledParts, Limits
 from mailer.render.dkim import Signer
 from mailer.render.failure import Failure
-from mailer.render.head import Patterns
+from mailer.render.head import PatternSet
 from mailer.render.html import Images
-from mailer.render.images import Store
+from mailer.render.images import FileStore
 from mailer.render.pages import Pages
-from mailer.render.templates import Expression, Variables
+from mailer.render.templates import PatternTemplate, Variables
 
 T = TypeVar("T")
 MEGABYTE = 1024 * 1024
@@ -30,12 +30,16 @@ def compile_campaign(
     max_bytes: int = 16 * MEGABYTE,
     max_message: int = 25 * MEGABYTE,
 ) -> CompiledCampaign:
-    """`campaign` ready to render; InputError with all problems of its patterns, templates, images and attachments.
+    """Compile a campaign, so that its messages can be rendered.
 
-    A message takes at most `seconds` (wall clock), `max_bytes` of template output, and `max_message` bytes in all.
+    :param edition: the number of the edition; it is part of each Message-ID.
+    :param seconds: the time limit of one message.
+    :param max_bytes: the limit of one template's output, in characters.
+    :param max_message: the limit of one message, in bytes.
+    :raises InputError: all problems of the campaign's patterns, templates, images and attachments.
     """
     limits = Limits(seconds, max_bytes, max_message)
-    return _Compilation(campaign, limits, edition).compiled()
+    return _Compilation(campaign, limits, edition).compile()
 
 
 class _Compilation:
@@ -47,67 +51,69 @@ class _Compilation:
         self.edition = edition
         self.problems: list[Problem] = []
         self.pages = Pages(campaign, limits.output)
-        self.store = Store([campaign.path.parent, campaign.root], campaign.root, limits.message)
+        self.store = FileStore([campaign.path.parent, campaign.root], campaign.root, limits.message)
 
-    def compiled(self) -> CompiledCampaign:
-        named = {name: found for name, path in self.campaign.images.items() if (found := self._pattern(path))}
+    def compile(self) -> CompiledCampaign:
+        named = {name: found for name, path in self.campaign.images.items() if (found := self._compile_pattern(path))}
         images = Images(named, self.store)
-        own: Variables = {"campaign": self.campaign.name, "image": images.address}
+        own: Variables = {"campaign": self.campaign.name, "image": images.get_address}
         self.problems += self.pages.load(own)
-        patterns = self._patterns()
-        self.problems += images.load()
+        patterns = self._compile_patterns()
+        self.problems += images.load_constant_images()
         if patterns:
-            self._attachments(patterns)
-        signer = self._signer()
+            self._load_attachments(patterns)
+        signer = self._load_signer()
         if self.problems or patterns is None:
             raise InputError(self._all_problems())
         return CompiledCampaign(
-            Ready(self.campaign, self.edition, self.limits, self.pages, patterns, images, self.store, signer)
+            CompiledParts(self.campaign, self.edition, self.limits, self.pages, patterns, images, self.store, signer)
         )
 
     def _all_problems(self) -> list[Problem]:
-        """By place; rows that stand in the campaign file itself are told with its other errors."""
+        """Sorted by place, with the problems of the recipients that are written in the campaign file itself."""
         rows = self.campaign.recipients
         return by_place([*self.problems, *(rows.find_problems() if isinstance(rows, InlineSource) else ())])
 
-    def _patterns(self) -> Patterns | None:
+    def _compile_patterns(self) -> PatternSet | None:
         c, before = self.campaign, len(self.problems)
         unsubscribe = c.unsubscribe
-        made = Patterns(
-            subject=self._required(c.subject),
-            cc=self._all(c.cc),
-            bcc=self._all(c.bcc),
-            envelope_from=self._optional(c.envelope_from),
-            key=self._optional(c.key),
-            unsubscribe_url=self._optional(unsubscribe.url if unsubscribe else None),
-            unsubscribe_mailto=self._optional(unsubscribe.mailto if unsubscribe else None),
-            headers=tuple((name, self._required(value)) for name, value in c.headers.items()),
-            attachments=tuple((self._required(a.path), self._optional(a.filename)) for a in c.attachments),
+        made = PatternSet(
+            subject=self._compile_required(c.subject),
+            cc=self._compile_all(c.cc),
+            bcc=self._compile_all(c.bcc),
+            envelope_from=self._compile_optional(c.envelope_from),
+            key=self._compile_optional(c.key),
+            unsubscribe_url=self._compile_optional(unsubscribe.url if unsubscribe else None),
+            unsubscribe_mailto=self._compile_optional(unsubscribe.mailto if unsubscribe else None),
+            headers=tuple((name, self._compile_required(value)) for name, value in c.headers.items()),
+            attachments=tuple(
+                (self._compile_required(a.path), self._compile_optional(a.filename)) for a in c.attachments
+            ),
         )
         return made if len(self.problems) == before else None
 
-    def _required(self, pattern: Pattern) -> Expression:
-        return self._pattern(pattern) or Expression(Pattern("", pattern.place), self.pages.patterns)
+    def _compile_required(self, pattern: Pattern) -> PatternTemplate:
+        return self._compile_pattern(pattern) or PatternTemplate(Pattern("", pattern.place), self.pages.patterns)
 
-    def _optional(self, pattern: Pattern | None) -> Expression | None:
-        return self._pattern(pattern) if pattern is not None else None
+    def _compile_optional(self, pattern: Pattern | None) -> PatternTemplate | None:
+        return self._compile_pattern(pattern) if pattern is not None else None
 
-    def _all(self, patterns: tuple[Pattern, ...]) -> tuple[Expression, ...]:
-        return tuple(map(self._required, patterns))
+    def _compile_all(self, patterns: tuple[Pattern, ...]) -> tuple[PatternTemplate, ...]:
+        return tuple(map(self._compile_required, patterns))
 
-    def _pattern(self, pattern: Pattern) -> Expression | None:
-        return self._try(lambda: Expression(pattern, self.pages.patterns))
+    def _compile_pattern(self, pattern: Pattern) -> PatternTemplate | None:
+        return self._collect_failure(lambda: PatternTemplate(pattern, self.pages.patterns))
 
-    def _attachments(self, patterns: Patterns) -> None:
-        """Those that everybody gets are read and encoded now."""
+    def _load_attachments(self, patterns: PatternSet) -> None:
+        """Read and encode the attachments that are the same for every recipient."""
         for path, _ in patterns.attachments:
             if (name := path.constant) is not None:
                 try:
-                    self.store.encoded(name, name)
+                    self.store.load_encoded(name, name)
                 except FileProblem as problem:
                     self.problems.append(Problem(path.place, f"attachment {problem}"))
 
-    def _signer(self) -> Signer | None:
+    def _load_signer(self) -> Signer | None:
         if self.campaign.dkim is None:
             return None
         try:
@@ -117,7 +123,7 @@ class _Compilation:
             self.problems.append(Problem(place, f"dkim: {problem}"))
             return None
 
-    def _try(self, make: Callable[[], T]) -> T | None:
+    def _collect_failure(self, make: Callable[[], T]) -> T | None:
         try:
             return make()
         except Failure as failure:

@@ -1,4 +1,4 @@
-"""From a recipient to a message; what `compile_campaign` gives."""
+"""A compiled campaign: makes a message for each recipient."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from mailer.campaign.model import Campaign, Recipient
 from mailer.errors import Place, Problem, RenderError
-from mailer.render.attachments import FileProblem, megabytes
-from mailer.render.body import Encoder
+from mailer.render.attachments import FileProblem, format_size
+from mailer.render.body import BodyEncoder
 from mailer.render.dkim import Signer
 from mailer.render.failure import Failure
-from mailer.render.head import Header, Patterns
+from mailer.render.head import HeadMaker, PatternSet
 from mailer.render.html import Images
-from mailer.render.images import Store, attachment_part
+from mailer.render.images import FileStore, make_attachment_part
 from mailer.render.message import Message
-from mailer.render.mime import Boundaries, Part, text_part
+from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Html, Pages
 from mailer.render.templates import Variables
 from mailer.templating import bounded, explain, one_line, template_place
@@ -25,7 +25,7 @@ from mailer.templating import bounded, explain, one_line, template_place
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one message: wall-clock seconds, characters that a template writes, bytes of it all."""
+    """Limits of one message: seconds, characters of each template's output, bytes of the whole message."""
 
     seconds: float
     output: int
@@ -33,23 +33,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """What `compile_campaign` has made of a campaign."""
+class CompiledParts:
+    """The parts that `compile_campaign` makes."""
 
     campaign: Campaign
     edition: int
     limits: Limits
     pages: Pages
-    patterns: Patterns
+    patterns: PatternSet
     images: Images
-    store: Store
+    store: FileStore
     signer: Signer | None
 
 
 class CompiledCampaign:
-    """Renders a campaign's messages, one recipient after the other. Not for several threads at once."""
+    """Renders a campaign's messages, one at a time. It is not safe to use from several threads."""
 
-    def __init__(self, ready: Ready) -> None:
+    def __init__(self, ready: CompiledParts) -> None:
         campaign = ready.campaign
         self.campaign = campaign
         self._edition = ready.edition
@@ -59,44 +59,51 @@ class CompiledCampaign:
         self._images = ready.images
         self._store = ready.store
         self._signer = ready.signer
-        self._header = Header(campaign, ready.patterns)
+        self._header = HeadMaker(campaign, ready.patterns)
         self.fingerprint = self._fingerprint()
         self._boundaries = Boundaries(self.fingerprint[:24])
-        self._encoder = Encoder(self._boundaries.mark)
+        self._encoder = BodyEncoder(self._boundaries.mark)
         self._derived = campaign.text is None
         self._base: Variables = ready.pages.globals() | dict(campaign.vars)
-        self._own: Variables = {"campaign": campaign.name, "image": ready.images.address}
+        self._own: Variables = {"campaign": campaign.name, "image": ready.images.get_address}
 
-    def key(self, recipient: Recipient) -> str:
-        """What makes the message unique in its campaign. RenderError where it cannot be made."""
+    def make_key(self, recipient: Recipient) -> str:
+        """Make the key that is unique for the message in its campaign.
+
+        :raises RenderError: if the `key` pattern cannot be rendered, or renders to blanks.
+        """
         if self._patterns.key is None:
             return recipient.email.casefold()
-        with _Blame(recipient), bounded(self._limits.seconds):
+        with _ErrorContext(recipient), bounded(self._limits.seconds):
             key = self._patterns.key.render(self._variables(recipient))
-            if not key.strip():  # all who have none would be taken for one
-                raise Failure(self._patterns.key.place, "key: expected text, found nothing but blanks")
+            if not key.strip():  # otherwise all recipients with an empty key would be one recipient
+                raise Failure(self._patterns.key.place, "key: expected text, found only blanks")
             return key
 
     def render(self, recipient: Recipient, *, eight_bit: bool = False) -> Message:
-        """The message; with `eight_bit` it may need 8BITMIME (RFC 6152). RenderError says what is wrong, for whom."""
-        with _Blame(recipient), bounded(self._limits.seconds):
+        """Render one recipient's message.
+
+        :param eight_bit: whether the message may need 8BITMIME (RFC 6152).
+        :raises RenderError: what is wrong, with the place and the recipient.
+        """
+        with _ErrorContext(recipient), bounded(self._limits.seconds):
             return self._message(recipient, eight_bit=eight_bit)
 
-    def html(self, recipient: Recipient) -> str | None:
-        """The HTML as it is sent, local images as `cid:`; None for a campaign of text alone."""
-        with _Blame(recipient), bounded(self._limits.seconds):
+    def render_html(self, recipient: Recipient) -> str | None:
+        """Render the HTML as it is sent, local images as `cid:`; None if the campaign has no HTML template."""
+        with _ErrorContext(recipient), bounded(self._limits.seconds):
             variables = self._variables(recipient)
             page = self._pages.html(variables)
             return self._embed(page, variables)[0] if page else None
 
-    def text(self, recipient: Recipient) -> str:
-        """The text as it is sent."""
-        with _Blame(recipient), bounded(self._limits.seconds):
+    def render_text(self, recipient: Recipient) -> str:
+        """Render the text alternative as it is sent."""
+        with _ErrorContext(recipient), bounded(self._limits.seconds):
             variables = self._variables(recipient)
             return self._pages.text(variables, self._pages.html(variables) if self._derived else None)
 
     def _variables(self, recipient: Recipient) -> Variables:
-        """What a template sees: a recipient's own value wins over `vars`, and ours over both."""
+        """The names that a template sees: the mailer's own ones, then columns, then `vars`."""
         if recipient.problem is not None:
             raise RenderError(recipient.problem)
         variables = {**self._base, **recipient.columns, **self._own, "email": recipient.email}
@@ -108,15 +115,15 @@ class CompiledCampaign:
         variables = self._variables(recipient)
         key = self._patterns.key
         message_id = self._message_id(key.render(variables) if key else recipient.email.casefold())
-        head = self._header.head(recipient, variables, message_id)
+        head = self._header.make_head(recipient, variables, message_id)
         body, needs_eight_bit = self._body(variables, eight_bit=eight_bit and self._signer is None)
         content = b"".join([*head.fields, *body])
         if not content.endswith(b"\r\n"):
             content += b"\r\n"
-        if self._signer is not None:  # never 8bit: a relay that has to encode it would break the signature
-            content = self._signer.signature(content) + content
+        if self._signer is not None:  # never 8bit: a relay that re-encodes the message would break the signature
+            content = self._signer.sign(content) + content
         if len(content) > (most := self._limits.message):
-            raise FileProblem(f"the message has {megabytes(len(content))}, where {megabytes(most)} are the most")
+            raise FileProblem(f"the message is {format_size(len(content))}; the limit is {format_size(most)}")
         return Message(head.sender, head.recipients, content, message_id, needs_eight_bit, head.utf8)
 
     def _body(self, variables: Variables, *, eight_bit: bool) -> tuple[Part, bool]:
@@ -128,18 +135,18 @@ class CompiledCampaign:
             html, images = self._embed(page, variables)
             body = self._encoder.encode(html, eight_bit=eight_bit)
             needs = body.encoding == b"8bit"
-            alternatives.append(self._boundaries.related([text_part(b"html", body), *images]))
+            alternatives.append(self._boundaries.make_related([make_text_part(b"html", body), *images]))
         body = self._encoder.encode(self._pages.text(variables, page), eight_bit=eight_bit)
         needs = needs or body.encoding == b"8bit"
-        alternatives.insert(0, text_part(b"plain", body))
-        whole = self._boundaries.alternative(alternatives)
+        alternatives.insert(0, make_text_part(b"plain", body))
+        whole = self._boundaries.make_alternative(alternatives)
         if self._patterns.attachments:
-            whole = self._boundaries.mixed([whole, *self._attachments(variables)])
+            whole = self._boundaries.make_mixed([whole, *self._attachments(variables)])
         return whole, needs
 
     def _embed(self, page: Html, variables: Variables) -> tuple[str, list[Part]]:
         try:
-            return self._images.embed(page.html, page.folder, variables)
+            return self._images.embed_images(page.html, page.folder, variables)
         except FileProblem as problem:
             name = str(problem).partition(": ")[0]
             raise Failure(self._pages.place(page, name), f"image {problem}") from problem
@@ -149,33 +156,33 @@ class CompiledCampaign:
             name = path.render(variables)
             try:
                 title = filename.render(variables) if filename else name.replace("\\", "/").rpartition("/")[2]
-                yield attachment_part(title, self._store.encoded(name, name)[1])
+                yield make_attachment_part(title, self._store.load_encoded(name, name)[1])
             except (FileProblem, ValueError) as problem:
                 raise Failure(path.place, f"attachment {problem}") from problem
 
     def _message_id(self, key: str) -> str:
-        """The same each time this message is made, so that a second copy of it can be told (RFC 5322 3.6.4)."""
+        """The same for each rendering of this message, so that a second copy can be recognized (RFC 5322 3.6.4)."""
         seed = "\0".join((self.campaign.name, str(self._edition), key)).encode("utf-8", "surrogatepass")
         return f"<{hashlib.blake2b(seed, digest_size=16).hexdigest()}@{self._header.domain}>"
 
     def _fingerprint(self) -> str:
-        """A digest of all that the messages are made of but the recipients."""
+        """A digest of everything that the messages are made of, except the recipients."""
         campaign = self.campaign
         digest = hashlib.sha256()
         parts = (
             repr((campaign.sender, campaign.reply_to, campaign.dkim, list(campaign.headers), list(campaign.images))),
             json.dumps(campaign.vars, sort_keys=True, default=str),
-            *self._patterns.sources(),
+            *self._patterns.list_sources(),
             *self._pages.sources(),
-            *self._store.digests(),
+            *self._store.list_digests(),
         )
         for part in parts:
             digest.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 
-class _Blame:
-    """Makes what goes wrong a RenderError that names the place, and the recipient."""
+class _ErrorContext:
+    """Turns an error in its block into a RenderError that names the place and the recipient."""
 
     __slots__ = ("_recipient",)
 

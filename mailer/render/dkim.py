@@ -1,7 +1,7 @@
 """DKIM signatures (RFC 6376; Ed25519 by RFC 8463), relaxed/relaxed.
 
-Every field that the message has is signed, and From once more than it stands there, so that no second one can be
-added (RFC 6376 8.15). List-Unsubscribe and List-Unsubscribe-Post are among them, as RFC 8058 4 requires.
+Every field of the message is signed. From is signed once more than it occurs, so that a second From cannot be
+added (RFC 6376 8.15). The signed fields include List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 4 requires.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from time import time
 
 from mailer.campaign.model import Dkim
 from mailer.errors import MissingExtra
-from mailer.render.attachments import FileProblem, read
-from mailer.render.headers import wire_address
+from mailer.render.attachments import FileProblem, read_file
+from mailer.render.headers import encode_domain
 
-MOST_KEY = 65536  # bytes of a key file
-LEAST_BITS = 1024  # RFC 8301 3.2; 2048 is what is recommended
+MAX_KEY = 65536  # bytes of a key file
+MIN_BITS = 1024  # RFC 8301 3.2; 2048 is what is recommended
 
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _BLANKS = re.compile(rb"[ \t]+")
@@ -28,29 +28,34 @@ class Signer:
     """Signs the messages of one campaign. `clock` gives seconds since the epoch."""
 
     def __init__(self, dkim: Dkim, clock: Callable[[], float] = time) -> None:
-        """FileProblem for a key that cannot be used; MissingExtra where `cryptography` is not installed."""
-        self._algorithm, self._sign = _load(read(str(dkim.key_file), MOST_KEY), str(dkim.key_file))
-        self._domain = wire_address("@" + dkim.domain)[1:]
+        """:raises FileProblem: if the key cannot be used.
+        :raises MissingExtra: if `cryptography` is not installed.
+        """
+        self._algorithm, self._sign = _load_key(read_file(str(dkim.key_file), MAX_KEY), str(dkim.key_file))
+        self._domain = encode_domain("@" + dkim.domain)[1:]
         self._selector = dkim.selector
         self._clock = clock
 
-    def signature(self, content: bytes) -> bytes:
-        """The DKIM-Signature field for a message that ends with CRLF, to be put before it."""
+    def sign(self, content: bytes) -> bytes:
+        """Make the DKIM-Signature field, which goes before the message. `content` is a message that ends with CRLF."""
         head, _, body = content.partition(b"\r\n\r\n")
         fields = [field.partition(b":") for field in _FIELD_END.split(head)]
         names = [name.decode("ascii").lower() for name, _, _ in fields]
-        fields.reverse()  # RFC 6376 5.4.2: of a name that stands twice, the last is signed first
+        fields.reverse()  # RFC 6376 5.4.2: of a name that occurs twice, the last is signed first
         signed = names[::-1]
-        canonical = [name.encode() + b":" + _value(value) for (_, _, value), name in zip(fields, signed, strict=True)]
-        unsigned = self._field([*signed, "from"], hashlib.sha256(_body(body)).digest())
+        canonical = [
+            name.encode() + b":" + _canonicalize_value(value)
+            for (_, _, value), name in zip(fields, signed, strict=True)
+        ]
+        unsigned = self._format_field([*signed, "from"], hashlib.sha256(_canonicalize_body(body)).digest())
         name, _, value = unsigned.partition(b":")
-        canonical.append(name.lower() + b":" + _value(value))
+        canonical.append(name.lower() + b":" + _canonicalize_value(value))
         signature = b64encode(self._sign(b"\r\n".join(canonical)))
         lines = [signature[n : n + 70] for n in range(0, len(signature), 70)]
         return unsigned + b"\r\n ".join(lines) + b"\r\n"
 
-    def _field(self, names: list[str], body_hash: bytes) -> bytes:
-        """Up to its `b=`."""
+    def _format_field(self, names: list[str], body_hash: bytes) -> bytes:
+        """The DKIM-Signature field up to `b=`."""
         lines = [
             f"DKIM-Signature: v=1; a={self._algorithm}; c=relaxed/relaxed;",
             f" d={self._domain}; s={self._selector};",
@@ -65,25 +70,25 @@ class Signer:
         return "\r\n".join([*lines, line[:-1] + ";", " b="]).encode("ascii")
 
 
-def _value(value: bytes) -> bytes:
-    """RFC 6376 3.4.2: unfolded, blanks in one, none at the ends."""
+def _canonicalize_value(value: bytes) -> bytes:
+    """RFC 6376 3.4.2: unfold, reduce blanks to one, remove them at the ends."""
     return _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
 
 
-def _body(body: bytes) -> bytes:
-    """RFC 6376 3.4.4: no blanks at the end of a line, one elsewhere; no empty lines at the end."""
+def _canonicalize_body(body: bytes) -> bytes:
+    """RFC 6376 3.4.4: remove blanks at the end of each line, reduce others to one, remove empty lines at the end."""
     body = body.replace(b"\t", b" ")
-    end = body.rfind(b" ") + 3  # and a line end; behind it there is nothing to do, and mostly that is an image
+    end = body.rfind(b" ") + 3  # and a line end; what follows has no blanks and needs no work (mostly an image)
     text = body[:end]
-    while b"  " in text:  # each turn halves what is left of a run; a regular expression takes ten times as long
+    while b"  " in text:  # each pass halves the runs of blanks; a regular expression takes ten times as long
         text = text.replace(b"  ", b" ")
     body = text.replace(b" \r\n", b"\r\n") + body[end:]
     body = body.rstrip(b"\r\n")
     return body + b"\r\n" if body else b""
 
 
-def _load(pem: bytes, name: str) -> tuple[str, Callable[[bytes], bytes]]:
-    """The algorithm's name, and what signs with it."""
+def _load_key(pem: bytes, name: str) -> tuple[str, Callable[[bytes], bytes]]:
+    """The algorithm's name and the function that signs."""
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -98,13 +103,13 @@ def _load(pem: bytes, name: str) -> tuple[str, Callable[[bytes], bytes]]:
     except TypeError as error:
         raise FileProblem(f"{name}: the key is encrypted; expected one without a passphrase") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise FileProblem(f"{name}: is no private key in PEM") from error
+        raise FileProblem(f"{name}: is not a private key in PEM") from error
     if isinstance(key, Ed25519PrivateKey):
         ed25519 = key
         return "ed25519-sha256", lambda data: ed25519.sign(hashlib.sha256(data).digest())
     if not isinstance(key, RSAPrivateKey):
         raise FileProblem(f"{name}: expected an RSA or Ed25519 key")
-    if key.key_size < LEAST_BITS:
+    if key.key_size < MIN_BITS:
         raise FileProblem(f"{name}: an RSA key of {key.key_size} bits; expected 2048")
     rsa, padding, sha256 = key, PKCS1v15(), SHA256()
     return "rsa-sha256", lambda data: rsa.sign(data, padding, sha256)

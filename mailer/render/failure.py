@@ -1,4 +1,4 @@
-"""What went wrong while a message was made, and where; `compile.py` adds for whom and makes it a RenderError."""
+"""An error while a message is made, with its place. `compiled.py` adds the recipient and makes it a RenderError."""
 
 from __future__ import annotations
 

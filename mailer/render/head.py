@@ -1,4 +1,4 @@
-"""The header and the envelope of a message: who it is from, who it goes to, and what stands above its body."""
+"""The envelope and the header of a message."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from mailer.campaign.addresses import check_address, parse_mailbox
 from mailer.campaign.model import Campaign, Mailbox, Recipient
 from mailer.render import headers
 from mailer.render.failure import Failure
-from mailer.render.templates import Expression, Variables
+from mailer.render.templates import PatternTemplate, Variables
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patterns:
+class PatternSet:
     """The campaign's patterns, compiled."""
 
-    subject: Expression
-    cc: tuple[Expression, ...]
-    bcc: tuple[Expression, ...]
-    envelope_from: Expression | None
-    key: Expression | None
-    unsubscribe_url: Expression | None
-    unsubscribe_mailto: Expression | None
-    headers: tuple[tuple[str, Expression], ...]
-    attachments: tuple[tuple[Expression, Expression | None], ...]
+    subject: PatternTemplate
+    cc: tuple[PatternTemplate, ...]
+    bcc: tuple[PatternTemplate, ...]
+    envelope_from: PatternTemplate | None
+    key: PatternTemplate | None
+    unsubscribe_url: PatternTemplate | None
+    unsubscribe_mailto: PatternTemplate | None
+    headers: tuple[tuple[str, PatternTemplate], ...]
+    attachments: tuple[tuple[PatternTemplate, PatternTemplate | None], ...]
 
-    def sources(self) -> Iterator[str]:
-        """For the fingerprint: each pattern, or that there is none."""
+    def list_sources(self) -> Iterator[str]:
+        """The source of each pattern for the fingerprint; empty for a pattern that is not given."""
         single = (self.subject, self.envelope_from, self.key, self.unsubscribe_url, self.unsubscribe_mailto)
         pairs = [expression for pair in self.attachments for expression in pair]
         for expression in (*single, *self.cc, *self.bcc, *(value for _, value in self.headers), *pairs):
@@ -39,7 +39,7 @@ class Patterns:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class MessageHead:
     """One message's envelope and its header, without the fields of its body."""
 
     sender: str
@@ -48,35 +48,38 @@ class Head:
     fields: list[bytes]
 
 
-class Header:
-    """Makes the heads of one campaign's messages."""
+class HeadMaker:
+    """Makes the envelope and the header of each message of a campaign."""
 
-    def __init__(self, campaign: Campaign, patterns: Patterns) -> None:
+    def __init__(self, campaign: Campaign, patterns: PatternSet) -> None:
         self._patterns = patterns
-        self._sender = headers.wire_address(campaign.sender.address)
-        self._from = headers.mailboxes("From", [(campaign.sender.name, self._sender)])
+        self._sender = headers.encode_domain(campaign.sender.address)
+        self._from = headers.format_mailboxes("From", [(campaign.sender.name, self._sender)])
         self._reply_to = _reply_to(campaign.reply_to)
         self._one_click = bool(campaign.unsubscribe and campaign.unsubscribe.one_click)
         self.domain = self._sender.rpartition("@")[2]
 
-    def head(self, recipient: Recipient, variables: Variables, message_id: str) -> Head:
-        """Failure, at the pattern, for what cannot stand in a header or an envelope."""
+    def make_head(self, recipient: Recipient, variables: Variables, message_id: str) -> MessageHead:
+        """Make the envelope and the header of one message.
+
+        :raises Failure: at the pattern whose value cannot be in a header or an envelope.
+        """
         patterns = self._patterns
-        to = headers.wire_address(recipient.email)
+        to = headers.encode_domain(recipient.email)
         name = recipient.columns.get("name")
         display = name.strip() if isinstance(name, str) else ""
         subject = patterns.subject
         fields = [
             self._from,
-            _at("name", recipient, lambda: headers.mailboxes("To", [(display, to)])),
-            _at("subject", subject, lambda: headers.unstructured("Subject", subject.render(variables))),
-            headers.date(int(time())),
+            _at("name", recipient, lambda: headers.format_mailboxes("To", [(display, to)])),
+            _at("subject", subject, lambda: headers.format_unstructured("Subject", subject.render(variables))),
+            headers.format_date(int(time())),
             f"Message-ID: {message_id}\r\n".encode("ascii"),
             self._reply_to,
         ]
         people = [to]
         if patterns.cc and (copies := [*_copies("cc", patterns.cc, variables)]):
-            fields.append(headers.mailboxes("Cc", copies))
+            fields.append(headers.format_mailboxes("Cc", copies))
             people += [address for _, address in copies]
         if patterns.bcc:
             people += [address for _, address in _copies("bcc", patterns.bcc, variables)]
@@ -85,15 +88,15 @@ class Header:
         fields += [_custom(name, value, variables) for name, value in patterns.headers]
         fields.append(b"MIME-Version: 1.0\r\n")
         sender = self._envelope_sender(variables)
-        # Only an address is written in UTF-8 as it is; everything else of a header is encoded.
+        # Only an address is written in UTF-8; everything else in a header is encoded.
         utf8 = not (sender.isascii() and all(map(str.isascii, people)) and all(map(bytes.isascii, fields)))
-        return Head(sender, tuple(dict.fromkeys(people)), utf8, fields)
+        return MessageHead(sender, tuple(dict.fromkeys(people)), utf8, fields)
 
     def _envelope_sender(self, variables: Variables) -> str:
         pattern = self._patterns.envelope_from
         if pattern is None:
             return self._sender
-        return _at("envelope_from", pattern, lambda: headers.wire_address(check_address(pattern.render(variables))))
+        return _at("envelope_from", pattern, lambda: headers.encode_domain(check_address(pattern.render(variables))))
 
     def _unsubscribe(self, variables: Variables) -> list[bytes]:
         """RFC 2369 3.2; and RFC 8058 3.1, which needs an https address."""
@@ -101,17 +104,20 @@ class Header:
         if url := self._patterns.unsubscribe_url:
             address = str(variables["unsubscribe_url"])
             if self._one_click and not address.startswith("https://"):
-                raise Failure(url.place, f"one_click needs an address that begins with https://, not {address!r}")
+                raise Failure(url.place, f"one_click needs an address that starts with https://, found {address!r}")
             if not address.lower().startswith(("https://", "http://")):  # as the campaign file asks of a constant
-                raise Failure(url.place, f"unsubscribe url: expected https:// or http:// at its begin, not {address!r}")
-            ways.append(_at("unsubscribe url", url, lambda: headers.uri(address)))
+                raise Failure(
+                    url.place,
+                    f"unsubscribe url: expected an address that starts with https:// or http://, found {address!r}",
+                )
+            ways.append(_at("unsubscribe url", url, lambda: headers.format_uri(address)))
         if mailto := self._patterns.unsubscribe_mailto:
             rest = mailto.render(variables).strip().removeprefix("mailto:")
             _at("unsubscribe mailto", mailto, lambda: check_address(rest.partition("?")[0]))  # RFC 6068 2
-            ways.append(_at("unsubscribe mailto", mailto, lambda: headers.uri(f"mailto:{rest}")))
-        if max(map(len, ways)) > headers.LONGEST - 30:
+            ways.append(_at("unsubscribe mailto", mailto, lambda: headers.format_uri(f"mailto:{rest}")))
+        if max(map(len, ways)) > headers.MAX_LINE - 30:
             raise Failure(
-                url.place if url else None, f"an address to unsubscribe at of over {headers.LONGEST - 30} characters"
+                url.place if url else None, f"the unsubscribe address is longer than {headers.MAX_LINE - 30} characters"
             )
         field = "List-Unsubscribe: " + ",\r\n ".join(f"<{way}>" for way in ways) + "\r\n"
         post = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" if self._one_click else b""
@@ -119,23 +125,23 @@ class Header:
 
 
 def _reply_to(box: Mailbox | None) -> bytes:
-    return headers.mailboxes("Reply-To", [(box.name, headers.wire_address(box.address))]) if box else b""
+    return headers.format_mailboxes("Reply-To", [(box.name, headers.encode_domain(box.address))]) if box else b""
 
 
-def _custom(name: str, value: Expression, variables: Variables) -> bytes:
-    return _at(f"header {name}", value, lambda: headers.unstructured(name, value.render(variables)))
+def _custom(name: str, value: PatternTemplate, variables: Variables) -> bytes:
+    return _at(f"header {name}", value, lambda: headers.format_unstructured(name, value.render(variables)))
 
 
-def _copies(name: str, patterns: tuple[Expression, ...], variables: Variables) -> Iterator[tuple[str, str]]:
-    """Those that are not empty: a pattern may give a copy to some recipients only."""
+def _copies(name: str, patterns: tuple[PatternTemplate, ...], variables: Variables) -> Iterator[tuple[str, str]]:
+    """The copies' mailboxes. A pattern that renders empty gives this recipient no copy."""
     for pattern in patterns:
         if text := pattern.render(variables).strip():
             box = _at(name, pattern, lambda: parse_mailbox(text))
-            yield box.name, headers.wire_address(box.address)
+            yield box.name, headers.encode_domain(box.address)
 
 
-def _at(name: str, where: Expression | Recipient, make: Callable[[], T]) -> T:
-    """`make()`, a ValueError in it being `name`'s fault."""
+def _at(name: str, where: PatternTemplate | Recipient, make: Callable[[], T]) -> T:
+    """`make()`; a ValueError in it becomes a Failure that names the key `name`."""
     try:
         return make()
     except ValueError as error:

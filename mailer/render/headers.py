@@ -1,8 +1,8 @@
 """Header fields as bytes: RFC 5322 folding, RFC 2047 encoded words, RFC 2231 file names, RFC 6532 addresses.
 
-What is written arrives: a value goes out as it is only where every parser reads it back so, and in encoded words
-otherwise; in particular a text that looks like an encoded word is encoded. No control character, line end or lone
-surrogate ever gets in (ValueError; the caller knows whose value it is).
+A value is written as it is only if every parser reads it back unchanged. Otherwise it is written in encoded words; a
+text that looks like an encoded word is encoded too. A control character, line end or lone surrogate raises ValueError;
+the caller knows whose value it is.
 """
 
 from __future__ import annotations
@@ -17,57 +17,57 @@ from urllib.parse import quote
 
 LINE = 76  # RFC 2047 2: a line with an encoded word; RFC 5322 2.1.1 recommends 78
 WORD = 75  # RFC 2047 2: one encoded word
-LONGEST = 998  # RFC 5322 2.1.1: octets of a line
+MAX_LINE = 998  # RFC 5322 2.1.1: octets of a line
 _PREFIX, _SUFFIX = "=?utf-8?", "?="
 _ROOM = WORD - len(_PREFIX) - len("q?") - len(_SUFFIX)
 _MOST_CLUSTER = 36  # bytes of a character that is kept whole: fits a word behind `Subject: `, and joined emoji fit it
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")  # printable ASCII with single blanks
-_QUOTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # RFC 5322 3.2.4: in quotes every blank counts
+_QUOTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # RFC 5322 3.2.4: blanks inside quotes are kept
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322 3.2.3
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")  # RFC 2047 5 (3): phrases
-_TOKEN = re.compile(r"[A-Za-z0-9!#$&+.^_`{|}~ -]+")  # what a quoted file name may hold as it is
+_TOKEN = re.compile(r"[A-Za-z0-9!#$&+.^_`{|}~ -]+")  # the characters that a quoted file name may contain
 _Q = [chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)]
 
 _DAYS = "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"
 _MONTHS = "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
 
 
-def checked(value: str) -> str:
-    """`value`, unless something in it cannot stand in a header."""
+def check_text(value: str) -> str:
+    """`value`; ValueError if it contains a character that cannot be in a header."""
     if found := _CONTROL.search(value):
         code = ord(found[0])
         what = {10: "a line end", 13: "a line end", 0: "a NUL", 0x2028: "a line end", 0x2029: "a line end"}.get(code)
-        raise ValueError(f"{what or 'a control character'} (U+{code:04X}) cannot stand in a header")
+        raise ValueError(f"{what or 'a control character'} (U+{code:04X}) cannot be in a header")
     return value
 
 
-def unstructured(name: str, value: str) -> bytes:
-    """`Name: value`, CRLF at its end; for Subject and for the headers that the user adds."""
+def format_unstructured(name: str, value: str) -> bytes:
+    """The field `Name: value` with CRLF, for Subject and the headers that the user adds."""
     if value.isascii() and len(name) + len(value) < LINE and _PLAIN.fullmatch(value) and "=?" not in value:
         return f"{name}: {value}\r\n".encode("ascii")
-    checked(value)
+    check_text(value)
     if not value:
         return f"{name}: \r\n".encode("ascii")
     if _PLAIN.fullmatch(value) and "=?" not in value and (folded := _fold(name, value.split(" "))):
         return folded
-    return _lines(name, encoded_words(value, LINE - len(name) - 2))
+    return _lines(name, encode_words(value, LINE - len(name) - 2))
 
 
-def mailboxes(name: str, boxes: Iterable[tuple[str, str]]) -> bytes:
-    """`Name: a list of mailboxes`; each is a display name (maybe empty) and an address as it goes on the wire."""
+def format_mailboxes(name: str, boxes: Iterable[tuple[str, str]]) -> bytes:
+    """The field `Name: a list of mailboxes`. Each box is a display name, which may be empty, and an address."""
     words: list[str] = []
     for display, address in boxes:
         if words:
             words[-1] += ","
-        words += phrase(display, LINE - len(name) - 2)
+        words += encode_phrase(display, LINE - len(name) - 2)
         words.append(f"<{address}>" if display else address)
     return _fold(name, words) or _lines(name, words)
 
 
-def phrase(text: str, first: int = LINE) -> list[str]:
-    """A display name as the words that its line may be folded between."""
+def encode_phrase(text: str, first: int = LINE) -> list[str]:
+    """A display name as words. A line may be folded between two words."""
     if not text:
         return []
     if len(text) < LINE and "=?" not in text:
@@ -75,12 +75,12 @@ def phrase(text: str, first: int = LINE) -> list[str]:
             return text.split(" ")
         if _QUOTABLE.fullmatch(text):
             return ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"']
-    return encoded_words(checked(text), first)
+    return encode_words(check_text(text), first)
 
 
-def encoded_words(text: str, first: int = LINE) -> list[str]:
-    """`text` in encoded words (RFC 2047), B or Q by what is smaller; the first is at most `first` characters long."""
-    pieces = [cluster.encode("utf-8") for cluster in clusters(text)]
+def encode_words(text: str, first: int = LINE) -> list[str]:
+    """`text` as encoded words (RFC 2047), in B or Q, whichever is smaller; the first has at most `first` characters."""
+    pieces = [cluster.encode("utf-8") for cluster in split_clusters(text)]
     size = sum(len(_Q[byte]) for piece in pieces for byte in piece)
     base64 = sum(map(len, pieces)) * 4 // 3 < size or max(map(len, pieces)) > _ROOM // 3
     full = _ROOM // 4 * 3 if base64 else _ROOM
@@ -104,18 +104,18 @@ def _word(raw: bytes, base64: bool) -> str:
     return f"{_PREFIX}q?{''.join(map(_Q.__getitem__, raw))}{_SUFFIX}"
 
 
-def clusters(text: str) -> Iterator[str]:
-    """Characters as a reader sees them: accents, joined emoji and flags stay together (near to UAX 29, and bounded).
+def split_clusters(text: str) -> Iterator[str]:
+    """Split a text into characters as a reader sees them, similar to UAX 29 and with a maximum length.
 
-    Many readers decode one encoded word after the other and some draw them so; RFC 2047 5 only asks for whole
-    code points.
+    Accents, joined emoji and flags stay together: RFC 2047 5 asks only for whole code points, but many mail clients
+    decode and draw each encoded word alone.
     """
     if text.isascii():
         yield from text
         return
     cluster = ""
     for char in text:
-        if cluster and (not _extends(cluster, char) or len((cluster + char).encode()) > _MOST_CLUSTER):
+        if cluster and (not _is_extended_by(cluster, char) or len((cluster + char).encode()) > _MOST_CLUSTER):
             yield cluster
             cluster = ""
         cluster += char
@@ -123,7 +123,7 @@ def clusters(text: str) -> Iterator[str]:
         yield cluster
 
 
-def _extends(cluster: str, char: str) -> bool:
+def _is_extended_by(cluster: str, char: str) -> bool:
     code = ord(char)
     if code < 0x300:
         return False
@@ -135,7 +135,7 @@ def _extends(cluster: str, char: str) -> bool:
 
 
 def _fold(name: str, words: list[str]) -> bytes | None:
-    """Words put into lines of at most 78 octets where a line can end (RFC 5322 2.2.3); None where one does not fit."""
+    """Words in lines of at most 78 octets (RFC 5322 2.2.3); None if a word does not fit."""
     lines, line = [], f"{name}:"
     for word in words:
         if len(line) + 1 + len(word) > LINE + 2 and line != f"{name}:":
@@ -148,15 +148,15 @@ def _fold(name: str, words: list[str]) -> bytes | None:
 
 
 def _lines(name: str, words: list[str]) -> bytes:
-    """One word a line; only what can never be split stands in a line over 78."""
+    """One word per line. Only a word that cannot be split is in a line of more than 78 octets."""
     field = (f"{name}: " + "\r\n ".join(words) + "\r\n").encode("utf-8")
-    if max(map(len, field.split(b"\r\n"))) > LONGEST:
-        raise ValueError(f"a part of it without a blank is longer than {LONGEST} octets")
+    if max(map(len, field.split(b"\r\n"))) > MAX_LINE:
+        raise ValueError(f"a part without a blank is longer than {MAX_LINE} octets")
     return field
 
 
-def wire_address(address: str) -> str:
-    """The domain as A-labels (RFC 5891); the local part as it is. ValueError for a domain that has none."""
+def encode_domain(address: str) -> str:
+    """`address` with its domain as A-labels (RFC 5891). ValueError if the domain has no A-label form."""
     if address.isascii():
         return address
     local, _, domain = address.rpartition("@")
@@ -167,12 +167,12 @@ def wire_address(address: str) -> str:
     return f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
 
 
-def parameter(name: str, value: str) -> str:
-    """`; name=value` of a Content-* field, folded before it; RFC 2231 where a quoted string cannot hold it."""
+def format_parameter(name: str, value: str) -> str:
+    """The parameter `; name=value` of a Content-* field, on a line of its own; by RFC 2231 if need be."""
     if len(value) + len(name) < LINE - 6 and _TOKEN.fullmatch(value):
         return f';\r\n {name}="{value}"'
     pieces, piece = [], ""
-    for char in checked(value):
+    for char in check_text(value):
         octets = quote(char, safe="!#$&+.^_`|~-")
         if len(piece) + len(octets) > LINE - len(name) - 14:
             pieces.append(piece)
@@ -185,14 +185,14 @@ def parameter(name: str, value: str) -> str:
     return "".join(f";\r\n {name}*{n}*={piece}" for n, piece in enumerate(pieces))
 
 
-def uri(text: str) -> str:
-    """An address of the web as it may stand in a header: everything but URI characters percent-encoded."""
-    return quote(checked(text), safe="!#$%&'()*+,/:;=?@[]~")
+def format_uri(text: str) -> str:
+    """A URI for a header: every character that is not a URI character is percent-encoded."""
+    return quote(check_text(text), safe="!#$%&'()*+,/:;=?@[]~")
 
 
 @lru_cache(maxsize=2)
-def date(seconds: int) -> bytes:
-    """RFC 5322 3.3, in UTC; `seconds` since the epoch."""
+def format_date(seconds: int) -> bytes:
+    """The Date field (RFC 5322 3.3) in UTC. `seconds` is the time since the epoch."""
     t = gmtime(seconds)
     stamp = f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
     return f"Date: {stamp}{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000\r\n".encode("ascii")

@@ -16,15 +16,15 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from mailer.errors import Problem
-from mailer.render.attachments import FileProblem, shown
+from mailer.render.attachments import FileProblem, show_path
 from mailer.render.failure import Failure
-from mailer.render.headers import checked
-from mailer.render.images import Store, image_part
+from mailer.render.headers import check_text
+from mailer.render.images import FileStore, make_image_part
 from mailer.render.mime import Part
-from mailer.render.templates import Expression, Variables
+from mailer.render.templates import PatternTemplate, Variables
 
-MOST_TAGS = 1024  # kept, of at most
-MOST_TAG = 2048  # characters
+MAX_TAGS = 1024  # kept, of at most
+MAX_TAG = 2048  # characters
 _TAG = re.compile(r"""<img\b(?:[^>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE)
 _SRC = re.compile(r"""(?<![\w-])src\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
@@ -39,14 +39,14 @@ class _Tag(NamedTuple):
 class Images:
     """The campaign's named images, and the local files that its HTML shows."""
 
-    def __init__(self, named: Mapping[str, Expression], store: Store) -> None:
+    def __init__(self, named: Mapping[str, PatternTemplate], store: FileStore) -> None:
         self._named = named
         self._store = store
         self._tags: dict[tuple[str, str], _Tag] = {}
         self._constant: dict[str, Part] = {}
 
-    def load(self) -> list[Problem]:
-        """Encodes those that are the same for everybody; what is wrong with them."""
+    def load_constant_images(self) -> list[Problem]:
+        """Encode the images that are the same for every recipient; returns their problems."""
         problems = []
         for name, path in self._named.items():
             if path.constant is not None:
@@ -56,19 +56,19 @@ class Images:
                     problems.append(Problem(failure.place, str(failure)))
         return problems
 
-    def address(self, name: str) -> str:
+    def get_address(self, name: str) -> str:
         """What a template's `image(name)` gives."""
         if name not in self._named:
             raise ValueError(self._unknown(name))
         return f"cid:{name}"
 
-    def embed(self, html: str, folder: str, variables: Variables) -> tuple[str, list[Part]]:
+    def embed_images(self, html: str, folder: str, variables: Variables) -> tuple[str, list[Part]]:
         """The HTML with its local images as `cid:`, and the parts of all images that it uses.
 
         `folder` is that of its template. FileProblem for an image that cannot be used.
         """
         used: dict[str, str | None] = {}
-        if starts := _starts(html):
+        if starts := _find_image_starts(html):
             html = self._tags_of(html, starts, folder, used)
         for name in self._named:
             if name not in used and f"cid:{name}" in html and re.search(rf"cid:{re.escape(name)}(?![\w.@-])", html):
@@ -102,23 +102,23 @@ class Images:
         elif _SCHEME.match(address):
             tag = _Tag(text)
         else:
-            path = self._store.find(unquote(re.split(r"[?#]", address, maxsplit=1)[0]), Path(folder))
-            cid = _cid(path)
+            path = self._store.find_path(unquote(re.split(r"[?#]", address, maxsplit=1)[0]), Path(folder))
+            cid = _make_content_id(path)
             tag = _Tag(f'{text[: source.start()]}src="cid:{cid}"{text[source.end() :]}', cid, path)
-        if len(self._tags) >= MOST_TAGS:
+        if len(self._tags) >= MAX_TAGS:
             self._tags.clear()
-        if len(text) <= MOST_TAG:
+        if len(text) <= MAX_TAG:
             self._tags[text, folder] = tag
         return tag
 
     def _part(self, cid: str, path: str | None, variables: Variables) -> Part:
         if path is not None:
-            return image_part(cid, path, self._store.encoded(path, shown(path))[1])
+            return make_image_part(cid, path, self._store.load_encoded(path, show_path(path))[1])
         return self._constant.get(cid) or self._image(cid, self._named[cid].render(variables), self._named[cid])
 
-    def _image(self, name: str, path: str, expression: Expression) -> Part:
+    def _image(self, name: str, path: str, expression: PatternTemplate) -> Part:
         try:
-            return image_part(name, *self._store.encoded(checked(path), path))
+            return make_image_part(name, *self._store.load_encoded(check_text(path), path))
         except (FileProblem, ValueError) as problem:
             raise Failure(expression.place, str(problem)) from problem
 
@@ -127,7 +127,7 @@ class Images:
         return f"{name!r} is not in the campaign's images ({names})"
 
 
-def _starts(html: str) -> list[int]:
+def _find_image_starts(html: str) -> list[int]:
     starts: list[int] = []
     for word in ("<img", "<IMG"):
         start = html.find(word)
@@ -138,7 +138,7 @@ def _starts(html: str) -> list[int]:
     return starts
 
 
-def _cid(path: str) -> str:
+def _make_content_id(path: str) -> str:
     """A name for a local file that no image of the campaign has: its own, and a digest of where it lies."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", basename(path))[-40:]
     return f"{hashlib.sha256(path.encode()).hexdigest()[:12]}-{name}"

@@ -1,4 +1,4 @@
-"""Inline images and attachments: read inside the root, encoded once, kept in a bounded store."""
+"""Inline images and attachments: read inside the root, encoded once, kept in a bounded cache."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailer.render.attachments import FileProblem, find, read
-from mailer.render.body import base64_lines
-from mailer.render.headers import checked, parameter
+from mailer.render.attachments import FileProblem, find_file, read_file
+from mailer.render.body import encode_base64
+from mailer.render.headers import check_text, format_parameter
 from mailer.render.mime import Part
 
 UNKNOWN = "application/octet-stream"  # RFC 2046 4.5.1
-MOST_KEPT = 48 * 1024 * 1024  # bytes of encoded files that stay in memory
-_TYPES = mimetypes.MimeTypes(())  # the table of Python, not the machine's: the same message everywhere
+MAX_KEPT = 48 * 1024 * 1024  # bytes of encoded files that stay in memory
+_TYPES = mimetypes.MimeTypes(())  # Python's own table, not the machine's: the same message on every machine
 for _type, _suffix in (
     ("image/webp", ".webp"),
     ("image/avif", ".avif"),
@@ -32,37 +32,43 @@ for _type, _suffix in (
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedFile:
     """A file in base64, without its Content-* fields."""
 
     type: str
     content: bytes
 
 
-def content_type(name: str) -> str:
-    """By suffix. A message or multipart is not one of ours (RFC 2046 5.2.1: it may not be base64), nor is a .gz."""
+def guess_content_type(name: str) -> str:
+    """The media type by the suffix of `name`; UNKNOWN for messages, multiparts and compressed files."""
     kind, encoding = _TYPES.guess_type(name)
     if kind is None or encoding or kind.startswith(("message/", "multipart/")):
         return UNKNOWN
     return kind
 
 
-class Store:
-    """Files by path, encoded; the least recently used go when MOST_KEPT is reached."""
+class FileStore:
+    """Encoded files by path. The least recently used ones are removed when MAX_KEPT is reached."""
 
     def __init__(self, folders: Sequence[Path], root: Path, most: int) -> None:
         self._folders = folders
         self._root = root
         self._most = most
-        self._kept: OrderedDict[tuple[str, int, int], Encoded] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, int], EncodedFile] = OrderedDict()
         self._size = 0
 
-    def find(self, name: str, *beside: Path) -> str:
-        return find(name, [*beside, *self._folders], self._root)
+    def find_path(self, name: str, *beside: Path) -> str:
+        return find_file(name, [*beside, *self._folders], self._root)
 
-    def encoded(self, name: str, title: str) -> tuple[str, Encoded]:
-        """The file's real path, and its content; FileProblem, which calls it `title`, where it cannot be used."""
-        path = self.find(name)
+    def load_encoded(self, name: str, title: str) -> tuple[str, EncodedFile]:
+        """Find, read and encode a file.
+
+        :param name: a path relative to one of the folders.
+        :param title: the name to show in errors.
+        :returns: the real path and the encoded content.
+        :raises FileProblem: if the file cannot be used.
+        """
+        path = self.find_path(name)
         try:
             state = os.stat(path)
         except OSError as error:
@@ -71,26 +77,26 @@ class Store:
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return path, kept
-        content = read(path, self._most, title)
-        kind = content_type(path)
+        content = read_file(path, self._most, title)
+        kind = guess_content_type(path)
         if kind.startswith("text/") and _is_utf8(content):
             kind += "; charset=utf-8"
-        made = Encoded(kind, base64_lines(content))
+        made = EncodedFile(kind, encode_base64(content))
         self._keep(key, made)
         return path, made
 
-    def digests(self) -> list[str]:
-        """Of what is kept, by the files' names in the root."""
+    def list_digests(self) -> list[str]:
+        """Digests of the kept files, each with the file's path in the root."""
         made = [
             f"{os.path.relpath(path, self._root)} {hashlib.sha256(kept.content).hexdigest()}"
             for (path, _, _), kept in self._kept.items()
         ]
         return sorted(made)
 
-    def _keep(self, key: tuple[str, int, int], made: Encoded) -> None:
+    def _keep(self, key: tuple[str, int, int], made: EncodedFile) -> None:
         self._kept[key] = made
         self._size += len(made.content)
-        while self._size > MOST_KEPT and len(self._kept) > 1:
+        while self._size > MAX_KEPT and len(self._kept) > 1:
             _, gone = self._kept.popitem(last=False)
             self._size -= len(gone.content)
 
@@ -103,22 +109,22 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
-def image_part(cid: str, path: str, image: Encoded) -> Part:
-    """An inline image: RFC 2392 `cid:` by its Content-ID. FileProblem for what is no image."""
+def make_image_part(cid: str, path: str, image: EncodedFile) -> Part:
+    """Make the part of an inline image (RFC 2392). FileProblem if the file is not an image."""
     if not image.type.startswith("image/"):
-        raise FileProblem(f"{os.path.basename(path)}: is no image by its name")
+        raise FileProblem(f"{os.path.basename(path)}: is not an image by its suffix")
     fields = f"Content-Type: {image.type}\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <{cid}>\r\n"
-    fields += f"Content-Disposition: inline{parameter('filename', os.path.basename(path))}\r\n\r\n"
+    fields += f"Content-Disposition: inline{format_parameter('filename', os.path.basename(path))}\r\n\r\n"
     return [fields.encode("ascii"), image.content]
 
 
-def attachment_part(filename: str, attached: Encoded) -> Part:
-    """RFC 2183. FileProblem for a name that is none. Its type is that of the file, or else of the name it is given."""
+def make_attachment_part(filename: str, attached: EncodedFile) -> Part:
+    """Make the part of an attachment (RFC 2183). Its type is that of the file, or else of `filename`."""
     if filename.strip() in ("", ".", "..") or "/" in filename or "\\" in filename:
-        raise FileProblem(f"{filename!r} is no file name for an attachment")
-    kind = attached.type if attached.type != UNKNOWN else content_type(filename)
-    if kind.startswith("text/") and kind != attached.type:  # in what charset, nobody has looked
+        raise FileProblem(f"{filename!r} is not a file name for an attachment")
+    kind = attached.type if attached.type != UNKNOWN else guess_content_type(filename)
+    if kind.startswith("text/") and kind != attached.type:  # the charset is unknown
         kind = UNKNOWN
     fields = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n"
-    fields += f"Content-Disposition: attachment{parameter('filename', checked(filename))}\r\n\r\n"
+    fields += f"Content-Disposition: attachment{format_parameter('filename', check_text(filename))}\r\n\r\n"
     return [fields.encode("ascii"), attached.content]

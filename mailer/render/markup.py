@@ -1,4 +1,4 @@
-"""Markdown and MJML to HTML. What is given holds marks for data (`slots.py`), so that data is never read as markup."""
+"""Markdown and MJML to HTML. Tokens stand for a recipient's values: data is never markup."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from mailer.errors import MissingExtra
 
-MOST_DEPTH = 256  # of MJML's elements, as deep as browsers and libxml2 follow HTML
+MAX_DEPTH = 256  # of MJML's elements, as deep as browsers and libxml2 follow HTML
 _MJML_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)|/>")
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
 
@@ -53,8 +53,8 @@ _LAYOUT = """\
 """
 
 
-def markdown() -> Callable[[str], str]:
-    """What makes HTML of CommonMark with tables and strikethrough, in a plain layout of one column."""
+def make_markdown_converter() -> Callable[[str], str]:
+    """A function from CommonMark, with tables and strikethrough, to HTML in a plain layout of one column."""
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
@@ -75,10 +75,12 @@ def markdown() -> Callable[[str], str]:
     return render
 
 
-def mjml() -> Callable[[str], str]:
-    """What makes HTML of MJML, ValueError for what is wrong in it; MissingExtra where mrml is not installed.
+def make_mjml_converter() -> Callable[[str], str]:
+    """A function from MJML to HTML; it raises ValueError if the MJML is wrong.
 
-    It includes nothing by itself: Jinja2's include stays inside the root.
+    :raises MissingExtra: if mrml is not installed.
+
+    It follows no `<mj-include>`: only Jinja2's include checks that a file is inside the root.
     """
     try:
         from mrml import to_html
@@ -88,12 +90,12 @@ def mjml() -> Callable[[str], str]:
     def transform(source: str) -> str:
         _check_depth(source)
         try:
-            with _silent():
+            with _silence_stderr():
                 return str(to_html(source).content)
         except OSError as error:
             raise ValueError(f"MJML: {error}") from error
         except BaseException as error:
-            if type(error).__name__ != "PanicException":  # pyo3's, which cannot be imported and is no Exception
+            if type(error).__name__ != "PanicException":  # of pyo3; it cannot be imported and is not an Exception
                 raise
             raise ValueError("MJML: it is not well-formed") from None
 
@@ -101,20 +103,20 @@ def mjml() -> Callable[[str], str]:
 
 
 def _check_depth(source: str) -> None:
-    """ValueError for what is nested too deeply. mrml recurses in native code, and would take the process along."""
+    """ValueError if elements are nested too deeply: mrml recurses in native code."""
     depth = 0
     for found in _MJML_TAG.finditer(source):
         if found[2] is None or found[1]:
             depth -= 1
         elif found[2].lower() not in _VOID:
             depth += 1
-        if depth > MOST_DEPTH:
-            raise ValueError(f"MJML: nested deeper than {MOST_DEPTH} levels")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"MJML: nested deeper than {MAX_DEPTH} levels")
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Rust's panics write to descriptor 2 by themselves, whatever becomes of them."""
+def _silence_stderr() -> Iterator[None]:
+    """Discard what Rust's panics write to file descriptor 2."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from mailer.render.body import Body
 
 Part = list[bytes]
-MARK = b"=_"  # stands in no quoted-printable and no base64 body (RFC 2045 6.7, note on boundaries)
+MARK = b"=_"  # occurs in no quoted-printable and no base64 body (RFC 2045 6.7, note on boundaries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,16 @@ class Boundaries:
     def __post_init__(self) -> None:
         object.__setattr__(self, "mark", MARK + self.token.encode("ascii"))
 
-    def alternative(self, parts: Sequence[Part]) -> Part:
-        return self._multipart("alternative", b"a", parts, b"")
+    def make_alternative(self, parts: Sequence[Part]) -> Part:
+        return self._make_multipart("alternative", b"a", parts, b"")
 
-    def related(self, parts: Sequence[Part]) -> Part:
-        return self._multipart("related", b"r", parts, b'; type="text/html"')
+    def make_related(self, parts: Sequence[Part]) -> Part:
+        return self._make_multipart("related", b"r", parts, b'; type="text/html"')
 
-    def mixed(self, parts: Sequence[Part]) -> Part:
-        return self._multipart("mixed", b"m", parts, b"")
+    def make_mixed(self, parts: Sequence[Part]) -> Part:
+        return self._make_multipart("mixed", b"m", parts, b"")
 
-    def _multipart(self, kind: str, sign: bytes, parts: Sequence[Part], more: bytes) -> Part:
+    def _make_multipart(self, kind: str, sign: bytes, parts: Sequence[Part], more: bytes) -> Part:
         if len(parts) == 1:
             return parts[0]
         boundary = self.mark + sign
@@ -52,7 +52,7 @@ class Boundaries:
         return made
 
 
-def text_part(subtype: bytes, body: Body) -> Part:
+def make_text_part(subtype: bytes, body: Body) -> Part:
     return [
         b"Content-Type: text/"
         + subtype

@@ -14,15 +14,23 @@ from markupsafe import escape
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
 from mailer.render import markup, plain_text
-from mailer.render.attachments import shown
+from mailer.render.attachments import show_path
 from mailer.render.failure import Failure
 from mailer.render.partial_evaluation import Folded, folded
 from mailer.render.placeholders import Slots, Transformation
-from mailer.render.templates import Expression, ProjectLoader, TemplateEnvironment, Variables, load, problems_of, run
+from mailer.render.templates import (
+    PatternTemplate,
+    ProjectLoader,
+    TemplateEnvironment,
+    Variables,
+    find_problems,
+    load_template,
+    run_template,
+)
 from mailer.templating import OutOfBounds, explain, template_place
 
 FOLDED_AFTER = 50  # messages of one template: fewer do not make up for the time that folding it takes
-MOST_PAGES = 256  # templates of one campaign that are kept ready, where their path varies
+MAX_PAGES = 256  # templates of one campaign that are kept ready, where their path varies
 _SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown", ".mjml": "mjml"}
 
 
@@ -92,12 +100,12 @@ class Page:
             self._folded = folded(environment, self._template, environment.source(self._path), self._kind.constants)
         if self._folded is not None and self._folded.fits(variables):
             try:
-                return run(self._folded.template, variables, self._most)
+                return run_template(self._folded.template, variables, self._most)
             except OutOfBounds:
                 raise
             except Exception:  # noqa: S110 - the template as it was written says what is wrong
                 pass
-        return run(self._template, variables, self._most)
+        return run_template(self._template, variables, self._most)
 
 
 class _Source:
@@ -105,7 +113,7 @@ class _Source:
 
     def __init__(self, pattern: Pattern, kinds: Callable[[str, Place], Kind], patterns: TemplateEnvironment) -> None:
         self.place = pattern.place
-        self.path = Expression(pattern, patterns)
+        self.path = PatternTemplate(pattern, patterns)
         self._kinds = kinds
         self._pages: OrderedDict[str, Page] = OrderedDict()
 
@@ -114,8 +122,8 @@ class _Source:
         page = self._pages.get(name)
         if page is None:
             kind = self._kinds(name, self.place)
-            page = self._pages[name] = Page(load(kind.environment, name, self.place), kind, self.place, most)
-            if len(self._pages) > MOST_PAGES:
+            page = self._pages[name] = Page(load_template(kind.environment, name, self.place), kind, self.place, most)
+            if len(self._pages) > MAX_PAGES:
                 self._pages.popitem(last=False)
         return page
 
@@ -125,7 +133,7 @@ class _Source:
             return []
         try:
             environment = self._kinds(self.path.constant, self.place).environment
-            return problems_of(environment, load(environment, self.path.constant, self.place))
+            return find_problems(environment, load_template(environment, self.path.constant, self.place))
         except Failure as failure:
             return [Problem(failure.place, str(failure))]
 
@@ -140,7 +148,7 @@ class Pages:
         self._vars: Variables = dict(campaign.vars)
         self.patterns = TemplateEnvironment(self._loader, autoescape=False)
         self._text_kind = Kind(self.patterns, None, None, self._vars)
-        self._derive = Transformation(plain_text.derive)
+        self._derive = Transformation(plain_text.derive_text)
         self._kinds: dict[str, Kind] = {}
         self._own: Variables = {}
         self._html: _Source | None = None
@@ -185,7 +193,7 @@ class Pages:
             return Kind(environment, None, None, self._vars)
         slots = Slots()
         environment.shown = slots.noted if format_ == "html" else slots.marked
-        make = {"markdown": markup.markdown, "mjml": markup.mjml}.get(format_)
+        make = {"markdown": markup.make_markdown_converter, "mjml": markup.make_mjml_converter}.get(format_)
         return Kind(environment, slots, Transformation(make()) if make else None, self._vars)
 
     def html(self, variables: Variables) -> Html | None:
@@ -204,8 +212,8 @@ class Pages:
         for path in (page.path, *sources):
             before, found, _ = sources.get(path, "").partition(text)
             if found and text:
-                return Place(shown(path), before.count("\n") + 1)
-        return Place(shown(page.path))
+                return Place(show_path(path), before.count("\n") + 1)
+        return Place(show_path(page.path))
 
     def globals(self) -> Variables:
         """What Jinja2 itself gives a template: range, dict, namespace ..."""

@@ -26,7 +26,7 @@ from jinja2 import Template, Undefined, nodes
 from mailer.templating import BoundedEnvironment
 from mailer.templating.limits import MOST_BITS
 
-MOST_WORK = 10_000  # nodes, and 64 characters of text each, that one template may come to
+MAX_WORK = 10_000  # nodes, and 64 characters of text each, that one template may come to
 _SPECIAL = frozenset({"loop", "self", "super", "caller", "varargs", "kwargs"})
 _SCALARS = frozenset({str, int, bool, type(None)})
 _NOTHING = object()
@@ -100,7 +100,7 @@ class _Folding:
         self.environment = environment
         self.constants = constants
         self.used: set[str] = set()
-        self._room = MOST_WORK
+        self._room = MAX_WORK
 
     # -- statements
 

@@ -25,9 +25,9 @@ _MARK = re.compile(_SIGN + r"(\d+)q")
 _CLEAN = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]+(?: [^\s\x00-\x1f\x7f-\x9f]+)*")  # nothing that HTML collapses or drops
 _MEANT = re.compile(r"none|hidden|\A[#?]|\Acid:", re.IGNORECASE)  # values that change what is shown, or linked to
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:px|%)?")
-MOST_SLOT = 4096  # characters of a value that gets a mark
-MOST_KEPT = 128  # skeletons
-MOST_SKELETON = 512 * 1024  # characters of one that is kept
+MAX_SLOT = 4096  # characters of a value that gets a mark
+MAX_KEPT = 128  # skeletons
+MAX_SKELETON = 512 * 1024  # characters of one that is kept
 
 
 class Slots:
@@ -80,7 +80,7 @@ class Slots:
 
 def _replaceable(value: str, before: Sequence[str]) -> bool:
     return (
-        len(value) <= MOST_SLOT
+        len(value) <= MAX_SLOT
         and _CLEAN.fullmatch(value) is not None
         and _MEANT.search(value) is None
         and not (before and before[-1].endswith(("<", "</", "&")))
@@ -118,9 +118,9 @@ class Transformation:
         filling = self._kept.get(digest)
         if filling is None:
             filling = Filling(self._function(skeleton))
-            if len(skeleton) <= MOST_SKELETON:
+            if len(skeleton) <= MAX_SKELETON:
                 self._kept[digest] = filling
-                if len(self._kept) > MOST_KEPT:
+                if len(self._kept) > MAX_KEPT:
                     self._kept.popitem(last=False)
         else:
             self._kept.move_to_end(digest)

@@ -17,7 +17,7 @@ _BLOCKS = "p|div|table|ul|ol|h1|h2|h3|h4|h5|h6|blockquote|pre|section|article|ce
 _HAS_BLOCK = "boolean(.//" + "|.//".join(_BLOCKS.split("|")) + ")"
 
 
-def derive(html: str) -> str:
+def derive_text(html: str) -> str:
     """`html` as plain text that ends with a line end; empty for nothing but layout."""
     from inscriptis.css_profiles import STRICT_CSS_PROFILE
     from inscriptis.html_engine import Inscriptis
@@ -33,7 +33,7 @@ def derive(html: str) -> str:
     except ParserError:  # nothing but blanks and comments
         return ""
     _prepare(tree)
-    _protect(tree)
+    _protect_entities(tree)
     lines = Inscriptis(tree, ParserConfig(css=STRICT_CSS_PROFILE)).get_text().split("\n")
     text = "\n".join(line.rstrip() for line in lines)
     text = re.sub(r"\n{3,}", "\n\n", text).strip("\n").replace(_CELL, "  ")
@@ -50,10 +50,10 @@ def _prepare(tree: Any) -> None:
         _link(link)
     for table in [*tree.iter("table")]:
         if not table.xpath("boolean(.//th)") and not table.xpath("boolean(ancestor::table//th)"):
-            _flatten(table)
+            _flatten_table(table)
 
 
-def _protect(tree: Any) -> None:
+def _protect_entities(tree: Any) -> None:
     """inscriptis resolves entities once more than HTML does: `&amp;lt;`, which is the text `&lt;`, would become `<`."""
     for element in tree.iter():
         if element.text and "&" in element.text:
@@ -80,7 +80,7 @@ def _link(link: Any) -> None:
     link.tail = f"{' ' if text else ''}<{shown}>{link.tail or ''}"
 
 
-def _flatten(table: Any) -> None:
+def _flatten_table(table: Any) -> None:
     for row in table.iter("tr"):
         cells = [cell for cell in row if cell.tag == "td"]
         blocks = any(cell.xpath(_HAS_BLOCK) for cell in cells)

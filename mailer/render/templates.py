@@ -18,11 +18,11 @@ from jinja2.runtime import Context
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
-from mailer.render.attachments import FileProblem, find, read, shown
+from mailer.render.attachments import FileProblem, find_file, read_file, show_path
 from mailer.render.failure import Failure
 from mailer.templating import NAMELESS, BoundedEnvironment, OutOfBounds, explain, template_place
 
-MOST_SOURCE = 4 * 1024 * 1024  # bytes of one template
+MAX_SOURCE = 4 * 1024 * 1024  # bytes of one template
 _CHUNK = 4096  # pieces of output between two looks at how much there is
 
 Variables = dict[str, Any]
@@ -40,25 +40,25 @@ class ProjectLoader(BaseLoader):
         """The real path of a template; TemplateNotFound with a sentence."""
         folders = [Path(beside).parent, *self.folders] if beside else self.folders
         try:
-            return find(name, folders, self.root)
+            return find_file(name, folders, self.root)
         except FileProblem as problem:
             raise TemplateNotFound(name, str(problem)) from None
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         try:
-            content = read(template, MOST_SOURCE, shown(template))
+            content = read_file(template, MAX_SOURCE, show_path(template))
             source = content.decode("utf-8-sig")
         except FileProblem as problem:
             raise TemplateNotFound(template, str(problem)) from None
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
             text = f"not UTF-8 (found 0x{content[error.start]:02X}); save it as UTF-8"
-            raise TemplateSyntaxError(text, line, template, shown(template)) from None
+            raise TemplateSyntaxError(text, line, template, show_path(template)) from None
         if (nul := source.find("\0")) >= 0:  # it cannot be sent; said here, it is not taken for the recipient's
             line = source.count("\n", 0, nul) + 1
-            raise TemplateSyntaxError("a NUL character (U+0000) cannot be sent", line, template, shown(template))
+            raise TemplateSyntaxError("a NUL character (U+0000) cannot be sent", line, template, show_path(template))
         self.sources[template] = source
-        return source, shown(template), lambda: True
+        return source, show_path(template), lambda: True
 
     def named_sources(self) -> Iterator[str]:
         """The templates loaded so far, by their path in the root, each with its source."""
@@ -86,7 +86,7 @@ class TemplateEnvironment(BoundedEnvironment):
         return path
 
 
-def run(template: Template, variables: Variables, most: int) -> list[str]:
+def run_template(template: Template, variables: Variables, most: int) -> list[str]:
     """The pieces of the template's output, at most `most` characters in all.
 
     `variables` hold the environment's globals too. This is `Template.render` without its copies of the variables,
@@ -102,17 +102,17 @@ def run(template: Template, variables: Variables, most: int) -> list[str]:
             pieces.append(piece)
             size += len(piece)
             if size > most:  # thrown into the template, so that the traceback names the line which writes
-                events.throw(_too_much(most))  # type: ignore[attr-defined]  # Jinja2 says Iterator; it is a generator
+                events.throw(_too_much_output(most))  # type: ignore[attr-defined]  # Jinja2 says Iterator; it is a generator
     if sum(map(len, pieces)) > most:
-        raise _too_much(most)
+        raise _too_much_output(most)
     return pieces
 
 
-def _too_much(most: int) -> OutOfBounds:
+def _too_much_output(most: int) -> OutOfBounds:
     return OutOfBounds(f"stopped: it writes more than {most:,} characters")
 
 
-class Expression:
+class PatternTemplate:
     """A pattern of the campaign file, compiled: a constant, a text with names in it, or a template."""
 
     def __init__(self, pattern: Pattern, environment: BoundedEnvironment) -> None:
@@ -132,7 +132,7 @@ class Expression:
         if self.constant is not None:
             return self.constant
         try:
-            return "".join(run(self._template, variables, most))
+            return "".join(run_template(self._template, variables, most))
         except Exception as error:
             place = template_place(error)
             raise Failure(
@@ -153,7 +153,7 @@ def _constant(tree: nodes.Template) -> str | None:
     return "".join(text)
 
 
-def load(environment: TemplateEnvironment, name: str, place: Place) -> Template:
+def load_template(environment: TemplateEnvironment, name: str, place: Place) -> Template:
     """A template by its name in the campaign file; Failure at the template's line, or at `place`."""
     try:
         return environment.get_template(environment._loader.resolve(name))
@@ -161,7 +161,7 @@ def load(environment: TemplateEnvironment, name: str, place: Place) -> Template:
         raise Failure(template_place(error) or place, explain(error)) from error
 
 
-def problems_of(environment: TemplateEnvironment, template: Template) -> list[Problem]:
+def find_problems(environment: TemplateEnvironment, template: Template) -> list[Problem]:
     """Those of every template that this one names, however deep: a wrong include is found before anything is sent."""
     problems: list[Problem] = []
     waiting, seen = [template.name or ""], set()
@@ -176,7 +176,7 @@ def problems_of(environment: TemplateEnvironment, template: Template) -> list[Pr
                 environment.get_template(referred)
                 waiting.append(referred)
             except Exception as error:
-                place = template_place(error) or Place(shown(path), line)
+                place = template_place(error) or Place(show_path(path), line)
                 problems.append(Problem(place, explain(error)))
     return list(dict.fromkeys(problems))
 

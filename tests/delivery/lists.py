@@ -56,7 +56,7 @@ class Compiled:
         self.fingerprint, self._key = fingerprint, key
         self.rendered: list[str] = []
 
-    def key(self, recipient):
+    def make_key(self, recipient):
         if self._key is None:
             return recipient.email.casefold()
         try:

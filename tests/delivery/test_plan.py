@@ -186,7 +186,7 @@ class TestInvalid:
 
     def test_a_key_without_end_ends_the_planning(self, ledger):
         class Endless(Compiled):
-            def key(self, recipient):
+            def make_key(self, recipient):
                 raise RenderError(Problem(Place("autumn.yaml", 6, 6), "stopped")) from OutOfTime()
 
         with pytest.raises(RenderError, match=r"^autumn.yaml:6:6: stopped"):
@@ -194,7 +194,7 @@ class TestInvalid:
 
     def test_where_a_wrong_key_stands_is_told(self, ledger):
         class Wrong(Compiled):
-            def key(self, recipient):
+            def make_key(self, recipient):
                 raise RenderError(Problem(Place("autumn.yaml", 6, 6), "'x' is undefined"))
 
         result = plan(ledger, campaign(People(*people("a"))), Wrong(), ledger.ensure_edition("autumn"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailer.render.body import LONGEST, Body, Encoder, base64_lines
+from mailer.render.body import MAX_LINE, Body, BodyEncoder, encode_base64
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 LINES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n")), max_size=12)
@@ -24,7 +24,7 @@ def canonical(text: str) -> bytes:
 
 
 def check(text: str, *, eight_bit: bool) -> Body:
-    body = Encoder(b"=_mark").encode(text, eight_bit=eight_bit)
+    body = BodyEncoder(b"=_mark").encode(text, eight_bit=eight_bit)
     lines = body.content.split(b"\r\n")
     assert not any(b"\r" in line or b"\n" in line for line in lines)
     if body.encoding in (b"quoted-printable", b"base64"):
@@ -32,7 +32,7 @@ def check(text: str, *, eight_bit: bool) -> Body:
         assert body.content.isascii()
         assert not any(line.endswith((b" ", b"\t")) for line in lines)
     else:
-        assert max(map(len, lines)) <= LONGEST
+        assert max(map(len, lines)) <= MAX_LINE
         assert b"=_mark" not in body.content
     assert body.content.isascii() or body.encoding == b"8bit"
     assert decoded(body) == canonical(text)
@@ -58,7 +58,7 @@ def test_any_text_comes_back(text: str, eight_bit: bool) -> None:
 
 @given(st.lists(LINES, max_size=6))
 def test_lines_that_were_seen_before_change_nothing(texts: list[list[str]]) -> None:
-    encoder = Encoder(b"=_mark")
+    encoder = BodyEncoder(b"=_mark")
     for lines in texts:
         text = "é\n" + "\n".join(lines)
         assert decoded(encoder.encode(text)) == canonical(text)
@@ -83,21 +83,21 @@ def test_the_smallest_encoding_that_fits(text: str, eight_bit: bool, encoding: b
 
 def test_nul_and_lone_surrogates_are_refused() -> None:
     with pytest.raises(ValueError, match="NUL"):
-        Encoder(b"=_").encode("a\0b")
+        BodyEncoder(b"=_").encode("a\0b")
     with pytest.raises(ValueError, match="U\\+D800"):
-        Encoder(b"=_").encode("a\ud800b")
+        BodyEncoder(b"=_").encode("a\ud800b")
 
 
 def test_what_is_kept_of_lines_is_bounded() -> None:
-    encoder = Encoder(b"=_")
+    encoder = BodyEncoder(b"=_")
     for n in range(20):
         encoder.encode("é\n" + "\n".join(f"line {n} {m}" for m in range(1000)) + "\n" + "long" * 1000 + str(n))
     assert len(encoder._lines) <= encoder._lines.MOST
-    assert max(map(len, encoder._lines)) <= LONGEST
+    assert max(map(len, encoder._lines)) <= MAX_LINE
 
 
 @given(st.binary(max_size=400))
 def test_base64_in_lines_of_76(content: bytes) -> None:
-    encoded = base64_lines(content)
+    encoded = encode_base64(content)
     assert base64.b64decode(encoded) == content
     assert all(len(line) <= 76 for line in encoded.split(b"\r\n"))

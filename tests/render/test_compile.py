@@ -49,9 +49,9 @@ def test_an_attachment_that_is_missing_is_found(project: Project) -> None:
     ("name", "text"),
     [
         ("no.html", "campaign.yaml:1: no.html: not found (looked in"),
-        ("../x.html", "campaign.yaml:1: ../x.html: lies outside the project's root"),
-        ("/etc/passwd.html", "campaign.yaml:1: /etc/passwd.html: lies outside"),
-        ("out.html", "campaign.yaml:1: out.html: lies outside"),
+        ("../x.html", "campaign.yaml:1: ../x.html: is outside the project root"),
+        ("/etc/passwd.html", "campaign.yaml:1: /etc/passwd.html: is outside"),
+        ("out.html", "campaign.yaml:1: out.html: is outside"),
         ("pipe.html", "pipe.html: is not a regular file"),
         ("folder.html", "folder.html: is a directory"),
         ("latin.html", "latin.html:2: not UTF-8 (found 0xE9)"),
@@ -61,7 +61,7 @@ def test_an_attachment_that_is_missing_is_found(project: Project) -> None:
         ("elifs.html", "elifs.html:"),
         ("digits.html", "digits.html:2: a number of too many digits"),
         ("mail.txt", "campaign.yaml:1: template mail.txt: expected .html, .md or .mjml"),
-        ("huge.html", "huge.html: is 5.0 MB, where 4.0 MB are the most"),
+        ("huge.html", "huge.html: is 5.0 MB; the limit is 4.0 MB"),
     ],
 )
 def test_a_template_that_cannot_be_used(project: Project, name: str, text: str) -> None:
@@ -84,24 +84,24 @@ def test_a_template_that_cannot_be_used(project: Project, name: str, text: str) 
 def test_a_key_that_cannot_be_used_is_at_its_name(project: Project) -> None:
     key = project.put("key.pem", "no key")
     dkim = Dkim("example.com", "s1", key, Place("campaign.yaml", 9, 44))
-    assert problems(project, dkim=dkim) == ["campaign.yaml:9:44: dkim: key.pem: is no private key in PEM"]
+    assert problems(project, dkim=dkim) == ["campaign.yaml:9:44: dkim: key.pem: is not a private key in PEM"]
 
 
 def test_a_key_pattern_that_gives_nothing_is_an_error(project: Project) -> None:
     compiled = project.compile(text="Hi", key=" {{ token }} ")
-    assert compiled.key(person(token="x")) == " x "
-    with pytest.raises(RenderError, match=r"^campaign.yaml:1: key: expected text, found nothing but blanks, for ada"):
-        compiled.key(person(token=""))
+    assert compiled.make_key(person(token="x")) == " x "
+    with pytest.raises(RenderError, match=r"^campaign.yaml:1: key: expected text, found only blanks, for ada"):
+        compiled.make_key(person(token=""))
 
 
 def test_includes_stay_inside_the_root(project: Project) -> None:
     for include in ("../secret.html", "/etc/passwd", "out.html"):
         (project.root / "out.html").unlink(missing_ok=True)
         (project.root / "out.html").symlink_to("/etc/hostname")
-        assert "lies outside the project's root" in problems(project, template=f"{{% include '{include}' %}}x")[0]
+        assert "is outside the project root" in problems(project, template=f"{{% include '{include}' %}}x")[0]
         (project.root / "body.html").unlink()
     compiled = project.compile(template="{% include name %}")
-    with pytest.raises(RenderError, match=r"body.html:1: .*lies outside the project's root"):
+    with pytest.raises(RenderError, match=r"body.html:1: .*is outside the project root"):
         compiled.render(person(name="/etc/passwd"))
 
 
@@ -113,7 +113,7 @@ def test_includes_are_found_beside_then_in_templates(project: Project) -> None:
     project.put("templates/part.html", "not this ")
     project.put("templates/shared.html", "shared ")
     project.put("templates/mails/c.html", "c")
-    assert project.compile(template="mails/a.html").html(person()) == "beside shared c"
+    assert project.compile(template="mails/a.html").render_html(person()) == "beside shared c"
 
 
 def test_inheritance_macros_and_imports(project: Project) -> None:
@@ -122,7 +122,7 @@ def test_inheritance_macros_and_imports(project: Project) -> None:
     source = (
         "{% extends 'layout.html' %}{% from 'm.html' import hi %}{% block b %}{{ super() }}{{ hi(name) }}{% endblock %}"
     )
-    html = project.compile(template=source).html(person(name="<Ada>"))
+    html = project.compile(template=source).render_html(person(name="<Ada>"))
     assert html == "<title>T</title>Hi &lt;Ada&gt; of spring"
 
 
@@ -132,13 +132,13 @@ def test_the_path_of_a_template_may_vary(project: Project) -> None:
     compiled = project.compile(
         template=pattern("welcome.{{ lang }}.html.j2"), text=pattern("welcome.{{ lang }}.html.j2")
     )
-    assert compiled.html(person(lang="de", name="<A>")) == "Hallo &lt;A&gt;"
-    assert compiled.html(person(lang="en", name="B")) == "Hello B"
-    assert compiled.text(person(lang="de", name="<A>")) == "Hallo <A>"
+    assert compiled.render_html(person(lang="de", name="<A>")) == "Hallo &lt;A&gt;"
+    assert compiled.render_html(person(lang="en", name="B")) == "Hello B"
+    assert compiled.render_text(person(lang="de", name="<A>")) == "Hallo <A>"
     with pytest.raises(RenderError, match=r"^campaign.yaml:1: welcome.fr.html.j2: not found .*, for ada@example.com"):
-        compiled.html(person(lang="fr"))
-    with pytest.raises(RenderError, match=r"lies outside the project's root"):
-        compiled.html(person(lang="/../../../../etc/x"))
+        compiled.render_html(person(lang="fr"))
+    with pytest.raises(RenderError, match=r"is outside the project root"):
+        compiled.render_html(person(lang="/../../../../etc/x"))
 
 
 def test_a_byte_order_mark_is_no_text(project: Project) -> None:
@@ -149,10 +149,10 @@ def test_a_byte_order_mark_is_no_text(project: Project) -> None:
 def test_a_template_in_the_campaigns_folder_comes_first(project: Project) -> None:
     project.put("templates/mail.html", "templates")
     project.put("mail.html", "beside")
-    assert project.compile(template="mail.html").html(person()) == "beside"
+    assert project.compile(template="mail.html").render_html(person()) == "beside"
     project.put("campaigns/mail.html", "campaigns")
     campaign_path = project.root / "campaigns" / "a.yaml"
-    assert project.compile(template=pattern("mail.html"), path=campaign_path).html(person()) == "campaigns"
+    assert project.compile(template=pattern("mail.html"), path=campaign_path).render_html(person()) == "campaigns"
 
 
 def test_names_that_are_ours_are_everywhere(project: Project) -> None:
@@ -160,5 +160,5 @@ def test_names_that_are_ours_are_everywhere(project: Project) -> None:
     compiled = project.compile(
         text="{{ campaign }}", subject="{{ campaign }}", template="{{ image('a') }}", images={"a": "logo.png"}
     )
-    assert compiled.html(person()) == "cid:a"
+    assert compiled.render_html(person()) == "cid:a"
     assert parsed(compiled.render(person()).content)["Subject"] == "spring"

@@ -101,7 +101,7 @@ def test_any_body_is_signed(tmp_path: Path, lines: list[str]) -> None:
     signer = Signer(Dkim("bücher.example", "s1", _key(tmp_path)), clock=lambda: 1_700_000_000)
     body = "\r\n".join(lines).encode() + b"\r\n"
     content = b"From: a@b.c\r\nX-A:  b \r\n\tc\r\n\r\n" + body
-    assert verified(signer.signature(content) + content, KEYS["ed25519"])
+    assert verified(signer.sign(content) + content, KEYS["ed25519"])
 
 
 def _key(folder: Path) -> Path:
@@ -112,17 +112,17 @@ def _key(folder: Path) -> Path:
 
 def test_the_time_is_told(tmp_path: Path) -> None:
     signer = Signer(Dkim("example.com", "s1", _key(tmp_path)), clock=lambda: 1_700_000_000.9)
-    assert b" t=1700000000;" in signer.signature(b"From: a@b.c\r\n\r\nx\r\n")
+    assert b" t=1700000000;" in signer.sign(b"From: a@b.c\r\n\r\nx\r\n")
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
         (None, "no such file or directory"),
-        (b"not a key", "is no private key in PEM"),
+        (b"not a key", "is not a private key in PEM"),
         (pem(KEYS["rsa"], BestAvailableEncryption(b"secret")), "the key is encrypted"),
         (pem(generate_private_key(SECP256R1())), "expected an RSA or Ed25519 key"),
-        (record(KEYS["rsa"]), "is no private key in PEM"),
+        (record(KEYS["rsa"]), "is not a private key in PEM"),
     ],
 )
 def test_a_wrong_key_is_an_error_of_the_campaign(project: Project, content: bytes | None, text: str) -> None:
@@ -136,6 +136,6 @@ def test_a_wrong_key_is_an_error_of_the_campaign(project: Project, content: byte
 
 
 def test_a_short_key_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailer.render.dkim.LEAST_BITS", 4096)  # for 1024: no library makes a shorter key any more
+    monkeypatch.setattr("mailer.render.dkim.MIN_BITS", 4096)  # for 1024: no library makes a shorter key any more
     with pytest.raises(InputError, match="an RSA key of 2048 bits"):
         project.compile(text="Hi", **signing(project, "rsa"))

@@ -37,7 +37,7 @@ def with_images(project: Project) -> Project:
 )
 def test_a_local_image_is_embedded(with_images: Project, tag: str) -> None:
     compiled = with_images.compile(template=f"<p>a</p>{tag}<p>b</p>")
-    html = compiled.html(person(folder="images"))
+    html = compiled.render_html(person(folder="images"))
     [(cid, content)] = images_of(compiled.render(person(folder="images")).content).items()
     assert content == PIXEL + b"\1"
     assert f'src="cid:{cid}"' in (html or "")
@@ -62,7 +62,7 @@ def test_a_local_image_is_embedded(with_images: Project, tag: str) -> None:
 )
 def test_what_is_no_local_image_is_left_alone(with_images: Project, html: str) -> None:
     compiled = with_images.compile(template=html, images={"logo": "logo.png"})
-    assert compiled.html(person()) == html
+    assert compiled.render_html(person()) == html
     assert images_of(compiled.render(person()).content) == {}
 
 
@@ -108,11 +108,11 @@ def test_an_image_may_differ_from_recipient_to_recipient(with_images: Project) -
     ("tag", "text"),
     [
         ("\n<img src='no.png'>", "body.html:2: image no.png: not found"),
-        ("<img src='/etc/passwd'>", "/etc/passwd: lies outside the project's root"),
-        ("<img src='../x.png'>", "../x.png: lies outside the project's root"),
-        ("<img src='page.txt'>", "page.txt: is no image by its name"),
+        ("<img src='/etc/passwd'>", "/etc/passwd: is outside the project root"),
+        ("<img src='../x.png'>", "../x.png: is outside the project root"),
+        ("<img src='page.txt'>", "page.txt: is not an image by its suffix"),
         ("<img src='images'>", "images: is a directory"),
-        ("<img src='out.png'>", "out.png: lies outside the project's root"),
+        ("<img src='out.png'>", "out.png: is outside the project root"),
         ("<img src='pipe.png'>", "pipe.png: is not a regular file"),
         ("<img src='cid:nope'>", "'nope' is not in the campaign's images (logo)"),
         ("{{ image('nope') }}", "'nope' is not in the campaign's images (logo)"),
@@ -133,12 +133,12 @@ def test_a_wrong_named_image_is_found_when_compiling(with_images: Project) -> No
         with_images.compile(template="x", images=images)
     said = str(caught.value)
     assert "no.png: not found" in said
-    assert "page.txt: is no image" in said
+    assert "page.txt: is not an image" in said
     assert len(caught.value.problems) == 3
 
 
 def test_many_tags_do_not_fill_the_memory(with_images: Project) -> None:
     compiled = with_images.compile(template='<img alt="{{ n }}" src="images/x.png">')
     for n in range(3000):
-        compiled.html(person(n=n))
+        compiled.render_html(person(n=n))
     assert len(compiled._images._tags) <= 1024

@@ -7,7 +7,7 @@ import pytest
 
 from mailer.render import images
 from mailer.render.attachments import FileProblem
-from mailer.render.images import Store, attachment_part, content_type
+from mailer.render.images import FileStore, guess_content_type, make_attachment_part
 from tests.render.projects import Project
 
 
@@ -28,33 +28,33 @@ from tests.render.projects import Project
     ],
 )
 def test_the_type_is_told_by_the_name(name: str, kind: str) -> None:
-    assert content_type(name) == kind
+    assert guess_content_type(name) == kind
 
 
 def test_a_file_is_encoded_once_and_again_when_it_changed(project: Project) -> None:
     path = project.put("a.pdf", b"one")
-    store = Store([project.root], project.root, 1000)
-    first = store.encoded("a.pdf", "a.pdf")[1]
-    assert store.encoded("./a.pdf", "a.pdf")[1] is first
+    store = FileStore([project.root], project.root, 1000)
+    first = store.load_encoded("a.pdf", "a.pdf")[1]
+    assert store.load_encoded("./a.pdf", "a.pdf")[1] is first
     path.write_bytes(b"two")
     os.utime(path, ns=(1, 1))
-    assert base64.b64decode(store.encoded("a.pdf", "a.pdf")[1].content) == b"two"
+    assert base64.b64decode(store.load_encoded("a.pdf", "a.pdf")[1].content) == b"two"
 
 
 def test_what_is_kept_is_bounded(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MOST_KEPT", 3000)
-    store = Store([project.root], project.root, 10_000)
+    monkeypatch.setattr(images, "MAX_KEPT", 3000)
+    store = FileStore([project.root], project.root, 10_000)
     for n in range(20):
         project.put(f"{n}.pdf", bytes([n]) * 600)
-        store.encoded(f"{n}.pdf", "x")
+        store.load_encoded(f"{n}.pdf", "x")
     assert sum(len(kept.content) for kept in store._kept.values()) <= 3000
     assert store._size == sum(len(kept.content) for kept in store._kept.values())
 
 
 @pytest.mark.parametrize("name", ["", "  ", ".", "..", "a/b.pdf", "..\\b.pdf"])
 def test_a_file_name_is_one(name: str) -> None:
-    with pytest.raises(FileProblem, match="is no file name for an attachment"):
-        attachment_part(name, images.Encoded("application/pdf", b""))
+    with pytest.raises(FileProblem, match="is not a file name for an attachment"):
+        make_attachment_part(name, images.EncodedFile("application/pdf", b""))
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,18 @@ def test_a_file_name_is_one(name: str) -> None:
     ],
 )
 def test_the_type_is_that_of_the_file_or_else_of_its_name(of_file: str, name: str, kind: str) -> None:
-    fields, _ = attachment_part(name, images.Encoded(of_file, b""))
+    fields, _ = make_attachment_part(name, images.EncodedFile(of_file, b""))
     assert fields.startswith(f"Content-Type: {kind}\r\n".encode())
 
 
 def test_a_file_name_with_a_line_end_is_refused() -> None:
     with pytest.raises(ValueError, match="a line end"):
-        attachment_part("a\r\nX: y.pdf", images.Encoded("application/pdf", b""))
+        make_attachment_part("a\r\nX: y.pdf", images.EncodedFile("application/pdf", b""))
 
 
 def test_text_says_its_charset_only_where_it_is_known(project: Project) -> None:
     project.put("utf8.txt", "é")
     project.put("latin1.txt", "é".encode("latin-1"))
-    store = Store([project.root], project.root, 1000)
-    assert store.encoded("utf8.txt", "")[1].type == "text/plain; charset=utf-8"
-    assert store.encoded("latin1.txt", "")[1].type == "text/plain"
+    store = FileStore([project.root], project.root, 1000)
+    assert store.load_encoded("utf8.txt", "")[1].type == "text/plain; charset=utf-8"
+    assert store.load_encoded("latin1.txt", "")[1].type == "text/plain"

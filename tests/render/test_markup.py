@@ -42,7 +42,7 @@ def plain(html: str) -> str:
 
 def test_markdown_is_html(project: Project) -> None:
     project.put("letter.md", LETTER)
-    html = plain(project.compile(template="letter.md").html(person(name="Zoë")) or "")
+    html = plain(project.compile(template="letter.md").render_html(person(name="Zoë")) or "")
     assert "<h1>Hello Zoë</h1>" in html
     assert '<em>emphasis</em>, <code>code Zoë</code>, and a <a href="https://e.com/Zoë">link</a>.' in html
     assert "<li>one Zoë</li>" in html
@@ -61,9 +61,9 @@ def test_markdown_is_html(project: Project) -> None:
 def test_in_markdown_data_is_data(project: Project, name: str) -> None:
     project.put("letter.md.j2", LETTER)
     compiled = project.compile(template="letter.md.j2")
-    html = compiled.html(person(name=name)) or ""
+    html = compiled.render_html(person(name=name)) or ""
     assert html.count(str(escape(name))) >= 6
-    expected = compiled.html(person(name="QQQ")) or ""
+    expected = compiled.render_html(person(name="QQQ")) or ""
     assert html == expected.replace("QQQ", str(escape(name)))
 
 
@@ -77,26 +77,26 @@ def test_markdown_shows_images(project: Project) -> None:
 
 def test_markdown_derives_its_text(project: Project) -> None:
     project.put("letter.md", "Hello *{{ name }}*, [read](https://e.com/{{ name }})\n\n- a\n- b")
-    text = project.compile(template="letter.md").text(person(name="<b>"))
+    text = project.compile(template="letter.md").render_text(person(name="<b>"))
     assert text == "Hello <b>, read <https://e.com/<b>>\n\n  * a\n  * b\n"
 
 
 def test_a_value_changed_after_it_was_written_is_an_error(project: Project) -> None:
     project.put("letter.md", "{% filter upper %}Hello {{ name }}{% endfilter %}")
     with pytest.raises(RenderError, match=r"letter.md: a value is changed after it was written"):
-        project.compile(template="letter.md").html(person(name="Ada"))
+        project.compile(template="letter.md").render_html(person(name="Ada"))
 
 
 def test_mjml_is_html(project: Project) -> None:
     project.put("logo.png", PIXEL)
     project.put("letter.mjml", MJML)
     compiled = project.compile(template="letter.mjml")
-    html = compiled.html(person(name="<Zoë>", width=120)) or ""
+    html = compiled.render_html(person(name="<Zoë>", width=120)) or ""
     assert "Hello &lt;Zoë&gt;" in html
     assert 'href="https://e.com/&lt;Zoë&gt;"' in html
     assert 'src="cid:' in html
     assert 'width="120"' in html
-    assert "Hello <Zoë>" in compiled.text(person(name="<Zoë>", width=120))
+    assert "Hello <Zoë>" in compiled.render_text(person(name="<Zoë>", width=120))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_mjml_is_html(project: Project) -> None:
 def test_wrong_mjml_is_an_error(project: Project, source: str) -> None:
     project.put("letter.mjml.j2", source)
     with pytest.raises(RenderError, match=r"letter.mjml.j2: MJML: .*, for ada@example.com"):
-        project.compile(template="letter.mjml.j2").html(person())
+        project.compile(template="letter.mjml.j2").render_html(person())
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,16 @@ def test_wrong_mjml_is_an_error(project: Project, source: str) -> None:
 def test_no_mjml_takes_the_process_along(project: Project, source: str, capfd: pytest.CaptureFixture[str]) -> None:
     project.put("letter.mjml", source)
     with pytest.raises(RenderError, match=r"letter.mjml: MJML: .*, for ada@example.com"):
-        project.compile(template="letter.mjml").html(person())
+        project.compile(template="letter.mjml").render_html(person())
     assert capfd.readouterr().err == ""
 
 
 def test_mjml_without_ends_of_html_is_not_deep(project: Project) -> None:
     text = "<mj-text>" + "a<br>b<br/><img src='https://example.com/x.png'>" * 300 + "</mj-text>"
     source = f"<mjml><mj-body><mj-section><mj-column>{text}</mj-column></mj-section></mj-body></mjml>"
-    assert "a<br" in (project.compile(template=pattern(project.put("letter.mjml", source).name)).html(person()) or "")
+    assert "a<br" in (
+        project.compile(template=pattern(project.put("letter.mjml", source).name)).render_html(person()) or ""
+    )
 
 
 def test_without_mrml_the_extra_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

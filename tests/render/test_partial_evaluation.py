@@ -10,8 +10,8 @@ from jinja2 import TemplateError
 
 from mailer.errors import RenderError
 from mailer.render.pages import FOLDED_AFTER
-from mailer.render.partial_evaluation import MOST_WORK, Folded, folded
-from mailer.render.templates import run
+from mailer.render.partial_evaluation import MAX_WORK, Folded, folded
+from mailer.render.templates import run_template
 from mailer.templating import environment
 from tests.render.projects import person
 
@@ -55,7 +55,9 @@ def both(
 
 def text(template, variables):
     try:
-        return re.sub(" at 0x[0-9a-f]+", "", "".join(run(template, variables, 1 << 20)))  # a method shown by mistake
+        return re.sub(
+            " at 0x[0-9a-f]+", "", "".join(run_template(template, variables, 1 << 20))
+        )  # a method shown by mistake
     except Exception as error:
         return Raised(error)
 
@@ -71,7 +73,7 @@ class Raised(Exception):
 
 
 def pieces(made: Folded) -> list[str]:
-    return run(made.template, {**VARS, **PERSON}, 1 << 20)
+    return run_template(made.template, {**VARS, **PERSON}, 1 << 20)
 
 
 # -- what it makes
@@ -160,7 +162,7 @@ def test_it_is_not_for_a_recipient_whose_column_has_the_name():
 def test_a_list_too_long_is_not_written_out():
     env = environment(autoescape=True)
     source = "{% for n in numbers %}{{ n }},{% endfor %}"
-    many = {"numbers": list(range(MOST_WORK))}
+    many = {"numbers": list(range(MAX_WORK))}
     assert folded(env, env.from_string(source), source, many) is None
     nested = "{% for a in numbers %}" * 12 + "{{ a }}" + "{% endfor %}" * 12
     assert folded(env, env.from_string(nested), nested, {"numbers": list(range(10))}) is None
@@ -171,7 +173,7 @@ def test_the_line_of_an_error_is_kept():
     source = "{% for row in rows %}\n{{ row.title }}\n{{ missing }}\n{% endfor %}"
     made = folded(env, env.from_string(source), source, VARS)
     with pytest.raises(Exception, match="missing") as caught:
-        run(made.template, dict(VARS), 1 << 20)
+        run_template(made.template, dict(VARS), 1 << 20)
     lines = [entry.lineno for entry in caught.traceback if "__jinja_template__" in entry.frame.f_globals]
     assert [made.template.get_corresponding_lineno(line + 1) for line in lines] == [3]
 
@@ -184,15 +186,18 @@ def test_after_some_messages_a_campaign_uses_it_and_nobody_sees_a_difference(pro
         "<p>{{ name }}: {% for row in rows %}{{ loop.index }} {{ row.title }} {% endfor %}</p>\n{{ 6 // credits }}"
     )
     compiled = project.compile(template=template, text="{{ company }} for {{ name }}", vars=VARS)
-    first = compiled.html(person(name="Ada", credits=2)), compiled.text(person(name="Ada", credits=2))
+    first = compiled.render_html(person(name="Ada", credits=2)), compiled.render_text(person(name="Ada", credits=2))
     for _ in range(FOLDED_AFTER):
-        assert (compiled.html(person(name="Ada", credits=2)), compiled.text(person(name="Ada", credits=2))) == first
-    assert compiled.html(person(name="Bob", credits=3)) == first[0].replace("Ada", "Bob")[:-1] + "2"
+        assert (
+            compiled.render_html(person(name="Ada", credits=2)),
+            compiled.render_text(person(name="Ada", credits=2)),
+        ) == first
+    assert compiled.render_html(person(name="Bob", credits=3)) == first[0].replace("Ada", "Bob")[:-1] + "2"
     own = person(name="Ada", credits=2, company="Mine", rows=[{"title": "T"}])
-    assert compiled.text(own) == "Mine for Ada"
-    assert compiled.html(own) == "<p>Ada: 1 T </p>\n3"
+    assert compiled.render_text(own) == "Mine for Ada"
+    assert compiled.render_html(own) == "<p>Ada: 1 T </p>\n3"
     with pytest.raises(RenderError, match=r"body\.html:2: .*division"):
-        compiled.html(person(name="Ada", credits=0))
+        compiled.render_html(person(name="Ada", credits=0))
 
 
 # -- random templates

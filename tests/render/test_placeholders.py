@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mailer.render.placeholders import MOST_KEPT, Filling, Slots, Transformation
-from mailer.render.plain_text import derive
+from mailer.render.placeholders import MAX_KEPT, Filling, Slots, Transformation
+from mailer.render.plain_text import derive_text
 from tests.render.projects import Project, person
 
 TEMPLATES = [
@@ -38,7 +38,7 @@ def test_a_text_from_the_skeleton_is_that_from_the_html(project: Project, templa
     compiled = project.compile(template=template)
     for n, (a, b, c) in enumerate(rows):
         recipient = person(a=a, b=b, c=c, n=n)
-        assert compiled.text(recipient) == derive(compiled.html(recipient) or "")
+        assert compiled.render_text(recipient) == derive_text(compiled.render_html(recipient) or "")
     (project.root / "body.html").unlink()
 
 
@@ -58,10 +58,10 @@ def test_a_structure_is_transformed_once() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     transformation = Transformation(str)
-    for n in range(MOST_KEPT * 2):
+    for n in range(MAX_KEPT * 2):
         transformation(f"text {n}")
     transformation("x" * 1_000_000)
-    assert len(transformation._kept) == MOST_KEPT
+    assert len(transformation._kept) == MAX_KEPT
 
 
 def test_a_broken_mark_is_an_error() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.render.plain_text import derive
+from mailer.render.plain_text import derive_text
 
 
 @pytest.mark.parametrize(
@@ -41,17 +41,17 @@ from mailer.render.plain_text import derive
     ],
 )
 def test_what_a_reader_sees(html: str, text: str) -> None:
-    assert derive(html) == text
+    assert derive_text(html) == text
 
 
 def test_the_sample_newsletter_reads_well() -> None:
     html = (Path(__file__).parents[2] / "templates" / "footer.html.j2").read_text()
-    text = derive(html)
+    text = derive_text(html)
     assert "Unsubscribe <{{ unsubscribe_url }}> with one click, no questions." in text
     assert max(map(len, text.splitlines())) < 120
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=200))
 def test_nothing_makes_it_fail(html: str) -> None:
-    derive(html)
-    derive(f"<table><tr><td>{html}</table>")
+    derive_text(html)
+    derive_text(f"<table><tr><td>{html}</table>")
