@@ -31,7 +31,7 @@ from mailer.errors import InputError, Place, ProtocolViolation
 from mailer.render import headers
 from mailer.render.body import BodyEncoder
 from mailer.smtp.protocol.reply import Reply, ReplyParser
-from mailer.templating import bounded, environment, explain, render_pattern
+from mailer.templating import bounded, create_environment, describe_error, render_pattern
 
 MAX_SECONDS = 5.0  # of one input; templates are stopped after one
 
@@ -183,10 +183,10 @@ def templates(dice: Dice) -> None:
     variables = {"name": "Ada <&>", "rows": [(1, "a"), (0, "b")]}
     try:
         with bounded(1.0):
-            made = environment(autoescape=dice.random() < 0.5).from_string(source).render(variables)
+            made = create_environment(autoescape=dice.random() < 0.5).from_string(source).render(variables)
         assert isinstance(made, str)
     except Exception as error:
-        assert "\n" not in explain(error)
+        assert "\n" not in describe_error(error)
         if isinstance(error, AssertionError):
             raise
     with contextlib.suppress(InputError):

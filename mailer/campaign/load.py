@@ -78,10 +78,10 @@ def _render_name(parsed: ParsedMapping) -> str:
 
 def _find_later_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What would only be found when the campaign is compiled and its list is read: all errors of a file at once."""
-    from mailer.templating import pattern_problem
+    from mailer.templating import find_pattern_problem
 
     for pattern in _iter_patterns(list(values.values())):
-        if "{" in pattern.source and (problem := pattern_problem(pattern.source, pattern.place)):
+        if "{" in pattern.source and (problem := find_pattern_problem(pattern.source, pattern.place)):
             yield problem
     if isinstance(rows := values.get("recipients"), InlineSource):
         yield from rows.find_problems()

@@ -26,7 +26,7 @@ from mailer.ledger.planning import (
     stage_list,
 )
 from mailer.render.compiled import CompiledCampaign
-from mailer.templating import ran_out_of_time
+from mailer.templating import is_time_limit_error
 
 SHOWN = 20  # problems of a list: the first ones, and how many more
 BATCH = 1000
@@ -129,7 +129,7 @@ class _Staging:
             try:
                 return rows.escape_surrogates(self._compiled.make_key(recipient)), None
             except RenderError as error:
-                if ran_out_of_time(error):  # it would for everybody
+                if is_time_limit_error(error):  # it would for everybody
                     raise
                 problem = "; ".join(_at_key(problem, recipient) for problem in error.problems)
         else:

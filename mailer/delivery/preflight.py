@@ -14,7 +14,7 @@ from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
 from mailer.ledger.planning import UncheckedMessage, find_planned_list, read_unchecked, record_checked, set_preflight
 from mailer.render.compiled import CompiledCampaign
-from mailer.templating import ran_out_of_time
+from mailer.templating import is_time_limit_error
 
 MOST_SLOW = 3  # recipients whose message takes too long; a template that never ends does not for the others either
 
@@ -78,7 +78,7 @@ class _Preflight:
             except RenderError as error:
                 self._found(error)
                 failed.append((message.id, str(error)))
-                self._slow += ran_out_of_time(error)
+                self._slow += is_time_limit_error(error)
                 if self._slow >= MOST_SLOW:
                     break
             else:

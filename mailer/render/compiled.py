@@ -20,7 +20,7 @@ from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Html, Pages
 from mailer.render.templates import Variables
-from mailer.templating import bounded, explain, one_line, template_place
+from mailer.templating import bounded, describe_error, find_template_place, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,8 @@ class _ErrorContext:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, RenderError) or not isinstance(error, Exception):
             return
-        place = error.place if isinstance(error, Failure) else template_place(error)
-        text = str(error) if isinstance(error, (Failure, FileProblem, ValueError)) else explain(error)
+        place = error.place if isinstance(error, Failure) else find_template_place(error)
+        text = str(error) if isinstance(error, (Failure, FileProblem, ValueError)) else describe_error(error)
         row = self._recipient.place
         said = f"{text}, for {self._recipient.email}"
         if place is not None and place != row:

@@ -27,7 +27,7 @@ from mailer.render.templates import (
     load_template,
     run_template,
 )
-from mailer.templating import OutOfBounds, explain, template_place
+from mailer.templating import LimitExceeded, describe_error, find_template_place
 
 FOLDED_AFTER = 50  # messages of one template: fewer do not make up for the time that folding it takes
 MAX_PAGES = 256  # templates of one campaign that are kept ready, where their path varies
@@ -90,8 +90,8 @@ class Page:
         try:
             return self._pieces(variables)
         except Exception as error:
-            place = template_place(error) or Place(self._template.filename or self._place.file)
-            raise Failure(place, explain(error, variables)) from error
+            place = find_template_place(error) or Place(self._template.filename or self._place.file)
+            raise Failure(place, describe_error(error, variables)) from error
 
     def _pieces(self, variables: Variables) -> list[str]:
         self._count += 1
@@ -101,7 +101,7 @@ class Page:
         if self._folded is not None and self._folded.fits(variables):
             try:
                 return run_template(self._folded.template, variables, self._most)
-            except OutOfBounds:
+            except LimitExceeded:
                 raise
             except Exception:  # noqa: S110 - the template as it was written says what is wrong
                 pass
@@ -192,7 +192,7 @@ class Pages:
         if format_ == "html" and self._campaign.text is not None:
             return Kind(environment, None, None, self._vars)
         slots = Slots()
-        environment.shown = slots.noted if format_ == "html" else slots.marked
+        environment.show_html = slots.noted if format_ == "html" else slots.marked
         make = {"markdown": markup.make_markdown_converter, "mjml": markup.make_mjml_converter}.get(format_)
         return Kind(environment, slots, Transformation(make()) if make else None, self._vars)
 

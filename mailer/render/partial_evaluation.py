@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 from jinja2 import Template, Undefined, nodes
 
 from mailer.templating import BoundedEnvironment
-from mailer.templating.limits import MOST_BITS
+from mailer.templating.limits import MAX_BITS
 
 MAX_WORK = 10_000  # nodes, and 64 characters of text each, that one template may come to
 _SPECIAL = frozenset({"loop", "self", "super", "caller", "varargs", "kwargs"})
@@ -56,7 +56,7 @@ def folded(environment: BoundedEnvironment, template: Template, source: str, giv
         tree.body = work.body(tree.body, _Known(work.constants, frozenset()))
         if not work.used:
             return None
-        code = environment.compile(tree, template.name, template.filename)
+        code = environment.compile_evaluated(tree, template.name, template.filename)
         made = environment.template_class.from_code(environment, code, environment.make_globals(None))
     except Exception:  # whatever it is, the template as it was written is there, and shows it
         return None
@@ -271,7 +271,7 @@ def _plain(value: Any) -> bool:
     """Whether Python's own notation gives back the very same value."""
     if value.__class__ is float:
         return math.isfinite(value)
-    return value.__class__ in _SCALARS and not (value.__class__ is int and value.bit_length() > MOST_BITS)
+    return value.__class__ in _SCALARS and not (value.__class__ is int and value.bit_length() > MAX_BITS)
 
 
 def _names(node: nodes.Node) -> Iterator[nodes.Name]:

@@ -17,8 +17,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from mailer.templating.environment import shown, shown_text
-from mailer.templating.limits import light
+from mailer.templating.environment import show_html, show_text
+from mailer.templating.limits import check_size
 
 _SIGN = f"zq{secrets.token_hex(8)}x"
 _MARK = re.compile(_SIGN + r"(\d+)q")
@@ -53,13 +53,13 @@ class Slots:
     def marked(self, value: Any) -> str:
         """Shows a value as its mark: for markup in which a value's own characters would mean something."""
         if hasattr(value, "__html__"):
-            return shown(value)
-        text = shown_text(value)
+            return show_html(value)
+        text = show_text(value)
         return text if _NUMBER.fullmatch(text) or not text.strip() else self.mark(text)
 
     def noted(self, value: Any) -> str:
         """Shows a value as it is, and remembers the piece of output that it became: an object of its own."""
-        piece = escape(light(value))
+        piece = escape(check_size(value))
         if not hasattr(value, "__html__"):
             self._leaves[id(piece)] = piece, str(value)  # `piece` is kept, so that its id is not given again
         return piece

@@ -20,7 +20,7 @@ from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
 from mailer.render.attachments import FileProblem, find_file, read_file, show_path
 from mailer.render.failure import Failure
-from mailer.templating import NAMELESS, BoundedEnvironment, OutOfBounds, explain, template_place
+from mailer.templating import UNNAMED_TEMPLATE, BoundedEnvironment, LimitExceeded, describe_error, find_template_place
 
 MAX_SOURCE = 4 * 1024 * 1024  # bytes of one template
 _CHUNK = 4096  # pieces of output between two looks at how much there is
@@ -108,8 +108,8 @@ def run_template(template: Template, variables: Variables, most: int) -> list[st
     return pieces
 
 
-def _too_much_output(most: int) -> OutOfBounds:
-    return OutOfBounds(f"stopped: it writes more than {most:,} characters")
+def _too_much_output(most: int) -> LimitExceeded:
+    return LimitExceeded(f"stopped: it writes more than {most:,} characters")
 
 
 class PatternTemplate:
@@ -123,7 +123,7 @@ class PatternTemplate:
             tree = environment.parse(self.source)
             self._template = environment.from_string(tree)
         except Exception as error:
-            raise Failure(pattern.place, explain(error)) from error
+            raise Failure(pattern.place, describe_error(error)) from error
         self.constant = _constant(tree)
         self.names = meta.find_undeclared_variables(tree)
 
@@ -134,9 +134,10 @@ class PatternTemplate:
         try:
             return "".join(run_template(self._template, variables, most))
         except Exception as error:
-            place = template_place(error)
+            place = find_template_place(error)
             raise Failure(
-                self.place if place is None or place.file == NAMELESS else place, explain(error, variables)
+                self.place if place is None or place.file == UNNAMED_TEMPLATE else place,
+                describe_error(error, variables),
             ) from error
 
 
@@ -158,7 +159,7 @@ def load_template(environment: TemplateEnvironment, name: str, place: Place) -> 
     try:
         return environment.get_template(environment._loader.resolve(name))
     except Exception as error:
-        raise Failure(template_place(error) or place, explain(error)) from error
+        raise Failure(find_template_place(error) or place, describe_error(error)) from error
 
 
 def find_problems(environment: TemplateEnvironment, template: Template) -> list[Problem]:
@@ -176,8 +177,8 @@ def find_problems(environment: TemplateEnvironment, template: Template) -> list[
                 environment.get_template(referred)
                 waiting.append(referred)
             except Exception as error:
-                place = template_place(error) or Place(show_path(path), line)
-                problems.append(Problem(place, explain(error)))
+                place = find_template_place(error) or Place(show_path(path), line)
+                problems.append(Problem(place, describe_error(error)))
     return list(dict.fromkeys(problems))
 
 

@@ -1,34 +1,34 @@
-"""Jinja2 within bounds: used for a campaign's patterns, its `where`, and its templates.
+"""Jinja2 within limits: for a campaign's patterns, its `where`, and its templates.
 
-A template is its author's, and its author may be wrong or have copied it: no expression reaches Python behind the
-data, none runs without end, and none fills the memory. An error is said in one line.
+The author of a template may be wrong, or may have copied it. So no expression reaches Python objects behind the data,
+and no result is larger than the limits. An error is one line for the user.
 """
 
-from mailer.templating.environment import BoundedEnvironment, Unknown, environment
-from mailer.templating.limits import OutOfBounds
+from mailer.templating.environment import BoundedEnvironment, UndefinedName, create_environment
+from mailer.templating.limits import LimitExceeded
 from mailer.templating.patterns import (
-    NAMELESS,
+    UNNAMED_TEMPLATE,
     compile_where,
-    explain,
+    describe_error,
+    find_pattern_problem,
+    find_template_place,
     one_line,
-    pattern_problem,
     render_pattern,
-    template_place,
 )
-from mailer.templating.time_limit import bounded, ran_out_of_time
+from mailer.templating.time_limit import bounded, is_time_limit_error
 
 __all__ = [
-    "NAMELESS",
+    "UNNAMED_TEMPLATE",
     "BoundedEnvironment",
-    "OutOfBounds",
-    "Unknown",
+    "LimitExceeded",
+    "UndefinedName",
     "bounded",
     "compile_where",
-    "environment",
-    "explain",
+    "create_environment",
+    "describe_error",
+    "find_pattern_problem",
+    "find_template_place",
+    "is_time_limit_error",
     "one_line",
-    "pattern_problem",
-    "ran_out_of_time",
     "render_pattern",
-    "template_place",
 ]

@@ -1,8 +1,11 @@
-"""A Jinja2 environment within bounds.
+"""A Jinja2 environment whose templates cannot leave the data, and cannot use more than the limits.
 
-Three layers: Jinja2's immutable sandbox; an allow-list of what can be reached of the types that data is made of; and
-bounds on each operation that makes much out of little. The generated code is Jinja2's own, except that what is shown,
-joined by `~`, compared or used as a key goes through functions that refuse what is too heavy.
+Three layers: Jinja2's immutable sandbox; a list of the attributes that a template may use of the types that data is
+made of (`operators.METHODS`); and a size check of each operation whose result can be much larger than its operands.
+The generated code is Jinja2's own, except that a value that is shown, joined by `~`, compared or used as a key goes
+through a function that checks its size first.
+
+Compiling a template evaluates nothing: Jinja2's optimizer, which would run filters on constants, is off.
 """
 
 from __future__ import annotations
@@ -22,23 +25,34 @@ from jinja2.utils import missing, object_type_repr
 from markupsafe import Markup, escape
 
 try:
-    from markupsafe import _escape_inner  # type: ignore[attr-defined]  # not public: what escape() does to a str, without making Markup of it
+    # Not public: what escape() does to a str, without making a Markup of it.
+    from markupsafe import _escape_inner  # type: ignore[attr-defined]
 except ImportError:
     _escape_inner = escape
 
-from mailer.templating.filters import bounded_filters, bounded_tests
-from mailer.templating.limits import PLAIN, light, text_of, weigh
-from mailer.templating.operators import BOUNDED_METHODS, METHODS, OPERATORS, formatter, items_of
+from mailer.templating.filters import create_filters, create_tests
+from mailer.templating.limits import (
+    SCALARS,
+    check_item_count,
+    check_size,
+    check_text_length,
+    limit_exceeded,
+    measure_size,
+)
+from mailer.templating.operators import CHECKED_ITEM_METHODS, CHECKED_METHODS, METHODS, OPERATORS, create_formatter
 
 _LOOP = frozenset({"index", "index0", "revindex", "first", "last", "length", "depth", "previtem", "nextitem"})
 _DICT = METHODS[dict]
 _FORMATS = frozenset({"format", "format_map"})
 _TEXTS = frozenset({str, Markup})
+_LISTS = frozenset({list, tuple})
+MAX_INTEGER = 1 << 53  # of range(): larger integers may have the same hash, which makes a dict of them quadratic
 TOO_DEEP = "nested too deeply"
+TOO_MANY_DIGITS = "a number of too many digits"
 
 
-class Unknown(StrictUndefined):
-    """An undefined name: any use of it is an error that names it. `unknown_name` is for a hint."""
+class UndefinedName(StrictUndefined):
+    """An undefined name: any use of it is an error that says the name."""
 
     __slots__ = ()
 
@@ -51,142 +65,168 @@ class Unknown(StrictUndefined):
         return f"{object_type_repr(self._undefined_obj)!r} has no {self._undefined_name!r}"
 
 
-def shown(value: object) -> str:
-    """`escape(value)`, for what is light enough. The output itself is never escaped again: it need not be Markup."""
+def show_html(value: object) -> str:
+    """Return `escape(value)` after a size check. Output is not escaped again, so it need not be a Markup."""
     if value.__class__ is str:
         return _escape_inner(value)
-    if value.__class__ not in PLAIN:
-        _weigh_shown(value)
+    if value.__class__ not in SCALARS:
+        _check_shown(value)
     return escape(value)
 
 
-def shown_text(value: object) -> str:
-    """`str(value)`, for what is light enough."""
+def show_text(value: object) -> str:
+    """Return `str(value)` after a size check."""
     if value.__class__ is str:
         return value
-    if value.__class__ not in PLAIN:
-        _weigh_shown(value)
+    if value.__class__ not in SCALARS:
+        _check_shown(value)
     return str(value)
 
 
-def _weigh_shown(value: object) -> None:
-    """A function without its `()` would be shown as Python's note of it, with an address in memory."""
+def _check_shown(value: object) -> None:
+    """A function that is not called would be shown as Python's note of it, with an address in memory."""
     if callable(value) and not isinstance(value, Undefined):
         raise TemplateRuntimeError("a function is shown here, not what it gives; expected a call, with ()")
-    weigh(value)
+    measure_size(value)
 
 
-def short_range(*bounds: int) -> range:
-    """`range(...)` of at most MOST_ITEMS."""
-    made = range(*bounds)
-    items_of(len(made))
+def bounded_range(*arguments: int) -> range:
+    """`range(...)` of at most MAX_ITEMS items, with arguments of at most MAX_INTEGER."""
+    if any(isinstance(value, int) and abs(value) > MAX_INTEGER for value in arguments):
+        raise limit_exceeded(f"range() of a number over {MAX_INTEGER:,}")
+    made = range(*arguments)
+    check_item_count(len(made))
     return made
 
 
-def concat(pieces: Iterable[str]) -> str:
-    """What a macro, a block or a `{% set %}` has written."""
+def concat_output(pieces: Iterable[str]) -> str:
+    """Join what a macro, a block or a `{% set %}` wrote, after a size check."""
     pieces = list(pieces)
-    text_of(sum(map(len, pieces)))
+    check_text_length(sum(map(len, pieces)))
     return "".join(pieces)
 
 
-def _joined(join: Callable[[Iterable[Any]], str], values: tuple[object, ...]) -> str:
-    text_of(weigh(values))
+def _join_checked(join: Callable[[Iterable[Any]], str], values: tuple[object, ...]) -> str:
+    check_text_length(measure_size(values))
     return join(values)
 
 
-class BoundedCode(CodeGenerator):
-    """Jinja2's code generator with the bounded functions in the places where values are used up."""
+class CheckedCodeGenerator(CodeGenerator):
+    """Jinja2's code generator, with the size checks at the places that use a value.
+
+    Jinja2's own methods that this class overrides are not public. `tests/templating/test_jinja2_internals.py` names
+    each of them.
+    """
 
     def write_commons(self) -> None:
         super().write_commons()
-        for name in ("shown", "shown_text", "light", "joined", "joined_text"):
+        for name in ("show_html", "show_text", "check_size", "join_html", "join_text"):
             self.writeline(f"{name} = environment.{name}")
         self.writeline("attribute = environment.getattr")
 
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
+        """Only a literal is a constant, unless the optimizer is on; an expression is evaluated at each render."""
+        if self.optimizer is None and not isinstance(node, (nodes.TemplateData, nodes.Const)):
+            raise nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
+
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
         if frame.eval_ctx.volatile:
-            self.write("(shown if context.eval_ctx.autoescape else shown_text)(")
+            self.write("(show_html if context.eval_ctx.autoescape else show_text)(")
         else:
-            self.write("shown(" if frame.eval_ctx.autoescape else "shown_text(")
+            self.write("show_html(" if frame.eval_ctx.autoescape else "show_text(")
 
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - the visitor's
+    def visit_EvalContextModifier(self, node: nodes.EvalContextModifier, frame: Frame) -> None:  # noqa: N802 - the visitor's
+        """`{% autoescape EXPRESSION %}`: Jinja2 would evaluate the expression when it compiles the template."""
+        for keyword in node.options:
+            self.writeline(f"context.eval_ctx.{keyword.key} = ")
+            self.visit(keyword.value, frame)
+            if isinstance(keyword.value, nodes.Const):
+                setattr(frame.eval_ctx, keyword.key, keyword.value.value)
+            else:
+                frame.eval_ctx.volatile = True
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
         if frame.eval_ctx.volatile:
-            self.write("(joined if context.eval_ctx.autoescape else joined_text)((")
+            self.write("(join_html if context.eval_ctx.autoescape else join_text)((")
         else:
-            self.write("joined((" if frame.eval_ctx.autoescape else "joined_text((")
+            self.write("join_html((" if frame.eval_ctx.autoescape else "join_text((")
         for part in node.nodes:
             self.visit(part, frame)
             self.write(", ")
         self.write("))")
 
     def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802
-        """Two variables are weighed before they are compared; against a constant, a comparison is quick."""
+        """Check the operands when two of them are not constant; a comparison with a constant is fast."""
         others = [node.expr, *(operand.expr for operand in node.ops)]
-        if sum(not _constant(other) for other in others) < 2:
+        if sum(not _is_constant(other) for other in others) < 2:
             super().visit_Compare(node, frame)
             return
         self.write("(")
-        self._light(node.expr, frame)
+        self._visit_checked(node.expr, frame)
         for operand in node.ops:
             self.write(f" {operators[operand.op]} ")
-            self._light(operand.expr, frame)
+            self._visit_checked(operand.expr, frame)
         self.write(")")
 
     @optimizeconst
     def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802
-        """As Jinja2's, with the environment's method at hand: what a loop does most."""
+        """As Jinja2 does it, but through a local name: a loop looks up attributes more than anything else."""
         self.write("attribute(")
         self.visit(node.node, frame)
         self.write(f", {node.attr!r})")
 
     def visit_Assign(self, node: nodes.Assign, frame: Frame) -> None:  # noqa: N802
-        """Jinja2 looks whether `{% set a.b = 1 %}` has a namespace before it notes the line."""
+        """Note the line first: Jinja2 checks that `a` is a namespace in `{% set a.b = 1 %}` before it does."""
         self.newline(node)
         super().visit_Assign(node, frame)
 
     def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802
-        """A key is hashed, with all its parts."""
+        """Check each key: it is hashed with all its parts."""
         self.write("{")
         for item in node.items:
-            self._light(item.key, frame)
+            self._visit_checked(item.key, frame)
             self.write(": ")
             self.visit(item.value, frame)
             self.write(", ")
         self.write("}")
 
-    def _light(self, node: nodes.Expr, frame: Frame) -> None:
-        if _constant(node):
+    def _visit_checked(self, node: nodes.Expr, frame: Frame) -> None:
+        if _is_constant(node):
             self.visit(node, frame)
             return
-        self.write("light(")
+        self.write("check_size(")
         self.visit(node, frame)
         self.write(")")
 
 
-def _constant(node: nodes.Expr) -> bool:
+def _is_constant(node: nodes.Expr) -> bool:
     if isinstance(node, (nodes.Tuple, nodes.List)):
-        return all(map(_constant, node.items))
+        return all(map(_is_constant, node.items))
     return isinstance(node, nodes.Const)
 
 
-def _levels(tree: nodes.Node) -> Iterator[list[nodes.Node]]:
-    """The nodes by how deep they stand, without recursion."""
+def _node_levels(tree: nodes.Node) -> Iterator[list[nodes.Node]]:
+    """The nodes of each depth, from the root downward, without recursion."""
     level: list[nodes.Node] = [tree]
     while level:
         yield level
         level = [child for node in level for child in node.iter_child_nodes()]
 
 
-def _deepest_line(tree: nodes.Node) -> int:
-    """Where the nesting is deepest."""
-    *_, deepest = _levels(tree)
+def _find_deepest_line(tree: nodes.Node) -> int:
+    *_, deepest = _node_levels(tree)
     return deepest[0].lineno
 
 
-def _repeated_argument(tree: nodes.Node) -> tuple[str, int] | None:
-    """What Python refuses, and Jinja2 lets through: `f(a=1, a=2)` and `macro m(a, a)`, with the line."""
-    for node in chain.from_iterable(_levels(tree)):
+def _find_long_number(tree: nodes.Node) -> int:
+    constants = (node for node in chain.from_iterable(_node_levels(tree)) if isinstance(node, nodes.Const))
+    return max(constants, key=lambda node: node.value if isinstance(node.value, int) else 0).lineno
+
+
+def _find_repeated_argument(tree: nodes.Node) -> tuple[str, int] | None:
+    """The problem and its line, for `f(a=1, a=2)` and `macro m(a, a)`: Python refuses what Jinja2 makes of them."""
+    for node in chain.from_iterable(_node_levels(tree)):
         names = [argument.key for argument in getattr(node, "kwargs", None) or ()]
         if isinstance(node, nodes.Macro | nodes.CallBlock):
             names += [argument.name for argument in node.args]
@@ -199,25 +239,29 @@ def _repeated_argument(tree: nodes.Node) -> tuple[str, int] | None:
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja2's sandbox, StrictUndefined, and bounds; see the module. Time is bounded by `bounded()` around a render."""
+    """Jinja2's sandbox with StrictUndefined and size checks; see the module.
 
-    code_generator_class = BoundedCode
+    The processor time of a render is not limited here: render in a process of `mailer.bounded_process`.
+    """
+
+    code_generator_class = CheckedCodeGenerator
     intercepted_binops = frozenset(OPERATORS)
 
-    shown_text = staticmethod(shown_text)
-    concat = staticmethod(concat)
-    light = staticmethod(light)
-    joined = staticmethod(partial(_joined, markup_join))
-    joined_text = staticmethod(partial(_joined, str_join))
+    show_text = staticmethod(show_text)
+    concat = staticmethod(concat_output)
+    check_size = staticmethod(check_size)
+    join_html = staticmethod(partial(_join_checked, markup_join))
+    join_text = staticmethod(partial(_join_checked, str_join))
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("undefined", Unknown)
-        super().__init__(**options)
-        self.shown: Callable[[Any], str] = shown  # how a template writes a value; `render` puts its own here
-        self.filters.update(bounded_filters())
-        self.tests.update(bounded_tests())
-        self.globals["range"] = short_range
-        self.globals.pop("lipsum", None)  # random: a message sent again would be another one
+        """`options` are those of `jinja2.Environment`."""
+        options.setdefault("undefined", UndefinedName)
+        super().__init__(optimized=False, **options)
+        self.show_html: Callable[[Any], str] = show_html  # `render` may set a function of its own
+        self.filters.update(create_filters())
+        self.tests.update(create_tests())
+        self.globals["range"] = bounded_range
+        self.globals.pop("lipsum", None)  # random: a message that is sent again would differ
         self.binop_table.update(OPERATORS)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -226,31 +270,41 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             return parser.parse()
         except RecursionError:
             parser.fail(TOO_DEEP, parser.stream.current.lineno)
-        except ValueError:  # Python's own bound of a number that is written out
-            parser.fail("a number of too many digits", parser.stream.current.lineno)
+        except ValueError:  # Python's own limit for the digits of a number
+            parser.fail(TOO_MANY_DIGITS, parser.stream.current.lineno)
 
     def compile(
         self, source: Any, name: Any = None, filename: Any = None, raw: Any = False, defer_init: Any = False
     ) -> Any:
-        """What is deeper than Jinja2's compiler, or Python's, can go, is an error of the template."""
+        """As Jinja2's. Nesting that is too deep for Jinja2's compiler, or Python's, is an error of the template."""
         if isinstance(source, str):
             source = self.parse(source, name, filename)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", SyntaxWarning
-                )  # about `{{ 1[0] }}`: Python's, on what Jinja2 made of it
+                # Python's warning about `{{ 1[0] }}` concerns the code that Jinja2 generates.
+                warnings.simplefilter("ignore", SyntaxWarning)
                 return super().compile(source, name, filename, raw, defer_init)
         except TemplateSyntaxError:
             raise
-        except (RecursionError, MemoryError, SyntaxError) as error:  # of the Python that Jinja2 makes
-            repeated = _repeated_argument(source) if isinstance(error, SyntaxError) else None
-            what, line = repeated or (TOO_DEEP, _deepest_line(source))  # Python's own bounds of nesting
+        except (RecursionError, MemoryError, SyntaxError) as error:  # from Python's compiler
+            repeated = _find_repeated_argument(source) if isinstance(error, SyntaxError) else None
+            what, line = repeated or (TOO_DEEP, _find_deepest_line(source))
             raise TemplateSyntaxError(what, line, name, filename) from None
+        except ValueError:  # Python's own limit for the digits of a number: a hexadecimal literal passes the parser
+            raise TemplateSyntaxError(TOO_MANY_DIGITS, _find_long_number(source), name, filename) from None
+
+    def compile_evaluated(self, tree: nodes.Template, name: str | None, filename: str | None) -> Any:
+        """As `compile`, but evaluate the filters and tests of constants, once and now."""
+        self.optimized = True
+        try:
+            return self.compile(tree, name, filename)
+        finally:
+            self.optimized = False
 
     def getattr(self, obj: Any, attribute: str) -> Any:
+        """As the sandbox's, for the attributes in METHODS; anything else is undefined or unsafe."""
         kind = obj.__class__
-        if kind is dict and attribute in obj and attribute not in _DICT:  # what a loop over rows does most
+        if kind is dict and attribute in obj and attribute not in _DICT:  # the usual case in a loop over rows
             return obj[attribute]
         if kind is LoopContext and attribute in _LOOP:
             return getattr(obj, attribute)
@@ -262,17 +316,20 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if kind is dict:
             return self.undefined(obj=obj, name=attribute)
         if kind in _TEXTS:
-            if attribute in BOUNDED_METHODS:
-                return partial(BOUNDED_METHODS[attribute], obj)
+            if attribute in CHECKED_METHODS:
+                return partial(CHECKED_METHODS[attribute], obj)
             if attribute in _FORMATS:
-                return formatter(self, obj, mapping=attribute == "format_map")
+                return create_formatter(self, obj, is_mapping=attribute == "format_map")
+        elif kind in _LISTS and attribute in CHECKED_ITEM_METHODS:
+            return partial(CHECKED_ITEM_METHODS[attribute], obj)
         if hasattr(obj, attribute):
             return self.unsafe_undefined(obj, attribute)
         return self.undefined(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if argument.__class__ not in PLAIN and not isinstance(argument, slice):
-            weigh(argument)
+        """As the sandbox's, after a size check of the key."""
+        if argument.__class__ not in SCALARS and not isinstance(argument, slice):
+            measure_size(argument)
         try:
             return obj[argument]
         except (TypeError, LookupError):
@@ -281,15 +338,20 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=argument)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """No attribute of a type is safe; otherwise as the sandbox says."""
         return not isinstance(obj, type) and super().is_safe_attribute(obj, attr, value)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        """As the sandbox's, after a size check of the arguments. A macro's arguments are checked when it uses them."""
         if not isinstance(__obj, Macro):
             for value in args:
-                light(value)
+                check_size(value)
         return super().call(__context, __obj, *args, **kwargs)
 
 
-def environment(loader: BaseLoader | None = None, *, autoescape: bool = False) -> BoundedEnvironment:
-    """A new environment; templates keep their last line end, as a file's text does."""
+def create_environment(loader: BaseLoader | None = None, *, autoescape: bool = False) -> BoundedEnvironment:
+    """Return a new environment. `loader` finds included templates; `autoescape` is for HTML.
+
+    Templates keep their last line end, as the text of a file does.
+    """
     return BoundedEnvironment(loader=loader, autoescape=autoescape, keep_trailing_newline=True, cache_size=400)

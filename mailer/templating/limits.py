@@ -1,9 +1,9 @@
-"""How much a template may make: the limits, and the measure of a value.
+"""The sizes that a template may use, and the functions that check them.
 
-Whatever a template builds is bounded where it is *used up* (shown, joined, compared, hashed), since that is where a
-small thing becomes a large one: `[x, x]` forty times over is forty small lists, and 2^40 of text. A single operation
-in C cannot be interrupted, so its result is known to be small before it begins; what takes many operations is the
-watchdog's (`watchdog.py`).
+A small value becomes a large one when it is used: shown, joined, compared or hashed. `[x, x]`, nested forty times, is
+forty small lists, but 2^40 characters of text. So a value's size is measured at the places that use it, and the size
+of a result is computed before the operation starts. Operations that take many steps are stopped by the processor
+time limit of the process that renders (`mailer.bounded_process`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import TypeVar
 from jinja2 import Undefined
 from markupsafe import Markup
 
-MOST_TEXT = 16 * 1024 * 1024  # characters in one string, and what all leaves of one value may weigh
-MOST_ITEMS = 100_000  # of one list; Jinja2's own limit for range()
-MOST_BITS = 8192  # of one integer: 2,466 digits, below the limit of Python's own conversion to text
-MOST_WIDTH = 9999  # of one padded field, and of an indent
+MAX_TEXT = 16 * 1024 * 1024  # characters of one string, and of all parts of one value together
+MAX_ITEMS = 100_000  # of one list; Jinja2's own limit for range()
+MAX_BITS = 8192  # of one integer: 2,466 digits, which is below the limit of Python's conversion to text
+MAX_WIDTH = 9999  # characters of one padded field, and of an indent
+PART_SIZE = 16  # characters that a part of a value counts for, beside its text
 
-PLAIN = frozenset({str, Markup, int, float, bool, NoneType})  # types whose values have no parts
+SCALARS = frozenset({str, Markup, int, float, bool, NoneType})  # types whose values have no parts
 _SEQUENCES: tuple[type[Iterable[object]], ...] = (
     list,
     tuple,
@@ -34,46 +35,60 @@ _SEQUENCES: tuple[type[Iterable[object]], ...] = (
 T = TypeVar("T")
 
 
-class OutOfBounds(Exception):
-    """A template used up what it may have: time, memory, size. `str()` says which."""
+class LimitExceeded(Exception):
+    """A template needs more than it may use: time, memory or size. `str()` says which."""
 
 
-def refuse(what: str) -> OutOfBounds:
-    return OutOfBounds(f"stopped: {what}")
+def limit_exceeded(what: str) -> LimitExceeded:
+    """The error for `what`, such as "a number that is too large"."""
+    return LimitExceeded(f"stopped: {what}")
 
 
-def weigh(value: object) -> int:
-    """Characters (and 16 for each other part) of `value` written out, shared parts counted as often as they stand.
+def measure_size(value: object) -> int:
+    """Return the number of characters of `value` written out, plus PART_SIZE for each part.
 
-    Raises OutOfBounds as soon as that is over MOST_TEXT; takes at most as many steps.
+    A part that is shared is counted each time it occurs. Takes at most MAX_TEXT steps. Raises LimitExceeded when the
+    size is over MAX_TEXT, and Jinja2's UndefinedError for an undefined name inside the value.
     """
-    room = MOST_TEXT
+    remaining = MAX_TEXT
     waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, (str, bytes)):
-            room -= len(item)
+            remaining -= len(item)
         elif isinstance(item, _SEQUENCES):
             waiting.extend(item)
         elif isinstance(item, dict):
             waiting.extend(item.keys())
             waiting.extend(item.values())
         elif isinstance(item, Undefined):
-            str(item)  # a name in a list is as undefined as one alone: an error that names it
-        room -= 16
-        if room < 0 or len(waiting) > MOST_TEXT:
-            raise refuse(f"a value of more than {MOST_TEXT:,} characters")
-    return MOST_TEXT - room
+            str(item)  # raises UndefinedError, as for a name that stands alone
+        remaining -= PART_SIZE
+        if remaining < 0 or len(waiting) > MAX_TEXT:
+            raise limit_exceeded(f"a value of more than {MAX_TEXT:,} characters")
+    return MAX_TEXT - remaining
 
 
-def light(value: T) -> T:
-    """`value`, unless it is too heavy to be shown or compared."""
-    if value.__class__ not in PLAIN:
-        weigh(value)
+def check_size(value: T) -> T:
+    """Return `value`. Raises LimitExceeded when its size is over MAX_TEXT."""
+    if value.__class__ not in SCALARS:
+        measure_size(value)
     return value
 
 
-def text_of(length: int) -> None:
-    """Raises OutOfBounds when a text of that many characters is more than one may have."""
-    if length > MOST_TEXT:
-        raise refuse(f"a text of {length:,} characters, where {MOST_TEXT:,} are the most")
+def check_text_length(length: int) -> None:
+    """Raise LimitExceeded when `length`, in characters, is over MAX_TEXT."""
+    if length > MAX_TEXT:
+        raise limit_exceeded(f"a text of {length:,} characters; the limit is {MAX_TEXT:,}")
+
+
+def check_item_count(count: int) -> None:
+    """Raise LimitExceeded when `count`, the number of items of a list, is over MAX_ITEMS."""
+    if count > MAX_ITEMS:
+        raise limit_exceeded(f"a list of {count:,} items; the limit is {MAX_ITEMS:,}")
+
+
+def check_bits(count: int) -> None:
+    """Raise LimitExceeded when `count`, the number of bits of an integer, is over MAX_BITS."""
+    if count > MAX_BITS:
+        raise limit_exceeded("a number that is too large")

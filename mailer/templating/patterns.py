@@ -1,4 +1,7 @@
-"""One-off patterns and `where` expressions of a campaign file, and what an error in a template is called."""
+"""Patterns and `where` expressions of a campaign file, and the messages for errors in templates.
+
+A pattern is a Jinja2 template that is written in the campaign file: the subject, for example.
+"""
 
 from __future__ import annotations
 
@@ -12,63 +15,67 @@ from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
 
 from mailer.errors import InputError, Place, Problem
-from mailer.templating.environment import TOO_DEEP, BoundedEnvironment, environment
-from mailer.templating.limits import OutOfBounds
+from mailer.templating.environment import TOO_DEEP, BoundedEnvironment, create_environment
+from mailer.templating.limits import LimitExceeded
 from mailer.templating.time_limit import bounded
 
-NAMELESS = "<template>"  # the file of a template that is in none
-MOST_SAID = 600  # characters of an error
+UNNAMED_TEMPLATE = "<template>"  # the file name of a template that is in no file
+MAX_ERROR = 600  # characters of an error message
 
 
 @lru_cache(maxsize=1)
-def _shared() -> BoundedEnvironment:
-    return environment()
+def _shared_environment() -> BoundedEnvironment:
+    return create_environment()
 
 
 def render_pattern(source: str, variables: Mapping[str, object], place: Place) -> str:
-    """`source` rendered once, not autoescaped; InputError at `place`."""
+    """Render the pattern `source` once, without autoescape. Raises InputError at `place`."""
     try:
         with bounded():
-            return _shared().from_string(source).render(variables)
+            return _shared_environment().from_string(source).render(variables)
     except Exception as error:
-        raise InputError(Problem(place, explain(error, variables))) from error
+        raise InputError(Problem(place, describe_error(error, variables))) from error
 
 
-def pattern_problem(source: str, place: Place) -> Problem | None:
-    """What is wrong with a pattern before it is rendered."""
+def find_pattern_problem(source: str, place: Place) -> Problem | None:
+    """Return what is wrong with the pattern `source`, as far as that is known before it is rendered."""
     try:
-        _shared().from_string(source)
+        _shared_environment().from_string(source)
     except Exception as error:
-        return Problem(place, explain(error))
+        return Problem(place, describe_error(error))
     return None
 
 
 def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]], bool]:
-    """A function of a row's columns; InputError at `place` for a wrong expression, now, or an undefined name, then."""
+    """Return a function that says whether a row's columns match the expression `source`.
+
+    Raises InputError at `place` if the expression is wrong. The function raises InputError at `place` if the
+    expression cannot be evaluated for a row, for example because of an undefined name.
+    """
     try:
-        expression = _shared().compile_expression(source, undefined_to_none=False)
-    except RecursionError:  # Jinja2 parses an expression without asking the environment
+        expression = _shared_environment().compile_expression(source, undefined_to_none=False)
+    except RecursionError:  # compile_expression does not use the environment's _parse
         raise InputError(Problem(place, f"where: {TOO_DEEP}")) from None
     except (TemplateError, ValueError) as error:
-        raise InputError(Problem(place, f"where: {explain(error)}")) from error
+        raise InputError(Problem(place, f"where: {describe_error(error)}")) from error
 
     def where(columns: Mapping[str, object]) -> bool:
         try:
             with bounded():
                 return bool(expression(columns))
         except Exception as error:
-            raise InputError(Problem(place, f"where: {explain(error, columns)}")) from error
+            raise InputError(Problem(place, f"where: {describe_error(error, columns)}")) from error
 
     return where
 
 
-def explain(error: BaseException, names: Iterable[str] = ()) -> str:
-    """One line for a person about what went wrong in a template; `names` are those that are defined there."""
+def describe_error(error: BaseException, names: Iterable[str] = ()) -> str:
+    """Return one line for the user about an error in a template. `names` are the defined names, for a suggestion."""
     text = one_line(str(error))
-    if isinstance(error, OutOfBounds):
+    if isinstance(error, LimitExceeded):
         return text
     if isinstance(error, UndefinedError):
-        return text + _nearest(text, names)
+        return text + _suggest_name(text, names)
     if isinstance(error, TemplateSyntaxError):
         return one_line(str(error.message))
     if isinstance(error, TemplateNotFound):
@@ -76,7 +83,7 @@ def explain(error: BaseException, names: Iterable[str] = ()) -> str:
     if isinstance(error, SecurityError):
         return f"not allowed in a template: {text}"
     if isinstance(error, RecursionError):
-        return "stopped: it calls or includes itself without end"
+        return "stopped: it calls or includes itself endlessly"
     if isinstance(error, MemoryError):
         return "stopped: it needs too much memory"
     if isinstance(error, (TemplateRuntimeError, TypeError, ValueError, OverflowError)):
@@ -85,17 +92,17 @@ def explain(error: BaseException, names: Iterable[str] = ()) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` for a message: one line of bounded length, and what a terminal would obey made visible."""
-    if len(text) > MOST_SAID:  # a name may be as long as a template; what stands at the end says for whom
-        text = f"{text[: MOST_SAID // 2]} … {text[-MOST_SAID // 2 :]}"
+    """Return `text` as one line of at most MAX_ERROR characters, with control characters as escapes."""
+    if len(text) > MAX_ERROR:  # a name may be as long as a template; the end says for which recipient
+        text = f"{text[: MAX_ERROR // 2]} … {text[-MAX_ERROR // 2 :]}"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
 
 
-def _nearest(text: str, names: Iterable[str]) -> str:
+def _suggest_name(text: str, names: Iterable[str]) -> str:
     parts = text.split("'")
     if len(parts) != 3 or parts[2] != " is undefined":
         return ""
-    # Not what every template has from Jinja2: `namespace` is no misspelt `name`.
+    # Without Jinja2's own names: `namespace` is not a misspelt `name`.
     known = [name for name in names if name not in DEFAULT_NAMESPACE]
     if parts[1] in known:
         return " here: an imported template does not see it; pass it as an argument, or import 'with context'"
@@ -103,16 +110,16 @@ def _nearest(text: str, names: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-def template_place(error: BaseException) -> Place | None:
-    """Where in a template an error arose: the innermost template on its traceback; None where there is none."""
+def find_template_place(error: BaseException) -> Place | None:
+    """Return the line of the innermost template on the traceback of `error`; None if no template is on it."""
     if isinstance(error, TemplateSyntaxError):
-        return Place(error.filename or error.name or NAMELESS, error.lineno)
+        return Place(error.filename or error.name or UNNAMED_TEMPLATE, error.lineno)
     place = None
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         template = trace.tb_frame.f_globals.get("__jinja_template__")
         if template is not None:
             line = template.get_corresponding_lineno(trace.tb_lineno)
-            place = Place(template.filename or template.name or NAMELESS, line)
+            place = Place(template.filename or template.name or UNNAMED_TEMPLATE, line)
         trace = trace.tb_next
     return place

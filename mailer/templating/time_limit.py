@@ -20,11 +20,11 @@ import threading
 from contextlib import suppress
 from time import monotonic
 
-from mailer.templating.limits import OutOfBounds
+from mailer.templating.limits import LimitExceeded
 
 TICK = 0.05  # seconds between two looks
 IDLE_TICKS = 40  # looks without any block before the thread sleeps
-MOST_GROWTH = 384 * 1024 * 1024  # bytes that the process may grow by during one render
+MAX_GROWTH = 384 * 1024 * 1024  # bytes that the process may grow by during one render
 LOCKING = frozenset({"threading", "importlib", "coverage"})  # a tracer runs on the thread that it traces
 
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -35,7 +35,7 @@ _lock = threading.Lock()
 _watched: dict[int, bounded] = {}
 
 
-class OutOfTime(OutOfBounds):
+class TimeLimitExceeded(LimitExceeded):
     """Made in the thread it is raised in, so that it can say how long that one had."""
 
     def __init__(self) -> None:
@@ -44,16 +44,16 @@ class OutOfTime(OutOfBounds):
         super().__init__(f"stopped: it takes longer than {limit}")
 
 
-def ran_out_of_time(error: BaseException | None) -> bool:
+def is_time_limit_error(error: BaseException | None) -> bool:
     """Whether a render that took too long is what caused `error`."""
-    while error is not None and not isinstance(error, OutOfTime):
+    while error is not None and not isinstance(error, TimeLimitExceeded):
         error = error.__cause__
     return error is not None
 
 
-class OutOfMemory(OutOfBounds):
+class MemoryLimitExceeded(LimitExceeded):
     def __init__(self) -> None:
-        super().__init__(f"stopped: it needs more than {MOST_GROWTH >> 20} MB of memory")
+        super().__init__(f"stopped: it needs more than {MAX_GROWTH >> 20} MB of memory")
 
 
 class bounded:  # noqa: N801 - used as a function is: `with bounded(10):`
@@ -92,9 +92,9 @@ class bounded:  # noqa: N801 - used as a function is: `with bounded(10):`
 def _drain(thread: int) -> None:
     """Takes an exception that may be set but not yet raised. Taking it back (setting NULL) would leave CPython 3.11
     with its signal for one standing, which costs at every call, and is an endless loop under a tracer."""
-    with suppress(OutOfBounds):
+    with suppress(LimitExceeded):
         while True:  # again, in case a callback (a garbage collector's) was given it, and swallowed it
-            _raise_in(thread, OutOfTime)
+            _raise_in(thread, TimeLimitExceeded)
 
 
 class _Dog:
@@ -138,10 +138,10 @@ def _look(thread: int, watch: bounded) -> None:
     resident = _resident()
     if not watch.resident:
         watch.resident = resident
-    if resident - watch.resident > MOST_GROWTH:
-        kind: type[OutOfBounds] = OutOfMemory
+    if resident - watch.resident > MAX_GROWTH:
+        kind: type[LimitExceeded] = MemoryLimitExceeded
     elif monotonic() > watch.deadline:
-        kind = OutOfTime
+        kind = TimeLimitExceeded
     else:
         return
     if watch.fired and not _in_template(thread):

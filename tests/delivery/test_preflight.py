@@ -5,7 +5,7 @@ from mailer.delivery.preflight import MOST_SLOW, preflight
 from mailer.errors import Problem, RenderError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
-from mailer.templating.time_limit import OutOfTime
+from mailer.templating.time_limit import TimeLimitExceeded
 from tests.delivery.lists import NOW, Compiled, People, campaign, progress
 
 
@@ -156,7 +156,7 @@ def test_a_template_without_end_is_not_waited_for_again_and_again(ledger):
     class Slow(Compiled):
         def render(self, recipient, *, eight_bit=False):
             self.rendered.append(recipient.email)
-            raise RenderError(Problem(recipient.place, "stopped")) from OutOfTime()
+            raise RenderError(Problem(recipient.place, "stopped")) from TimeLimitExceeded()
 
     slow = Slow()
     problems = preflight(ledger, checked.edition, slow)

@@ -12,7 +12,7 @@ from mailer.errors import RenderError
 from mailer.render.pages import FOLDED_AFTER
 from mailer.render.partial_evaluation import MAX_WORK, Folded, folded
 from mailer.render.templates import run_template
-from mailer.templating import environment
+from mailer.templating import create_environment
 from tests.render.projects import person
 
 VARS = {
@@ -41,7 +41,7 @@ def both(
     source: str, *, autoescape: bool = True, columns: dict[str, object] | None = None
 ) -> tuple[str, Folded | None]:
     """What the template gives as written (or its error), and the template folded."""
-    env = environment(autoescape=autoescape)
+    env = create_environment(autoescape=autoescape)
     template = env.from_string(source)
     variables = {**env.globals, **VARS, **PERSON, **(columns or {})}
     made = folded(env, template, source, VARS)
@@ -160,7 +160,7 @@ def test_it_is_not_for_a_recipient_whose_column_has_the_name():
 
 
 def test_a_list_too_long_is_not_written_out():
-    env = environment(autoescape=True)
+    env = create_environment(autoescape=True)
     source = "{% for n in numbers %}{{ n }},{% endfor %}"
     many = {"numbers": list(range(MAX_WORK))}
     assert folded(env, env.from_string(source), source, many) is None
@@ -169,7 +169,7 @@ def test_a_list_too_long_is_not_written_out():
 
 
 def test_the_line_of_an_error_is_kept():
-    env = environment(autoescape=True)
+    env = create_environment(autoescape=True)
     source = "{% for row in rows %}\n{{ row.title }}\n{{ missing }}\n{% endfor %}"
     made = folded(env, env.from_string(source), source, VARS)
     with pytest.raises(Exception, match="missing") as caught:

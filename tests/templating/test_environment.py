@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxEr
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from markupsafe import Markup
 
-from mailer.templating import BoundedEnvironment, environment
+from mailer.templating import BoundedEnvironment, create_environment
 
 DATA: dict[str, Any] = {
     "name": "Zoë <3",
@@ -61,7 +61,7 @@ ORDINARY = [
 @pytest.mark.parametrize("source", ORDINARY)
 def test_ordinary_templates_are_rendered_as_jinja2_does(source: str, autoescape: bool) -> None:
     expected = _result(Environment(autoescape=autoescape, undefined=StrictUndefined), source)
-    assert _result(environment(autoescape=autoescape), source) == expected
+    assert _result(create_environment(autoescape=autoescape), source) == expected
 
 
 def _result(env: Environment, source: str) -> str:
@@ -77,7 +77,7 @@ def test_any_value_is_shown_as_jinja2_shows_it(text: str, number: int, real: flo
     values = {"t": text, "n": number, "r": real}
     for autoescape in (True, False):
         expected = Environment(autoescape=autoescape).from_string(source).render(values)
-        assert environment(autoescape=autoescape).from_string(source).render(values) == expected
+        assert create_environment(autoescape=autoescape).from_string(source).render(values) == expected
 
 
 @pytest.mark.parametrize(
@@ -131,16 +131,16 @@ def test_there_is_no_way_out_of_the_sandbox(source: str, autoescape: bool) -> No
             self.y = 1
 
     with pytest.raises((SecurityError, TemplateError, TypeError, AttributeError)):
-        environment(autoescape=autoescape).from_string(source).render({**DATA, "x": Thing()})
+        create_environment(autoescape=autoescape).from_string(source).render({**DATA, "x": Thing()})
 
 
 def test_an_undefined_name_says_its_name() -> None:
     with pytest.raises(UndefinedError, match=r"^'nobody' is undefined$"):
-        environment().from_string("{{ nobody }}").render()
+        create_environment().from_string("{{ nobody }}").render()
     with pytest.raises(UndefinedError, match=r"^'dict object' has no 'x'$"):
-        environment().from_string("{{ d.x }}").render(d={})
+        create_environment().from_string("{{ d.x }}").render(d={})
     with pytest.raises(UndefinedError, match="'nobody' is undefined"):
-        environment().from_string("{% if nobody %}{% endif %}").render()
+        create_environment().from_string("{% if nobody %}{% endif %}").render()
 
 
 @pytest.mark.parametrize("autoescape", [True, False])
@@ -149,13 +149,13 @@ def test_an_undefined_name_says_its_name() -> None:
 )
 def test_a_function_is_not_shown_as_python_notes_it(source: str, autoescape: bool) -> None:
     with pytest.raises(TemplateRuntimeError, match=r"^a function is shown here, .* expected a call, with \(\)$"):
-        environment(autoescape=autoescape).from_string(source).render(image=str, name="Ada")
+        create_environment(autoescape=autoescape).from_string(source).render(image=str, name="Ada")
 
 
 def test_python_says_nothing_of_a_template_by_itself() -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        template = environment().from_string("{{ 1[0] }}{{ (1)() }}")
+        template = create_environment().from_string("{{ 1[0] }}{{ (1)() }}")
         assert said == []
     with pytest.raises(UndefinedError):
         template.render()
@@ -172,12 +172,19 @@ def test_python_says_nothing_of_a_template_by_itself() -> None:
 )
 def test_a_repeated_argument_is_what_is_wrong_and_where(source: str) -> None:
     with pytest.raises(TemplateSyntaxError, match="the argument 'a' is repeated") as caught:
-        environment().from_string("\n\n" + source)
+        create_environment().from_string("\n\n" + source)
     assert caught.value.lineno == 3
 
 
 def test_each_environment_has_filters_of_its_own() -> None:
-    env = environment()
+    env = create_environment()
     env.filters["mine"] = str
-    assert "mine" not in environment().filters
+    assert "mine" not in create_environment().filters
     assert isinstance(env, BoundedEnvironment)
+
+
+@pytest.mark.parametrize("literal", ["9" * 5000, "0x" + "f" * 100_000])
+def test_a_number_of_too_many_digits_is_a_syntax_error_with_its_line(literal: str) -> None:
+    with pytest.raises(TemplateSyntaxError, match="a number of too many digits") as caught:
+        create_environment().from_string("\n{{ 1 }}{{ " + literal + " // 3 }}")
+    assert caught.value.lineno == 2

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from mailer.templating import OutOfBounds, bounded
+from mailer.templating import LimitExceeded, bounded
 from mailer.templating.time_limit import TICK
 
 
@@ -25,7 +25,7 @@ def test_what_ends_in_time_is_left_alone() -> None:
 
 
 def test_what_does_not_is_stopped_and_says_so() -> None:
-    with pytest.raises(OutOfBounds, match=r"^stopped: it takes longer than 0.1 s$"), bounded(0.1):
+    with pytest.raises(LimitExceeded, match=r"^stopped: it takes longer than 0.1 s$"), bounded(0.1):
         spin(5)
 
 
@@ -36,7 +36,7 @@ def test_a_thread_is_stopped_without_the_others() -> None:
         try:
             with bounded(0.1):
                 spin(5)
-        except OutOfBounds as error:
+        except LimitExceeded as error:
             stopped.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(3)]
@@ -55,12 +55,12 @@ def short_then_long() -> None:
 
 
 def test_the_stricter_of_two_nested_ones_holds() -> None:
-    with pytest.raises(OutOfBounds), bounded(0.1), bounded(30):
+    with pytest.raises(LimitExceeded), bounded(0.1), bounded(30):
         spin(5)
-    with pytest.raises(OutOfBounds), bounded(0.1):
+    with pytest.raises(LimitExceeded), bounded(0.1):
         short_then_long()
     with bounded(30):
-        with pytest.raises(OutOfBounds), bounded(0.1):
+        with pytest.raises(LimitExceeded), bounded(0.1):
             spin(5)
         spin(TICK * 2)
 
@@ -71,7 +71,7 @@ def test_it_never_strikes_after_the_block() -> None:
         try:
             with bounded(0.02):
                 spin(0.02 + (n % 7) * 0.01)
-        except OutOfBounds:
+        except LimitExceeded:
             pass
         spin(TICK * 1.2)
 
@@ -82,7 +82,7 @@ def test_an_exception_of_the_block_goes_out_as_it_is() -> None:
 
 
 def test_one_that_swallows_it_is_stopped_again() -> None:
-    from mailer.templating import environment
+    from mailer.templating import create_environment
 
     calls: list[int] = []
 
@@ -90,13 +90,13 @@ def test_one_that_swallows_it_is_stopped_again() -> None:
         calls.append(1)
         try:
             spin(5)
-        except OutOfBounds:
+        except LimitExceeded:
             if len(calls) > 1:
                 raise
         return ""
 
-    template = environment().from_string("{% for i in range(9) %}{{ swallow() }}{% endfor %}")
-    with pytest.raises(OutOfBounds), bounded(0.1):
+    template = create_environment().from_string("{% for i in range(9) %}{{ swallow() }}{% endfor %}")
+    with pytest.raises(LimitExceeded), bounded(0.1):
         template.render(swallow=swallow)
     assert len(calls) == 2
 
@@ -111,7 +111,7 @@ def test_nobody_is_stopped_in_code_that_takes_locks() -> None:
         trace(time.monotonic() + TICK * 6)
         spin(5)
 
-    with pytest.raises(OutOfBounds), bounded(0.05):
+    with pytest.raises(LimitExceeded), bounded(0.05):
         traced()
     assert tracer["finished"] == [True]
 
@@ -126,7 +126,7 @@ def test_it_works_in_a_forked_process() -> None:
         try:
             with bounded(0.1):
                 spin(5)
-        except OutOfBounds:
+        except LimitExceeded:
             os._exit(7)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
