@@ -27,9 +27,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands in a file; `line` and `column` count from 1, 0 means not known.
+    """A place in a file. `line` and `column` count from 1; 0 means that they are not known.
 
-    A `file` that ends with a blank is no file but what is counted: "campaign.yaml:5:3: row " of a query.
+    A `file` that ends with a blank names what is counted instead of a file: "campaign.yaml:5:3: row " of a query.
     """
 
     file: str
@@ -52,13 +52,13 @@ class Problem:
         return f"{self.place}: {self.text}" if self.place else self.text
 
 
-def with_count(first: Sequence[Problem], count: int, more: str = "more") -> list[Problem]:
-    """The first of `count` problems, and how many more there are."""
+def append_remainder(first: Sequence[Problem], count: int, more: str = "more") -> list[Problem]:
+    """Return the first of `count` problems, and a last one that says how many are not shown (`and 3 more`)."""
     return [*first, Problem(None, f"and {count - len(first):,} {more}")] if count > len(first) else [*first]
 
 
-def by_place(problems: Iterable[Problem]) -> list[Problem]:
-    """Each once, in the order of the file; what has no place ("and 3 more") at the end."""
+def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Return each problem once, in the order of the files; those without a place (`and 3 more`) come last."""
     return sorted(set(problems), key=lambda problem: (problem.place is None, problem.place or Place(""), problem.text))
 
 

@@ -14,7 +14,7 @@ from mailer.campaign.schema.field_types import LoadContext, ParsedMapping, Valid
 from mailer.campaign.schema.fields import CAMPAIGN, check_campaign_name
 from mailer.campaign.schema.special_types import check_variable
 from mailer.campaign.sources import InlineSource
-from mailer.errors import InputError, Place, Problem, by_place
+from mailer.errors import InputError, Place, Problem, sort_problems
 
 MAX_FILE = 8 * 1024 * 1024  # octets; a list of this size belongs into a file of its own
 
@@ -43,7 +43,7 @@ def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] 
     parsed.values["vars"] = {**parsed.values.get("vars", {}), **overrides}
     name = _render_name(parsed)
     if parsed.problems:
-        raise InputError(by_place([*parsed.problems, *_find_later_problems(parsed.values)]))
+        raise InputError(sort_problems([*parsed.problems, *_find_later_problems(parsed.values)]))
     return _build_campaign(absolute, name, parsed.values)
 
 

@@ -20,7 +20,7 @@ from mailer.cli.progress import create_display
 from mailer.cli.protected_files import list_protected_files
 from mailer.delivery.plan import plan
 from mailer.delivery.preflight import preflight
-from mailer.errors import InputError, with_count
+from mailer.errors import InputError, append_remainder
 from mailer.ledger import Claim, Edition, Ledger
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
@@ -95,7 +95,7 @@ def _plan_and_check(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledg
         planned = plan(ledger, campaign, compiled, edition, observer=display)
         for duplicate in planned.duplicates:
             console.print_warning(str(duplicate))
-        problems = with_count(planned.invalid, planned.invalid_count)
+        problems = append_remainder(planned.invalid, planned.invalid_count)
         problems += preflight(ledger, edition, compiled, display, only=only)
     if problems:
         raise InputError(problems)

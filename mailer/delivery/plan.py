@@ -12,7 +12,7 @@ from itertools import islice
 
 from mailer.campaign.model import Campaign, Recipient
 from mailer.delivery.observer import Observer
-from mailer.errors import InputError, Place, Problem, RenderError, with_count
+from mailer.errors import InputError, Place, Problem, RenderError, append_remainder
 from mailer.ledger import Edition, Ledger, rows
 from mailer.ledger.planning import (
     NOTHING_MERGED,
@@ -109,7 +109,7 @@ class _Staging:
 
     def _with_rows(self, error: InputError) -> InputError:
         """The list cannot be read on; what was wrong in it before is told too."""
-        before = with_count(self._invalid, self._invalid_count, "more before this")
+        before = append_remainder(self._invalid, self._invalid_count, "more before this")
         return InputError([*before, *error.problems], hint=error.hint)
 
     def _row(self, position: int, recipient: Recipient) -> StagedRow:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mailer.delivery.observer import Observer
 from mailer.delivery.plan import SHOWN
-from mailer.errors import Problem, RenderError, with_count
+from mailer.errors import Problem, RenderError, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
 from mailer.ledger.planning import UncheckedMessage, find_planned_list, read_unchecked, record_checked, set_preflight
@@ -50,7 +50,7 @@ class _Preflight:
         self._check(statuses)
         if self._only is None and planned.preflight != mark and self._slow < MOST_SLOW:
             set_preflight(self._ledger, self._edition, mark)
-        problems = with_count(self._problems, self._count)
+        problems = append_remainder(self._problems, self._count)
         if self._slow >= MOST_SLOW:
             problems.append(Problem(None, "nobody else was looked at: it would take as long again for each"))
         return problems

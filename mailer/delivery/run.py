@@ -22,7 +22,7 @@ from mailer.delivery.proof import proof
 from mailer.delivery.run_state import Sending, first_of
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.worker import Worker, access, described
-from mailer.errors import InputError, LedgerError, with_count
+from mailer.errors import InputError, LedgerError, append_remainder
 from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
 from mailer.ledger.records import Policy, Recovered, format_time
@@ -90,7 +90,7 @@ def _prepared(
     _warn(planned, observer)
     if options.retry_failed:
         ledger.reopen_failed(edition, only=options.only)
-    problems = with_count(planned.invalid, planned.invalid_count)
+    problems = append_remainder(planned.invalid, planned.invalid_count)
     if options.preflight:
         problems += preflight(ledger, edition, compiled, observer, only=options.only)
         if problems and not options.skip_invalid:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.campaign.sources import InlineSource
-from mailer.errors import InputError, Place, Problem, by_place
+from mailer.errors import InputError, Place, Problem, sort_problems
 from mailer.render.attachments import FileProblem
 from mailer.render.compiled import CompiledCampaign, CompiledParts, Limits
 from mailer.render.dkim import Signer
@@ -72,7 +72,7 @@ class _Compilation:
     def _all_problems(self) -> list[Problem]:
         """Sorted by place, with the problems of the recipients that are written in the campaign file itself."""
         rows = self.campaign.recipients
-        return by_place([*self.problems, *(rows.find_problems() if isinstance(rows, InlineSource) else ())])
+        return sort_problems([*self.problems, *(rows.find_problems() if isinstance(rows, InlineSource) else ())])
 
     def _compile_patterns(self) -> PatternSet | None:
         c, before = self.campaign, len(self.problems)

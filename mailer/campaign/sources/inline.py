@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mailer.campaign.model import Recipient
 from mailer.campaign.sources.rows import MAX_SHOWN, recipient_from_value
-from mailer.errors import Place, Problem, with_count
+from mailer.errors import Place, Problem, append_remainder
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class InlineSource:
     def find_problems(self) -> list[Problem]:
         """What is wrong with the rows, for whoever tells all the errors of the campaign file: the first 20."""
         found = [row.problem for row in self if row.problem is not None]
-        return with_count(found[:MAX_SHOWN], len(found))
+        return append_remainder(found[:MAX_SHOWN], len(found))
 
     def fingerprint(self) -> str:
         text = json.dumps([value for value, _ in self.rows])

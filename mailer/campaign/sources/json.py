@@ -11,7 +11,7 @@ from typing import BinaryIO, NoReturn, TextIO
 from mailer.campaign.model import Recipient
 from mailer.campaign.sources.rows import MAX_SHOWN, recipient_from_value
 from mailer.campaign.sources.text import MAX_LINE, open_text, read_lines
-from mailer.errors import InputError, Place, Problem, with_count
+from mailer.errors import InputError, Place, Problem, append_remainder
 
 _CHUNK = 65_536
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -66,7 +66,7 @@ def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[
             else:
                 yield row
     if count:
-        raise InputError(with_count(wrong, count))
+        raise InputError(append_remainder(wrong, count))
 
 
 def _parse_line(line: str, place: Place) -> Recipient:
