@@ -4,15 +4,19 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench nodemailer soak servers clean
+.PHONY: help setup demo test test-fast check bench nodemailer soak servers lock audit manual clean
 
 help:
-	@echo "make demo   set up, then send the sample newsletter through the embedded sandbox"
-	@echo "make test   set up, then run everything: lint, types, layers, tests"
-	@echo "make check  lint, types and layers only"
-	@echo "make bench  the speed of the hot path, beside other mailers"
-	@echo "make soak   thousands of kills, and a minute of fuzzing for each parser"
-	@echo "make clean  remove what the others made"
+	@echo "make demo       set up, then send the sample newsletter through the embedded sandbox"
+	@echo "make test       set up, then run everything: lint, types, layers, spelling, tests, coverage"
+	@echo "make test-fast  the tests that need no mail server and no browser, in less than a minute"
+	@echo "make check      lint, types, layers and spelling only"
+	@echo "make bench      the speed of the hot path, beside other mailers"
+	@echo "make soak       thousands of kills, and a minute of fuzzing for each parser"
+	@echo "make manual     the man page and the shell completions, in dist/"
+	@echo "make lock       write requirements-dev.txt anew: every version with its hashes"
+	@echo "make audit      look for known vulnerabilities in the installed packages"
+	@echo "make clean      remove what the others made"
 
 # --without-pip and `pip --python` (22.3): Debian's python3 has no ensurepip unless python3-venv is installed.
 $(BIN)/python:
@@ -47,11 +51,16 @@ demo: $(VENV)/.ready-all
 test: setup servers check
 	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
 
+# What a change is tried with first: no server of Debian's, no browser, no soak.
+test-fast: setup
+	$(BIN)/pytest -n auto -q -m 'not slow' --ignore tests/servers --ignore tests/browser --ignore tests/faults
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 # What the tests against real programs need, from Debian's packages.
 servers:
@@ -66,8 +75,21 @@ nodemailer:
 	  npm install --no-package-lock --no-audit --no-fund --silent; } || \
 	  echo "nodemailer could not be installed (npm): the benchmark goes on without it" >&2
 
+# pip-tools and pip-audit are no dependencies of the tests; they live in an environment of their own.
+$(VENV)-tools/.ready: | $(BIN)/python
+	$(PYTHON) -m venv --without-pip $(VENV)-tools
+	$(PYTHON) -m pip --python $(VENV)-tools/bin/python install --quiet --disable-pip-version-check pip pip-tools pip-audit
+	@touch $@
+
+lock: $(VENV)-tools/.ready
+	$(VENV)-tools/bin/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-find-links --no-emit-index-url \
+	  --no-emit-trusted-host --strip-extras --all-extras --output-file requirements-dev.txt pyproject.toml
+
+audit: $(VENV)-tools/.ready
+	$(VENV)-tools/bin/pip-audit --require-hashes --disable-pip --requirement requirements-dev.txt
+
 soak: setup servers
 	$(BIN)/python -m tests.soak
 
 clean:
-	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov benchmarks/contenders/node_modules
+	rm -rf $(VENV) $(VENV)-tools .venv-system out dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov benchmarks/contenders/node_modules

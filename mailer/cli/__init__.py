@@ -27,23 +27,24 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Raises an exception only with MAILER_DEBUG=1."""
     console.forget_secrets()
+    console.accept_any_character()
     try:
         code = _run_command(arguments)
-        sys.stdout.flush()
     except BrokenPipeError:
-        return _silence_output()
+        return _flush_output(ExitCode.BROKEN_PIPE)
     except KeyboardInterrupt:
-        return _report_interrupt()
+        console.print_error("interrupted")
+        return _flush_output(ExitCode.INTERRUPTED)
     except MailerError as error:
         if _is_debugging():
             raise
         console.print_error(str(error), hint=error.hint)
-        return exit_code_for(error)
+        return _flush_output(exit_code_for(error))
     except Exception as error:
         if _is_debugging():
             raise
-        return _report_unexpected(error)
-    return code
+        return _flush_output(_report_unexpected(error))
+    return _flush_output(code)
 
 
 def exit_code_for(error: MailerError) -> ExitCode:
@@ -84,17 +85,22 @@ def _make_usage_hint(error: object) -> str:
     return f"{context.command_path if context else 'mailer'} --help"
 
 
-def _report_interrupt() -> int:
-    console.print_error("interrupted")
-    return ExitCode.INTERRUPTED
+def _flush_output(code: int) -> int:
+    """Write what standard output still holds. If that fails, a command that succeeded has another exit code.
 
-
-def _silence_output() -> int:
-    # The reader has ended (`mailer report x | head`). The interpreter flushes standard output once more when it exits,
-    # and would print an error; /dev/null takes that output.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.BROKEN_PIPE
+    Python may keep the unwritten text and write it once more when the process exits, which would print another error.
+    /dev/null takes that text.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader has ended: `mailer report x | head`
+            return code or ExitCode.BROKEN_PIPE
+        console.print_error(error.strerror or str(error))
+        return code or ExitCode.IO
+    return code
 
 
 def _report_unexpected(error: Exception) -> int:

@@ -5,6 +5,7 @@ No line that is printed here holds a secret or a terminal's control character, w
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -13,6 +14,13 @@ from mailer.report.escape import printable, printable_lines
 from mailer.secret import Secret, blank
 
 _secrets: set[str] = set()
+
+
+def accept_any_character() -> None:
+    """Have characters that the output's encoding lacks (LC_ALL=C, cp1252) printed as escapes, not raised as errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def add_secret(secret: Secret) -> None:

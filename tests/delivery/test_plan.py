@@ -407,6 +407,7 @@ def test_another_campaign_can_be_recorded_while_a_list_is_read(tmp_path):
         assert ledger.count_by_status(ledger.ensure_edition("autumn"))[Status.PENDING] == 3
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path):
     """Ten times the recipients, and no more than the caches' bound on top."""
     code = """

@@ -295,6 +295,7 @@ columns = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(st.randoms(use_true_random=False).map(template), columns, st.booleans())
 def test_any_template_gives_the_same_folded(source, own, autoescape):
