@@ -1,8 +1,8 @@
-"""A string that does not show itself: passwords, tokens, keys.
+"""Secrets: passwords, tokens and keys that do not show themselves, and texts from servers without them.
 
-`repr`, `str`, `format`, pickling and JSON all give `[secret]` or refuse; only `reveal()` gives the text. `blank`
-takes every known secret out of a text that came from outside (a server that repeats a password in its reply), as it
-is and in the encodings that servers write what they were sent in.
+`repr`, `str` and `format` of a `Secret` give `[secret]`, and it cannot be pickled. Only `reveal()` gives the text.
+`blank_secrets` replaces every known secret in a text that came from a server, which may repeat a password in its
+reply: the secret as it is, and in the encodings in which servers repeat what they were sent.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from typing import NoReturn
 from urllib.parse import quote, quote_plus
 
 BLANK = "[secret]"
-LEAST = 4  # characters of base64 that are looked for: fewer stand in any text
+MIN_BASE64 = 4  # characters: shorter pieces of base64 occur in any text
 
 
 class Secret:
+    """A text that no log, error or report shows by accident."""
+
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     def reveal(self) -> str:
+        """Return the text itself."""
         return self._text
 
     def __repr__(self) -> str:
@@ -49,24 +52,24 @@ class Secret:
         raise TypeError("a secret is not to be pickled")
 
 
-def blank(text: str, secrets: Iterable[str]) -> str:
-    """`text` without the secrets, raw, in base64, in a URL or in JSON, wherever they stand; the longest first."""
-    return blanker(secrets)(text)
+def blank_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with each of `secrets` replaced by `[secret]`, also in base64, URL encoding and JSON."""
+    return make_blanker(secrets)(text)
 
 
-def blanker(secrets: Iterable[str]) -> Callable[[str], str]:
-    """`blank` for many texts: the secrets are prepared once."""
-    forms = {form for secret in secrets if secret for form in _forms(secret)}
+def make_blanker(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return a function that does what `blank_secrets` does, for many texts; the secrets are prepared once."""
+    forms = {form for secret in secrets if secret for form in _list_forms(secret)}
     if not forms:
         return str
     pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
     return lambda text: pattern.sub(BLANK, text)
 
 
-def _forms(secret: str) -> Iterable[str]:
+def _list_forms(secret: str) -> Iterable[str]:
     raw = secret.encode("utf-8", "surrogatepass")
     yield secret
-    yield from _base64(raw)
+    yield from _list_base64_forms(raw)
     for written in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
         yield written
         yield re.sub("%..", lambda octet: octet[0].lower(), written)
@@ -78,10 +81,11 @@ def _forms(secret: str) -> Iterable[str]:
             yield secret.encode("latin-1").decode("utf-8", "replace")
 
 
-def _base64(raw: bytes) -> Iterable[str]:
-    """The base64 of it, and the part of it that is in the base64 of something around it ("user:secret", a login's
-    line): three octets are four characters, so it depends on how many stand before. Characters that hold bits of a
-    neighbour are left out.
+def _list_base64_forms(raw: bytes) -> Iterable[str]:
+    """Yield the base64 of `raw`, and the part of it that is in the base64 of a longer text ("user:secret").
+
+    Three octets become four characters, so that part depends on how many octets come before. Characters that also
+    hold bits of a neighbouring octet are left out.
     """
     whole = base64.b64encode(raw).decode("ascii")
     yield whole
@@ -90,7 +94,7 @@ def _base64(raw: bytes) -> Iterable[str]:
         encoded = base64.b64encode(bytes(before) + raw).decode("ascii")
         parts.append(encoded[shared : (before + len(raw)) * 8 // 6])
     for part in parts:
-        if len(part) >= LEAST:
+        if len(part) >= MIN_BASE64:
             yield part
             yield part.translate(_URL_SAFE)
 

@@ -22,7 +22,7 @@ from mailer.campaign.files import NamedFile, printable
 from mailer.campaign.model import Recipient, SecretSource
 from mailer.campaign.sources.rows import Where, filter_rows, parse_header, recipient_from_cells
 from mailer.errors import InputError, MissingExtra, Place, Problem
-from mailer.secret import blank
+from mailer.secret import blank_secrets
 
 _PORTION = 1_000
 
@@ -71,7 +71,7 @@ class SqlSource:
                 hint="pip install 'mailer[sql]' brings SQLite and PostgreSQL",
             ) from None
         except (sqlalchemy.exc.SQLAlchemyError, _UnsuitableDriver) as error:
-            raise self._input_error(blank(_describe_database_error(error), secrets)) from None
+            raise self._input_error(blank_secrets(_describe_database_error(error), secrets)) from None
 
     def _engine(self, url: Any) -> Any:
         import sqlalchemy

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailer.errors import ConnectionLost, ProtocolViolation, ServerError, TlsError, Unreachable
-from mailer.secret import blanker
+from mailer.secret import make_blanker
 from mailer.smtp.protocol import commands
 from mailer.smtp.protocol.bdat_writer import Stream
 from mailer.smtp.protocol.data_writer import Turns
@@ -327,7 +327,7 @@ class Protocol:
         self._guard_secrets()
 
     def _guard_secrets(self) -> None:
-        self._parser.clean = blanker(self._secrets) if self._secrets else None
+        self._parser.clean = make_blanker(self._secrets) if self._secrets else None
 
     # -- open, and closed --
 

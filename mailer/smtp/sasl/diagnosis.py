@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mailer.errors import AuthenticationError
-from mailer.secret import Secret, blank
+from mailer.secret import Secret, blank_secrets
 from mailer.smtp.sasl.mechanism import Mechanism
 
 
@@ -84,7 +84,7 @@ def provider_of(host: str) -> Provider | None:
 
 def refused(host: str, mechanism: Mechanism, reply: RefusingReply) -> AuthenticationError:
     """The error for a 4xx or 5xx to AUTH, without the secret."""
-    said = _one_line(blank(reply.text, [mechanism.secret.reveal()]))
+    said = _one_line(blank_secrets(reply.text, [mechanism.secret.reveal()]))
     if mechanism.failure:
         said += f" ({_one_line(mechanism.failure)})"
     if reply.code // 100 == 4:

@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 
-from mailer.secret import Secret, blank
+from mailer.secret import Secret, blank_secrets
 from mailer.smtp.sasl.mechanism import Mechanism, SaslError, Unfit
 
 _FAILURE_LIMIT = 200
@@ -151,5 +151,5 @@ def _describe(challenge: bytes, secret: Secret) -> str:
         fields = None
     if isinstance(fields, dict):
         text = ", ".join(f"{key} {value}" for key, value in fields.items() if isinstance(value, str | int))
-    text = blank(text, [secret.reveal()])
+    text = blank_secrets(text, [secret.reveal()])
     return "".join(char if char.isprintable() else " " for char in text).strip()[:_FAILURE_LIMIT] or "no reason given"

@@ -17,7 +17,7 @@ import hmac
 import secrets
 from enum import Enum, auto
 
-from mailer.secret import Secret, blank
+from mailer.secret import Secret, blank_secrets
 from mailer.smtp.sasl.mechanism import Mechanism, SaslError, Unfit
 from mailer.smtp.sasl.mechanisms import saslname
 from mailer.smtp.sasl.saslprep import saslprep
@@ -73,7 +73,7 @@ class ScramSha256(Mechanism):
     def respond(self, challenge: bytes) -> bytes:
         text = _printable(challenge)
         if text.startswith("e=") and self._step in (_Step.FIRST, _Step.FINAL):
-            self._failure = SERVER_ERRORS.get(text[2:], blank(text[2:], [self.secret.reveal()])[:60])
+            self._failure = SERVER_ERRORS.get(text[2:], blank_secrets(text[2:], [self.secret.reveal()])[:60])
             self._step = _Step.REFUSED
             return b""
         if self._step is _Step.FIRST:
