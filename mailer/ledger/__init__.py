@@ -1,6 +1,7 @@
 """The ledger: which recipients a campaign has, what was sent to them, and who is sending. It is also the queue."""
 
 from mailer.ledger.ledger import Ledger
+from mailer.ledger.place import find_nearest_ledger, get_project_ledger
 from mailer.ledger.records import (
     Claim,
     Edition,
@@ -24,6 +25,8 @@ __all__ = [
     "Retry",
     "RunRecord",
     "Suppression",
+    "find_nearest_ledger",
     "format_time",
+    "get_project_ledger",
     "report_as_unusable",
 ]

@@ -51,6 +51,7 @@ class Ledger(Suppressions):
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.is_new = False  # whether `open` made it
         self._queue = Queue(store)
 
     @classmethod
@@ -59,7 +60,11 @@ class Ledger(Suppressions):
 
         Raises LedgerError if it is damaged, of another program, of a newer version, or cannot be used.
         """
-        return cls(open_store(_parse_path(where), create=create))
+        path = _parse_path(where)
+        is_new = not os.path.lexists(path)
+        ledger = cls(open_store(path, create=create))
+        ledger.is_new = is_new
+        return ledger
 
     @classmethod
     def open_temporary(cls) -> Ledger:
@@ -112,6 +117,28 @@ class Ledger(Suppressions):
         assert added is not None  # noqa: S101 - written just now, or by a run that came to nothing
         return added
 
+    def abandon_rest(self, edition: Edition) -> int:
+        """Give up what the edition has not sent (`--again --abandon`). Returns the number of messages.
+
+        They become failed, or in doubt if a reply never came; no run sends them any more.
+        """
+        with self.transaction() as store:
+            return store.execute(sql.ABANDON_REST, {"edition": edition.id})
+
+    def note_campaign_file(self, campaign: str, file: Path) -> str | None:
+        """Remember that the campaign is sent from `file`. Returns the other file that it was sent from before, if any.
+
+        A file is compared by its path from the ledger's folder, so that a project may move.
+        """
+        shown = os.path.relpath(file, self.path.parent) if self.path else os.path.abspath(file)
+        shown = rows.escape_surrogates(shown)
+        found = self.fetch_one(sql.CAMPAIGN_FILE, name=campaign)
+        if found is not None and found[0] == shown:
+            return None
+        with self.transaction() as store:
+            store.execute(sql.SET_CAMPAIGN_FILE, {"name": campaign, "file": shown})
+        return os.path.normpath(self.path.parent / found[0]) if self.path and found and found[0] else None
+
     def _parse_edition(self, campaign: str, found: Row | None) -> Edition | None:
         if not found:
             return None
@@ -145,6 +172,9 @@ class Ledger(Suppressions):
             self._queue.abandon()
             with suppress(LedgerError), self.store.transaction() as store:
                 store.execute(sql.REMOVE_HOLDER, {"name": campaign})
+                # What came to nothing, such as an empty list, leaves no trace.
+                store.execute(sql.REMOVE_EMPTY_EDITIONS, {"name": campaign})
+                store.execute(sql.REMOVE_EMPTY_CAMPAIGN, {"name": campaign})
             held.release()
 
     def is_held(self, campaign: str) -> bool:

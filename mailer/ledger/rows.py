@@ -1,8 +1,9 @@
-"""Rows to values and back. What does not fit means that the file is damaged."""
+"""Rows to values and back."""
 
 from __future__ import annotations
 
 import json
+import string
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,35 +16,68 @@ from mailer.ledger.store import Row, Store
 
 _IN_RUN = {"claimed": None, "waiting": Status.PENDING, "doubtful": Status.PENDING}
 encode = json.JSONEncoder(separators=(",", ":")).encode  # ASCII only: a lone surrogate in a column is no obstacle
+MAX_TEXT = 1024  # octets of a reply or an error that are kept: a server decides how long its replies are
+_ASCII_LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
 
 def normalize_address(address: str) -> str:
-    """How addresses are compared: case-folded, NFC, the domain as A-labels. Never an error."""
-    folded = address.strip().casefold()
-    if folded.isascii():
-        return folded
-    local, at, domain = escape_surrogates(unicodedata.normalize("NFC", folded)).rpartition("@")
+    """The form in which addresses are compared. Never raises.
+
+    ASCII letters are in lower case, the domain is an A-label, and the local part is in NFC. Other letters keep their
+    case: `straße@` and `strasse@` are two mailboxes.
+    """
+    text = escape_surrogates(address.strip())
+    if text.isascii():
+        return text.lower()
+    local, at, domain = text.rpartition("@")
+    return f"{_lower_ascii(unicodedata.normalize('NFC', local))}{at}{_to_a_label(domain)}"
+
+
+def _lower_ascii(text: str) -> str:
+    return text.translate(_ASCII_LOWER)
+
+
+def _to_a_label(domain: str) -> str:
+    if domain.isascii():
+        return domain.lower()
     import idna
 
     try:
-        return f"{local}{at}{idna.encode(domain, uts46=True).decode('ascii')}"
+        return idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError:
-        return f"{local}{at}{domain}"
+        return _lower_ascii(unicodedata.normalize("NFC", domain))
 
 
 def recipient_filter(only: str | None) -> dict[str, object]:
-    """The parameters of a query for one address or key. A key is as it stands in the report; addresses have no case."""
+    """The parameters of a query for one address or key, or for all if `only` is None.
+
+    A key is compared as it is, an address in its normalized form.
+    """
     return {"only": only and normalize_address(only), "key": only and escape_surrogates(only)}
 
 
 def escape_surrogates(text: str) -> str:
-    """Text that UTF-8 can hold: a lone surrogate (in a foreign reply, or a JSON list) becomes its escape."""
+    """`text` as UTF-8 can hold it: a lone surrogate, as in a reply or a JSON list, becomes its escape."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def encode_columns(columns: Mapping[str, object]) -> str:
+    """A recipient's columns as JSON. Raises ValueError, which names the column, if a value cannot be stored."""
+    try:
+        return encode(columns)
+    except (TypeError, ValueError, RecursionError):
+        for name, value in columns.items():
+            try:
+                json.loads(encode({name: value}))
+            except (TypeError, ValueError, RecursionError):
+                kind = type(value).__name__
+                raise ValueError(f"the column {name!r} has a value that cannot be stored ({kind})") from None
+        raise ValueError("the columns cannot be stored as JSON") from None
 
 
 @contextmanager
 def reading_rows(store: Store) -> Iterator[None]:
-    """A value that cannot be read back was not written by us."""
+    """Raise LedgerError if a row cannot be read back: then it was not written by us."""
     try:
         yield
     except (ValueError, TypeError, AttributeError) as error:
@@ -51,6 +85,7 @@ def reading_rows(store: Store) -> Iterator[None]:
 
 
 def parse_recipient(email: str, columns: str, line: int, column: int, file: str | None) -> Recipient:
+    """The recipient of a row; `line` and `column` are its place in `file`. Raises ValueError if it is damaged."""
     return Recipient(email, _mapping(columns), Place(file or "", line, column))
 
 
@@ -64,7 +99,7 @@ def _mapping(text: str) -> dict[str, object]:
 def parse_claims(
     found: list[Row], edition: Edition, run: RunRecord, store: Store, *, first: bool
 ) -> tuple[list[Claim], list[int]]:
-    """Those to send, and the ids of those suppressed, of the rows of sql.DUE, sql.DOUBTFUL or sql.FRESH."""
+    """The claims, and the ids of the suppressed messages, of rows of sql.DUE, sql.DOUBTFUL or sql.FRESH."""
     fresh: list[Claim] = []
     suppressed: list[int] = []
     with reading_rows(store):
@@ -94,11 +129,11 @@ def _copies_text(claim: Claim, refused: tuple[CopyRefused, ...], taken: tuple[st
     taken = tuple(dict.fromkeys((*claim.copies_taken, *taken)))
     if not refused and not taken:
         return None
-    return encode([[(copy.email, copy.code, copy.reply) for copy in refused], taken])
+    return encode([[(copy.email, copy.code, shorten_text(copy.reply)) for copy in refused], taken])
 
 
 def parse_status(text: str, in_flight: Status, store: Store) -> Status:
-    """The report's word for a row's status."""
+    """The report's status for a row's. `in_flight` is that of a message that a run has claimed."""
     if text in _IN_RUN:
         return _IN_RUN[text] or in_flight
     with reading_rows(store):
@@ -106,6 +141,7 @@ def parse_status(text: str, in_flight: Status, store: Store) -> Status:
 
 
 def parse_outcome(row: Row, in_flight: Status, store: Store) -> Outcome:
+    """The outcome of a row of sql.OUTCOMES. `in_flight` is the status of a message that a run has claimed."""
     email, key, state, attempts, code, enhanced, reply, message_id, size, at, error, copies, _position = row
     with reading_rows(store):
         refused, taken = _copies(copies)
@@ -137,11 +173,11 @@ def outcome_parameters(claim: Claim, outcome: Outcome, *, unrendered: bool) -> d
         "doubts": int(outcome.status is Status.IN_DOUBT),
         "code": outcome.code,
         "enhanced": outcome.enhanced,
-        "reply": _escape_or_none(outcome.reply),
+        "reply": shorten_text(outcome.reply),
         "message_id": outcome.message_id,
         "size": outcome.size,
         "at": outcome.at,
-        "error": _escape_or_none(outcome.error),
+        "error": shorten_text(outcome.error),
         "copies": _copies_text(claim, outcome.copies_refused, outcome.copies_taken),
     }
 
@@ -155,17 +191,24 @@ def retry_parameters(claim: Claim, retry: Retry) -> dict[str, object]:
         "doubts": int(retry.in_doubt),
         "code": retry.code,
         "enhanced": retry.enhanced,
-        "reply": _escape_or_none(retry.reply),
-        "error": _escape_or_none(retry.error),
+        "reply": shorten_text(retry.reply),
+        "error": shorten_text(retry.error),
         "copies": _copies_text(claim, (), retry.copies_taken),
     }
 
 
-def _escape_or_none(text: str | None) -> str | None:
-    return None if text is None else escape_surrogates(text)
+def shorten_text(text: str | None) -> str | None:
+    """`text` as it is kept: in at most MAX_TEXT octets of UTF-8, with `…` at the end if something was cut off."""
+    if text is None:
+        return None
+    text = escape_surrogates(text)
+    if len(text) * 4 <= MAX_TEXT or len(octets := text.encode()) <= MAX_TEXT:
+        return text
+    return octets[: MAX_TEXT - 3].decode("utf-8", "ignore") + "…"
 
 
 def parse_run(row: Row, store: Store) -> RunRecord:
+    """The record of a row of sql.LAST_RUN."""
     with reading_rows(store):
         server: Mapping[str, object] | None = _mapping(row[8]) if row[8] is not None else None
     id_, run_, campaign, edition, template, started, finished, seconds, _, *figures = row
@@ -184,5 +227,5 @@ def run_parameters(record: RunRecord) -> dict[str, object]:
         "sessions": record.sessions,
         "reconnects": record.reconnects,
         "ending": record.ending,
-        "reason": _escape_or_none(record.reason),
+        "reason": shorten_text(record.reason),
     }

@@ -29,6 +29,14 @@ A message's `status` is one of the report's six, or one that only a run sees:
 
 from __future__ import annotations
 
+# Rows before version 2 have addresses and keys in another form (case-folded). SQLite knows `normalize_address` and
+# `is_old_key` as functions of ours. In a new ledger there is nothing to do.
+NORMALIZE_ADDRESSES = """UPDATE messages SET address = normalize_address(email),
+    key = CASE WHEN is_old_key(key, email) AND NOT EXISTS (SELECT 1 FROM messages other
+            WHERE other.edition_id = messages.edition_id AND other.key = normalize_address(messages.email))
+        THEN normalize_address(email) ELSE key END
+    WHERE address <> normalize_address(email) OR is_old_key(key, email)"""
+
 # Each entry brings a ledger from the version of its index to the next; entries are never changed once released.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -98,6 +106,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE suppressions (
             address TEXT PRIMARY KEY, reason TEXT NOT NULL, source TEXT NOT NULL, at TEXT NOT NULL
         )""",
+    ),
+    (
+        "ALTER TABLE campaigns ADD COLUMN file TEXT",  # the campaign file, relative to the ledger if it is near it
+        NORMALIZE_ADDRESSES,
     ),
 )
 
@@ -267,6 +279,10 @@ TAKE_HELD_AS_SENT = f"""UPDATE messages SET status = 'sent', columns = NULL, cau
 REOPEN_DEFERRED = """UPDATE messages SET status = CASE WHEN doubts > 0 THEN 'doubtful' ELSE 'pending' END,
         tries = 0, next_at = NULL
     WHERE edition_id = :edition AND status IN ('deferred', 'waiting') AND columns IS NOT NULL"""
+ABANDON_REST = """UPDATE messages SET columns = NULL, next_at = NULL, cause = 'removed',
+        error = 'not sent: the campaign was sent again as a new edition',
+        status = CASE WHEN doubts > 0 THEN 'in_doubt' ELSE 'failed' END
+    WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred')"""
 RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0
     WHERE edition_id = :edition AND status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid' AND {_CHOSEN}"""
 
@@ -278,7 +294,11 @@ COUNTS = "SELECT status, COUNT(*) FROM messages WHERE edition_id = :edition GROU
 # Apart, since the index alone answers the one above.
 COUNTS_OF_CHOSEN = f"""SELECT status, COUNT(*) FROM messages WHERE edition_id = :edition AND {_CHOSEN}
     GROUP BY status"""
-_OUTCOME = """SELECT email, key, status, attempts, code, enhanced, reply, message_id, size, at, error, copies, position
+_OUTCOME = """SELECT email, key, status, attempts, code, enhanced, reply, message_id, size, at,
+        CASE WHEN status = 'suppressed'
+            THEN COALESCE((SELECT s.reason FROM suppressions s WHERE s.address = messages.address), error)
+            ELSE error END,
+        copies, position
     FROM messages WHERE edition_id = :edition AND status = """
 # By status, each in the index's order, and merged: the order of the list without a sort or another index.
 OUTCOMES = (
@@ -301,6 +321,15 @@ OUTCOMES = (
 OUTCOMES_OF = f"{_OUTCOME}:status ORDER BY position"
 
 # Runs and holders
+
+EMPTY_EDITION = """id IN (SELECT e.id FROM editions e JOIN campaigns c ON c.id = e.campaign_id WHERE c.name = :name)
+    AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.edition_id = editions.id)
+    AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.edition_id = editions.id)"""
+REMOVE_EMPTY_EDITIONS = f"DELETE FROM editions WHERE {EMPTY_EDITION}"
+REMOVE_EMPTY_CAMPAIGN = """DELETE FROM campaigns WHERE name = :name
+    AND NOT EXISTS (SELECT 1 FROM editions e WHERE e.campaign_id = campaigns.id)"""
+CAMPAIGN_FILE = "SELECT file FROM campaigns WHERE name = :name"
+SET_CAMPAIGN_FILE = "UPDATE campaigns SET file = :file WHERE name = :name"
 
 ADD_RUN = """INSERT INTO runs (id, edition_id, run, template, started)
     SELECT COALESCE(MAX(id), 0) + 1, :edition, :run, :template, :started FROM runs"""

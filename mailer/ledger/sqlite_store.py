@@ -5,7 +5,9 @@ What is SQLite's alone lives here. WAL with `synchronous=FULL`: a commit is one 
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import sqlite3
 import stat
 import tempfile
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from mailer.errors import LedgerError, LedgerWriteError
 from mailer.ledger import lock, sql
+from mailer.ledger.rows import normalize_address
 from mailer.ledger.sql import MIGRATIONS
 from mailer.ledger.store import CampaignLock, Parameters, Row, report_as_unusable
 
@@ -326,12 +329,34 @@ def _check_files(path: Path) -> None:
         raise LedgerError(f"{path} is not a regular file")
     if not found.st_size:
         raise LedgerError(f"{path} is empty: not a ledger, or one that lost its contents", hint=_RESTORE)
+    _check_owner(path, found)
+    _check_owner(path.parent, path.parent.stat())
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK | os.X_OK):
         raise LedgerError(f"{path}: the ledger and its folder must be readable and writable")
     for file in (path, *(Path(f"{path}{suffix}") for suffix in _SIDE_FILES)):
         with suppress(FileNotFoundError):
             if file.stat().st_mode & 0o077:
                 file.chmod(0o600)
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    """Raise LedgerError if another user owns `path` or may write to it: then that user decides who gets mail."""
+    if found.st_uid != os.geteuid():
+        raise LedgerError(f"{path} belongs to another user", hint="a ledger and its folder must be your own")
+    may_others_write = found.st_mode & stat.S_IWOTH or (
+        found.st_mode & stat.S_IWGRP and not _is_private_group(found.st_gid)
+    )
+    if may_others_write:
+        raise LedgerError(f"other users can write to {path}", hint=f"the ledger decides who gets mail: chmod go-w {path}")
+
+
+def _is_private_group(group: int) -> bool:
+    """Whether the group has this user as its only member, as on systems that give each user a group."""
+    try:
+        user, entry = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return group == user.pw_gid and entry.gr_name == user.pw_name and not set(entry.gr_mem) - {user.pw_name}
 
 
 def _check_identity(store: SqliteStore) -> None:
@@ -356,12 +381,19 @@ def _check_integrity(store: SqliteStore) -> None:
 def _migrate(store: SqliteStore) -> None:
     if _read_version(store) == len(MIGRATIONS):
         return
+    store.connection.create_function("normalize_address", 1, normalize_address, deterministic=True)
+    store.connection.create_function("is_old_key", 2, _is_old_key, deterministic=True)
     with store.transaction():
         for statements in MIGRATIONS[_read_version(store) :]:
             for statement in statements:
                 store.execute(statement)
         store.execute(f"PRAGMA application_id={APPLICATION_ID}")
         store.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+
+
+def _is_old_key(key: str, email: str) -> bool:
+    """Whether `key` is what version 1 made of `email`, and version 2 makes another one."""
+    return not email.isascii() and key == email.casefold() != normalize_address(email)
 
 
 def _read_version(store: SqliteStore) -> int:
