@@ -25,7 +25,7 @@ from mailer.delivery.options import Ending, RunResult, SendOptions
 from mailer.delivery.run import run
 from mailer.delivery.signals import StopSignal
 from mailer.errors import InputError, LedgerWriteError, Unreachable
-from mailer.ledger import Ledger
+from mailer.ledger import Ledger, get_project_ledger
 from mailer.ledger.outcome import Outcome
 from mailer.render.compile import compile_campaign
 from mailer.report.summary import Report, read_report
@@ -33,7 +33,6 @@ from mailer.secret import Secret
 
 __all__ = ["SendArguments", "async_send", "choose_server", "load_campaign", "override_delivery", "send"]
 
-LEDGER = Path(".mailer/ledger.sqlite3")
 DELIVERY_FIELDS = frozenset(field.name for field in fields(Delivery))
 
 
@@ -48,7 +47,7 @@ class SendArguments(TypedDict, total=False):
 
     server: str | ServerConfig | None
     password: str | Secret | None
-    ledger: str | PathLike[str]
+    ledger: str | PathLike[str] | None
     ca_file: str | PathLike[str] | None
     rate: str | Rate | None
     connections: int | None
@@ -57,6 +56,7 @@ class SendArguments(TypedDict, total=False):
     only: str | None
     proof: str | None
     again: bool
+    abandon: bool
     retry_failed: bool
     in_doubt: Literal["resend", "hold", "sent"] | None
     skip_invalid: bool
@@ -85,7 +85,7 @@ def send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> Report:
 async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> Report:
     """Send `campaign` as `send` does, in a running event loop. Reading and checking the list blocks the loop."""
     given: dict[str, Any] = dict(arguments)
-    ledger = given.pop("ledger", LEDGER)
+    ledger = given.pop("ledger", None) or get_project_ledger(campaign.root)
     observer, stop = given.pop("observer", None), given.pop("stop", None)
     server = choose_server(campaign.server, given.pop("server", None), ca_file=given.pop("ca_file", None))
     overrides = {name: given.pop(name) for name in DELIVERY_FIELDS & given.keys()}

@@ -140,6 +140,7 @@ def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
 )
 @options.variables_option
 @click.option("--again", is_flag=True, help="Send a completed campaign again, to every recipient.")
+@click.option("--abandon", is_flag=True, help="With --again: give up what the last edition has not sent.")
 @click.option("--retry-failed", is_flag=True, help="Try the failed recipients again.")
 @click.option(
     "--in-doubt",
@@ -281,7 +282,8 @@ def suppress_list_command(**given: Any) -> None:
 def suppress_import_command(**given: Any) -> None:
     """Add the addresses of a file: any list that `recipients` reads, or one address per line.
 
-    A column `reason` is kept. If one line is wrong, nothing is imported.
+    A column `reason` is kept. Of a report, the failed recipients are added. If one line is wrong, nothing is
+    imported.
     """
     from mailer.cli.suppress import import_addresses
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-LEDGER = ".mailer/ledger.sqlite3"
 REPORT_FORMATS = ".json .csv .html .md .xml (JUnit)"
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -63,8 +62,8 @@ def variables_option(command: Decorated) -> Decorated:
 def ledger_option(command: Decorated) -> Decorated:
     """Add `--ledger`."""
     return click.option(
-        "--ledger", metavar="PATH", envvar="MAILER_LEDGER", default=LEDGER, show_default=True, show_envvar=True,
-        help="Path of the delivery ledger.",
+        "--ledger", metavar="PATH", envvar="MAILER_LEDGER", show_envvar=True,
+        help="Path of the delivery ledger. Default: .mailer/ledger.sqlite3 in the project's root.",
     )(command)  # fmt: skip
 
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from mailer.campaign import load_campaign
+from mailer.campaign.load import project_root
 from mailer.cli import console
 from mailer.errors import InputError
-from mailer.ledger import Ledger
+from mailer.ledger import Ledger, find_nearest_ledger, get_project_ledger
 from mailer.report.formats import terminal
 from mailer.report.summary import read_report
 from mailer.report.write import check_report_paths, write_report
@@ -18,7 +19,7 @@ from mailer.report.write import check_report_paths, write_report
 def show_report(
     campaign_file: Path,
     variables: dict[str, str],
-    ledger: str,
+    ledger: str | None,
     outputs: tuple[Path, ...],
     edition: int | None,
 ) -> None:
@@ -27,15 +28,23 @@ def show_report(
     `campaign_file` is the path of a campaign file or the campaign's name. `edition` counts from 1; None is the latest.
     Raises InputError if the ledger has no such campaign or edition, or a file cannot be written.
     """
-    check_report_paths(outputs, keep={campaign_file: "campaign file", Path(ledger): "ledger"})
+    place = ledger or _default_ledger(campaign_file)
+    check_report_paths(outputs, keep={campaign_file: "campaign file", Path(place): "ledger"})
     name = read_campaign_name(campaign_file, variables)
     # A send may be running: the figures and the recipients are read in one transaction.
-    with Ledger.open(ledger, create=False) as book, book.read_consistently():
+    with Ledger.open(place, create=False) as book, book.read_consistently():
         report = read_report(book, name, edition)
         for path in outputs:
             console.print_note(f"report: {write_report(report, path)}")
         if not outputs:
             terminal.show(report, sys.stdout, rich=sys.stdout.isatty())
+
+
+def _default_ledger(campaign_file: Path) -> Path:
+    """The ledger of the campaign file's project; for a campaign's name, the nearest one."""
+    if campaign_file.exists():
+        return get_project_ledger(project_root(campaign_file))
+    return find_nearest_ledger(Path.cwd())
 
 
 def read_campaign_name(given: Path, variables: dict[str, str]) -> str:

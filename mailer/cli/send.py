@@ -24,7 +24,7 @@ from mailer.cli.trace import Trace, check_trace_path, open_trace
 from mailer.delivery.run import RunResult, SendOptions, StopSignal, run
 from mailer.delivery.signals import Interrupted
 from mailer.errors import InputError
-from mailer.ledger import Ledger
+from mailer.ledger import Ledger, get_project_ledger
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.report.words import plural
@@ -47,7 +47,7 @@ class SendRequest:
     ca_file: Path | None
     reports: tuple[Path, ...]
     trace: str | None
-    ledger: str
+    ledger: str | None
     yes: bool
     overrides: Mapping[str, Any]
 
@@ -72,6 +72,7 @@ class SendJob:
     campaign: Campaign
     compiled: CompiledCampaign
     reports: tuple[Path, ...]
+    ledger: str | Path
     server: ServerConfig | None
     password: Secret | None
 
@@ -94,7 +95,7 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         job = _prepare_job(request)
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(request.trace))
-        ledger = stack.enter_context(Ledger.open_temporary() if request.sandbox else Ledger.open(request.ledger))
+        ledger = stack.enter_context(Ledger.open_temporary() if request.sandbox else Ledger.open(job.ledger))
         display = create_display(_create_question(job, stop))
         try:
             with display:
@@ -114,14 +115,15 @@ def _prepare_job(request: SendRequest) -> SendJob:
     if request.overrides["proof"] and request.reports:
         raise InputError("--report has no effect beside --proof: a proof is not recorded")
     campaign = load_campaign(request.campaign_file, variables=request.variables)
-    keep = list_protected_files(campaign) | {Path(request.ledger): "ledger"}
+    ledger = request.ledger or get_project_ledger(campaign.root)
+    keep = list_protected_files(campaign) | {Path(ledger): "ledger"}
     reports = check_report_paths(request.reports, keep=keep)
     check_trace_path(request.trace, keep | dict.fromkeys(reports, "report"))
     compiled = compile_campaign(campaign)
     if request.sandbox:
-        return SendJob(request, campaign, compiled, reports, None, None)
+        return SendJob(request, campaign, compiled, reports, ledger, None, None)
     server, password = choose_server_and_password(campaign.server, request.server, request.ca_file)
-    return SendJob(request, campaign, compiled, reports, server, password)
+    return SendJob(request, campaign, compiled, reports, ledger, server, password)
 
 
 async def _run_job(

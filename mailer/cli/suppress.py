@@ -14,23 +14,26 @@ from mailer.campaign.sources.text import open_text, read_lines
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode
 from mailer.errors import InputError, Place, Problem
-from mailer.ledger import Ledger
+from mailer.ledger import Ledger, find_nearest_ledger
+from mailer.ledger.outcome import Status
 from mailer.report.formats.csv import cell, uncelled
 from mailer.report.words import plural
 
+NOT_REFUSED = frozenset(status.value for status in Status if status is not Status.FAILED)
 
-def add_addresses(addresses: tuple[str, ...], reason: str, ledger: str) -> None:
+
+def add_addresses(addresses: tuple[str, ...], reason: str, ledger: str | None) -> None:
     """Suppress each address. Raises InputError, before anything is changed, if one of them is not an address."""
     checked = [_check_address(address) for address in addresses]
-    with Ledger.open(ledger) as book:
+    with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         for address in checked:
             book.suppress(address, reason)
 
 
-def remove_addresses(addresses: tuple[str, ...], ledger: str) -> ExitCode:
+def remove_addresses(addresses: tuple[str, ...], ledger: str | None) -> ExitCode:
     """Remove each address that is suppressed, and print an error for each one that is not."""
     code = ExitCode.DONE
-    with Ledger.open(ledger) as book:
+    with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         for address in addresses:
             if not book.unsuppress(address):
                 console.print_error(f"{address} is not suppressed")
@@ -38,18 +41,18 @@ def remove_addresses(addresses: tuple[str, ...], ledger: str) -> ExitCode:
     return code
 
 
-def list_addresses(ledger: str) -> None:
+def list_addresses(ledger: str | None) -> None:
     """Print the suppressed addresses as CSV, with their reason and the time in UTC."""
-    with Ledger.open(ledger) as book:
+    with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["email", "reason", "at"])
         for entry in book.read_suppressions():
             writer.writerow([cell(entry.email), cell(entry.reason), entry.at])
 
 
-def import_addresses(file: Path, reason: str, ledger: str) -> None:
+def import_addresses(file: Path, reason: str, ledger: str | None) -> None:
     """Suppress every address of `file`; `reason` applies to rows without their own. InputError: nothing is imported."""
-    with Ledger.open(ledger) as book:
+    with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         added = book.suppress_all(read_addresses(file, reason), source=file.name)
     console.print_note(f"{plural(added, 'new address')} suppressed")
 
@@ -71,6 +74,8 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
     for recipient in FileSource(named, format_):
         if recipient.problem is not None:
             raise InputError(recipient.problem)
+        if recipient.columns.get("status") in NOT_REFUSED:  # of a report: not every recipient is to be suppressed
+            continue
         yield uncelled(recipient.email), uncelled(str(recipient.columns.get("reason") or reason))
 
 

@@ -34,6 +34,7 @@ class SendOptions:
     only: str | None = None
     proof: str | None = None
     again: bool = False
+    abandon: bool = False  # with `again`: give up what the last edition has not sent
     retry_failed: bool = False
     in_doubt: Literal["resend", "hold", "sent"] | None = None
     skip_invalid: bool = False

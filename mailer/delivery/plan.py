@@ -117,7 +117,10 @@ class _Staging:
         if self.file is None:
             self.file = place.file
         key, problem = self._key(recipient)
-        columns = rows.encode(recipient.columns)
+        try:
+            columns = rows.encode_columns(recipient.columns)
+        except ValueError as error:
+            raise InputError(Problem(place, str(error))) from None
         self._digest.update(columns.encode())
         email = rows.escape_surrogates(recipient.email)
         address = rows.normalize_address(email)

@@ -82,7 +82,10 @@ def _prepared(
     """The edition to send, with its queue in order: recovered, planned and checked."""
     edition = ledger.ensure_edition(campaign.name)
     recovered = _recovered(ledger, edition, options, observer, clock)
-    if options.again and edition.complete:
+    if other := ledger.note_campaign_file(campaign.name, campaign.path):
+        observer.warning(f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?")
+    if options.again and edition.planned:
+        _finish_edition(ledger, edition, abandon=options.abandon)
         edition, recovered = ledger.add_edition(campaign.name), Recovered()
     if edition.number > 1:  # Message-IDs differ from edition to edition
         compiled = compile_campaign(campaign, edition=edition.number)
@@ -98,6 +101,23 @@ def _prepared(
     if others := ledger.count_sent_with_other_template(edition, compiled.fingerprint):
         observer.warning(f"{others} got the message as it was before the templates were changed")
     return edition, compiled, recovered
+
+
+def _finish_edition(ledger: Ledger, edition: Edition, *, abandon: bool) -> None:
+    """Raise InputError if the edition is not finished, or abandon its rest. To be called before a new edition."""
+    if edition.complete:
+        return
+    if abandon:
+        ledger.abandon_rest(edition)
+        return
+    counts = ledger.count_by_status(edition)
+    rest = ", ".join(
+        f"{counts[status]} {status.value}" for status in (Status.PENDING, Status.DEFERRED) if counts[status]
+    )
+    raise InputError(
+        f"campaign {edition.campaign!r} is not finished: {rest}",
+        hint="run the command without --again to send the rest, or with --again --abandon to give the rest up",
+    )
 
 
 def _recovered(ledger: Ledger, edition: Edition, options: SendOptions, observer: Observer, clock: Clock) -> Recovered:

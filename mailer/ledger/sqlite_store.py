@@ -347,7 +347,7 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
         found.st_mode & stat.S_IWGRP and not _is_private_group(found.st_gid)
     )
     if may_others_write:
-        raise LedgerError(f"other users can write to {path}", hint=f"the ledger decides who gets mail: chmod go-w {path}")
+        raise LedgerError(f"other users can write to {path}", hint=f"chmod go-w {path}")
 
 
 def _is_private_group(group: int) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from mailer.ledger.outcome import Status
+
 Command = Callable[..., Any]
 
 
@@ -61,6 +63,17 @@ def test_what_list_prints_import_reads(command: Command, tmp_path: Path) -> None
     (tmp_path / "all.csv").write_text(command("suppress", "list").out)
     command("suppress", "import", "all.csv", "--ledger", "other.sqlite3")
     assert "bob@example.com" in command("suppress", "list", "--ledger", "other.sqlite3").out
+
+
+def test_of_a_report_the_failed_recipients_are_suppressed(command: Command, tmp_path: Path) -> None:
+    rows = [
+        "email,key,status",
+        *(f"{status}@example.com,x,{status}" for status in Status),
+        "new@example.com,x,customer",
+    ]
+    (tmp_path / "report.csv").write_text("\n".join(rows))
+    command("suppress", "import", "report.csv")
+    assert [email for email, _ in listed(command)] == ["failed@example.com", "new@example.com"]
 
 
 @pytest.mark.parametrize("address", ["+33123@sms.example.com", "=a@example.com", "-b@example.com", "o'c@example.com"])

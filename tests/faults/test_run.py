@@ -455,6 +455,23 @@ def test_a_complete_campaign_says_so_and_again_sends_anew(tmp_path):
     assert server.duplicates == 0  # another edition is another message
 
 
+def test_again_is_refused_while_the_last_edition_is_not_finished_unless_its_rest_is_abandoned(tmp_path):
+    bench = Bench(tmp_path, 5)
+    with FaultServer() as server:
+        bench.send(server, limit=2)
+        with pytest.raises(InputError, match="not finished: 3 pending") as caught:
+            bench.send(server, again=True)
+        assert "--abandon" in str(caught.value.hint)
+        assert bench.statuses() == {Status.SENT: 2, Status.PENDING: 3}
+        again = bench.send(server, again=True, abandon=True)
+    assert (again.ending, again.edition) == (Ending.COMPLETE, 2)
+    assert sorted(server.times().values()) == [1, 1, 1, 2, 2]
+    with Ledger.open(bench.ledger_path) as ledger:
+        first = ledger.find_edition("faults", 1)
+        assert first is not None
+        assert ledger.count_by_status(first)[Status.FAILED] == 3
+
+
 def test_retry_failed(tmp_path):
     bench = Bench(tmp_path, 5)
     with FaultServer(script=rcpt(lambda a, _n: "550 5.7.1 no" if number(a) == 2 else None)) as server:

@@ -209,7 +209,41 @@ class TestRuns:
         assert started.ledger.count_sent_with_other_template(started.edition, "newer") == 2
 
 
+class TestWhatIsLeftBehind:
+    def test_abandoned_messages_are_not_sent_any_more(self, started):
+        settle(started, Status.SENT)
+        settle(started, Status.DEFERRED)
+        assert started.ledger.abandon_rest(started.edition) == 4
+        assert started.statuses() == {"a": "sent", **dict.fromkeys("bcde", "failed")}
+        assert started.keys() == []
+        assert started.ledger.reopen_failed(started.edition) == 0
+        assert started.ledger.find_edition("autumn").complete
+
+    def test_a_campaign_that_came_to_nothing_leaves_no_trace(self, ledger):
+        with ledger.hold_campaign("empty"):
+            ledger.ensure_edition("empty")
+        assert ledger.list_campaigns() == []
+
+    def test_another_file_with_the_campaigns_name_is_noticed(self, ledger, tmp_path):
+        ledger.ensure_edition("autumn")
+        assert ledger.note_campaign_file("autumn", tmp_path / "autumn.yaml") is None
+        assert ledger.note_campaign_file("autumn", tmp_path / "autumn.yaml") is None
+        assert ledger.note_campaign_file("autumn", tmp_path / "other.yaml") == str(tmp_path / "autumn.yaml")
+
+
 class TestSuppressions:
+    def test_the_report_has_the_reason(self, started):
+        started.ledger.suppress("b@example.com", "asked by telephone")
+        settle(started, Status.SENT, 4)
+        assert [o.error for o in started.ledger.read_outcomes(started.edition)] == [
+            None,
+            "asked by telephone",
+            *[None] * 3,
+        ]
+        assert [o.error for o in started.ledger.read_outcomes(started.edition, Status.SUPPRESSED)] == [
+            "asked by telephone"
+        ]
+
     def test_addresses_are_compared_folded_and_as_a_labels(self, ledger):
         assert ledger.suppress(" Ada@BÜCHER.example ", "bounced", source="bounce", now=NOW)
         assert not ledger.suppress("ada@xn--bcher-kva.example", "again")

@@ -183,7 +183,7 @@ def test_what_a_server_says_is_kept_whatever_its_characters(started):
     claim = started.claim(1)[0]
     started.ledger.record(claim, outcome(claim, Status.FAILED, code=550, reply="né \udce9 \x00 '--"))
     started.ledger.commit()
-    assert next(started.ledger.read_outcomes(started.edition)).reply == "né \\udce9 \x00 '--"
+    assert next(started.ledger.read_outcomes(started.edition)).reply == "né \\udce9 \\x00 '--"
 
 
 class TestAfterAFailedCommit:
@@ -199,7 +199,7 @@ class TestAfterAFailedCommit:
         claims = started.claim(2)
         long = "x" * 30_000
         for claim in claims:
-            started.ledger.record(claim, outcome(claim, reply=long))
+            started.ledger.record(claim, outcome(claim, message_id=long))
         with pytest.raises(LedgerWriteError, match="the disk is full") as caught:
             started.ledger.claim(started.edition, 2, NOW, run=started.run)
         assert caught.value.hint

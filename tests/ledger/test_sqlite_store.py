@@ -305,7 +305,7 @@ class TestMigration:
     def test_an_older_one_is_brought_forward_once(self, older):
         for _ in range(2):
             with Ledger.open(older) as ledger:
-                assert ledger.store.fetch_one("PRAGMA user_version") == (2,)
+                assert ledger.store.fetch_one("PRAGMA user_version") == (len(sql.MIGRATIONS) + 1,)
                 assert ledger.store.fetch_all("SELECT bounced FROM messages") == [(None,)] * 5
                 assert ledger.count_by_status(ledger.ensure_edition("autumn"))[Status.PENDING] == 5
 
@@ -316,7 +316,47 @@ class TestMigration:
             Ledger.open(older)
         monkeypatch.setattr(sqlite_store, "MIGRATIONS", sql.MIGRATIONS)
         with Ledger.open(older) as ledger:
-            assert ledger.store.fetch_one("PRAGMA user_version") == (1,)
+            assert ledger.store.fetch_one("PRAGMA user_version") == (len(sql.MIGRATIONS),)
+
+    def test_addresses_and_keys_of_version_1_get_the_present_form(self, path, monkeypatch):
+        """Version 1 took `straße@` and `strasse@` for one mailbox."""
+        people = ["straße@example.com", "ada@bücher.example", "plain@example.com"]
+        with Ledger.open(path) as ledger:
+            Started(ledger, *people)
+            ledger.store.execute("ALTER TABLE campaigns DROP COLUMN file")
+            ledger.store.execute(
+                "UPDATE messages SET address = 'strasse@example.com', key = address WHERE position = 1"
+            )
+            ledger.store.execute("UPDATE messages SET key = 'strasse@example.com' WHERE position = 1")
+            ledger.store.execute("PRAGMA user_version=1")
+        with Ledger.open(path) as ledger:
+            rows = ledger.store.fetch_all("SELECT key, address FROM messages ORDER BY position")
+        assert rows[0] == ("straße@example.com", "straße@example.com")
+        assert [address for _, address in rows[1:]] == ["ada@xn--bcher-kva.example", "plain@example.com"]
+
+
+class TestOwner:
+    @pytest.mark.parametrize("wide", [0o702, 0o772])
+    def test_a_folder_that_others_can_write_to_is_refused(self, path, wide):
+        Ledger.open(path).close()
+        path.parent.chmod(wide)
+        with pytest.raises(LedgerError, match="other users can write to") as caught:
+            Ledger.open(path)
+        assert "chmod go-w" in str(caught.value.hint)
+
+    def test_a_file_that_others_can_write_to_is_refused(self, path):
+        Ledger.open(path).close()
+        path.chmod(0o602)
+        with pytest.raises(LedgerError, match="other users can write to"):
+            Ledger.open(path)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+    @pytest.mark.parametrize("part", ["file", "folder"])
+    def test_what_another_user_owns_is_refused(self, path, part):
+        Ledger.open(path).close()
+        os.chown(path if part == "file" else path.parent, 65534, 65534)
+        with pytest.raises(LedgerError, match="belongs to another user"):
+            Ledger.open(path)
 
 
 def test_an_old_sqlite_is_named(monkeypatch, path):
