@@ -59,7 +59,7 @@ def recipient_filter(only: str | None) -> dict[str, object]:
 def escape_surrogates(text: str) -> str:
     """`text` as every database can hold it: a lone surrogate becomes its escape, and so does NUL."""
     if "\0" in text:
-        text = text.replace("\0", "\x00")
+        text = text.replace("\0", "\\x00")
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
