@@ -9,7 +9,7 @@ from pathlib import Path
 from mailer.campaign import load_campaign
 from mailer.cli import console
 from mailer.cli.credentials import choose_server_and_password
-from mailer.delivery.worker import Access, access
+from mailer.delivery.server_access import ServerAccess, server_access
 from mailer.smtp.connection import SessionDetails, connect
 from mailer.smtp.protocol.extensions import Extensions
 
@@ -30,13 +30,13 @@ def probe_server(
     """
     own = load_campaign(campaign_file, variables=variables).server if campaign_file else None
     config, password = choose_server_and_password(own, server, ca_file)
-    details, extensions = asyncio.run(_open_session(access(config, password), timeout))
+    details, extensions = asyncio.run(_open_session(server_access(config, password), timeout))
     console.print_output("")
     for name, value in _describe_session(details, extensions, logged_in=password is not None):
         console.print_output(f"{name:<12} {value}")
 
 
-async def _open_session(where: Access, timeout: float) -> tuple[SessionDetails, Extensions]:
+async def _open_session(where: ServerAccess, timeout: float) -> tuple[SessionDetails, Extensions]:
     connection = await connect(where.endpoint, where.login, timeout=timeout, trace=_print_dialogue)
     try:
         await connection.quit()

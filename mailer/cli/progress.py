@@ -39,21 +39,21 @@ class ProgressDisplay(Observer):
     def __exit__(self, *_: object) -> None:
         """Take the display off the screen."""
 
-    def warning(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         console.print_warning(text)
 
-    def starting(self, total: int, already: int) -> None:
+    def on_start(self, total: int, already: int) -> None:
         if already:
             console.print_note(f"{already:,} of {plural(total, 'recipient')} already have an outcome")
         if self._ask is not None:
             self._ask(total - already)
         self.total, self.done, self.began = total, already, self.clock()
 
-    def settled(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: Outcome) -> None:
         self.done += 1
         self.counts[outcome.status] += 1
 
-    def unknown_user(self, email: str) -> None:
+    def on_unknown_user(self, email: str) -> None:
         self.unknown_count += 1
         if len(self.unknown) < MAX_UNKNOWN:
             self.unknown.append(email)
@@ -81,17 +81,17 @@ class LogDisplay(ProgressDisplay):
         super().__init__(ask, clock)
         self._last = clock()
 
-    def planning(self, done: int) -> None:
+    def on_planning(self, done: int) -> None:
         self._write_line(lambda: f"reading the list: {done:,}")
 
-    def preflight(self, done: int, total: int) -> None:
+    def on_preflight(self, done: int, total: int) -> None:
         self._write_line(lambda: f"checking: {done:,} of {total:,}")
 
-    def settled(self, outcome: Outcome) -> None:
-        super().settled(outcome)
+    def on_outcome(self, outcome: Outcome) -> None:
+        super().on_outcome(outcome)
         self._write_line(self._describe_progress)
 
-    def waiting(self, seconds: float, why: str) -> None:
+    def on_waiting(self, seconds: float, why: str) -> None:
         self._write_line(lambda: f"waiting {duration(seconds)}: {why}")
 
     def _describe_progress(self) -> str:
@@ -150,29 +150,29 @@ class BarDisplay(ProgressDisplay):
         self._drawn = False
         self._progress.stop()
 
-    def planning(self, done: int) -> None:
+    def on_planning(self, done: int) -> None:
         self._draw("reading the list", completed=done)
 
-    def preflight(self, done: int, total: int) -> None:
+    def on_preflight(self, done: int, total: int) -> None:
         self._draw("checking", completed=done, total=total)
 
-    def warning(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         self._print_above(lambda: console.print_warning(text))
 
-    def starting(self, total: int, already: int) -> None:
-        self._print_above(lambda: super(BarDisplay, self).starting(total, already))
+    def on_start(self, total: int, already: int) -> None:
+        self._print_above(lambda: super(BarDisplay, self).on_start(total, already))
         self._progress.reset(self._task, total=total, completed=already, description="sending", rate="", words="")
         self._draw("sending", completed=already, total=total)
 
-    def settled(self, outcome: Outcome) -> None:
-        super().settled(outcome)
+    def on_outcome(self, outcome: Outcome) -> None:
+        super().on_outcome(outcome)
         if self.clock() >= self._next_draw:
             self._draw_sending()
 
-    def waiting(self, seconds: float, why: str) -> None:
+    def on_waiting(self, seconds: float, why: str) -> None:
         self._draw("waiting", words=printable(f"{duration(seconds)}: {why}"), now=True)
 
-    def finished(self, reason: str | None) -> None:
+    def on_finish(self, reason: str | None) -> None:
         self._draw_sending()
 
     def _draw_sending(self) -> None:

@@ -1,14 +1,15 @@
-"""When something is tried again: tenacity's stop and wait policies, asked for one answer at a time.
+"""How long to wait before something is tried again.
 
-tenacity's own loop would hold a task for each waiting message; here thousands wait in the ledger, so that only its
-policies are used. Waits are exponential with full jitter (uniform between 0 and the exponential bound), so that
-what was refused together does not come back together.
+Waits grow exponentially and have full jitter: uniform between 0 and the exponential bound, so that messages that were
+refused together do not come back together. Thousands of messages wait in the ledger, not in a task each, so this is
+plain arithmetic; the one loop that tries again in place is in `reconnect`.
 """
 
 from __future__ import annotations
 
-from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_random_exponential
-from tenacity.wait import wait_base
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from mailer.campaign.model import Backoff
 
@@ -16,69 +17,53 @@ from mailer.campaign.model import Backoff
 # (1 s by default), before the last try but one and before the last one.
 GREYLIST_WAITS = (60.0, 300.0)
 
+MAX_PAUSES = 8  # pauses in a row without an accepted message in between
+PAUSE_FACTOR = 30  # the first pause, as a multiple of the first backoff
 
-class Policy:
-    """How often something is tried, and how long after which try it is tried again."""
-
-    def __init__(self, attempts: int, wait: wait_base) -> None:
-        self._stop = stop_after_attempt(attempts)
-        self._wait = wait
-        self._state = RetryCallState(Retrying(), None, (), {})
-
-    def after(self, attempt: int) -> float | None:
-        """Seconds to wait after the `attempt`th try (from 1) failed; None when there is none left."""
-        self._state.attempt_number = attempt
-        return None if self._stop(self._state) else float(self._wait(self._state))
+Draw = Callable[[float, float], float]  # a number between two
 
 
-class wait_greylisted(wait_base):  # noqa: N801 - named as tenacity names its waits
-    """As `wait`, but the last tries are as far apart as a greylisting server wants them."""
-
-    def __init__(self, wait: wait_base, attempts: int, backoff: Backoff) -> None:
-        self._wait = wait
-        self._floors = {
-            attempts - len(GREYLIST_WAITS) + n: min(backoff.most, backoff.first * factor)
-            for n, factor in enumerate(GREYLIST_WAITS)
-        }
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        return max(self._floors.get(retry_state.attempt_number, 0.0), self._wait(retry_state))
+def exponential_bound(backoff: Backoff, attempt: int) -> float:
+    """Return the longest wait in seconds after the `attempt`th failure (from 1)."""
+    return min(backoff.most, backoff.first * 2.0 ** min(attempt - 1, 60))
 
 
-def exponential(backoff: Backoff) -> wait_base:
-    return wait_random_exponential(multiplier=backoff.first, max=backoff.most)
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a message that was refused temporarily is tried again.
 
-
-def message_policy(attempts: int, backoff: Backoff) -> Policy:
-    """For a message that was refused for now (4xx)."""
-    return Policy(attempts, exponential(backoff))
-
-
-def greylist_policy(attempts: int, backoff: Backoff) -> Policy:
-    """For a message that was greylisted."""
-    return Policy(attempts, wait_greylisted(exponential(backoff), attempts, backoff))
-
-
-def connection_policy(backoff: Backoff, *, sessions: int = 6) -> Policy:
-    """For sessions that end, or cannot be had, without any progress in between."""
-    return Policy(sessions, exponential(backoff))
-
-
-class wait_pause(wait_base):  # noqa: N801
-    """Pauses after a rate limit: 30 times the first backoff (30 s by default), then twice as long each time.
-
-    Half of it is jitter at most: a provider that counts by the minute is not asked again after a second.
+    `attempts` is the maximum in one run, including the first. `draw` is a source of chance; tests give their own.
     """
 
-    def __init__(self, backoff: Backoff) -> None:
-        self._wait = wait_random_exponential(
-            multiplier=backoff.first * 30, max=backoff.most, min=min(backoff.first * 15, backoff.most)
-        )
+    attempts: int
+    backoff: Backoff
+    draw: Draw = random.uniform
 
-    def __call__(self, retry_state: RetryCallState) -> float:
-        return self._wait(retry_state)
+    def seconds_after(self, attempt: int, *, greylisted: bool = False) -> float | None:
+        """Return the seconds to wait after the `attempt`th try failed (from 1); None if it was the last one.
+
+        The last tries of a `greylisted` message are minutes apart, as such servers expect (RFC 6647).
+        """
+        if attempt >= self.attempts:
+            return None
+        seconds = self.draw(0.0, exponential_bound(self.backoff, attempt))
+        return max(seconds, self._greylist_minimum(attempt)) if greylisted else seconds
+
+    def _greylist_minimum(self, attempt: int) -> float:
+        index = attempt - (self.attempts - len(GREYLIST_WAITS))
+        if not 0 <= index < len(GREYLIST_WAITS):
+            return 0.0
+        return min(self.backoff.most, self.backoff.first * GREYLIST_WAITS[index])
 
 
-def pause_policy(backoff: Backoff, *, pauses: int = 8) -> Policy:
-    """For a server that says "too fast"; used up when it said so so many times with nobody sent to in between."""
-    return Policy(pauses, wait_pause(backoff))
+def seconds_of_pause(backoff: Backoff, pauses: int, draw: Draw = random.uniform) -> float | None:
+    """Return the length of the `pauses`th pause in a row (from 1) after a rate limit; None if there were enough.
+
+    The first one is 30 times the first backoff (30 s by default), each later one twice as long. At most half of it is
+    jitter: a provider that counts by the minute is not asked again after a second.
+    """
+    if pauses >= MAX_PAUSES:
+        return None
+    longest = min(backoff.most, PAUSE_FACTOR * exponential_bound(Backoff(backoff.first, float("inf")), pauses))
+    shortest = min(backoff.first * PAUSE_FACTOR / 2, backoff.most)
+    return draw(min(shortest, longest), longest)

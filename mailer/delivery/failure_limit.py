@@ -1,33 +1,40 @@
-"""`stop_after`: when so many fail for good that going on would do harm (or burn the sender's name)."""
+"""`stop_after`: ends a run in which so many messages fail permanently that more would do harm."""
 
 from __future__ import annotations
 
 from mailer.campaign.model import StopAfter
 
-SHARE_FROM = 50  # of the first few a share says nothing
+MIN_FOR_SHARE = 50  # results; a share of fewer says nothing
 
 
-class GiveUp:
+class FailureLimit:
+    """Counts the sent and the failed messages of one run."""
+
     def __init__(self, stop_after: StopAfter | None) -> None:
-        self._stop = stop_after
+        self._stop_after = stop_after
         self._in_a_row = 0
         self._failed = 0
-        self._settled = 0
+        self._total = 0
 
-    def accepted(self) -> None:
-        self._settled += 1
+    def count_sent(self) -> None:
+        """Count one sent message."""
+        self._total += 1
         self._in_a_row = 0
 
-    def failed(self) -> str | None:
-        """One more failed for good; a sentence when that is one too many."""
-        self._settled += 1
+    def count_failed(self) -> str | None:
+        """Count one message that failed permanently. Returns a sentence if the limit is reached, else None."""
+        self._total += 1
         self._failed += 1
         self._in_a_row += 1
-        if self._stop is None:
+        if self._stop_after is None:
             return None
-        row, share = self._stop.in_a_row, self._stop.share
+        row, share = self._stop_after.in_a_row, self._stop_after.share
         if row is not None and self._in_a_row >= row:
-            return f"{self._in_a_row} recipients in a row failed for good"
-        if share is not None and self._settled >= SHARE_FROM and self._failed >= share * self._settled:
-            return f"{self._failed} of {self._settled} recipients failed for good"
+            return f"{self._in_a_row} {_recipients(self._in_a_row)} in a row failed permanently"
+        if share is not None and self._total >= MIN_FOR_SHARE and self._failed >= share * self._total:
+            return f"{self._failed} of {self._total} recipients failed permanently"
         return None
+
+
+def _recipients(count: int) -> str:
+    return "recipient" if count == 1 else "recipients"

@@ -1,37 +1,91 @@
-"""Who watches a run: the progress bar, a trace, a test. An observer never changes what happens."""
+"""What happens in a run, for those who watch it: the progress bar, a log, a test."""
 
 from __future__ import annotations
+
+import logging
+from typing import Any
 
 from mailer.ledger.outcome import Outcome
 from mailer.smtp.connection import SessionDetails
 
+_log = logging.getLogger("mailer")
+
 
 class Observer:
-    """Every method may be left as it is. They are called in the run's own thread: be quick."""
+    """Override what you need. The methods are called in the thread of the run, so they must be quick.
 
-    def planning(self, done: int) -> None:
+    An observer never changes what is sent or recorded: after an exception it is not called again.
+    """
+
+    def on_planning(self, done: int) -> None:
         """`done` recipients of the list were read into the ledger."""
 
-    def preflight(self, done: int, total: int) -> None:
-        """`done` of `total` messages were rendered for the check before the send."""
+    def on_preflight(self, done: int, total: int) -> None:
+        """`done` of `total` messages were rendered for the check before sending."""
 
-    def warning(self, text: str) -> None:
-        """Something that a person should know and that stops nothing."""
+    def on_warning(self, text: str) -> None:
+        """Something that a person should know, and that does not stop the run."""
 
-    def starting(self, total: int, already: int) -> None:
-        """Sending begins: `total` recipients in the campaign, `already` of them done with."""
+    def on_start(self, total: int, already: int) -> None:
+        """Sending begins. The campaign has `total` recipients, of whom `already` have their final outcome."""
 
-    def session(self, details: SessionDetails) -> None:
+    def on_session(self, details: SessionDetails) -> None:
         """A session was opened and logged in."""
 
-    def settled(self, outcome: Outcome) -> None:
-        """What became of one recipient; for good, or until the next run."""
+    def on_outcome(self, outcome: Outcome) -> None:
+        """One message has its outcome, permanently or until the next run."""
 
-    def waiting(self, seconds: float, why: str) -> None:
-        """Nothing is sent for `seconds`, or less when something comes up."""
+    def on_waiting(self, seconds: float, why: str) -> None:
+        """No message is sent for `seconds`, or for less if the queue changes."""
 
-    def unknown_user(self, email: str) -> None:
-        """The server knows no such mailbox: a candidate for the suppressions."""
+    def on_unknown_user(self, email: str) -> None:
+        """The server knows no such mailbox: a candidate for the suppression list."""
 
-    def finished(self, reason: str | None) -> None:
-        """The run is over; `reason` says why where it is not simply done."""
+    def on_finish(self, reason: str | None) -> None:
+        """The run is over; `reason` says why, unless it simply has sent everything."""
+
+
+class GuardedObserver(Observer):
+    """Calls another observer until that one raises an exception, which is logged and goes no further.
+
+    What is not an `Exception` (a person who answers no, an interruption) passes.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer: Observer | None = observer
+
+    def on_planning(self, done: int) -> None:
+        self._call("on_planning", done)
+
+    def on_preflight(self, done: int, total: int) -> None:
+        self._call("on_preflight", done, total)
+
+    def on_warning(self, text: str) -> None:
+        self._call("on_warning", text)
+
+    def on_start(self, total: int, already: int) -> None:
+        self._call("on_start", total, already)
+
+    def on_session(self, details: SessionDetails) -> None:
+        self._call("on_session", details)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        self._call("on_outcome", outcome)
+
+    def on_waiting(self, seconds: float, why: str) -> None:
+        self._call("on_waiting", seconds, why)
+
+    def on_unknown_user(self, email: str) -> None:
+        self._call("on_unknown_user", email)
+
+    def on_finish(self, reason: str | None) -> None:
+        self._call("on_finish", reason)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        if self._observer is None:
+            return
+        try:
+            getattr(self._observer, name)(*arguments)
+        except Exception:
+            self._observer = None
+            _log.exception("the observer raised an exception in %s; it is not called again", name)

@@ -100,7 +100,7 @@ class _Staging:
         try:
             while batch := [self._row(position, row) for position, row in islice(numbered, BATCH)]:
                 self._stage.add(batch)
-                self._observer.planning(batch[-1].position)
+                self._observer.on_planning(batch[-1].position)
         except InputError as error:
             if type(error) is InputError and self._invalid:
                 raise self._with_rows(error) from error

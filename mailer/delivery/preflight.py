@@ -64,7 +64,7 @@ class _Preflight:
                 failed, passed = self._render(page)
                 record_checked(self._ledger, failed, passed if status == "failed" else [])
                 done += len(page)
-                self._observer.preflight(done, max(total, done))
+                self._observer.on_preflight(done, max(total, done))
                 if self._slow >= MOST_SLOW:
                     return
 

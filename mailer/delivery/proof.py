@@ -10,9 +10,9 @@ from mailer.campaign.model import Campaign, Recipient
 from mailer.delivery.clock import Clock
 from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
-from mailer.delivery.run_state import unless
+from mailer.delivery.race import race
+from mailer.delivery.server_access import server_access
 from mailer.delivery.signals import StopSignal
-from mailer.delivery.worker import access
 from mailer.errors import ConnectionLost, InputError, ServerError
 from mailer.ledger import format_time
 from mailer.ledger.outcome import Outcome, Status
@@ -21,7 +21,7 @@ from mailer.smtp.connection import Connection, connect
 from mailer.smtp.protocol.values import Transaction, TransactionResult
 
 
-async def proof(
+async def send_proof(
     campaign: Campaign,
     compiled: CompiledCampaign,
     options: SendOptions,
@@ -43,15 +43,15 @@ async def proof(
         recipient = _chosen(campaign, compiled, options.only)
         compiled.render(recipient)  # a template's error is told before a connection is opened
     try:
-        outcome = await unless(
-            stop.wait(),
+        outcome = await race(
             _delivered(compiled, options, recipient, address, observer=observer, at=format_time(clock.now())),
+            stop.wait(),
         )
     except ServerError as error:
         return RunResult(Ending.UNREACHABLE, 1, None, str(error), error.hint)
     if outcome is None:
         return RunResult(Ending.INTERRUPTED, 1, None, "interrupted before the reply to the proof was read")
-    observer.settled(outcome)
+    observer.on_outcome(outcome)
     ending = Ending.COMPLETE if outcome.status is Status.SENT else Ending.INCOMPLETE
     reason = (
         f"the message of {recipient.email} went to {address}"
@@ -87,10 +87,10 @@ def _chosen(campaign: Campaign, compiled: CompiledCampaign, only: str | None) ->
 
 
 async def _opened(options: SendOptions, observer: Observer) -> Connection:
-    where = access(options.server, options.password)
+    where = server_access(options.server, options.password)
     timeout = options.delivery.timeout
     connection = await connect(where.endpoint, where.login, timeout=timeout, window=1, trace=options.trace)
-    observer.session(connection.details)
+    observer.on_session(connection.details)
     return connection
 
 

@@ -18,23 +18,31 @@ from functools import cache
 from mailer.errors import ServerReply
 
 
-class Action(Enum):
-    """What the run does about it."""
+class ReplyAction(Enum):
+    """What the run does about a reply."""
 
-    NEW_SESSION = "new session"  # this session has had its share: go on in a new one, no mark against the message
-    FEWER = "fewer connections"  # too many at once: go on with those that are open, or wait
-    WAIT_LOGIN = "wait before the next login"  # keep the sessions that are open; log in again only after a wait
-    PAUSE = "pause"  # too fast: nobody is sent to for a while, then slowly again; no mark against the message
-    GREYLISTED = "greylisted"  # RFC 6647: the same message is welcome later; its last tries are minutes apart
-    GIVE_UP = "give the run up"  # the account or the domain is refused: everybody else would be too
-    UNKNOWN_USER = "unknown user"  # failed for good, and offered for suppression
+    NEW_SESSION = "new session"  # this session is used up: continue in a new one; the message bears no mark
+    FEWER_SESSIONS = "fewer sessions"  # too many at once: continue with those that are open, or wait
+    WAIT_FOR_LOGIN = "wait before the next login"  # keep the open sessions; log in again only after a wait
+    PAUSE = "pause"  # too fast: no message for a while, then slowly again; the message bears no mark
+    GREYLISTED = "greylisted"  # RFC 6647: the same message is accepted later; its last tries are minutes apart
+    GIVE_UP = "give up"  # the account or the domain is refused: every other message would be too
+    UNUSABLE_SERVER = "unusable server"  # it takes no mail over this connection: without a login, or without TLS
+    UNKNOWN_USER = "unknown user"  # failed permanently, and offered for suppression
+
+
+# The reply says nothing of the message that drew it: it is sent again, and bears no mark.
+UNMARKED = frozenset({
+    ReplyAction.NEW_SESSION, ReplyAction.FEWER_SESSIONS, ReplyAction.WAIT_FOR_LOGIN, ReplyAction.PAUSE,
+    ReplyAction.GIVE_UP, ReplyAction.UNUSABLE_SERVER,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ReplyRule:
     """Matches when code, enhanced code and text all do; an empty set or None matches any."""
 
-    action: Action
+    action: ReplyAction
     codes: frozenset[int]
     enhanced: frozenset[str]
     text: re.Pattern[str] | None
@@ -42,14 +50,20 @@ class Rule:
     hint: str | None
     source: str
 
+    @property
+    def is_unmarked(self) -> bool:
+        """Whether the message that drew the reply is sent again without a mark."""
+        return self.action in UNMARKED
+
     def matches(self, reply: ServerReply) -> bool:
+        """Return whether the rule applies to a reply whose code is one of `codes`."""
         if self.enhanced and reply.enhanced not in self.enhanced:
             return False
         return self.text is None or self.text.search(reply.text) is not None
 
 
 def _rule(
-    action: Action,
+    action: ReplyAction,
     codes: Iterable[int],
     meaning: str,
     source: str,
@@ -57,9 +71,9 @@ def _rule(
     enhanced: str = "",
     text: str | None = None,
     hint: str | None = None,
-) -> Rule:
+) -> ReplyRule:
     pattern = re.compile(text, re.IGNORECASE) if text else None
-    return Rule(action, frozenset(codes), frozenset(enhanced.split()), pattern, meaning, hint, source)
+    return ReplyRule(action, frozenset(codes), frozenset(enhanced.split()), pattern, meaning, hint, source)
 
 
 _4XX = range(400, 500)
@@ -78,13 +92,14 @@ _YAHOO = "Yahoo, senders.yahooinc.com/smtp-error-codes"
 _POSTFIX = "Postfix, src/smtpd/smtpd.c"
 _EXIM = "Exim, src/smtp_in.c (smtp_accept_max_per_connection)"
 
+_LOGIN_HINT = "give the server a `username` and a password (--server smtps://USER@HOST, MAILER_PASSWORD)"
 _DOMAIN_HINT = "set up SPF, DKIM and DMARC for the domain in `from`, then run the same command again"
 _TOMORROW = "run the same command again when the limit has passed; those not sent are pending in the ledger"
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[ReplyRule, ...] = (
     # -- the sender or the sending domain is refused: the same for everybody
     _rule(
-        Action.GIVE_UP,
+        ReplyAction.GIVE_UP,
         (550, 554),
         "the receiving side refuses the sending domain: its mail is not authenticated",
         f"{_GMAIL}; {_OUTLOOK}; RFC 7372 section 3",
@@ -92,7 +107,7 @@ RULES: tuple[Rule, ...] = (
         hint=_DOMAIN_HINT,
     ),
     _rule(
-        Action.GIVE_UP,
+        ReplyAction.GIVE_UP,
         (550, 554),
         "the receiving side refuses the sending domain: its DMARC policy was not met",
         _QQ,
@@ -100,7 +115,7 @@ RULES: tuple[Rule, ...] = (
         hint=_DOMAIN_HINT,
     ),
     _rule(
-        Action.GIVE_UP,
+        ReplyAction.GIVE_UP,
         (501, 550, 553, 554),
         "the server does not let this login send as this sender",
         f"{_EXCHANGE_NDR} (5.7.60, SendAsDenied); QQ 501, NetEase 553 and Yandex 553 in their users' reports",
@@ -109,15 +124,41 @@ RULES: tuple[Rule, ...] = (
         hint="`from` (or `envelope_from`) must be an address of the account that logs in",
     ),
     _rule(
-        Action.GIVE_UP,
-        (530, 550, 553, 554),
-        "the server wants a login before it takes mail",
-        "RFC 4954 section 6 (530); Postfix, reject_authenticated_sender_login_mismatch (not logged in)",
-        text=r"authentication (is )?required|must authenticate|log ?in first|not logged in|client not authenticated",
-        hint="give the server a `username` and a password (--server smtps://USER@HOST, MAILER_PASSWORD)",
+        ReplyAction.UNUSABLE_SERVER,
+        (530,),
+        "the server requires TLS",
+        "RFC 3207 section 4 (530 Must issue a STARTTLS command first)",
+        text=r"starttls",
+        hint="set `security: starttls` (--server smtp+starttls://HOST:587), or tls and port 465",
     ),
     _rule(
-        Action.GIVE_UP,
+        ReplyAction.UNUSABLE_SERVER,
+        (530,),
+        "the server requires a login",
+        "RFC 4954 section 6 (530)",
+        hint=_LOGIN_HINT,
+    ),
+    _rule(
+        ReplyAction.UNUSABLE_SERVER,
+        (550, 553, 554),
+        "the server requires a login",
+        "Postfix, reject_authenticated_sender_login_mismatch (not logged in); providers' users' reports",
+        text=r"authentication (is )?required|must authenticate|log ?in first|not logged in|client not authenticated",
+        hint=_LOGIN_HINT,
+    ),
+    # -- our own name is refused: the same for every message
+    _rule(
+        ReplyAction.GIVE_UP,
+        (450, 501, 504, 550, 554),
+        "the server refuses the name that we give in EHLO",
+        f"{_POSTFIX} (reject_invalid_helo_hostname 501, reject_non_fqdn_helo_hostname 504, "
+        "reject_unknown_helo_hostname 450 or 550); Exim, acl_smtp_helo texts",
+        text=r"helo command rejected|\b(helo|ehlo)\b.{0,20}\b(name|host|hostname|domain|argument|greeting)\b"
+        r"|\b(invalid|bad|bogus|forged|unknown|syntactically invalid) (helo|ehlo)\b",
+        hint="set `ehlo_name` in `server` to a host name that resolves to the address you send from",
+    ),
+    _rule(
+        ReplyAction.GIVE_UP,
         (554,),
         "Amazon SES: an identity is not verified (in the SES sandbox each recipient must be, too)",
         "Amazon SES, docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html",
@@ -126,7 +167,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # -- the day's share is used up
     _rule(
-        Action.GIVE_UP,
+        ReplyAction.GIVE_UP,
         (550, 552, 554),
         "the account's daily sending limit is reached",
         f"{_GMAIL}; {_EXCHANGE_NDR} (5.1.90, 5.7.705)",
@@ -134,7 +175,7 @@ RULES: tuple[Rule, ...] = (
         hint=_TOMORROW,
     ),
     _rule(
-        Action.GIVE_UP,
+        ReplyAction.GIVE_UP,
         _ALL,
         "the account's daily sending limit is reached",
         f"{_SES}; {_GMAIL}; {_EXCHANGE} (SubmissionQuotaExceededException)",
@@ -144,7 +185,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # -- this session has had its share
     _rule(
-        Action.NEW_SESSION,
+        ReplyAction.NEW_SESSION,
         _4XX,
         "the server takes no more messages in this session",
         f"{_EXIM}; OpenSMTPD, smtpd/smtp_session.c (max-mails); RFC 9422 (MAILMAX)",
@@ -152,14 +193,14 @@ RULES: tuple[Rule, ...] = (
         r"|(messages?|mails?|transactions?) per (connection|session)|too many recipients: too many messages sent",
     ),
     _rule(
-        Action.NEW_SESSION,
+        ReplyAction.NEW_SESSION,
         (450, 451, 452),
         "the server takes no more messages, recipients or commands in this session",
         f"{_NETEASE} (MI:DMC, RP:DRC, MI:CCL, RP:CCL)",
         text=r"\b(MI:DMC|RP:DRC|MI:CCL|RP:CCL)\b",
     ),
     _rule(
-        Action.NEW_SESSION,
+        ReplyAction.NEW_SESSION,
         (421,),
         "the server ended the session after too many errors in it",
         f"{_POSTFIX} (smtpd_hard_error_limit)",
@@ -167,7 +208,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # -- too many sessions, too many logins
     _rule(
-        Action.FEWER,
+        ReplyAction.FEWER_SESSIONS,
         _4XX,
         "the server allows fewer connections at once",
         f"{_EXCHANGE} (432 4.3.2); {_SES_CODES}; {_POSTFIX} (smtpd_client_connection_count_limit); {_NETEASE} (HL:ICC)",
@@ -176,7 +217,7 @@ RULES: tuple[Rule, ...] = (
         hint="use fewer connections (delivery.connections, --connections)",
     ),
     _rule(
-        Action.WAIT_LOGIN,
+        ReplyAction.WAIT_FOR_LOGIN,
         (421, 450, 451, 454),
         "too many logins in a short time",
         "Gmail, 454 4.7.0 Too many login attempts, support.google.com/mail/answer/7126229",
@@ -184,35 +225,35 @@ RULES: tuple[Rule, ...] = (
     ),
     # -- too fast
     _rule(
-        Action.PAUSE,
+        ReplyAction.PAUSE,
         _ALL,
         "the account sends faster than the server allows",
         f"{_SES}; {_EXCHANGE_NDR} (4.7.500)",
         text=r"throttl|sending rate exceeded|submission rate .{0,40}exceeded|server busy",
     ),
     _rule(
-        Action.PAUSE,
+        ReplyAction.PAUSE,
         _ALL,
         "the server has seen too much mail from here lately",
         f"{_GMAIL} (4.7.28, 421 4.7.0, 550 5.7.1 unusual rate); {_YAHOO} (TSS04)",
         text=r"unusual rate of|rate limit(ed|s)?\b|unexpected volume|too (much|many) (e-?)?(mails?|messages) from",
     ),
     _rule(
-        Action.PAUSE,
+        ReplyAction.PAUSE,
         _4XX,
         "the server has seen too much mail from here lately",
         _GMAIL,
         enhanced="4.7.28",
     ),
     _rule(
-        Action.PAUSE,
+        ReplyAction.PAUSE,
         _ALL,
         "the sender, its domain or its connection is over the provider's frequency limit",
         f"{_QQ}; {_NETEASE} (HL:IFC, MI:SFQ)",
         text=r"frequency limited|too frequent|\b(HL:IFC|MI:SFQ)\b",
     ),
     _rule(
-        Action.PAUSE,
+        ReplyAction.PAUSE,
         (421,),
         "the server asks to come back later",
         f"{_GMAIL} (421 4.7.0 Try again later, closing connection)",
@@ -220,21 +261,21 @@ RULES: tuple[Rule, ...] = (
     ),
     # -- about this recipient
     _rule(
-        Action.GREYLISTED,
+        ReplyAction.GREYLISTED,
         _4XX,
         "greylisted: the server takes the message when it comes again later",
         "RFC 6647; postgrey, Exim and rspamd texts",
         text=r"gr[ae]y-?\s?list",
     ),
     _rule(
-        Action.UNKNOWN_USER,
+        ReplyAction.UNKNOWN_USER,
         _5XX,
         "there is no such mailbox",
         "RFC 3463 section 3.2 (X.1.1, X.1.6); RFC 7505 (5.1.10, null MX)",
         enhanced="5.1.1 5.1.6 5.1.10",
     ),
     _rule(
-        Action.UNKNOWN_USER,
+        ReplyAction.UNKNOWN_USER,
         (550, 551, 553),
         "there is no such mailbox",
         f"{_QQ}; servers without enhanced codes",
@@ -245,12 +286,12 @@ RULES: tuple[Rule, ...] = (
 
 
 @cache
-def _rules_for(code: int) -> tuple[Rule, ...]:
+def _rules_for(code: int) -> tuple[ReplyRule, ...]:
     return tuple(rule for rule in RULES if code in rule.codes)
 
 
-def meaning(reply: ServerReply) -> Rule | None:
-    """The rule for a reply, or None where its first digit says it all."""
+def find_reply_rule(reply: ServerReply) -> ReplyRule | None:
+    """Return the rule for a reply; None if its first digit says everything."""
     for rule in _rules_for(reply.code):
         if rule.matches(reply):
             return rule

@@ -8,20 +8,30 @@ Until the first connection nothing is sent, and every error is an exception; fro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from mailer.campaign.model import Campaign
+from mailer.delivery.backoff import RetryPolicy
 from mailer.delivery.clock import Clock, SystemClock
-from mailer.delivery.observer import Observer
+from mailer.delivery.dispositions import DispositionPolicy
+from mailer.delivery.failure_limit import FailureLimit
+from mailer.delivery.message_queue import MessageQueue
+from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
 from mailer.delivery.plan import PlanResult, plan
 from mailer.delivery.preflight import preflight
-from mailer.delivery.proof import proof
-from mailer.delivery.run_state import Sending, first_of
+from mailer.delivery.proof import send_proof
+from mailer.delivery.race import race
+from mailer.delivery.recorder import ResultRecorder
+from mailer.delivery.run_state import RunState
+from mailer.delivery.server_access import server_access, session_record
+from mailer.delivery.session import Session
 from mailer.delivery.signals import Interrupted, StopSignal
-from mailer.delivery.worker import Worker, access, described
+from mailer.delivery.throttle import Throttle
+from mailer.delivery.worker import Worker
 from mailer.errors import InputError, LedgerError, append_remainder
 from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
@@ -43,26 +53,27 @@ async def run(
     clock: Clock | None = None,
 ) -> RunResult:
     """Send the campaign, or go on with it. InputError and LedgerError: nothing was sent."""
-    observer, stop, clock = observer or Observer(), stop or StopSignal(), clock or SystemClock()
+    observer, stop, clock = GuardedObserver(observer or Observer()), stop or StopSignal(), clock or SystemClock()
     if options.proof is not None:
-        return await proof(campaign, compiled, options, options.proof, observer=observer, clock=clock, stop=stop)
+        return await send_proof(campaign, compiled, options, options.proof, observer=observer, clock=clock, stop=stop)
     with report_as_unusable(), ledger.hold_campaign(campaign.name):
         try:
             with stop.raising():
-                edition, compiled, recovered = _prepared(
+                edition, compiled, recovered = _prepare(
                     campaign, compiled, ledger, options, observer=observer, clock=clock
                 )
-            left = _left(ledger, edition, options)
-            if isinstance(left, RunResult):
-                return left
+            count = _count_recipients(ledger, edition, options)
+            if isinstance(count, RunResult):
+                return count
             counts = ledger.count_by_status(edition)
-            observer.starting(sum(counts.values()), sum(counts.values()) - counts[Status.PENDING])
+            observer.on_start(sum(counts.values()), sum(counts.values()) - counts[Status.PENDING])
         except Interrupted:
             number = ledger.ensure_edition(campaign.name).number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
         record = ledger.start_run(edition, template=compiled.fingerprint, now=clock.now())
-        sending = Sending(ledger, edition, record, options, observer=observer, clock=clock, stop=stop)
-        return await _send(sending, compiled, left, careful=recovered.in_doubt > 0)
+        state = RunState(observer=observer, clock=clock, stop=stop)
+        queue = MessageQueue(ledger, edition, record, options, state)
+        return await _Delivery(state, queue, compiled, options).send(count, is_careful=recovered.in_doubt > 0)
 
 
 # -- before anything is sent
@@ -70,7 +81,7 @@ async def run(
 FATES: dict[Policy, str] = {"resend": "sent again", "hold": "held back as in doubt", "sent": "taken as sent"}
 
 
-def _prepared(
+def _prepare(
     campaign: Campaign,
     compiled: CompiledCampaign,
     ledger: Ledger,
@@ -81,9 +92,9 @@ def _prepared(
 ) -> tuple[Edition, CompiledCampaign, Recovered]:
     """The edition to send, with its queue in order: recovered, planned and checked."""
     edition = ledger.ensure_edition(campaign.name)
-    recovered = _recovered(ledger, edition, options, observer, clock)
+    recovered = _recover(ledger, edition, options, observer, clock)
     if other := ledger.note_campaign_file(campaign.name, campaign.path):
-        observer.warning(f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?")
+        observer.on_warning(f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?")
     if options.again and edition.planned:
         _finish_edition(ledger, edition, abandon=options.abandon)
         edition, recovered = ledger.add_edition(campaign.name), Recovered()
@@ -99,7 +110,7 @@ def _prepared(
         if problems and not options.skip_invalid:
             raise InputError(problems)
     if others := ledger.count_sent_with_other_template(edition, compiled.fingerprint):
-        observer.warning(f"{others} got the message as it was before the templates were changed")
+        observer.on_warning(f"{others} got the message as it was before the templates were changed")
     return edition, compiled, recovered
 
 
@@ -120,7 +131,7 @@ def _finish_edition(ledger: Ledger, edition: Edition, *, abandon: bool) -> None:
     )
 
 
-def _recovered(ledger: Ledger, edition: Edition, options: SendOptions, observer: Observer, clock: Clock) -> Recovered:
+def _recover(ledger: Ledger, edition: Edition, options: SendOptions, observer: Observer, clock: Clock) -> Recovered:
     """What a person said counts for whom they said it; the others get what the campaign says."""
     said, now, told, others = options.in_doubt, clock.now(), Recovered(), Recovered()
     policy = options.delivery.in_doubt
@@ -130,36 +141,36 @@ def _recovered(ledger: Ledger, edition: Edition, options: SendOptions, observer:
         others = ledger.recover_claims(edition, policy, now=now, but=options.only if said else None)
     for count, fate in ((told.in_doubt, said), (others.in_doubt, policy)):
         if fate and count:
-            observer.warning(f"{count} were in flight when a former run ended: {FATES[fate]}")
+            observer.on_warning(f"{count} were in flight when a former run ended: {FATES[fate]}")
     return Recovered(told.in_doubt + others.in_doubt, told.deferred + others.deferred)
 
 
 def _warn(planned: PlanResult, observer: Observer) -> None:
     for text in planned.duplicates:
-        observer.warning(str(text))
+        observer.on_warning(str(text))
     if (more := planned.duplicate_count - len(planned.duplicates)) > 0:
-        observer.warning(f"and {more:,} more")
+        observer.on_warning(f"and {more:,} more")
 
 
-def _left(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunResult:
+def _count_recipients(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunResult:
     """How many are to be sent to; the result where there is nobody."""
     counts = ledger.count_by_status(edition, only=options.only)
     if not any(counts.values()) and options.only is not None:
         raise InputError(f"{options.only} is not in the list")
     if pending := counts[Status.PENDING]:
         return min(pending, options.limit or pending)
-    reason = "everybody is settled, and not everybody got it" if _bad(counts) else "the campaign is complete"
+    reason = "everybody is settled, and not everybody got it" if _has_problems(counts) else "the campaign is complete"
     if options.only is not None:
         reason = f"{options.only}: {', '.join(status.value for status in Status if counts[status])} already"
-    return _nothing(ledger, edition, reason, failed=_bad(counts))
+    return _nothing_to_do(ledger, edition, reason, failed=_has_problems(counts))
 
 
-def _bad(counts: Mapping[Status, int]) -> bool:
+def _has_problems(counts: Mapping[Status, int]) -> bool:
     """Whether somebody did not get it, and will not by this run."""
     return bool(counts[Status.FAILED] or counts[Status.DEFERRED] or counts[Status.IN_DOUBT])
 
 
-def _nothing(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> RunResult:
+def _nothing_to_do(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> RunResult:
     return RunResult(
         Ending.INCOMPLETE if failed else Ending.COMPLETE,
         edition.number,
@@ -173,80 +184,101 @@ def _nothing(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> 
 # -- sending
 
 
-async def _send(sending: Sending, compiled: CompiledCampaign, left: int, *, careful: bool) -> RunResult:
-    """All connections until the end of the run, whatever it is; then the record of it."""
-    options, clock = sending.options, sending.clock
-    began = clock.now()
-    where = access(options.server, options.password)
-    connections = sending.active = min(options.delivery.connections, left)
-    workers = [Worker(sending, compiled, where, careful=careful) for _ in range(connections)]
-    watcher = asyncio.ensure_future(_watch(sending, workers))
-    try:
-        await _all(workers)
-        sending.commit()
-        if sending.stop.requested:  # it may have come between the last message and here
-            sending.end(Ending.INTERRUPTED, "interrupted")
-        ending = _ending(sending)
-    except LedgerError as error:
-        ending = Ending.LEDGER_FAILED
-        sending.fail(ending, str(error), error.hint)
-    except BaseException:  # cancelled from outside, or our own mistake: what is known is kept
-        with suppress(LedgerError):
-            sending.commit()
-        raise
-    finally:
-        watcher.cancel()
-    record = _recorded(sending, ending, began)
-    sending.observer.finished(sending.reason)
-    return RunResult(ending, sending.edition.number, record, sending.reason, sending.hint)
+class _Delivery:
+    """All sessions of one run, until it ends in whatever way; then the record of it."""
 
+    def __init__(self, state: RunState, queue: MessageQueue, compiled: CompiledCampaign, options: SendOptions) -> None:
+        delivery = options.delivery
+        self._state, self._queue, self._options = state, queue, options
+        # `--in-doubt sent` concerns the past; the campaign says what happens to messages that come to be in doubt now.
+        in_doubt = delivery.in_doubt if options.in_doubt in (None, "sent") else options.in_doubt
+        policy = DispositionPolicy(RetryPolicy(delivery.attempts, delivery.backoff), in_doubt == "hold")
+        self._throttle = Throttle(state, queue.pacer, delivery.backoff)
+        recorder = ResultRecorder(state, queue, self._throttle, policy, FailureLimit(delivery.stop_after))
+        self._make_session = partial(Session, compiled=compiled, state=state, queue=queue, recorder=recorder)
+        self._workers: list[Worker] = []
+        self._started = state.clock.now()
 
-async def _all(workers: Sequence[Worker]) -> None:
-    """Run them all. The first error ends all of them at once: without a ledger nothing more may leave."""
-    tasks = [asyncio.ensure_future(worker.run()) for worker in workers]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+    async def send(self, count: int, *, is_careful: bool) -> RunResult:
+        """Send to up to `count` recipients. `is_careful`: some are in doubt from a run before."""
+        state = self._state
+        access = server_access(self._options.server, self._options.password)
+        state.sessions.workers = min(self._options.delivery.connections, count)
+        self._workers = [
+            Worker(
+                access,
+                self._options,
+                state,
+                self._queue,
+                throttle=self._throttle,
+                make_session=self._make_session,
+                is_careful=is_careful,
+            )
+            for _ in range(state.sessions.workers)
+        ]
+        watcher = asyncio.ensure_future(self._end_on_signal())
+        try:
+            await self._run_workers()
+            self._queue.commit()
+            if state.stop.requested:  # it may have come between the last message and here
+                state.end(Ending.INTERRUPTED, "interrupted")
+            ending = self._ending()
+        except LedgerError as error:
+            ending = Ending.LEDGER_FAILED
+            state.override_ending(ending, str(error), error.hint)
+        except BaseException as error:  # cancelled by the caller, or our own mistake: what is known is recorded
+            state.end(Ending.INTERRUPTED, "cancelled" if isinstance(error, asyncio.CancelledError) else "interrupted")
+            with suppress(LedgerError):
+                self._queue.commit()
+            self._finish(Ending.INTERRUPTED)
+            raise
+        finally:
+            watcher.cancel()
+        record = self._finish(ending)
+        state.observer.on_finish(state.reason)
+        return RunResult(ending, self._queue.edition.number, record, state.reason, state.hint)
 
+    async def _run_workers(self) -> None:
+        """Run all of them. The first error ends all at once: without a ledger no message may leave."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for worker in self._workers:
+                    group.create_task(worker.run())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
 
-async def _watch(sending: Sending, workers: Sequence[Worker]) -> None:
-    """First signal: no new message; what is in flight gets the time of one reply. Second: at once."""
-    stop = sending.stop
-    await stop.wait()
-    sending.end(Ending.INTERRUPTED, "interrupted")
-    if not stop.at_once:
-        await first_of(stop.wait(), sending.clock.sleep(sending.options.delivery.timeout))
-    for worker in workers:
-        worker.abort()
+    async def _end_on_signal(self) -> None:
+        """First signal: no new message, and the time of one reply for what is in flight. Second: at once."""
+        stop = self._state.stop
+        await stop.wait()
+        self._state.end(Ending.INTERRUPTED, "interrupted")
+        if not stop.at_once:
+            await race(stop.wait(), self._state.clock.sleep(self._options.delivery.timeout))
+        for worker in self._workers:
+            worker.abort()
 
+    def _ending(self) -> Ending:
+        if self._state.ending is not None:
+            return self._state.ending
+        counts = self._queue.ledger.count_by_status(self._queue.edition, only=self._options.only)
+        is_unfinished = counts[Status.PENDING] and self._options.limit is None
+        return Ending.INCOMPLETE if is_unfinished or _has_problems(counts) else Ending.COMPLETE
 
-def _ending(sending: Sending) -> Ending:
-    if sending.ending is not None:
-        return sending.ending
-    limit, only = sending.options.limit, sending.options.only
-    counts = sending.ledger.count_by_status(sending.edition, only=only)  # whoever was not asked for does not count
-    left = counts[Status.PENDING] and limit is None
-    return Ending.INCOMPLETE if left or _bad(counts) else Ending.COMPLETE
-
-
-def _recorded(sending: Sending, ending: Ending, began: float) -> RunRecord:
-    now = sending.clock.now()
-    details = sending.server
-    record = replace(
-        sending.record,
-        finished=format_time(now),
-        seconds=round(now - began, 3),
-        server=None if details is None else described(details),
-        messages=sending.messages,
-        bytes=sending.bytes,
-        sessions=sending.sessions,
-        reconnects=max(0, sending.sessions - sending.most_open),
-        ending=ending.value,
-        reason=sending.reason,
-    )
-    with suppress(LedgerError):  # a ledger that cannot be written: the caller knows by the ending
-        sending.ledger.finish_run(record)
-    return record
+    def _finish(self, ending: Ending) -> RunRecord:
+        state, figures = self._state, self._state.figures
+        now = state.clock.now()
+        record = replace(
+            self._queue.run,
+            finished=format_time(now),
+            seconds=round(now - self._started, 3),
+            server=None if state.server is None else session_record(state.server),
+            messages=figures.messages,
+            bytes=figures.octets,
+            sessions=figures.sessions,
+            reconnects=figures.reconnects,
+            ending=ending.value,
+            reason=state.reason,
+        )
+        with suppress(LedgerError):  # a ledger that cannot be written: the ending says so
+            self._queue.ledger.finish_run(record)
+        return record

@@ -23,13 +23,13 @@ def outcome(status: Status = Status.SENT) -> Outcome:
 def test_a_line_every_few_seconds_at_most(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     lines = LogDisplay(None, clock)
-    lines.starting(3000, 0)
+    lines.on_start(3000, 0)
     for _ in range(1000):
         clock.seconds += 0.01
-        lines.settled(outcome())
-    lines.settled(outcome(Status.FAILED))
+        lines.on_outcome(outcome())
+    lines.on_outcome(outcome(Status.FAILED))
     clock.seconds += LOG_INTERVAL
-    lines.settled(outcome())
+    lines.on_outcome(outcome())
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
     assert said[-1] == "mailer: 1,002 of 3,000 (sent 1,001, failed 1), 66.8/s, 30 s left"
@@ -51,9 +51,9 @@ def test_a_hostile_reason_is_harmless(capsys: pytest.CaptureFixture[str]) -> Non
     for display in (LogDisplay(None, clock), BarDisplay(None, clock)):
         clock.seconds += 10
         with display:
-            display.starting(2, 0)
-            display.waiting(30, "\x1b]0;owned\x07 [bold]markup[/nonsense]")
-            display.settled(outcome())
+            display.on_start(2, 0)
+            display.on_waiting(30, "\x1b]0;owned\x07 [bold]markup[/nonsense]")
+            display.on_outcome(outcome())
         shown = capsys.readouterr().err
         assert "\x1b]0;" not in shown
         assert "[bold]markup[/nonsense]" in shown
@@ -62,5 +62,5 @@ def test_a_hostile_reason_is_harmless(capsys: pytest.CaptureFixture[str]) -> Non
 def test_addresses_kept_for_a_hint_are_few() -> None:
     lines = LogDisplay()
     for n in range(1000):
-        lines.unknown_user(f"{n}@example.com")
+        lines.on_unknown_user(f"{n}@example.com")
     assert (lines.unknown_count, len(lines.unknown)) == (1000, 3)

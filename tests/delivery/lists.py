@@ -88,6 +88,6 @@ def campaign(recipients, *, key=None, variables=None) -> Campaign:
 def progress():
     """An observer that keeps what it is told."""
     seen = SimpleNamespace(planned=[], checked=[])
-    seen.planning = seen.planned.append
-    seen.preflight = lambda done, total: seen.checked.append((done, total))
+    seen.on_planning = seen.planned.append
+    seen.on_preflight = lambda done, total: seen.checked.append((done, total))
     return seen

@@ -14,7 +14,7 @@ def run(pacer, seconds, *, wanted=64, start=0.0, oversleep=0.0):
             pacer.spend(count, now)
             sent += [now] * count
         else:
-            now += max(pacer.wait(now), 1e-6) + oversleep
+            now += max(pacer.seconds_until_next(now), 1e-6) + oversleep
     return sent
 
 
@@ -23,7 +23,7 @@ def test_without_a_rate_all_may_start():
     assert pacer.available(500, 0.0) == 500
     pacer.spend(500, 0.0)
     assert pacer.available(500, 0.0) == 500
-    assert pacer.wait(0.0) == 0
+    assert pacer.seconds_until_next(0.0) == 0
 
 
 def test_even_from_the_first_message_on():
@@ -51,7 +51,7 @@ def test_one_pace_for_all_connections():
     assert pacer.available(8, 100.0) == 1
     pacer.spend(1, 100.0)
     assert pacer.available(8, 100.0) == 0  # the other connection asks
-    assert pacer.wait(100.0) == pytest.approx(0.1, abs=0.011)
+    assert pacer.seconds_until_next(100.0) == pytest.approx(0.1, abs=0.011)
 
 
 def test_nothing_spent_nothing_lost():
@@ -64,26 +64,26 @@ def test_nothing_spent_nothing_lost():
 def test_a_throttling_pauses_then_ramps_up_slowly():
     pacer = Pacer(None)
     pacer.spend(100, 0.0)
-    pacer.accepted(100)
+    pacer.accept(100)
     pacer.pause(30, 10.0)  # it took 10 a second
-    assert pacer.paused(39.0)
+    assert pacer.is_paused(39.0)
     assert pacer.available(64, 39.0) == 0
-    assert pacer.wait(10.0) == 30
+    assert pacer.seconds_until_next(10.0) == 30
     assert pacer.available(64, 40.0) == 1
     assert pacer.interval == pytest.approx(1 / 5)
-    pacer.accepted(35)
+    pacer.accept(35)
     assert pacer.interval == pytest.approx(1 / 10, rel=0.01)
-    pacer.accepted(10_000)
+    pacer.accept(10_000)
     assert pacer.interval == 0
 
 
 def test_the_ramp_ends_at_the_rate_of_the_campaign():
     pacer = Pacer(Rate(10, 1))
     pacer.spend(1, 0.0)
-    pacer.accepted(10)
+    pacer.accept(10)
     pacer.pause(1, 10.0)
     assert pacer.interval == pytest.approx(2.0)
-    pacer.accepted(300)
+    pacer.accept(300)
     assert pacer.interval == pytest.approx(0.1)
 
 

@@ -137,7 +137,7 @@ def test_an_interrupted_one_begins_again(ledger):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
-    seen.preflight = interrupt
+    seen.on_preflight = interrupt
     with pytest.raises(KeyboardInterrupt):
         checked.check(observer=seen)
     assert checked.check() == ("abc", [])

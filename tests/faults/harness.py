@@ -45,20 +45,20 @@ class Recorder(Observer):
         self.sessions = 0
         self.on_settled: Callable[[Outcome], None] = lambda _outcome: None
 
-    def settled(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         self.on_settled(outcome)
 
-    def warning(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         self.warnings.append(text)
 
-    def waiting(self, seconds: float, why: str) -> None:
+    def on_waiting(self, seconds: float, why: str) -> None:
         self.waits.append((seconds, why))
 
-    def unknown_user(self, email: str) -> None:
+    def on_unknown_user(self, email: str) -> None:
         self.unknown.append(email)
 
-    def session(self, details: object) -> None:
+    def on_session(self, details: object) -> None:
         self.sessions += 1
 
 

@@ -76,7 +76,7 @@ def test_a_silent_server_does_not_hold_up_an_interruption_for_longer_than_a_repl
 
 def test_stopped_while_it_waits(tmp_path):
     bench, stop = Bench(tmp_path, 3), StopSignal()
-    bench.observer.waiting = lambda _seconds, _why: stop.requested or stop.request()
+    bench.observer.on_waiting = lambda _seconds, _why: stop.requested or stop.request()
     with FaultServer(script=lambda step: "450 4.2.1 busy" if step.name == "rcpt" else None) as server:
         began = time.monotonic()
         backoff = replace(QUICK.backoff, first=600.0, most=600.0)
@@ -91,7 +91,7 @@ def test_stopped_while_it_waits(tmp_path):
 def test_what_was_to_be_sent_again_is_not_when_a_person_says_otherwise(tmp_path, said, settled_at):
     """A run that sends again is stopped before it comes to it; only then somebody says that nobody may get it twice."""
     bench, stop = Bench(tmp_path, 3), StopSignal()
-    bench.observer.waiting = lambda _seconds, _why: stop.request()
+    bench.observer.on_waiting = lambda _seconds, _why: stop.request()
     with FaultServer("sequential", (Fault("accepted", "drop"), Fault("greeting", "drop", nth=2, times=9))) as server:
         assert bench.send(server, stop=stop).ending is Ending.INTERRUPTED
     assert len(server.accepted) == 1
@@ -256,10 +256,10 @@ def test_a_clock_that_goes_back_between_runs(tmp_path):
         script=lambda step: "450 4.2.1 busy" if step.name == "rcpt" and step.count < 4 else None
     ) as server:
         stop = StopSignal()
-        bench.observer.waiting = lambda _seconds, _why: stop.requested or stop.request()
+        bench.observer.on_waiting = lambda _seconds, _why: stop.requested or stop.request()
         backoff = replace(QUICK.backoff, first=60.0, most=300.0)
         bench.send(server, replace(QUICK, backoff=backoff), clock=FakeClock(2_000_000_000.0), stop=stop)
-        bench.observer.waiting = lambda _seconds, _why: None
+        bench.observer.on_waiting = lambda _seconds, _why: None
         clock = FakeClock(1_000_000_000.0)
         result = bench.send(server, replace(QUICK, backoff=backoff), clock=clock)
         bench.agree(server)

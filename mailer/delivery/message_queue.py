@@ -1,0 +1,89 @@
+"""The messages of a run that are still to be sent: what may start, when, and what is durable.
+
+The order that makes the promise: intents (and the outcomes before them) are committed, then the messages leave, then
+their replies are recorded. What is durable as intent and not as outcome is never more than the open windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mailer.delivery.options import SendOptions
+from mailer.delivery.pacing import Pacer
+from mailer.delivery.run_state import RunState
+from mailer.ledger import Claim, Edition, Ledger, Release, Retry, RunRecord
+from mailer.ledger.outcome import Outcome
+
+
+class MessageQueue:
+    """The ledger's queue at the pace of one run. `in_flight` counts the claims without a record, in all sessions."""
+
+    def __init__(self, ledger: Ledger, edition: Edition, run: RunRecord, options: SendOptions, state: RunState) -> None:
+        self.ledger, self.edition, self.run = ledger, edition, run
+        self.pacer = Pacer(options.delivery.rate)
+        self.in_flight = 0
+        self._only, self._limit = options.only, options.limit
+        self._state, self._clock = state, state.clock
+        self._started = 0  # recipients that this run claimed for the first time, for `limit`
+        self._has_unsaved_records = False
+
+    def claim(self, room: int) -> Sequence[Claim]:
+        """Return up to `room` messages that may leave now. Their intent and all records so far are then durable.
+
+        Raises LedgerWriteError.
+        """
+        claims: Sequence[Claim] = ()
+        if not self._state.is_over and room > 0:
+            now = self._clock.now()
+            if count := self.pacer.available(room, now):
+                claims = self._claim(count, now)
+                self.pacer.spend(len(claims), now)
+                self.in_flight += len(claims)
+        if claims or self._has_unsaved_records:
+            self.commit()
+        return claims
+
+    def record(self, claim: Claim, record: Outcome | Retry | Release, *, unrendered: bool = False) -> None:
+        """Record what became of a claim. It is durable after the next `commit`."""
+        self.in_flight -= 1
+        self.ledger.record(claim, record, unrendered=unrendered)
+        self._has_unsaved_records = True
+
+    def commit(self) -> None:
+        """Make all claims and records durable. Raises LedgerWriteError."""
+        self.ledger.commit()
+        self._has_unsaved_records = False
+
+    def seconds_until_due(self) -> float | None:
+        """Return the seconds until a message may start, by queue and pace; None if the queue has none."""
+        if self._has_unsaved_records:  # the ledger finds what is committed
+            self.commit()
+        now = self._clock.now()
+        at = self.ledger.find_next_due(self.edition, only=self._only, fresh=self._startable_count() != 0)
+        return None if at is None else max(at - now, self.pacer.seconds_until_next(now), 0.0)
+
+    async def wait_for_message(self) -> bool:
+        """Wait until a message may start. Returns False if the run is over, or no message is left anywhere."""
+        state = self._state
+        while not state.is_over:
+            seconds = self.seconds_until_due()
+            if seconds == 0:
+                return True
+            if seconds is None and not self.in_flight:
+                return False
+            if seconds is not None and seconds >= 1 and not self.in_flight:
+                state.observer.on_waiting(seconds, "until the next message may be sent")
+            await state.wait_for_change(seconds)
+        return False
+
+    def _claim(self, count: int, now: float) -> Sequence[Claim]:
+        claims = self.ledger.claim(
+            self.edition, count, now, run=self.run, only=self._only, fresh=self._startable_count()
+        )
+        if self._limit is not None:
+            self._started += sum(claim.first for claim in claims)
+        return claims
+
+    def _startable_count(self) -> int | None:
+        """How many more recipients `limit` lets this run start with; None is no limit."""
+        return None if self._limit is None else max(self._limit - self._started, 0)

@@ -1,0 +1,227 @@
+"""One session's part of a run: keep its window full until the queue is empty or the session ends.
+
+A `Session` is made for one connection and used once. Its loop has no task, future or callback for a single message:
+claim, render, submit, wait for results, record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailer.delivery.dispositions import SessionAction
+from mailer.delivery.message_queue import MessageQueue
+from mailer.delivery.race import race
+from mailer.delivery.recorder import ResultRecorder, claimed_message
+from mailer.delivery.run_state import RunState
+from mailer.errors import ConnectionLost, InputError, ServerError
+from mailer.ledger import Claim
+from mailer.render.compiled import CompiledCampaign
+from mailer.smtp.connection import BATCH, Connection
+from mailer.smtp.protocol.reply import Reply
+from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, TransactionResult
+
+# Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7 asks
+# them for 5 minutes; asking before a message is cheaper than losing the session with one.
+MAX_QUIET_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """How a session is to be used.
+
+    `is_careful`: one command at a time, for messages in doubt only, since they may be what the server fails at.
+    `message_limit` is the maximum of messages, if the server showed that it counts them.
+    """
+
+    is_careful: bool = False
+    message_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """How a session ended.
+
+    `error` says why it was useless, or why it was lost (`is_lost`); None if we ended it. `message_count` are the
+    messages that it took, and `made_progress` says that the server judged any. `needs_care`: the next session has to
+    be careful. `fewer_sessions_reply` says that the server allows fewer sessions at once.
+    """
+
+    error: ServerError | None
+    is_lost: bool
+    message_count: int
+    made_progress: bool
+    needs_care: bool
+    fewer_sessions_reply: Reply | None
+
+
+class Session:
+    """The messages of one connection, from the login to QUIT."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        plan: SessionPlan,
+        *,
+        compiled: CompiledCampaign,
+        state: RunState,
+        queue: MessageQueue,
+        recorder: ResultRecorder,
+    ) -> None:
+        self._connection, self._plan = connection, plan
+        self._compiled, self._state, self._queue, self._recorder = compiled, state, queue, recorder
+        self._in_flight = 0
+        self._message_count = 0
+        self._made_progress = False
+        self._last_used = state.clock.now()
+        self._must_leave = False
+        self._leaving_reply: Reply | None = None  # "no more messages in this session", as the server last said it
+        self._fewer_sessions_reply: Reply | None = None
+        self._must_simplify = False
+        self._doubts_are_done = False
+
+    async def run(self) -> SessionEnd:
+        """Send until the session is lost, takes no more messages, or nothing is left. Raises LedgerWriteError."""
+        error: ServerError | None = None
+        is_lost = False
+        try:
+            await self._send_messages()
+            error = self._uselessness()
+            await self._connection.quit()
+            needs_care = self._plan.is_careful and not self._doubts_are_done
+        except ServerError as lost:
+            error, is_lost = lost, True
+            needs_care = self._record_unfinished(str(lost))
+        return SessionEnd(
+            error, is_lost, self._message_count, self._made_progress, needs_care, self._fewer_sessions_reply
+        )
+
+    def record_cancellation(self) -> None:
+        """Record what is in flight, after `run` was cancelled: it is in doubt, unless its last byte did not leave."""
+        self._connection.abort()
+        self._record_unfinished("the run was cancelled before the reply came")
+
+    def _uselessness(self) -> ServerError | None:
+        if self._message_count or self._state.is_over:
+            return None
+        if not self._connection.is_exhausted and self._leaving_reply is None:
+            return None
+        said = f" ({self._leaving_reply})" if self._leaving_reply else ""
+        return ConnectionLost(f"the server ended the session before it took a message{said}")
+
+    @property
+    def traits(self) -> ServerTraits:
+        """What this session learned about the server, for the next one."""
+        traits = self._connection.traits
+        if not self._must_simplify or traits.strategy_at_most is not None:
+            return traits
+        used = list(Strategy).index(self._connection.details.strategy)
+        return traits.merged_with(ServerTraits(strategy_at_most=list(Strategy)[max(used - 1, 0)]))
+
+    def _record_unfinished(self, error: str) -> bool:
+        """Put what was in flight back into the queue, or in doubt, durably. Returns whether care is needed next."""
+        unfinished = self._connection.unfinished()
+        for transaction in unfinished.in_doubt:
+            self._recorder.record_unanswered(claimed_message(transaction), error)
+        is_fruitless = not self._made_progress and not unfinished.in_doubt
+        for index, transaction in enumerate(unfinished.unsent):
+            is_head = is_fruitless and index == 0
+            self._recorder.record_unsent(claimed_message(transaction), error, is_fruitless_head=is_head)
+        self._in_flight = 0
+        self._queue.commit()
+        return bool(unfinished.in_doubt) and not self._recorder.holds_doubts
+
+    async def _send_messages(self) -> None:
+        """Claim, render, submit, record. Returns when nothing is in flight and the session is to be left."""
+        connection, queue = self._connection, self._queue
+        while True:
+            if not self._in_flight and (self._must_leave or connection.is_exhausted or not await self._is_ready()):
+                return
+            room = 0 if self._must_leave else self._room()
+            claims: Sequence[Claim] = ()
+            # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each reply. But
+            # with a pace, messages start one by one, and none waits for the reply to another.
+            is_paced = queue.pacer.interval > 0
+            has_asked = room > 0 and (is_paced or room >= min(self._in_flight, BATCH))
+            if has_asked:
+                claims = queue.claim(room)
+                for claim in claims:
+                    self._submit(claim)
+                if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
+                    self._must_leave = self._doubts_are_done = True  # messages in doubt are claimed first
+            if self._in_flight:
+                await self._take_results(until_due=has_asked and (is_paced or not claims))
+            else:
+                await asyncio.sleep(0)  # other sessions claimed what there was: they and the signals have their turn
+
+    def _room(self) -> int:
+        room, limit = self._connection.room, self._plan.message_limit
+        return room if limit is None else max(0, min(room, limit - self._message_count - self._in_flight))
+
+    async def _take_results(self, *, until_due: bool) -> None:
+        """Wait for results and record them. With `until_due`, wait only until another message may start."""
+        seconds = self._queue.seconds_until_due() if until_due else None
+        for result in await self._next_results(seconds):
+            self._in_flight -= 1
+            disposition = self._recorder.record_result(result)
+            self._made_progress = self._made_progress or disposition.is_progress
+            if disposition.session is SessionAction.CONTINUE:
+                self._message_count += 1
+            else:
+                self._leave(disposition.session, result.reply)
+        self._last_used = self._state.clock.now()
+        limit = self._plan.message_limit
+        self._must_leave = self._must_leave or (limit is not None and self._message_count >= limit)
+
+    def _leave(self, action: SessionAction, reply: Reply | None) -> None:
+        self._must_leave = True
+        if action is SessionAction.USE_FEWER:
+            self._message_count += 1
+            self._fewer_sessions_reply = reply
+        else:
+            self._leaving_reply = reply
+            self._must_simplify = self._must_simplify or action is SessionAction.SIMPLIFY
+
+    async def _next_results(self, seconds: float | None) -> Sequence[TransactionResult]:
+        """Return at least one result, or none if `seconds` passed before, or the queue changed."""
+        if seconds is None:
+            return await self._connection.next_results()
+        # Nothing is lost if the wait is cancelled: the next call returns the results that came meanwhile.
+        return await race(self._connection.next_results(), self._state.wait_for_change(seconds)) or ()
+
+    def _submit(self, claim: Claim) -> None:
+        """Render and submit one message; record it as failed if it cannot be made."""
+        try:
+            message = self._compiled.render(claim.recipient, eight_bit=self._connection.extensions.eight_bit_mime)
+        except InputError as error:
+            self._recorder.record_unrendered(claim, str(error))
+            return
+        recipients = message.recipients
+        if claim.copies_taken:  # not sent twice
+            recipients = (recipients[0], *(email for email in recipients[1:] if email not in claim.copies_taken))
+        self._connection.submit(
+            Transaction(
+                message.sender,
+                recipients,
+                message.content,
+                message.utf8,
+                message.eight_bit,
+                context=self._recorder.combine(claim, message),
+                clean=True,  # as Message promises
+            )
+        )
+        self._in_flight += 1
+
+    async def _is_ready(self) -> bool:
+        """Wait for a message; return whether there is one, and the session is still alive after a quiet time."""
+        self._queue.commit()
+        if not await self._queue.wait_for_message():
+            return False
+        if self._state.clock.now() - self._last_used > MAX_QUIET_SECONDS:
+            try:
+                await self._connection.check_alive()
+            except ConnectionLost:  # nothing was in flight, so nothing is lost: connect again, without a mark
+                return False
+            self._last_used = self._state.clock.now()
+        return not self._state.is_over
