@@ -112,7 +112,8 @@ def test_send_within_a_loop_says_what_to_do(path: Path) -> None:
         asyncio.run(main())
 
 
-def test_errors(path: Path, sandbox: Sandbox) -> None:
+def test_errors(path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailer.delivery.reconnect.MIN_SECONDS", 0.0)  # of trying to connect
     campaign = mailer.load_campaign(path)
     with pytest.raises(InputError, match="no server is named"):
         mailer.send(campaign)

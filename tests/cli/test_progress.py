@@ -36,13 +36,13 @@ def test_a_line_every_few_seconds_at_most(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_going_on(capsys: pytest.CaptureFixture[str]) -> None:
-    LogDisplay().starting(10, 4)
+    LogDisplay().on_start(10, 4)
     assert capsys.readouterr().err == "4 of 10 recipients already have an outcome\n"
 
 
 def test_the_question_comes_with_the_number_to_send() -> None:
     asked: list[int] = []
-    LogDisplay(asked.append).starting(10, 4)
+    LogDisplay(asked.append).on_start(10, 4)
     assert asked == [6]
 
 

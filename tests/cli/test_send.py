@@ -95,8 +95,9 @@ def test_a_wrong_password_is_exit_3_and_never_shown(process: Command, campaign: 
     assert json.loads((campaign.parent / "r.json").read_text())["counts"]["pending"] == 3
 
 
-def test_no_server_is_exit_3(process: Command, campaign: Path) -> None:
-    ended = process("send", campaign, "--server", "smtps://me:x@127.0.0.1:1")
+def test_no_server_is_exit_3(command: Command, campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailer.delivery.reconnect.MIN_SECONDS", 0.0)  # of trying to connect
+    ended = command("send", campaign, "--server", "smtps://me:x@127.0.0.1:1")
     assert ended.code == 3
     assert "127.0.0.1:1" in ended.err
     assert "Traceback" not in ended.err
