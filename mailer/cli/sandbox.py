@@ -12,7 +12,7 @@ from mailer.cli import console
 from mailer.cli.exit_codes import code_for_signal
 from mailer.delivery.signals import StopSignal
 from mailer.errors import InputError
-from mailer.sandbox import SandboxAddresses, serve_sandbox
+from mailer.sandbox.serve import SandboxAddresses, SandboxOptions, serve_sandbox
 
 
 def run_sandbox(as_json: bool, maildir: Path | None, port: int, page_port: int) -> int:
@@ -20,8 +20,8 @@ def run_sandbox(as_json: bool, maildir: Path | None, port: int, page_port: int) 
 
     A port of 0 takes a free one. Raises InputError if the sandbox cannot start.
     """
-    serving = serve_sandbox(lambda addresses: _print_addresses(addresses, as_json), maildir=maildir, port=port,
-                    page_port=page_port)  # fmt: skip
+    asked = SandboxOptions(maildir, port, page_port)
+    serving = serve_sandbox(lambda addresses: _print_addresses(addresses, as_json), asked)
 
     async def serve_until_stopped(stop: StopSignal) -> None:
         server = asyncio.ensure_future(serving)

@@ -1,6 +1,6 @@
-"""The embedded SMTPS server: a rehearsal's mailbox for everybody. It delivers to nobody.
+"""The embedded SMTP server: a rehearsal's mailbox for every recipient. It delivers no mail.
 
-`Sandbox` is the server, `serve` runs it with its inbox page until cancelled. Needs the extra `sandbox`.
+`Sandbox` is the server, `serve_sandbox` runs it with its inbox page until cancelled. Needs the extra `sandbox`.
 """
 
 from mailer.errors import MissingExtra
@@ -13,10 +13,10 @@ except ModuleNotFoundError as error:
         f"the sandbox needs the package {error.name}", hint="install the extra: pip install 'mailer[sandbox]'"
     ) from error
 
+from mailer.sandbox.behavior import Behavior
 from mailer.sandbox.maildir import CaughtMessage, Maildir
-from mailer.sandbox.serve import SandboxAddresses, serve_sandbox
 from mailer.sandbox.server import Sandbox
 
-__all__ = ["CaughtMessage", "Maildir", "Sandbox", "SandboxAddresses", "serve_sandbox"]
+__all__ = ["Behavior", "CaughtMessage", "Maildir", "Sandbox"]
 
 del _aiosmtpd, _cryptography

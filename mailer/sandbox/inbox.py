@@ -1,29 +1,31 @@
-"""A maildir read for the inbox page: summaries, and one message taken apart. Built to survive any message."""
+"""A maildir read for the inbox page and its API: summaries, search, and one message taken apart."""
 
 from __future__ import annotations
 
-import base64
 import re
+import sqlite3
+import threading
 from dataclasses import asdict, dataclass
-from email import policy
-from email.message import EmailMessage, MIMEPart
-from email.parser import BytesHeaderParser, BytesParser
 from pathlib import Path
+from time import monotonic
 
-from mailer.sandbox.maildir import CaughtMessage, Maildir
+from mailer.sandbox.dialogue import read_dialogue
+from mailer.sandbox.maildir import Maildir
+from mailer.sandbox.server import SESSIONS_FOLDER
+from mailer.web.message_view import MessageView
 
-SHOWN = 200  # the newest; a search looks through all
+SHOWN = 200  # messages on one page of the list
 HEAD = 64 * 1024  # octets in which a message's header is looked for
+MAX_SEARCHED = 1024 * 1024  # octets of a message that are searched
+MAX_TEXT = 50_000  # characters of its text that are
+INDEX_SECONDS = 0.4  # that one request may spend on reading messages for the search
 
-CID = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)
-# A browser connects to what these name although the policy forbids to load it; no mail client shows them either.
-CALLERS = re.compile(r"<(/?)(?=(?:iframe|frame|link|object|embed)\b)", re.IGNORECASE)
-HEAD_TAG = re.compile(r"<head\b[^>]*>", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]{0,2000}>")
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """A line of the list. `at` is seconds since 1970, `size` octets."""
+class MessageSummary:
+    """A line of the list. `at` is in seconds since 1970, `size` in octets."""
 
     id: str
     sender: str
@@ -33,138 +35,121 @@ class Summary:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """An attachment or inline file of a message."""
-
-    number: int
-    name: str
-    type: str
-    size: int
-    inline: bool
-
-
 class Inbox:
+    """The messages of a maildir, the newest first. Safe for several threads."""
+
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._maildir = Maildir(path)
-        self._summaries: dict[str, Summary] = {}  # files of a maildir never change
+        self._summaries: dict[str, MessageSummary] = {}  # files of a maildir never change
+        self._index = _TextIndex()
 
-    def list(self, find: str = "") -> dict[str, object]:
-        """The newest messages that hold `find` in sender, recipient or subject, and how many there are."""
+    def list_messages(self, find: str = "", *, limit: int = SHOWN, before: str = "") -> dict[str, object]:
+        """The newest `limit` messages that contain `find`, older than the message `before` if it is given.
+
+        The text is searched too. `total` is the number of all messages, `found` of those that match, `searched` of
+        those that were looked at so far: of many new messages one call reads only some.
+        """
         names = self._maildir.list_names()
-        if not find:
-            shown = [summary for name in names[: -SHOWN - 1 : -1] if (summary := self._summary(name))]
-            return {"total": len(names), "found": len(names), "messages": [asdict(summary) for summary in shown]}
-        wanted = find.casefold()
-        found = [s for name in reversed(names) if (s := self._summary(name)) and wanted in _searched(s)]
-        return {"total": len(names), "found": len(found), "messages": [asdict(summary) for summary in found[:SHOWN]]}
+        names.reverse()
+        found, searched = names, len(names)
+        if find:
+            searched = self._fill_index(names)
+            matching = self._index.find_names(find.casefold())
+            found = [name for name in names if name in matching]
+        page = [name for name in found if not before or name < before][:limit]
+        summaries = [asdict(summary) for name in page if (summary := self._summarize(name)) is not None]
+        return {"total": len(names), "found": len(found), "searched": searched, "messages": summaries}
 
-    def message(self, name: str) -> dict[str, object] | None:
+    def read_message(self, name: str) -> dict[str, object] | None:
+        """One message as JSON has it, or None."""
         caught = self._maildir.read_message(name)
         if caught is None:
             return None
-        message = _parse(caught)
-        return {
+        return MessageView(caught.content).summary() | {
             "id": name,
             "envelope": {"sender": caught.sender, "recipients": caught.recipients},
             "at": caught.at,
-            "size": len(caught.content),
-            "headers": [[key, _flat(value)] for key, value in message.items()],
-            "html": _body(message, "html") is not None,
-            "text": _body(message, "plain"),
-            "parts": [asdict(part) for part, _ in _files(message)],
+            "dialogue": caught.dialogue,
         }
 
-    def html(self, name: str) -> str | None:
-        """The HTML part, with the message's own images inside it (data: URLs)."""
+    def view(self, name: str) -> MessageView | None:
+        """One message to be shown, or None."""
         caught = self._maildir.read_message(name)
-        if caught is None:
-            return None
-        message = _parse(caught)
-        html = _body(message, "html")
-        return None if html is None else _self_contained(html, message)
+        return MessageView(caught.content) if caught else None
 
-    def source(self, name: str) -> bytes | None:
-        caught = self._maildir.read_message(name)
-        return caught.content if caught else None
+    def delete_message(self, name: str) -> bool:
+        """Remove a message. False if there is none of that name."""
+        self._summaries.pop(name, None)
+        return self._maildir.delete(name)
 
-    def part(self, name: str, number: int) -> tuple[Part, bytes] | None:
-        caught = self._maildir.read_message(name)
-        if caught is None:
-            return None
-        return next((pair for pair in _files(_parse(caught)) if pair[0].number == number), None)
+    def delete_all(self) -> int:
+        """Remove all messages; their number."""
+        return sum(self.delete_message(name) for name in self._maildir.list_names())
 
-    def _summary(self, name: str) -> Summary | None:
-        if (known := self._summaries.get(name)) is None and (path := self._maildir.find_path(name)):
-            known = self._summaries[name] = _summarise(name, path)
+    def read_dialogue(self, name: str) -> str | None:
+        """The SMTP dialogue of a session that has ended, or None."""
+        return read_dialogue(self.path / SESSIONS_FOLDER, name)
+
+    def _summarize(self, name: str) -> MessageSummary | None:
+        known = self._summaries.get(name)
+        if known is None and (path := self._maildir.find_path(name)):
+            try:
+                known = self._summaries[name] = _summarize_file(name, path)
+            except FileNotFoundError:  # deleted meanwhile
+                return None
         return known
 
+    def _fill_index(self, names: list[str]) -> int:
+        """Read messages into the search index, within a limit of time; how many of `names` are in it."""
+        ends = monotonic() + INDEX_SECONDS
+        missing = self._index.list_missing(names)
+        for count, name in enumerate(missing):
+            if monotonic() > ends:
+                return len(names) - len(missing) + count
+            caught = self._maildir.read_message(name)
+            self._index.add(name, _searched_text(caught.content, caught.recipients) if caught else "")
+        return len(names)
 
-def _summarise(name: str, path: Path) -> Summary:
+
+class _TextIndex:
+    """The searchable text of messages, in a temporary database that leaves the memory when it is large."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._database = sqlite3.connect("", check_same_thread=False)  # "": a private temporary file
+        self._database.execute("create table texts (name text primary key, text text)")
+
+    def list_missing(self, names: list[str]) -> list[str]:
+        with self._lock:
+            return [name for name in names if name not in self._known]
+
+    def add(self, name: str, text: str) -> None:
+        with self._lock:
+            self._known.add(name)
+            self._database.execute("insert or replace into texts values (?, ?)", (name, text))
+
+    def find_names(self, text: str) -> set[str]:
+        with self._lock:
+            rows = self._database.execute("select name from texts where instr(text, ?)", (_storable(text),))
+            return {name for (name,) in rows}
+
+
+def _summarize_file(name: str, path: Path) -> MessageSummary:
     with path.open("rb") as file:
-        header = BytesHeaderParser(policy=policy.default).parsebytes(file.read(HEAD))
+        view = MessageView(file.read(HEAD).partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
     stat = path.stat()
-    sender, to, subject = (_flat(header.get(key, "")) for key in ("From", "To", "Subject"))
-    return Summary(name, sender, to or _flat(header.get("Delivered-To", "")), subject, stat.st_mtime, stat.st_size)
+    to = view.header("To") or view.header("Delivered-To")
+    return MessageSummary(name, view.header("From"), to, view.header("Subject"), stat.st_mtime, stat.st_size)
 
 
-def _searched(summary: Summary) -> str:
-    return f"{summary.sender}\n{summary.to}\n{summary.subject}".casefold()
+def _searched_text(content: bytes, recipients: tuple[str, ...]) -> str:
+    view = MessageView(content[:MAX_SEARCHED])
+    body = view.text or _TAG.sub(" ", (view.html or "")[: 4 * MAX_TEXT])
+    texts = [view.header("From"), view.header("To"), view.header("Subject"), *recipients[:100], body[:MAX_TEXT]]
+    return _storable("\n".join(texts).casefold())
 
 
-def _parse(caught: CaughtMessage) -> EmailMessage:
-    return BytesParser(EmailMessage, policy=policy.default).parsebytes(caught.content)
-
-
-def _flat(value: object) -> str:
-    """A header's value on one line, without lone surrogates (undecodable octets), which JSON would choke on."""
-    return " ".join(str(value).split()).encode("utf-8", "replace").decode("utf-8")
-
-
-def _body(message: EmailMessage, kind: str) -> str | None:
-    part = message.get_body((kind,))
-    return None if part is None else _decoded(part)
-
-
-def _decoded(part: MIMEPart) -> str:
-    data = _octets(part)
-    try:
-        return data.decode(part.get_content_charset("utf-8"), "replace")
-    except LookupError:
-        return data.decode("latin-1")
-
-
-def _octets(part: MIMEPart) -> bytes:
-    """A leaf's content without its transfer encoding; empty for a multipart."""
-    data = part.get_payload(decode=True)
-    return data if isinstance(data, bytes) else b""
-
-
-def _files(message: EmailMessage) -> list[tuple[Part, bytes]]:
-    """Everything but the bodies: attachments and inline images, numbered as they stand."""
-    bodies = [message.get_body((kind,)) for kind in ("html", "plain")]
-    found = []
-    for number, part in enumerate(message.walk()):
-        if part.is_multipart() or any(part is body for body in bodies):
-            continue
-        content = _octets(part)
-        name = part.get_filename() or f"part-{number}"
-        inline = part.get_content_disposition() != "attachment" or part["Content-ID"] is not None
-        found.append((Part(number, _flat(name), part.get_content_type(), len(content), inline), content))
-    return found
-
-
-def _self_contained(html: str, message: EmailMessage) -> str:
-    images = {
-        str(part["Content-ID"]).strip().strip("<>"): part for part in message.walk() if part["Content-ID"] is not None
-    }
-
-    def embed(match: re.Match[str]) -> str:
-        part = images.get(match[1])
-        if part is None:
-            return match[0]
-        return f"data:{part.get_content_type()};base64,{base64.b64encode(_octets(part)).decode('ascii')}"
-
-    shown = CALLERS.sub(r"<\1x-", CID.sub(embed, html))
-    # Links leave the frame for a tab of their own.
-    return HEAD_TAG.sub(lambda head: head[0] + '<base target="_blank">', shown, count=1)
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")

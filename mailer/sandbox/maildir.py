@@ -1,50 +1,59 @@
-"""CaughtMessage messages in a maildir: any mail program can open it, and the inbox page reads it.
+"""Caught messages in a maildir: any mail program can open it, and the inbox page reads it.
 
-Each file starts with the trace that a delivering server would write (RFC 5321 4.4): `Return-Path`, a `Delivered-To`
-for each recipient of the envelope, and `Received`, which is always the last of ours. What follows is byte for byte
-what was sent, with its CRLF.
+Each file starts with the trace that a delivering server writes (RFC 5321, 4.4): `Return-Path`, a `Delivered-To` for
+each recipient of the envelope, and `Received`, which is always the last of ours. The message follows as it was sent,
+octet for octet.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 
+_DIALOGUE = re.compile(r" with ESMTPSA id ([0-9A-Za-z-]{1,60});")
+
 
 @dataclass(frozen=True, slots=True)
 class CaughtMessage:
-    """One message as it arrived: its envelope, its exact bytes, when (seconds since 1970), and its file."""
+    """One message as it arrived. `at` is in seconds since 1970, `dialogue` the id of its session (or empty)."""
 
     sender: str
     recipients: tuple[str, ...]
     content: bytes
     at: float
     path: Path
+    dialogue: str = ""
 
 
 class Maildir:
-    """A maildir that is written by one process (`keep`) and read by any (`names`, `read`)."""
+    """A maildir that is written by one process (`store`) and read by any (`list_names`, `read_message`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._serial = itertools.count(1)
 
     def create(self) -> None:
+        """Make the folders, private to this user, if they do not exist. OSError if they cannot be made."""
         for name in ("tmp", "new", "cur"):
             (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def store(self, sender: str, recipients: list[str], content: bytes, client: str) -> str:
-        """Writes the message, and returns its name. It is in `new` only when it is whole."""
+    def store(self, sender: str, recipients: list[str], content: bytes, client: str, dialogue: str = "") -> str:
+        """Write the message; its name. It is in `new` only when it is whole.
+
+        `client` is the name that the client gave in EHLO, `dialogue` the id of its session. OSError: no room.
+        """
         now = time.time()
         # Names sort by arrival: time to the microsecond, then a serial number, wide enough for a long run.
         name = f"{now:.6f}.P{os.getpid()}Q{next(self._serial):08d}.sandbox"
         trace = [f"Return-Path: <{sender}>", *(f"Delivered-To: {address}" for address in recipients)]
-        trace.append(f"Received: from {client} by sandbox.localhost with ESMTPSA; {formatdate(now)}")
+        session = f" id {dialogue}" if dialogue else ""
+        trace.append(f"Received: from {client} by sandbox.localhost with ESMTPSA{session}; {formatdate(now)}")
         head = "".join(f"{line}\r\n" for line in trace).encode("utf-8", "surrogateescape")
         unfinished = self.path / "tmp" / name
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -62,12 +71,21 @@ class Maildir:
         return sorted(found)
 
     def find_path(self, name: str) -> Path | None:
-        """The file of a message, or None; a name that is no plain name (a slash, a dot in front) is not found."""
+        """The file of a message, or None. A name with a slash or a dot in front is not found."""
         if not name or name.startswith(".") or "/" in name or "\0" in name:
             return None
         return next((path for folder in ("new", "cur") if (path := self.path / folder / name).is_file()), None)
 
+    def delete(self, name: str) -> bool:
+        """Remove a message. False if there is none of that name."""
+        path = self.find_path(name)
+        if path is None:
+            return False
+        path.unlink(missing_ok=True)
+        return True
+
     def read_message(self, name: str) -> CaughtMessage | None:
+        """The message of that name, or None."""
         path = self.find_path(name)
         return _parse(path) if path else None
 
@@ -79,7 +97,7 @@ class Maildir:
 
 def _parse(path: Path) -> CaughtMessage:
     data = path.read_bytes()
-    sender, recipients, start = "", [], 0
+    sender, recipients, start, dialogue = "", [], 0, ""
     while (end := data.find(b"\n", start)) > 0:
         header, _, value = data[start:end].decode("utf-8", "surrogateescape").strip().partition(": ")
         match header.lower():
@@ -88,9 +106,11 @@ def _parse(path: Path) -> CaughtMessage:
             case "delivered-to":
                 recipients.append(value)
             case "received":
+                match = _DIALOGUE.search(value)
+                dialogue = match[1] if match else ""
                 start = end + 1
                 break
             case _:
                 break
         start = end + 1
-    return CaughtMessage(sender, tuple(recipients), data[start:], path.stat().st_mtime, path)
+    return CaughtMessage(sender, tuple(recipients), data[start:], path.stat().st_mtime, path, dialogue)

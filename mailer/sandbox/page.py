@@ -1,63 +1,120 @@
-"""The sandbox's inbox page: what was caught, as its recipients would see it."""
+"""The sandbox's inbox page and its JSON API. docs/sandbox.md describes the API for programs."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from importlib import resources
+import asyncio
 from pathlib import Path
+from time import monotonic
 
-from mailer.loopback import MAIL_POLICY, LoopbackServer, Response
-from mailer.sandbox.inbox import Inbox
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-ASSETS = {
-    "/": ("inbox.html", "text/html; charset=utf-8"),
-    "/inbox.css": ("inbox.css", "text/css; charset=utf-8"),
-    "/inbox.js": ("inbox.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
-MESSAGE = re.compile(r"/messages/(?P<id>[^/]+)(?:/(?P<view>html|source|parts/(?P<number>\d{1,4})))?")
+from mailer.sandbox.dialogue import DialogueLog
+from mailer.sandbox.inbox import SHOWN, Inbox
+from mailer.web.access import ApiLogin
+from mailer.web.responses import (
+    ShownJson,
+    asset_routes,
+    html_response,
+    not_found,
+    part_response,
+    source_response,
+)
+from mailer.web.server import WebServer
+
+MAX_WAIT = 60.0  # seconds that a request may wait for a message
+PAUSE = 0.05  # seconds between two looks meanwhile
+MAX_LIMIT = 1000  # messages in one answer
 
 
-class Page:
-    """The inbox page of a maildir, at `url`."""
+class InboxPage:
+    """The inbox page of a maildir. `server` is what the page shows of the running server, as JSON has it."""
 
-    def __init__(self, maildir: Path, *, port: int = 0) -> None:
+    def __init__(
+        self,
+        maildir: Path,
+        *,
+        port: int = 0,
+        login: ApiLogin | None = None,
+        dialogues: DialogueLog | None = None,
+        server: dict[str, object] | None = None,
+    ) -> None:
         self._inbox = Inbox(maildir)
-        self._server = LoopbackServer(self.answer, port=port)
-        self.url = self._server.url
+        self._dialogues = dialogues
+        self._server = server or {}
+        self.web = WebServer(self._routes(), port=port, login=login)
 
-    def start(self) -> None:
-        self._server.start()
+    def _routes(self) -> list[Route]:
+        message = "/api/messages/{name}"
+        return [
+            *asset_routes("mailer.sandbox", ["inbox.css", "inbox.js"], "inbox.html"),
+            Route("/api/server", self._show_server),
+            Route("/api/messages", self._list, methods=["GET"]),
+            Route("/api/messages", self._delete_all, methods=["DELETE"]),
+            Route(message, self._show, methods=["GET"]),
+            Route(message, self._delete, methods=["DELETE"]),
+            Route(f"{message}/html", self._show_html),
+            Route(f"{message}/source", self._show_source),
+            Route(f"{message}/parts/{{number:int}}", self._show_part),
+            Route("/api/dialogues/{name}", self._show_dialogue),
+        ]
 
-    def stop(self) -> None:
-        self._server.stop()
+    async def _show_server(self, _request: Request) -> Response:
+        return ShownJson(self._server)
 
-    def answer(self, path: str, query: Mapping[str, str]) -> Response | None:
-        if path in ASSETS:
-            name, kind = ASSETS[path]
-            return Response(resources.files("mailer.sandbox").joinpath("assets", name).read_bytes(), kind)
-        if path == "/messages":
-            return _json(self._inbox.list(query.get("find", "")))
-        if match := MESSAGE.fullmatch(path):
-            return self._view(match["id"], match["view"], match["number"])
-        return None
+    async def _list(self, request: Request) -> Response:
+        """The list. With `wait`, the answer comes when there are `count` matching messages, or when time is up."""
+        query = request.query_params
+        find, before = query.get("find", ""), query.get("before", "")
+        limit = min(_number(query.get("limit"), SHOWN), MAX_LIMIT)
+        count = _number(query.get("count"), 1)
+        ends = monotonic() + min(_seconds(query.get("wait")), MAX_WAIT)
+        while True:
+            page = await run_in_threadpool(self._inbox.list_messages, find, limit=limit, before=before)
+            found = page["found"]
+            if (isinstance(found, int) and found >= count) or monotonic() >= ends:
+                return ShownJson(page)
+            await asyncio.sleep(PAUSE)
 
-    def _view(self, name: str, view: str | None, number: str | None) -> Response | None:
-        if number is not None:
-            part = self._inbox.part(name, int(number))
-            # Never shown, always saved: an attached HTML file must not run as this page.
-            return part and Response(part[1], "application/octet-stream", filename=part[0].name)
-        if view == "html":
-            html = self._inbox.html(name)
-            return None if html is None else Response(html.encode("utf-8", "replace"), policy=MAIL_POLICY)
-        if view == "source":
-            source = self._inbox.source(name)
-            return None if source is None else Response(source, "text/plain; charset=utf-8", policy=MAIL_POLICY)
-        message = self._inbox.message(name)
-        return None if message is None else _json(message)
+    def _delete_all(self, _request: Request) -> Response:
+        return ShownJson({"deleted": self._inbox.delete_all()})
+
+    def _show(self, request: Request) -> Response:
+        message = self._inbox.read_message(request.path_params["name"])
+        return not_found() if message is None else ShownJson(message)
+
+    def _delete(self, request: Request) -> Response:
+        is_deleted = self._inbox.delete_message(request.path_params["name"])
+        return ShownJson({"deleted": 1}) if is_deleted else not_found()
+
+    def _show_html(self, request: Request) -> Response:
+        view = self._inbox.view(request.path_params["name"])
+        return not_found() if view is None else html_response(view, request)
+
+    def _show_source(self, request: Request) -> Response:
+        view = self._inbox.view(request.path_params["name"])
+        return not_found() if view is None else source_response(view, request)
+
+    def _show_part(self, request: Request) -> Response:
+        view = self._inbox.view(request.path_params["name"])
+        return not_found() if view is None else part_response(view, request.path_params["number"])
+
+    def _show_dialogue(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        text = (self._dialogues.find_open(name) if self._dialogues else None) or self._inbox.read_dialogue(name)
+        if text is None:
+            return not_found()
+        return Response(text.encode("utf-8", "replace"), media_type="text/plain")
 
 
-def _json(value: object) -> Response:
-    return Response(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), "application/json")
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 7 else default
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return max(0.0, float(text or 0))
+    except ValueError:
+        return 0.0

@@ -10,17 +10,23 @@ import asyncio
 import collections
 import logging
 import re
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session, syntax
+
+from mailer.sandbox.behavior import Behavior, FailurePlan
+from mailer.sandbox.dialogue import DialogueLog
 
 HOSTNAME = "sandbox.localhost"
 SIZE_LIMIT = 35 * 1024 * 1024  # what large providers take: 25 MB of files, in base64
 PIECE = 64 * 1024
 
-# sender, recipients, content, client's name -> the name of the stored message
-StoreMessage = Callable[[str, list[str], bytes, str], str]
+# sender, recipients, content, client's name, the dialogue's id -> the name of the stored message
+StoreMessage = Callable[[str, list[str], bytes, str, str], str]
 RefuseRecipient = Callable[[str], str | None]  # a recipient's address -> a reply that refuses it, or None
 
 # aiosmtpd logs each connection and every odd command; without a handler Python would print these to stderr.
@@ -37,22 +43,33 @@ CHUNK = re.compile(r"(\d{1,12})( LAST)?", re.IGNORECASE)
 
 
 class CommandHandler:
-    """aiosmtpd's hooks: what is accepted, and where it goes."""
+    """aiosmtpd's hooks: what is offered, what is accepted, and where it goes."""
 
-    def __init__(self, keep: StoreMessage, refuse: RefuseRecipient | None) -> None:
-        self._store_message = keep
+    def __init__(
+        self, store_message: StoreMessage, refuse: RefuseRecipient | None, behavior: Behavior, plan: FailurePlan
+    ) -> None:
+        self._store_message = store_message
         self._refuse = refuse
+        self._behavior = behavior
+        self._plan = plan
 
     async def handle_EHLO(
         self, server: SandboxProtocol, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        lines = [line for line in responses if line != "250 HELP"]
-        return [*lines, "250-PIPELINING", "250-CHUNKING", "250 ENHANCEDSTATUSCODES"]
+        if reply := self._plan.find_reply("ehlo"):
+            return [reply]
+        hidden = ("250 HELP",) if self._behavior.has_login else ("250 HELP", "250-AUTH")
+        lines = [line for line in responses if not line.startswith(hidden)]
+        lines += ["250-PIPELINING"] if self._behavior.has_pipelining else []
+        lines += ["250-CHUNKING"] if self._behavior.has_chunking else []
+        return [*lines, "250 ENHANCEDSTATUSCODES"]
 
     async def handle_MAIL(
         self, _server: SandboxProtocol, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        if reply := self._plan.find_reply("mail", address):
+            return reply
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
@@ -60,24 +77,24 @@ class CommandHandler:
     async def handle_RCPT(
         self, _server: SandboxProtocol, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        if self._refuse and (reply := self._refuse(address)):
+        if reply := (self._refuse and self._refuse(address)) or self._plan.find_reply("rcpt", address):
             return reply
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
-    def accept_message(self, session: Session, envelope: Envelope, content: bytes) -> str:
-        """The reply to a whole message, after it was kept, or why it was not."""
-        if fault := _fault(content):
-            return fault
+    def accept_message(self, session: Session, envelope: Envelope, content: bytes, dialogue: str) -> str:
+        """Store a whole message. The reply says under which name, or why it is refused."""
+        if refusal := _find_fault(content) or self._plan.find_reply("data", envelope.rcpt_tos[0]):
+            return refusal
         sender = "" if envelope.mail_from in (None, "<>") else str(envelope.mail_from)
         try:
-            name = self._store_message(sender, envelope.rcpt_tos, content, str(session.host_name))
+            name = self._store_message(sender, envelope.rcpt_tos, content, str(session.host_name), dialogue)
         except OSError as error:
-            return f"452 4.3.1 Not kept: {error.strerror}"
+            return f"452 4.3.1 Not stored: {error.strerror}"
         return f"250 2.0.0 OK: caught as {name}"
 
 
-def _fault(content: bytes) -> str | None:
+def _find_fault(content: bytes) -> str | None:
     """What a strict server refuses in a message's bytes (RFC 5321 2.3.8 and 4.5.3.1.6)."""
     if not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
         return "550 5.6.0 Bare CR or LF in the message"
@@ -88,7 +105,21 @@ def _fault(content: bytes) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What all sessions of a server share. `tls` is the context for STARTTLS, None if TLS is there from the start."""
+
+    handler: CommandHandler
+    behavior: Behavior
+    plan: FailurePlan
+    login: LoginPassword
+    dialogues: DialogueLog
+    tls: ssl.SSLContext | None
+
+
 class SandboxProtocol(SMTP):
+    """One session. `sessions` are those that are open; this one adds and removes itself."""
+
     # Set as long as a command runs; aiosmtpd calls each of them optional.
     session: Session
     envelope: Envelope
@@ -97,34 +128,52 @@ class SandboxProtocol(SMTP):
     line_length_limit = PIECE  # the stream's buffer: aiosmtpd's 1001 octets would pause reading every 2 KB
 
     def __init__(
-        self,
-        handler: CommandHandler,
-        username: str,
-        password: str,
-        sessions: set[SandboxProtocol],
-        loop: asyncio.AbstractEventLoop,
+        self, settings: SessionSettings, sessions: set[SandboxProtocol], loop: asyncio.AbstractEventLoop
     ) -> None:
-        def authenticate(_s: object, _session: object, _e: object, _mechanism: str, data: Any) -> AuthResult:
-            right = isinstance(data, LoginPassword) and data == LoginPassword(username.encode(), password.encode())
-            return AuthResult(success=right, handled=False)
-
+        behavior = settings.behavior
         super().__init__(
-            handler,
+            settings.handler,
             data_size_limit=SIZE_LIMIT,
             enable_SMTPUTF8=True,
             hostname=HOSTNAME,
-            ident="mailer sandbox (delivers to nobody)",
-            auth_required=True,
-            authenticator=authenticate,
+            ident="mailer sandbox (delivers no mail)",
+            tls_context=settings.tls,
+            require_starttls=settings.tls is not None,
+            auth_required=behavior.has_login,
+            authenticator=self._check_login,
             loop=loop,
         )
-        self._auth_require_tls = False  # TLS is implicit here; aiosmtpd knows only of STARTTLS
+        self._auth_require_tls = settings.tls is not None  # aiosmtpd knows of STARTTLS only, not of TLS from the start
         self.command_size_limits = collections.defaultdict(lambda: 4096)  # RFC 4954: AUTH lines are long
-        self._accept_message = handler.accept_message
-        self._sessions = sessions  # those that are open now
+        self._settings = settings
+        self._sessions = sessions
+        self._dialogue = settings.dialogues.open()
+        self._smtp_methods = {name: self._recording(name, method) for name, method in self._smtp_methods.items()}
         self._held = bytearray()
         self._bare = False
         self._forget_chunks()
+
+    def _check_login(
+        self, _server: object, _session: object, _envelope: object, _mechanism: str, data: Any
+    ) -> AuthResult:
+        if reply := self._settings.plan.find_reply("auth"):
+            return AuthResult(success=False, handled=False, message=reply)
+        is_right = isinstance(data, LoginPassword) and data == self._settings.login
+        return AuthResult(success=is_right, handled=False)
+
+    def _recording(self, name: str, method: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
+        """`method`, the command is first written into the dialogue; without the login's secret."""
+
+        @wraps(method)
+        async def run_command(argument: str | None) -> None:
+            shown = argument or ""
+            if name == "AUTH":
+                mechanism, _, response = shown.partition(" ")
+                shown = f"{mechanism} (hidden)" if response else mechanism
+            self._dialogue.add(f"C: {name} {shown}".rstrip())
+            await method(argument)  # type: ignore[arg-type]  # aiosmtpd passes None for no argument
+
+        return run_command
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -132,7 +181,9 @@ class SandboxProtocol(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._sessions.discard(self)
-        self._held.clear()  # nobody reads it any more
+        self._held.clear()  # no client reads it any more
+        self._dialogue.add("(the connection has ended)")
+        self._settings.dialogues.close(self._dialogue)
         super().connection_lost(error)
 
     # -- replies: those of one group of commands leave together (RFC 2920, 3.2) --
@@ -141,11 +192,16 @@ class SandboxProtocol(SMTP):
         line = status.encode("utf-8", "surrogateescape") if isinstance(status, str) else status
         if not self._bare and (match := BARE_REPLY.match(line)) and match[1] in ENHANCED:
             line = match[1] + b" " + ENHANCED[match[1]] + line[3:]
+        self._dialogue.add(f"S: {line.decode('utf-8', 'backslashreplace')}")
         if not self._held:
+            if self._settings.behavior.delay:
+                await asyncio.sleep(self._settings.behavior.delay)
             self.loop.call_soon(self._flush)  # runs when the next command has not arrived yet
         self._held += line + b"\r\n"
         if not line.startswith(b"250"):  # aiosmtpd may close right behind it
             self._flush()
+        if line.startswith(b"421"):  # RFC 5321, 3.8: the server closes the session
+            self.transport.close()
         await self._writer.drain()
 
     def _flush(self) -> None:
@@ -154,6 +210,7 @@ class SandboxProtocol(SMTP):
         self._held.clear()
 
     async def smtp_EHLO(self, hostname: str) -> None:
+        """RFC 5321, 4.1.1.1."""
         await self._without_codes(super().smtp_EHLO(hostname))
 
     async def smtp_HELO(self, hostname: str) -> None:
@@ -206,7 +263,9 @@ class SandboxProtocol(SMTP):
             await self.push("503 5.5.1 DATA without a valid RCPT")
         else:
             await self.push("354 End data with <CR><LF>.<CR><LF>")
-            await self._finish(await self._read_dotted())
+            content = await self._read_dotted()
+            self._dialogue.add(f"C: ({len(content or b''):,} octets, .)")
+            await self._finish(content)
 
     async def _read_dotted(self) -> bytes | None:
         """The message up to the lone dot, unstuffed (RFC 5321 4.5.2); None when it is over the size limit."""
@@ -231,6 +290,7 @@ class SandboxProtocol(SMTP):
             self.transport.close()
             return
         size, last = int(match[1]), bool(match[2])
+        self._dialogue.add(f"C: ({size:,} octets)")
         if self._chunk_fault is None:
             self._chunk_fault = self._refusal(size)
         chunk = await self._read_chunk(size)
@@ -247,7 +307,7 @@ class SandboxProtocol(SMTP):
             await self.push(f"250 2.0.0 {size} octets")
 
     def _refusal(self, size: int) -> str | None:
-        if not self.session.authenticated:
+        if self._settings.behavior.has_login and not self.session.authenticated:
             return "530 5.7.0 Authentication required"
         if not self.envelope.mail_from:
             return "503 5.5.1 BDAT without MAIL"
@@ -272,7 +332,15 @@ class SandboxProtocol(SMTP):
     async def _finish(self, content: bytes | None) -> None:
         envelope = self.envelope
         self._set_post_data_state()
+        if self.transport.is_closing():  # after a 421 nothing more is accepted
+            return
         if content is None:
             await self.push("552 5.3.4 Too much mail data")
+            return
+        reply = self._settings.handler.accept_message(self.session, envelope, content, self._dialogue.id)
+        if self._settings.plan.is_dropped():
+            self._dialogue.add("(the connection is cut before the reply)")
+            self._flush()
+            self.transport.close()
         else:
-            await self.push(self._accept_message(self.session, envelope, content))
+            await self.push(reply)

@@ -2,37 +2,37 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-QUIET = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+from tests.browser.devtools import Page, browser
 
 
-@pytest.fixture
-def dom(tmp_path: Path) -> Callable[[str], str]:
-    """`dom(url)` is the page's document after its scripts have run, as Chromium has it."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser. Without one the tests are skipped, but not in CI."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
         reason = "needs Chromium (apt-get install chromium)"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+    return found
 
-    def dom(url: str) -> str:
-        command = [
-            browser,
-            *QUIET,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=4000",
-            "--dump-dom",
-            url,
-        ]
-        return subprocess.run(command, capture_output=True, check=True, timeout=90).stdout.decode()
 
-    return dom
+@pytest.fixture(scope="module")
+def tab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A tab that the tests of a module share."""
+    with browser(chromium, tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture
+def page(tab: Page) -> Page:
+    """The tab as it was: light, wide, with nothing in its log."""
+    tab.open("about:blank")
+    tab.prefer("light")
+    tab.size(1280, 900)
+    tab.events.clear()
+    return tab

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,26 +10,9 @@ import pytest
 from mailer.ledger.outcome import Outcome, Status
 from mailer.report.summary import Counts, Report, Server, Throughput
 from mailer.report.write import write_report
-from tests.browser.devtools import Page, browser
+from tests.browser.devtools import Page
 
 HOSTILE = "</td><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\x1b[31m"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        reason = "needs Chromium (apt-get install chromium)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
-@pytest.fixture(scope="module")
-def page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(chromium, tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture

@@ -1,16 +1,22 @@
+"""The inbox page and the JSON API behind it."""
+
 from __future__ import annotations
 
-import json
+import base64
+import http.client
 import re
-import urllib.request
+import threading
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from mailer.loopback import MAIL_POLICY, PAGE_POLICY
 from mailer.sandbox.maildir import Maildir
-from mailer.sandbox.page import ASSETS, Page
+from mailer.sandbox.page import InboxPage
+from mailer.web.access import PAGE_POLICY, ApiLogin
+from mailer.web.responses import MAIL_POLICY
+from tests.web.visitor import Visitor
 
 EVIL = b"""Subject: <script>alert(1)</script>
 MIME-Version: 1.0
@@ -27,6 +33,10 @@ Content-Disposition: attachment; filename="../../evil.html"
 <script>alert(2)</script>
 --b--
 """.replace(b"\n", b"\r\n")
+ASSETS = [
+    ("mailer.web", "base.css"), ("mailer.web", "viewer.js"), ("mailer.web", "icon.svg"),
+    ("mailer.sandbox", "inbox.html"), ("mailer.sandbox", "inbox.css"), ("mailer.sandbox", "inbox.js"),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -37,59 +47,91 @@ def maildir(tmp_path: Path) -> Maildir:
 
 
 @pytest.fixture
-def page(maildir: Maildir) -> Iterator[Page]:
-    page = Page(maildir.path)
-    page.start()
+def page(maildir: Maildir) -> Iterator[InboxPage]:
+    page = InboxPage(maildir.path, login=ApiLogin("sandbox", "secret"), server={"url": "smtps://x"})
+    page.web.start()
     yield page
-    page.stop()
+    page.web.stop()
 
 
-@pytest.mark.parametrize("path", ASSETS)
-def test_the_page_is_self_contained(page: Page, path: str) -> None:
-    response = page.answer(path, {})
-    assert response is not None
-    text = response.body.decode().replace("http://www.w3.org/2000/svg", "")
-    assert not re.search(r"https?://|@import|innerHTML|insertAdjacentHTML|\seval\(|\son\w+=", text)
+@pytest.fixture
+def visitor(page: InboxPage) -> Visitor:
+    return Visitor(page.web.url)
 
 
-def test_it_lists_and_shows_what_arrives(page: Page, maildir: Maildir) -> None:
-    with urllib.request.urlopen(page.url + "/messages", timeout=10) as response:
-        assert json.load(response)["total"] == 0
-    name = maildir.store("a@example.com", ["b@example.com"], b"Subject: hi\r\n\r\nhello\r\n", "c")
-    with urllib.request.urlopen(page.url + "/messages", timeout=10) as response:
-        assert [summary["id"] for summary in json.load(response)["messages"]] == [name]
-    with urllib.request.urlopen(f"{page.url}/messages/{name}", timeout=10) as response:
-        assert response.headers["Content-Security-Policy"] == PAGE_POLICY
-        assert json.load(response)["text"] == "hello\r\n"
+def store(maildir: Maildir, content: bytes) -> str:
+    return maildir.store("a@example.com", ["b@example.com"], content, "c")
 
 
-def test_html_is_shown_under_a_policy_of_its_own(page: Page, maildir: Maildir) -> None:
-    name = maildir.store("a@example.com", ["b@example.com"], EVIL, "c")
-    with urllib.request.urlopen(f"{page.url}/messages/{name}/html", timeout=10) as response:
-        assert response.headers["Content-Security-Policy"] == MAIL_POLICY
+@pytest.mark.parametrize(("package", "name"), ASSETS)
+def test_the_page_is_self_contained(package: str, name: str) -> None:
+    text = resources.files(package).joinpath("assets", name).read_text()
+    text = text.replace("http://www.w3.org/2000/svg", "").replace("https?:|mailto:", "")
+    assert not re.search(r"https?://|@import|innerHTML|insertAdjacentHTML|\seval\(|\son\w+=\"", text)
 
 
-def test_the_source_is_text(page: Page, maildir: Maildir) -> None:
-    name = maildir.store("a@example.com", ["b@example.com"], EVIL, "c")
-    response = page.answer(f"/messages/{name}/source", {})
-    assert response is not None
-    assert response.type == "text/plain; charset=utf-8"
-    assert response.body == EVIL
+def test_it_lists_and_shows_what_arrives(visitor: Visitor, maildir: Maildir) -> None:
+    assert visitor.json("api/messages")["total"] == 0
+    name = store(maildir, b"Subject: hi\r\n\r\nhello\r\n")
+    assert [summary["id"] for summary in visitor.json("api/messages")["messages"]] == [name]
+    assert visitor.json(f"api/messages/{name}")["text"] == "hello\r\n"
+    assert visitor.request(f"api/messages/{name}")[2]["Content-Security-Policy"] == PAGE_POLICY
+    assert visitor.json("api/server") == {"url": "smtps://x"}
 
 
-def test_an_attachment_is_saved_never_shown(page: Page, maildir: Maildir) -> None:
-    name = maildir.store("a@example.com", ["b@example.com"], EVIL, "c")
-    response = page.answer(f"/messages/{name}/parts/2", {})
-    assert response is not None
-    assert response.type == "application/octet-stream"
-    assert response.filename
-    assert b"alert(2)" in response.body
+def test_html_is_shown_under_a_policy_of_its_own(visitor: Visitor, maildir: Maildir) -> None:
+    name = store(maildir, EVIL)
+    assert visitor.request(f"api/messages/{name}/html")[2]["Content-Security-Policy"] == MAIL_POLICY
+
+
+def test_the_source_is_text_or_a_file(visitor: Visitor, maildir: Maildir) -> None:
+    name = store(maildir, EVIL)
+    _, body, headers = visitor.request(f"api/messages/{name}/source")
+    assert (body, headers["Content-Type"]) == (EVIL, "text/plain; charset=utf-8")
+    _, body, headers = visitor.request(f"api/messages/{name}/source?download=a.eml")
+    assert (body, headers["Content-Type"]) == (EVIL, "message/rfc822")
+    assert headers["Content-Disposition"] == "attachment; filename*=UTF-8''a.eml"
+
+
+def test_an_attachment_is_saved_never_shown(visitor: Visitor, maildir: Maildir) -> None:
+    name = store(maildir, EVIL)
+    (part,) = visitor.json(f"api/messages/{name}")["parts"]
+    _, body, headers = visitor.request(f"api/messages/{name}/parts/{part['number']}")
+    assert headers["Content-Type"] == "application/octet-stream"
+    assert headers["Content-Disposition"].startswith("attachment;")
+    assert b"alert(2)" in body
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/messages/missing", "/messages/missing/html", "/messages/missing/source", "/messages/missing/parts/1",
-     "/messages/..", "/messages/%2e%2e%2fnew", "/messages/x/parts/-1", "/messages/x/other", "/../inbox.css", "/assets"],
+    ["api/messages/missing", "api/messages/missing/html", "api/messages/missing/source", "api/messages/x/parts/1",
+     "api/messages/..", "api/messages/%2e%2e%2fnew", "api/messages/x/other", "../inbox.css", "assets",
+     "api/dialogues/missing", "api/dialogues/..%2Fnew"],
 )  # fmt: skip
-def test_what_is_not_there(page: Page, path: str) -> None:
-    assert page.answer(path, {}) is None
+def test_what_is_not_there(visitor: Visitor, path: str) -> None:
+    assert visitor.request(path)[0] in (403, 404)
+
+
+def test_messages_are_deleted(visitor: Visitor, maildir: Maildir) -> None:
+    name = store(maildir, b"Subject: one\r\n\r\n")
+    store(maildir, b"Subject: two\r\n\r\n")
+    assert visitor.json(f"api/messages/{name}", method="DELETE") == {"deleted": 1}
+    assert visitor.request(f"api/messages/{name}", method="DELETE")[0] == 404
+    assert visitor.json("api/messages", method="DELETE") == {"deleted": 1}
+    assert maildir.list_names() == []
+
+
+def test_a_program_waits_for_a_message(page: InboxPage, maildir: Maildir) -> None:
+    timer = threading.Timer(0.1, store, (maildir, b"Subject: Welcome\r\n\r\n"))
+    timer.start()
+    connection = http.client.HTTPConnection("127.0.0.1", page.web.port, timeout=30)
+    login = base64.b64encode(b"sandbox:secret").decode()
+    connection.request("GET", "/api/messages?find=welcome&wait=20", headers={"Authorization": f"Basic {login}"})
+    body = connection.getresponse().read()
+    connection.close()
+    timer.join()
+    assert b'"subject": "Welcome"' in body
+
+
+def test_waiting_ends_without_a_message(visitor: Visitor) -> None:
+    assert visitor.json("api/messages?wait=0.05")["found"] == 0

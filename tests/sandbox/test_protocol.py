@@ -240,7 +240,7 @@ def test_a_full_disk_is_a_temporary_refusal(sandbox: Sandbox, client: Any, monke
 
     monkeypatch.setattr(Path, "rename", full)
     client.write(MAIL + RCPT + "BDAT 3 LAST\na\n")
-    assert client.replies(3)[2] == "452 4.3.1 Not kept: No space left on device"
+    assert client.replies(3)[2] == "452 4.3.1 Not stored: No space left on device"
     monkeypatch.undo()
     client.write(MAIL + RCPT + "BDAT 3 LAST\nb\n")
     client.replies(3)

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.request
 from pathlib import Path
 
-from mailer.sandbox import SandboxAddresses, serve_sandbox
+from mailer.sandbox.serve import SandboxAddresses, SandboxOptions, serve_sandbox
+from tests.web.visitor import Visitor
 
 
 def test_it_announces_itself_serves_and_ends(tmp_path: Path) -> None:
@@ -17,9 +17,9 @@ def test_it_announces_itself_serves_and_ends(tmp_path: Path) -> None:
             announced.append(addresses)
             told.set()
 
-        task = asyncio.create_task(serve_sandbox(announce, maildir=tmp_path / "caught"))
+        task = asyncio.create_task(serve_sandbox(announce, SandboxOptions(maildir=tmp_path / "caught")))
         await told.wait()
-        page = await asyncio.to_thread(lambda: urllib.request.urlopen(announced[0].page, timeout=10).read())
+        page = (await asyncio.to_thread(lambda: Visitor(announced[0].page).request("")))[1]
         assert b"mailer sandbox" in page
         assert Path(announced[0].ca).is_file()
         task.cancel()

@@ -1,38 +1,36 @@
-// The inbox: polls the list (304 while nothing changed), shows one message. Text goes in as text, never as markup.
+// The inbox: looks for new messages once a second, and shows one.
+import { Viewer, copyButton, element, formatSize } from "./viewer.js";
+
 const $ = (id) => document.getElementById(id);
 const seen = new Set();
+const isPhone = matchMedia("(max-width: 760px)");
 let list = [];
-let current = null; // the message shown, as the server describes it
-let tab = null;
+let current = null; // the message that is shown, as the server describes it
+let drawn = ""; // the list as it was last drawn
 
-function element(name, attributes = {}, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
+const viewer = new Viewer($("viewer"), { extraTabs: [["SMTP", showDialogue]], storage: "inbox" });
 
-const time = (at) => {
+const formatTime = (at) => {
   const date = new Date(at * 1000);
   const today = date.toDateString() === new Date().toDateString();
   return date.toLocaleString([], today ? { timeStyle: "short" } : { dateStyle: "medium" });
 };
-const bytes = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1048576).toFixed(1)} MB`);
-const mailbox = (text) => {
+const nameOf = (text) => {
   const name = text.replace(/<[^<>]*>\s*$/, "").trim().replace(/^"(.*)"$/, (_, quoted) => quoted.replace(/\\(.)/g, "$1"));
   return name || text;
 };
-const hue = (text) => [...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0)) % 360, 7);
+const hueOf = (text) => [...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0)) % 360, 7);
+const pathOf = (id) => `api/messages/${encodeURIComponent(id)}`;
 
-function line(summary) {
-  const who = mailbox(summary.to);
+function lineOf(summary) {
+  const who = nameOf(summary.to);
   const face = element("span", { class: "face", "aria-hidden": "true" }, [...who.replace(/^[^\p{L}\p{N}]+/u, "")][0]?.toUpperCase() ?? "@");
-  face.style.setProperty("--hue", hue(summary.to));
+  face.style.setProperty("--hue", hueOf(summary.to));
   const button = element("button", { type: "button", "data-id": summary.id },
     face,
-    element("span", { class: "who", dir: "auto" }, who),
-    element("span", { class: "when" }, time(summary.at)),
-    element("span", { class: "what", dir: "auto" }, summary.subject || "(no subject)"));
+    element("span", { class: "who", dir: "auto" }, who.slice(0, 200)),
+    element("span", { class: "when" }, formatTime(summary.at)),
+    element("span", { class: "what", dir: "auto" }, summary.subject.slice(0, 300) || "(no subject)"));
   button.classList.toggle("new", !seen.has(summary.id));
   if (current?.id === summary.id) button.setAttribute("aria-current", "true");
   button.addEventListener("click", () => open(summary.id));
@@ -41,107 +39,137 @@ function line(summary) {
 
 function drawList(page) {
   list = page.messages;
-  $("messages").replaceChildren(...list.map(line));
+  const focused = document.activeElement?.closest("#messages")?.querySelector(":focus")?.dataset.id;
+  $("messages").replaceChildren(...list.map(lineOf));
+  if (focused) $("messages").querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
   $("count").textContent = page.total === 1 ? "1 message" : `${page.total.toLocaleString()} messages`;
   document.title = `${page.total ? `(${page.total}) ` : ""}Inbox – mailer sandbox`;
+  $("clear").disabled = !page.total;
   const rest = page.found - list.length;
-  $("more").hidden = !rest && !(page.total && !list.length);
-  $("more").textContent = rest ? `and ${rest.toLocaleString()} older; search finds them` : "nothing found";
+  const unread = page.total - page.searched;
+  const notes = [rest > 0 && `${rest.toLocaleString()} older; search finds them`, page.total && !page.found && !unread && "nothing found",
+    unread > 0 && `searching: ${page.searched.toLocaleString()} of ${page.total.toLocaleString()}`].filter(Boolean);
+  $("more").hidden = !notes.length;
+  $("more").textContent = notes.join(" · ");
+  if (!page.total) close();
 }
 
-async function open(id, view) {
-  const answer = await fetch(`/messages/${encodeURIComponent(id)}`);
+function close() {
+  current = null;
+  $("message").hidden = true;
+  $("empty").hidden = false;
+  $("app").classList.toggle("list-shown", list.length > 0);
+}
+
+async function open(id) {
+  const answer = await fetch(pathOf(id));
   if (!answer.ok) return;
   current = await answer.json();
   seen.add(id);
-  location.hash = id;
+  history.replaceState(null, "", `#${id}`);
   $("app").classList.remove("list-shown");
   for (const button of $("messages").querySelectorAll("button")) {
     const here = button.dataset.id === id;
-    here ? button.setAttribute("aria-current", "true") : button.removeAttribute("aria-current");
-    if (here) button.classList.remove("new");
+    if (here) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
+    if (here) { button.classList.remove("new"); button.scrollIntoView({ block: "nearest" }); }
   }
-  drawMessage(view);
+  drawMessage();
 }
 
-function header(name) {
-  return current.headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? "";
-}
-
-function drawMessage(view) {
+function drawMessage() {
   $("empty").hidden = true;
   $("message").hidden = false;
-  $("subject").textContent = header("subject") || "(no subject)";
-  const facts = [["From", header("from")], ["To", header("to")], ["Cc", header("cc")],
+  $("subject").textContent = current.subject || "(no subject)";
+  $("people").textContent = `${nameOf(current.from)} → ${nameOf(current.to)}`;
+  $("details").open = !isPhone.matches;
+  const facts = [["From", current.from], ["To", current.to], ["Cc", current.cc],
     ["Envelope", `${current.envelope.sender || "<>"} → ${current.envelope.recipients.join(", ")}`],
-    ["Arrived", `${new Date(current.at * 1000).toLocaleString()} · ${bytes(current.size)}`]];
+    ["Arrived", `${new Date(current.at * 1000).toLocaleString()} · ${formatSize(current.size)}`]];
   $("facts").replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) =>
     [element("dt", {}, name), element("dd", { dir: "auto" }, value)]));
   $("files").replaceChildren(...current.parts.map((part) => element("li", {},
-    element("a", { href: `/messages/${encodeURIComponent(current.id)}/parts/${part.number}`, download: part.name },
-      part.name, element("small", {}, `${bytes(part.size)}${part.inline ? " · inline" : ""}`)))));
-  const tabs = [current.html && "HTML", current.text !== null && "Text", "Headers", "Source"].filter(Boolean);
-  tab = tabs.includes(view ?? tab) ? view ?? tab : tabs[0];
-  $("tabs").replaceChildren(...tabs.map((name) => {
-    const button = element("button", { type: "button", role: "tab", "aria-selected": String(name === tab) }, name);
-    button.addEventListener("click", () => drawMessage(name));
-    return button;
-  }));
-  drawView();
+    element("a", { href: `${pathOf(current.id)}/parts/${part.number}`, download: part.name },
+      part.name, element("small", {}, `${formatSize(part.size)}${part.inline ? " · inline" : ""}`)))));
+  const name = `${current.subject.replace(/[^\p{L}\p{N} ._-]+/gu, "").trim().slice(0, 60) || "message"}.eml`;
+  $("download").href = `${pathOf(current.id)}/source?download=${encodeURIComponent(name)}`;
+  viewer.show(current, pathOf(current.id));
 }
 
-async function drawView() {
-  const base = `/messages/${encodeURIComponent(current.id)}`;
-  $("widths").hidden = tab !== "HTML";
-  $("view").classList.toggle("phone", tab === "HTML" && phone());
-  if (tab === "HTML") {
-    const sandbox = "allow-popups allow-popups-to-escape-sandbox"; // no scripts, no forms, an origin of its own
-    $("view").replaceChildren(element("iframe", { sandbox, src: `${base}/html`, title: "The message's HTML", referrerpolicy: "no-referrer" }));
-  } else if (tab === "Headers") {
-    $("view").replaceChildren(element("table", {}, ...current.headers.map(([key, value]) =>
-      element("tr", {}, element("th", {}, key), element("td", { dir: "auto" }, value)))));
-  } else if (tab === "Text") {
-    $("view").replaceChildren(element("pre", { dir: "auto" }, current.text));
-  } else {
-    $("view").replaceChildren(element("pre", {}, await (await fetch(`${base}/source`)).text()));
-  }
+async function showDialogue(message) {
+  const answer = message.dialogue && await fetch(`api/dialogues/${encodeURIComponent(message.dialogue)}`);
+  if (!answer || !answer.ok) return element("pre", {}, "The dialogue of this session is not kept.");
+  return element("pre", {}, await answer.text());
 }
 
-const phone = () => $("widths").querySelector("[aria-pressed=true]").dataset.width === "phone";
-for (const button of $("widths").children) {
-  button.addEventListener("click", () => {
-    for (const other of $("widths").children) other.setAttribute("aria-pressed", String(other === button));
-    $("view").classList.toggle("phone", phone());
+async function remove(id) {
+  const at = list.findIndex((summary) => summary.id === id);
+  await fetch(pathOf(id), { method: "DELETE" });
+  await poll();
+  const next = list[Math.min(at, list.length - 1)];
+  if (next && !isPhone.matches) await open(next.id);
+  else if (isPhone.matches) $("app").classList.add("list-shown");
+}
+
+function confirm(text) {
+  const dialog = $("confirm");
+  $("confirm-text").textContent = text;
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const answer = (event) => { if (event.target.value) dialog.close(event.target.value); };
+    dialog.addEventListener("click", answer);
+    dialog.addEventListener("close", () => { dialog.removeEventListener("click", answer); resolve(dialog.returnValue === "yes"); }, { once: true });
+    dialog.returnValue = "";
   });
 }
 
-let tag = null;
+let turn = 0;
 async function poll() {
+  const mine = ++turn;
   try {
-    const find = $("find").value.trim();
-    const answer = await fetch(`/messages?find=${encodeURIComponent(find)}`, { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {} });
-    if (answer.status === 200) {
-      tag = answer.headers.get("ETag");
-      drawList(await answer.json());
-    }
+    const answer = await fetch(`api/messages?find=${encodeURIComponent($("find").value.trim())}`);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const text = await answer.text();
+    if (mine !== turn) return;
+    if (text !== drawn) drawList(JSON.parse(text));
+    drawn = text;
     $("state").classList.remove("lost");
   } catch {
     $("state").classList.add("lost");
     $("count").textContent = "the sandbox has ended";
-    tag = null;
+    drawn = "";
   }
 }
 
-$("find").addEventListener("input", () => { tag = null; poll(); });
+async function drawCommands() {
+  const answer = await fetch("api/server");
+  const server = answer.ok ? await answer.json() : {};
+  const commands = [server.export, server.url && "mailer send campaigns/NAME.yaml"].filter(Boolean);
+  $("commands").replaceChildren(...commands.map((text) =>
+    element("div", { class: "command" }, element("code", {}, text), copyButton(() => text))));
+}
+
+$("find").addEventListener("input", poll);
 $("back").addEventListener("click", () => $("app").classList.add("list-shown"));
+$("delete").addEventListener("click", () => remove(current.id));
+$("clear").addEventListener("click", async () => {
+  if (!await confirm("The files of all messages in this inbox are removed.")) return;
+  await fetch("api/messages", { method: "DELETE" });
+  await poll();
+});
 document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input") || !["j", "k", "ArrowDown", "ArrowUp"].includes(event.key)) return;
-  const step = event.key === "j" || event.key === "ArrowDown" ? 1 : -1;
+  if (event.target.matches("input") || $("confirm").open || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/") { event.preventDefault(); $("find").focus(); }
+  if (event.key === "Delete" && current) remove(current.id);
+  const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
+  if (!step || event.target.closest(".stage")) return;
   const next = list[list.findIndex((summary) => summary.id === current?.id) + step];
   if (next) { event.preventDefault(); open(next.id); }
 });
 
 await poll();
-const first = decodeURIComponent(location.hash.slice(1)) || (matchMedia("(min-width: 761px)").matches && list[0]?.id);
+drawCommands();
+const first = decodeURIComponent(location.hash.slice(1)) || (!isPhone.matches && list[0]?.id);
 if (first) await open(first);
+else if (!list.length) close();
+document.documentElement.dataset.ready = "true";
 setInterval(() => { if (!document.hidden) poll(); }, 1000);
