@@ -1,4 +1,4 @@
-"""A session over a socket: the shell around `protocol.py`, and the only one who knows of time, sockets and OSError."""
+"""A session over a socket: the shell around `protocol/`, which alone knows the time, sockets and OSError."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mailer.errors import ConnectionLost
+from mailer.errors import ConnectionLost, ServerError
 from mailer.smtp.protocol.bdat_writer import CHUNK
+from mailer.smtp.protocol.events import Event, NoopAnswered, SessionEnded
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.session import Protocol, Settings
+from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
-from mailer.smtp.protocol.submission import Mailing
 from mailer.smtp.protocol.values import (
     NOTHING_LEARNED,
     Endpoint,
@@ -24,12 +25,18 @@ from mailer.smtp.protocol.values import (
     UnfinishedTransactions,
     lower_strategy,
 )
-from mailer.smtp.tcp import Reached, reach
-from mailer.smtp.tls import CertificateSummary, borne_names, certificate_summary, client_context, explain
-from mailer.smtp.transport import Channel
+from mailer.smtp.tcp import TcpConnection, open_tcp
+from mailer.smtp.tls import (
+    CertificateSummary,
+    fetch_certificate_names,
+    make_client_context,
+    make_tls_error,
+    summarize_certificate,
+)
+from mailer.smtp.transport import Transport
 
-LINGER = 0.01  # seconds that next_results() waits for more company: a caller's fsync is then for several messages
-BATCH = 128  # messages that are company enough, where half of the window is more
+LINGER = 0.01  # seconds that next_results() waits for more results: a caller's fsync is then for several messages
+BATCH = 128  # results that next_results() does not wait beyond, if half of the window is more
 GOODBYE = 5.0  # seconds for the reply to QUIT
 WRONG_NAME = frozenset({62, 64})  # OpenSSL's verify codes for host name and IP address
 
@@ -62,23 +69,25 @@ async def connect(
     """Return a session that is ready for messages.
 
     `timeout` is the seconds for one complete reply, `window` the maximum of messages in flight, `strategy_at_most` the
-    campaign's limit, and `traits` what earlier sessions learned about this server.
+    campaign's limit, and `traits` what earlier sessions learned about this server. `trace` is called with a direction
+    ("C", "S" or "*") and each line, secrets blanked.
 
     Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable `ca_file`.
     """
-    context = client_context(endpoint.ca_file) if endpoint.security != "none" else None
-    reached = await reach(endpoint, timeout)
-    settings = Settings(
+    context = make_client_context(endpoint.ca_file) if endpoint.security != "none" else None
+    tcp = await open_tcp(endpoint, timeout)
+    settings = SessionSettings(
         host=endpoint.host,
-        ehlo_name=endpoint.ehlo_name or reached.own_literal,
+        ehlo_name=endpoint.ehlo_name or tcp.own_literal,
         starttls=endpoint.security == "starttls",
-        channel="tls" if endpoint.security == "tls" else "loopback" if reached.is_loopback else "plaintext",
+        security="tls" if endpoint.security == "tls" else "loopback" if tcp.is_loopback else "plaintext",
         login=login,
         timeout=timeout,
         window=window,
         strategy_at_most=lower_strategy(strategy_at_most, traits.strategy_at_most),
+        traits=traits,
     )
-    connection = Connection(endpoint, reached, Protocol(settings, trace=trace))
+    connection = Connection(endpoint, tcp, SmtpSession(settings, trace=trace))
     try:
         await connection._open(context)
     except BaseException:
@@ -88,61 +97,63 @@ async def connect(
 
 
 class Connection:
-    """Made by `connect`. Submit while there is room, settle, repeat; by one task at a time."""
+    """An open session, made by `connect`: submit while there is room, take the results, repeat; one task at a time."""
 
-    def __init__(self, endpoint: Endpoint, reached: Reached, protocol: Protocol) -> None:
+    def __init__(self, endpoint: Endpoint, tcp: TcpConnection, session: SmtpSession) -> None:
         self._endpoint = endpoint
-        self._protocol = protocol
+        self._session = session
         self._loop = asyncio.get_running_loop()
-        self._channel = Channel(reached.sock, self)
+        self._transport = Transport(tcp.sock, self)
         self._tls_version: str | None = None
         self._cipher: str | None = None
         self._certificate: CertificateSummary | None = None
+        self._results: list[TransactionResult] = []
+        self._noops_answered = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._enough: Callable[[], bool] = bool  # what the waiter waits for
+        self._is_enough: Callable[[], bool] = bool  # what the waiter waits for
         self._timer: asyncio.TimerHandle | None = None
         self._unwritten = 0  # octets submitted since something was last written
 
-    # -- for those who send --
-
     @property
     def details(self) -> SessionDetails:
+        session = self._session
         return SessionDetails(
             host=self._endpoint.host,
             port=self._endpoint.port,
             tls=self._tls_version,
             cipher=self._cipher,
-            extensions=self.extensions.names,
-            strategy=self._protocol.strategy,
-            mechanism=self._protocol.mechanism,
-            greeting=self._protocol.greeting,
+            extensions=session.extensions.names,
+            strategy=session.strategy,
+            mechanism=session.mechanism,
+            greeting=session.greeting,
             certificate=self._certificate,
         )
 
     @property
     def extensions(self) -> Extensions:
-        return self._protocol.extensions
+        return self._session.extensions
 
     @property
     def room(self) -> int:
-        """How many messages may be submitted now; 0 when the window is full, or the session is exhausted."""
-        return self._mailing.room if self._protocol.state is State.READY else 0
+        """How many messages may be submitted now; 0 if the window is full, or the session takes no more."""
+        return self._session.room
 
     @property
     def is_exhausted(self) -> bool:
-        """The session takes no more messages: settle what is in flight, quit, and connect anew."""
-        return self._protocol.state is not State.READY or self._mailing.is_exhausted
+        """The session takes no more messages: take the results of what is in flight, quit, and connect anew."""
+        return self._session.is_exhausted
 
     @property
     def traits(self) -> ServerTraits:
         """What this session learned about the server, for the next `connect`."""
-        return ServerTraits(strategy_at_most=self._protocol.next_strategy)
+        return self._session.traits
 
     def submit(self, transaction: Transaction) -> None:
         """Queue a message. It is written by `next_results` at the latest, or earlier if the socket takes more."""
-        self._mailing.submit(transaction)
+        if (result := self._session.submit(transaction)) is not None:
+            self._results.append(result)
         self._unwritten += len(transaction.content)
-        if self._unwritten >= CHUNK and not self._channel.is_full:  # the server works while the caller makes the next
+        if self._unwritten >= CHUNK and not self._transport.is_full:  # the server works while the caller makes the next
             self._write()
 
     async def next_results(self) -> list[TransactionResult]:
@@ -150,40 +161,38 @@ class Connection:
 
         Raises ConnectionLost if the session is over; then `unfinished` returns what has no result.
         """
-        mailing = self._mailing
-        some = max(1, min(mailing.window.limit // 2, BATCH))
+        session, results = self._session, self._results
+        enough = max(1, min(session.window_limit // 2, BATCH))
         self._write()
-        if mailing.is_stuck:
-            self._protocol.fail(ConnectionLost(f"{self._endpoint.host} takes no more messages in this session"))
-            self._wake()
-        await self._until(lambda: bool(mailing.settled) or mailing.is_idle)
-        await self._until(lambda: len(mailing.settled) >= some or mailing.is_idle, at_most=LINGER)
-        settled = mailing.take_settled()
-        if not settled and not mailing.is_idle:
-            raise self._protocol.failure or ConnectionLost(f"the session with {self._endpoint.host} is over")
-        return settled
+        await self._wait_until(lambda: bool(results) or session.is_idle)
+        await self._wait_until(lambda: len(results) >= enough or session.is_idle, at_most=LINGER)
+        if not results and not session.is_idle:
+            raise self._make_error()
+        taken = results[:]
+        results.clear()
+        return taken
 
     def unfinished(self) -> UnfinishedTransactions:
         """Return the messages that have no result, after the session was lost."""
-        return self._mailing.unfinished()
+        return self._session.unfinished()
 
     async def check_alive(self) -> None:
         """Send NOOP and wait for its reply. Raises ConnectionLost if the server is gone."""
-        protocol = self._protocol
-        if protocol.state is State.READY:
-            asked = protocol.noop()
+        if self._session.state is State.READY:
+            answered = self._noops_answered
+            self._session.send_noop()
             self._write()
-            await self._until(lambda: protocol.noops_answered >= asked)
-        if protocol.state is not State.READY:
-            raise protocol.failure or ConnectionLost(f"the session with {self._endpoint.host} is over")
+            await self._wait_until(lambda: self._noops_answered > answered)
+        if self._session.state is not State.READY:
+            raise self._make_error()
 
     async def quit(self) -> None:
-        """Say goodbye, wait a little for the answer, close. Never raises for what the server does."""
+        """Send QUIT, wait shortly for the reply, and close. Raises nothing, whatever the server does."""
         try:
-            if self._protocol.state is State.READY and self._mailing.is_idle:
-                self._protocol.quit()
+            if self._session.state is State.READY and self._session.is_idle:
+                self._session.send_quit()
                 self._write()
-                await self._until(lambda: False, at_most=GOODBYE)
+                await self._wait_until(lambda: False, at_most=GOODBYE)
         finally:
             self.abort()
 
@@ -192,96 +201,114 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._channel.close()
-        self._protocol.fail(ConnectionLost(f"we closed the session with {self._endpoint.host}"))
-        self._wake()
+        self._transport.close()
+        error = ConnectionLost(f"we closed the session with {self._endpoint.host}")
+        self._handle_events(self._session.fail(error, self._loop.time()))
 
-    @property
-    def _mailing(self) -> Mailing:
-        if self._protocol.mailing is None:
-            raise RuntimeError("the session is not open")
-        return self._protocol.mailing
+    def _make_error(self) -> ServerError:
+        """Return the reason why the session is over."""
+        end = self._session.end
+        return (end and end.error) or ConnectionLost(f"the session with {self._endpoint.host} is over")
 
     # -- opening --
 
     async def _open(self, context: ssl.SSLContext | None) -> None:
-        protocol = self._protocol
+        session = self._session
         if context is not None and self._endpoint.security == "tls":
-            await self._secure(context)
-        protocol.begin(self._loop.time())
-        if self._channel.tls is None:
-            self._channel.start()
+            await self._start_tls(context)
+        session.start(self._loop.time())
+        if self._transport.tls is None:
+            self._transport.start()
         self._write()
-        await self._until(lambda: protocol.state in (State.READY, State.HANDSHAKE))
-        if protocol.state is State.HANDSHAKE and context is not None:
-            await self._secure(context)
-            protocol.secured(self._loop.time())
+        await self._wait_until(lambda: session.state in (State.READY, State.HANDSHAKE))
+        if session.state is State.HANDSHAKE and context is not None:
+            await self._start_tls(context)
+            session.complete_handshake(self._loop.time())
             self._write()
-            await self._until(lambda: protocol.state is State.READY)
-        if protocol.failure is not None:
-            raise protocol.failure
+            await self._wait_until(lambda: session.state is State.READY)
+        if session.state is State.CLOSED:
+            raise self._make_error()
 
-    async def _secure(self, context: ssl.SSLContext) -> None:
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
         endpoint = self._endpoint
         try:
-            async with asyncio.timeout(self._protocol.settings.timeout):
-                tls = await self._channel.handshake(context, endpoint.host)
+            async with asyncio.timeout(self._session.settings.timeout):
+                tls = await self._transport.start_tls(context, endpoint.host)
         except OSError as error:
             names: tuple[str, ...] = ()
             if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME:
-                names = await borne_names(endpoint.host, endpoint.port, endpoint.ca_file, security=endpoint.security)
-            raise explain(error, endpoint.host, port=endpoint.port, security=endpoint.security, names=names) from None
+                names = await fetch_certificate_names(
+                    endpoint.host, endpoint.port, endpoint.ca_file, security=endpoint.security
+                )
+            raise make_tls_error(
+                error, endpoint.host, port=endpoint.port, security=endpoint.security, names=names
+            ) from None
         # Kept, since OpenSSL forgets them when the session is closed, and reports are written then.
-        self._tls_version, self._certificate = tls.version(), certificate_summary(tls)
+        self._tls_version, self._certificate = tls.version(), summarize_certificate(tls)
         self._cipher = cipher[0] if (cipher := tls.cipher()) else None
-        self._protocol.note(f"{self._tls_version} {self._cipher}")
+        self._session.note(f"{self._tls_version} {self._cipher}")
 
-    # -- what the channel calls --
+    # -- what the transport calls --
 
-    def received(self, data: bytes) -> None:
-        self._protocol.receive(data, self._loop.time())
+    def receive_data(self, data: bytes) -> None:
+        """Give the session what came, and write what it answers."""
+        events = self._session.receive(data, self._loop.time())
         self._write()
-        self._wake()
+        self._handle_events(events)
 
-    def ended(self, error: OSError | None) -> None:
-        if error is None or self._protocol.state in (State.QUITTING, State.ENDING):
-            self._protocol.eof()
+    def end_input(self, error: OSError | None) -> None:
+        """The peer closed, or the connection broke."""
+        now, session = self._loop.time(), self._session
+        if error is None or session.state in (State.QUITTING, State.ENDING):
+            self._handle_events(session.receive_eof(now))
         else:
             reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-            self._protocol.fail(ConnectionLost(f"the connection to {self._endpoint.host} broke: {reason or error}"))
-        self._wake()
+            lost = ConnectionLost(f"the connection to {self._endpoint.host} broke: {reason or error}")
+            self._handle_events(session.fail(lost, now))
 
-    def next_output(self) -> bytes:
-        return self._protocol.take(self._loop.time())
+    def data_to_send(self) -> bytes:
+        """Return what the session wants to write."""
+        return self._session.data_to_send(self._loop.time())
 
-    def left(self, octets: int) -> None:
-        self._protocol.wrote(octets, self._loop.time())
+    def note_sent(self, offset: int) -> None:
+        """Tell the session how much has left."""
+        self._session.bytes_sent(offset, self._loop.time())
 
-    # -- waiting --
+    # -- events and waiting --
 
     def _write(self) -> None:
         self._unwritten = 0
-        self._channel.write()
-        if self._timer is None and (deadline := self._protocol.deadline) is not None:
-            self._timer = self._loop.call_at(deadline, self._look_at_the_clock)
+        self._transport.write()
+        if self._timer is None and (deadline := self._session.deadline) is not None:
+            self._timer = self._loop.call_at(deadline, self._check_deadline)
 
-    def _look_at_the_clock(self) -> None:
-        """One timer for all replies: it is set anew only when it fires, not for each of them."""
+    def _check_deadline(self) -> None:
+        """One timer serves all replies: it is set anew only when it fires, not for each of them."""
         self._timer = None
-        deadline = self._protocol.deadline
-        if deadline is not None and self._loop.time() >= deadline:
-            self._protocol.overdue()
-            self._wake()
+        deadline, now = self._session.deadline, self._loop.time()
+        if deadline is not None and now >= deadline:
+            self._handle_events(self._session.handle_timeout(now))
         elif deadline is not None:
-            self._timer = self._loop.call_at(deadline, self._look_at_the_clock)
+            self._timer = self._loop.call_at(deadline, self._check_deadline)
 
-    async def _until(self, enough: Callable[[], bool], *, at_most: float | None = None) -> None:
-        """Until enough has happened, or the session is over, or `at_most` seconds have passed."""
-        if enough() or self._protocol.state is State.CLOSED:
+    def _handle_events(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, TransactionResult):
+                self._results.append(event)
+            elif isinstance(event, NoopAnswered):
+                self._noops_answered += 1
+            elif isinstance(event, SessionEnded):
+                self._transport.close()  # what came now would be taken for something else
+        if self._waiter is not None and (self._is_enough() or self._session.state is State.CLOSED):
+            self._wake()
+
+    async def _wait_until(self, is_enough: Callable[[], bool], *, at_most: float | None = None) -> None:
+        """Wait until enough has happened, the session is over, or `at_most` seconds have passed."""
+        if is_enough() or self._session.state is State.CLOSED:
             return
-        self._enough = enough
+        self._is_enough = is_enough
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(at_most, self._wake_anyway) if at_most is not None else None
+        timer = self._loop.call_later(at_most, self._wake) if at_most is not None else None
         try:
             await self._waiter
         finally:
@@ -290,11 +317,5 @@ class Connection:
                 timer.cancel()
 
     def _wake(self) -> None:
-        if self._protocol.is_over:
-            self._channel.close()  # whatever came now would be taken for something else
-        if self._waiter is not None and (self._enough() or self._protocol.state is State.CLOSED):
-            self._wake_anyway()
-
-    def _wake_anyway(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -15,7 +15,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class TcpConnection:
     """A connected socket. `own_literal` is our end's address as RFC 5321 4.1.3 writes it."""
 
     sock: socket.socket
@@ -23,7 +23,7 @@ class Reached:
     own_literal: str
 
 
-async def reach(endpoint: Endpoint, seconds: float) -> Reached:
+async def open_tcp(endpoint: Endpoint, seconds: float) -> TcpConnection:
     """Connect; each of the host's addresses has `seconds`. Unreachable, or TlsError where plaintext is not allowed."""
     addresses = await _look_up(endpoint, seconds)
     if endpoint.security == "none" and not endpoint.allow_plaintext:
@@ -53,7 +53,7 @@ async def _look_up(endpoint: Endpoint, seconds: float) -> list[tuple[Any, ...]]:
         raise Unreachable(f"there is no host {endpoint.host}", hint="check the name, and the network") from None
 
 
-async def _connect(address: tuple[Any, ...], seconds: float) -> Reached:
+async def _connect(address: tuple[Any, ...], seconds: float) -> TcpConnection:
     family, kind, protocol, _, where = address
     sock = socket.socket(family, kind, protocol)
     try:
@@ -66,10 +66,10 @@ async def _connect(address: tuple[Any, ...], seconds: float) -> Reached:
     except BaseException:
         sock.close()
         raise
-    return Reached(sock, peer.is_loopback, literal(own))
+    return TcpConnection(sock, peer.is_loopback, make_address_literal(own))
 
 
-def literal(address: _Address) -> str:
+def make_address_literal(address: _Address) -> str:
     """RFC 5321 4.1.3."""
     return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
 

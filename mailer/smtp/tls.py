@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mailer.errors import InputError, TlsError
+from mailer.text import make_printable
 
 MAX_CA_FILE = 16 << 20  # the system's own bundle has 0.2 MB
 _MAX_NAMES = 8
@@ -66,7 +67,7 @@ class CertificateSummary:
     valid_until: str
 
 
-def client_context(ca_file: Path | None) -> ssl.SSLContext:
+def make_client_context(ca_file: Path | None) -> ssl.SSLContext:
     """TLS 1.2 or newer, chain and name verified. InputError where `ca_file` cannot be read or holds no certificate."""
     if ca_file is None:
         context = ssl.create_default_context()
@@ -101,10 +102,10 @@ def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
         raise InputError(f"{ca_file}: ca_file holds a damaged certificate ({reason})", hint=hint) from None
 
 
-def explain(
+def make_tls_error(
     error: BaseException, host: str, *, port: int = 0, security: str = "tls", names: Sequence[str] = ()
 ) -> TlsError:
-    """What a failed handshake means, and what to do. `names`: what the certificate bears, where `borne_names` told."""
+    """Return what a failed handshake means, and what to do. `names` are those of the certificate, if they are known."""
     where = f"{host}:{port}" if port else host
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_error(error, host, where, names)
@@ -120,11 +121,11 @@ def explain(
         return TlsError(f"{where} wants a certificate from the client, which is not supported")
     if isinstance(error, TimeoutError | ConnectionAbortedError):  # the latter is asyncio's ssl_handshake_timeout
         return TlsError(
-            f"{where} did not finish the TLS handshake in time", hint=security_hint(port, security) or _BUSY
+            f"{where} did not finish the TLS handshake in time", hint=make_security_hint(port, security) or _BUSY
         )
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
         return TlsError(
-            f"{where} closed the connection during the TLS handshake", hint=security_hint(port, security) or _BUSY
+            f"{where} closed the connection during the TLS handshake", hint=make_security_hint(port, security) or _BUSY
         )
     if reason:
         return TlsError(f"TLS with {where} failed: {reason.replace('_', ' ').lower()}")
@@ -140,7 +141,7 @@ def _plaintext_hint(security: str) -> str:
     return "did you mean security: starttls (port 587)? TLS from the first byte is port 465"
 
 
-def security_hint(port: int, security: str) -> str | None:
+def make_security_hint(port: int, security: str) -> str | None:
     """A port that is known for the other kind of security (RFC 8314 section 3.3), or None."""
     if security == "tls" and port in {25, 587}:
         return f"port {port} speaks STARTTLS: set security: starttls (smtp+starttls://), or port 465"
@@ -174,7 +175,7 @@ def _wrong_name(host: str, where: str, names: Sequence[str]) -> TlsError:
     )
 
 
-async def borne_names(
+async def fetch_certificate_names(
     host: str, port: int, ca_file: Path | None, *, security: str = "tls", seconds: float = 10.0
 ) -> tuple[str, ...]:
     """The names in the certificate of a server whose name did not match, for `explain`; () where it cannot be told.
@@ -182,7 +183,7 @@ async def borne_names(
     OpenSSL forgets the certificate when a handshake fails. So this connects once more, the chain verified and the
     name not, reads the names, and hangs up: nothing is sent over it but what STARTTLS needs.
     """
-    context = client_context(ca_file)
+    context = make_client_context(ca_file)
     context.check_hostname = False
     try:
         async with asyncio.timeout(seconds):
@@ -208,7 +209,7 @@ async def _read_names(host: str, port: int, context: ssl.SSLContext, security: s
         writer.transport.abort()
 
 
-def certificate_summary(tls: ssl.SSLObject | ssl.SSLSocket) -> CertificateSummary | None:
+def summarize_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> CertificateSummary | None:
     """What the peer's certificate says, for a person; None before the handshake."""
     certificate = tls.getpeercert()
     if not certificate:
@@ -250,4 +251,4 @@ def _when(text: object) -> str:
 
 def _one_line(text: str) -> str:
     """Foreign text for a terminal: printable and bounded."""
-    return "".join(char if char.isprintable() else " " for char in text).strip()[:200]
+    return make_printable(text).strip()[:200]

@@ -1,7 +1,7 @@
 """A socket, in TLS or not, that reads and writes at once as the event loop finds it ready.
 
-Beside asyncio's transports it costs half the CPU time a message (in 3.11 their TLS is Python, with a layer of buffers),
-it says exactly how much has left this machine, and it reads what came before a reset: a transport whose write
+It costs half the CPU time a message of asyncio's transports (in 3.11 their TLS is Python, with a layer of buffers). It
+says exactly how much has left this machine. And it reads what came before a reset: a transport of asyncio whose write
 fails drops replies that are already here.
 """
 
@@ -13,47 +13,53 @@ import ssl
 from contextlib import suppress
 from typing import Protocol
 
-READ = 64 * 1024
+READ_SIZE = 64 * 1024  # octets
 
 
-class User(Protocol):
-    """Who speaks through a channel."""
+class TransportListener(Protocol):
+    """Gets the input of a transport, and gives it the output."""
 
-    def received(self, data: bytes) -> None: ...
+    def receive_data(self, data: bytes) -> None:
+        """Octets came from the peer."""
 
-    def ended(self, error: OSError | None) -> None:
+    def end_input(self, error: OSError | None) -> None:
         """Nothing more can be read: the peer closed (None), or the connection broke."""
 
-    def next_output(self) -> bytes:
-        """What is to be written now; b"" when there is nothing."""
+    def data_to_send(self) -> bytes:
+        """Return what is to be written now; b"" if there is nothing."""
 
-    def left(self, octets: int) -> None:
+    def note_sent(self, offset: int) -> None:
         """At most so many octets of all the output have left this machine by now."""
 
 
-class Channel:
+class Transport:
     """Every method is called in the event loop's thread."""
 
-    def __init__(self, sock: socket.socket, user: User) -> None:
+    def __init__(self, sock: socket.socket, listener: TransportListener) -> None:
+        """`sock` is connected and does not block."""
         self.tls: ssl.SSLObject | None = None
         self._loop = asyncio.get_running_loop()
         self._sock = sock
-        self._user = user
+        self._listener = listener
         self._from_peer = ssl.MemoryBIO()
         self._to_peer = ssl.MemoryBIO()
-        self._buffer = memoryview(bytearray(READ))
-        self._out = memoryview(b"")  # what the socket did not take yet
-        self._output = 0  # octets of output that are in _out or gone
-        self._last_output = 0  # of these, those of the last piece
-        self._gone = 0  # octets of the last piece that the socket took, encrypted
-        self._watching = False  # for the socket to take more
-        self._broken = False  # it takes nothing any more
+        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._pending = memoryview(b"")  # what the socket did not take yet
+        self._output = 0  # octets of output that are pending or sent
+        self._last_piece = 0  # octets of the last piece of output
+        self._last_piece_sent = 0  # octets of the last piece that the socket took, encrypted
+        self._waits_to_write = False
+        self._is_broken = False  # it takes nothing any more
 
     def start(self) -> None:
-        self._loop.add_reader(self._sock, self._readable)
+        """Read from now on."""
+        self._loop.add_reader(self._sock, self._read_socket)
 
-    async def handshake(self, context: ssl.SSLContext, host: str) -> ssl.SSLObject:
-        """From plaintext to TLS. OSError (ssl.SSLError among them) when it fails; the caller bounds the time."""
+    async def start_tls(self, context: ssl.SSLContext, host: str) -> ssl.SSLObject:
+        """Do the TLS handshake, and read from then on. The caller bounds the time.
+
+        `host` is the name that the certificate must have. Raises OSError (ssl.SSLError is one) if the handshake fails.
+        """
         self._loop.remove_reader(self._sock)
         tls = context.wrap_bio(self._from_peer, self._to_peer, server_hostname=host)
         while True:
@@ -61,55 +67,55 @@ class Channel:
                 tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
-                await self._flush()
+                await self._flush_handshake()
             except ssl.SSLError:
-                await self._flush()  # the alert that says why
+                await self._flush_handshake()  # the alert that says why
                 raise
-            if data := await self._loop.sock_recv(self._sock, READ):
+            if data := await self._loop.sock_recv(self._sock, READ_SIZE):
                 self._from_peer.write(data)
             else:
                 self._from_peer.write_eof()
-        await self._flush()
+        await self._flush_handshake()
         self.tls = tls
         self.start()
         self._loop.call_soon(self._read_tls)  # what came with the end of the handshake
         return tls
 
-    async def _flush(self) -> None:
+    async def _flush_handshake(self) -> None:
         if self._to_peer.pending:
             await self._loop.sock_sendall(self._sock, self._to_peer.read())
 
     def close(self) -> None:
-        """At once. In TLS the peer is told so, if the socket takes it (RFC 8446 6.1)."""
+        """Close at once. The peer of a TLS connection is told so, if the socket takes it (RFC 8446 6.1)."""
         if self._sock.fileno() < 0:
             return
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
-        if self.tls is not None and not self._out:
+        if self.tls is not None and not self._pending:
             with suppress(OSError):  # the peer was faster
-                self._say_goodbye(self.tls)
+                self._send_close_notify(self.tls)
         self._sock.close()
 
-    def _say_goodbye(self, tls: ssl.SSLObject) -> None:
-        with suppress(ssl.SSLError):  # its own goodbye has not come, and is not waited for
+    def _send_close_notify(self, tls: ssl.SSLObject) -> None:
+        with suppress(ssl.SSLError):  # the peer's own has not come, and is not waited for
             tls.unwrap()
         if self._to_peer.pending:
             self._sock.send(self._to_peer.read())
 
     # -- reading --
 
-    def _readable(self) -> None:
+    def _read_socket(self) -> None:
         try:
             count = self._sock.recv_into(self._buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._end(error)
+            self._end_input(error)
             return
         if not count:
-            self._end(None)
+            self._end_input(None)
         elif self.tls is None:
-            self._user.received(bytes(self._buffer[:count]))
+            self._listener.receive_data(bytes(self._buffer[:count]))
         else:
             self._from_peer.write(self._buffer[:count])
             self._read_tls()
@@ -117,71 +123,72 @@ class Channel:
     def _read_tls(self) -> None:
         while self.tls is not None and self._sock.fileno() >= 0:
             try:
-                data = self.tls.read(READ)
+                data = self.tls.read(READ_SIZE)
             except ssl.SSLWantReadError:
                 return
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                self._end(None)
+                self._end_input(None)
                 return
             except ssl.SSLError as error:
-                self._end(error)
+                self._end_input(error)
                 return
             if not data:
-                self._end(None)
+                self._end_input(None)
                 return
-            self._user.received(data)
+            self._listener.receive_data(data)
 
-    def _end(self, error: OSError | None) -> None:
+    def _end_input(self, error: OSError | None) -> None:
         self._loop.remove_reader(self._sock)
-        self._user.ended(error)
+        self._listener.end_input(error)
 
     # -- writing --
 
     @property
     def is_full(self) -> bool:
-        """The socket takes nothing at present; when it does again, output is taken from the user by itself."""
-        return self._watching
+        """The socket takes nothing at present. When it does again, the transport asks for output by itself."""
+        return self._waits_to_write
 
     def write(self) -> None:
-        """Take output from the user as long as the socket takes it; called whenever there may be some."""
-        if self._sock.fileno() < 0 or self._broken:
+        """Send output as long as the socket takes it; called whenever there may be some."""
+        if self._sock.fileno() < 0 or self._is_broken:
             return
-        while self._out or self._refill():
+        while self._pending or self._refill():
             try:
-                count = self._sock.send(self._out)
+                count = self._sock.send(self._pending)
             except (BlockingIOError, InterruptedError):
-                self._watch(True)
+                self._wait_to_write(True)
                 return
             except OSError:
                 # The peer has closed. What it said before is still to be read, and reading will meet the end too.
-                self._broken = True
+                self._is_broken = True
                 break
-            self._out = self._out[count:]
-            self._gone += count
+            self._pending = self._pending[count:]
+            self._last_piece_sent += count
             # Encrypted octets are never fewer than plain ones, so this is an upper bound.
-            self._user.left(self._output - self._last_output + min(self._gone, self._last_output))
-        self._watch(False)
+            self._listener.note_sent(self._output - self._last_piece + min(self._last_piece_sent, self._last_piece))
+        self._wait_to_write(False)
 
     def _refill(self) -> bool:
-        data = self._user.next_output()
+        """Take the next piece of output. Return False if there is none."""
+        data = self._listener.data_to_send()
         if data:
             self._output += len(data)
-            self._last_output = len(data)
-            self._gone = 0
+            self._last_piece = len(data)
+            self._last_piece_sent = 0
         if self.tls is None:
-            self._out = memoryview(data)
+            self._pending = memoryview(data)
             return bool(data)
         rest = memoryview(data)
         while rest:
             rest = rest[self.tls.write(rest) :]
         if self._to_peer.pending:  # TLS may have something of its own to say (RFC 8446 4.6.3)
-            self._out = memoryview(self._to_peer.read())
-        return bool(self._out)
+            self._pending = memoryview(self._to_peer.read())
+        return bool(self._pending)
 
-    def _watch(self, watching: bool) -> None:
-        if watching != self._watching:
-            self._watching = watching
-            if watching:
+    def _wait_to_write(self, waits: bool) -> None:
+        if waits != self._waits_to_write:
+            self._waits_to_write = waits
+            if waits:
                 self._loop.add_writer(self._sock, self.write)
             else:
                 self._loop.remove_writer(self._sock)

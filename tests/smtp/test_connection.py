@@ -437,8 +437,8 @@ def test_no_deadlock_with_a_server_that_reads_only_when_its_replies_are_read(aut
     async def test() -> None:
         async with serve(opening(stubborn), authority.context) as port:
             session = await connect(authority.endpoint(port), None, timeout=5)
-            session._channel._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            session._channel._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            session._transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            session._transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             assert await send(session, [message(n, 100_000) for n in range(40)]) == dict.fromkeys(range(40), 250)
 
     run(test)
@@ -460,10 +460,10 @@ def test_replies_that_came_before_a_reset_are_read(authority: Authority) -> None
     async def test() -> None:
         async with serve(opening(resets)) as port:
             session = await connect(authority.endpoint(port, "none"), None)
-            channel, loop = session._channel, asyncio.get_running_loop()
+            channel, loop = session._transport, asyncio.get_running_loop()
 
             def once() -> None:
-                channel._readable()
+                channel._read_socket()
                 loop.remove_reader(channel._sock)
 
             loop.add_reader(channel._sock, once)  # what answers the first line; then nobody reads
@@ -472,7 +472,7 @@ def test_replies_that_came_before_a_reset_are_read(authority: Authority) -> None
             await gone.wait()
             for n in range(2, 12):
                 session.submit(message(n, 100_000))  # written, which fails
-            assert channel._broken
+            assert channel._is_broken
             channel.start()
             assert [s.transaction.context for s in await session.next_results()] == [1]
             with pytest.raises(ConnectionLost):
@@ -618,9 +618,9 @@ def test_sockets_have_no_delay(authority: Authority) -> None:
     async def test() -> None:
         async with serve(Smtp(), authority.context) as port:
             session = await connect(authority.endpoint(port), LOGIN)
-            assert session._channel._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert isinstance(session._channel.tls, ssl.SSLObject)
+            assert session._transport._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert isinstance(session._transport.tls, ssl.SSLObject)
             await session.quit()
-            assert session._channel._sock.fileno() == -1
+            assert session._transport._sock.fileno() == -1
 
     run(test)

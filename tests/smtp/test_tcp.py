@@ -11,20 +11,20 @@ import pytest
 
 from mailer.errors import TlsError, Unreachable
 from mailer.smtp.protocol.values import Endpoint
-from mailer.smtp.tcp import Reached, literal, reach
+from mailer.smtp.tcp import TcpConnection, make_address_literal, open_tcp
 
 
-def go(endpoint: Endpoint, addresses: list[str] | OSError, *, seconds: float = 5.0) -> Reached:
+def go(endpoint: Endpoint, addresses: list[str] | OSError, *, seconds: float = 5.0) -> TcpConnection:
     """`addresses` is what the name stands for."""
 
-    async def run() -> Reached:
+    async def run() -> TcpConnection:
         async def look_up(_host: str, port: int, **_options: Any) -> list[Any]:
             if isinstance(addresses, OSError):
                 raise addresses
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
         asyncio.get_running_loop().getaddrinfo = look_up  # type: ignore[assignment,method-assign] # no DNS in tests
-        return await reach(endpoint, seconds)
+        return await open_tcp(endpoint, seconds)
 
     return asyncio.run(run())
 
@@ -76,5 +76,5 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_address_literals() -> None:
-    assert literal(ipaddress.ip_address("192.0.2.1")) == "[192.0.2.1]"
-    assert literal(ipaddress.ip_address("2001:db8::1")) == "[IPv6:2001:db8::1]"
+    assert make_address_literal(ipaddress.ip_address("192.0.2.1")) == "[192.0.2.1]"
+    assert make_address_literal(ipaddress.ip_address("2001:db8::1")) == "[IPv6:2001:db8::1]"

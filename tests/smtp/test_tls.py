@@ -16,7 +16,13 @@ import pytest
 import trustme
 
 from mailer.errors import InputError, TlsError
-from mailer.smtp.tls import borne_names, certificate_summary, client_context, explain, security_hint
+from mailer.smtp.tls import (
+    fetch_certificate_names,
+    make_client_context,
+    make_security_hint,
+    make_tls_error,
+    summarize_certificate,
+)
 
 NOW = datetime.now(UTC)
 Serve = Callable[[ssl.SSLContext | bytes], int]
@@ -88,7 +94,7 @@ def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
 def handshake(port: int, ca_file: Path | None, host: str = "localhost") -> ssl.SSLSocket:
     plain = socket.create_connection(("127.0.0.1", port), timeout=5)
     try:
-        return client_context(ca_file).wrap_socket(plain, server_hostname=host)
+        return make_client_context(ca_file).wrap_socket(plain, server_hostname=host)
     except BaseException:
         plain.close()
         raise
@@ -97,14 +103,14 @@ def handshake(port: int, ca_file: Path | None, host: str = "localhost") -> ssl.S
 def failure(port: int, ca_file: Path | None, host: str = "localhost", **details: object) -> TlsError:
     with pytest.raises(OSError) as caught:
         handshake(port, ca_file, host).close()
-    return explain(caught.value, host, port=port, **details)  # type: ignore[arg-type]  # whichever the test names
+    return make_tls_error(caught.value, host, port=port, **details)  # type: ignore[arg-type]  # whichever the test names
 
 
 def test_a_good_certificate(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
     port = serve(with_certificate(ca.issue_cert("localhost", "127.0.0.1", common_name="localhost")))
     with handshake(port, ca_file) as tls:
         assert tls.version() in {"TLSv1.2", "TLSv1.3"}
-        summary = certificate_summary(tls)
+        summary = summarize_certificate(tls)
     assert summary is not None
     assert summary.names == ("localhost", "127.0.0.1")
     assert "CN=localhost" in summary.subject
@@ -175,7 +181,7 @@ def test_ca_file_may_hold_the_servers_own_certificate(ca: trustme.CA, serve: Ser
 def test_wrong_name(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
     port = serve(with_certificate(ca.issue_cert("mail.example.com", "*.example.net")))
     assert "for another name" in str(failure(port, ca_file))
-    names = asyncio.run(borne_names("127.0.0.1", port, ca_file))
+    names = asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file))
     assert names == ("mail.example.com", "*.example.net")
     error = failure(port, ca_file, names=names)
     assert "it bears mail.example.com, *.example.net, not localhost" in str(error)
@@ -184,14 +190,14 @@ def test_wrong_name(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
 
 def test_names_are_read_of_a_trusted_chain_only(serve: Serve, ca_file: Path) -> None:
     port = serve(with_certificate(trustme.CA().issue_cert("mail.example.com")))
-    assert asyncio.run(borne_names("127.0.0.1", port, ca_file)) == ()
+    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file)) == ()
 
 
 @pytest.mark.parametrize("behaviour", [b"", b"220 ready\r\n", b"500 no\r\n" * 3, b"x" * 70_000])
 def test_names_of_a_server_that_is_none(serve: Serve, ca_file: Path, behaviour: bytes) -> None:
     port = serve(behaviour)
-    assert asyncio.run(borne_names("127.0.0.1", port, ca_file, security="starttls", seconds=2)) == ()
-    assert asyncio.run(borne_names("127.0.0.1", port, ca_file, seconds=2)) == ()
+    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls", seconds=2)) == ()
+    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, seconds=2)) == ()
 
 
 def test_names_behind_starttls(ca: trustme.CA, ca_file: Path) -> None:
@@ -208,7 +214,7 @@ def test_names_behind_starttls(ca: trustme.CA, ca_file: Path) -> None:
         server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            return await borne_names("127.0.0.1", port, ca_file, security="starttls")
+            return await fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls")
 
     assert asyncio.run(main()) == ("mail.example.com",)
 
@@ -247,36 +253,36 @@ def test_closed_during_the_handshake(serve: Serve, ca_file: Path) -> None:
     ],
 )
 def test_other_failures_are_one_line(error: Exception, text: str) -> None:
-    explained = explain(error, "mail.example.com", port=465)
+    explained = make_tls_error(error, "mail.example.com", port=465)
     assert text in str(explained)
     assert "mail.example.com:465" in str(explained)
     assert str(explained).isprintable()
 
 
 def test_ports_for_the_other_security() -> None:
-    assert "starttls" in (security_hint(587, "tls") or "")
-    assert "smtps://" in (security_hint(465, "starttls") or "")
-    assert security_hint(465, "tls") is None
-    assert security_hint(587, "starttls") is None
-    assert "starttls" in (explain(TimeoutError(), "h", port=587).hint or "")
+    assert "starttls" in (make_security_hint(587, "tls") or "")
+    assert "smtps://" in (make_security_hint(465, "starttls") or "")
+    assert make_security_hint(465, "tls") is None
+    assert make_security_hint(587, "starttls") is None
+    assert "starttls" in (make_tls_error(TimeoutError(), "h", port=587).hint or "")
 
 
 def test_the_context_has_no_way_out(ca_file: Path) -> None:
     for trusted in (ca_file, None):
-        context = client_context(trusted)
+        context = make_client_context(trusted)
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 def test_ca_file_alone_is_trusted(ca_file: Path) -> None:
-    assert client_context(ca_file).cert_store_stats()["x509_ca"] == 1
+    assert make_client_context(ca_file).cert_store_stats()["x509_ca"] == 1
 
 
 def test_ca_file_may_hold_comments(ca: trustme.CA, tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_bytes("# Firma Müller\n".encode("latin-1") + ca.cert_pem.bytes())
-    assert client_context(path).cert_store_stats()["x509"] == 1
+    assert make_client_context(path).cert_store_stats()["x509"] == 1
 
 
 def test_bad_ca_files(tmp_path: Path, ca: trustme.CA) -> None:
@@ -301,7 +307,7 @@ def test_bad_ca_files(tmp_path: Path, ca: trustme.CA) -> None:
     }
     for name, text in expected.items():
         with pytest.raises(InputError, match=text):
-            client_context(tmp_path / name)
+            make_client_context(tmp_path / name)
 
 
 def test_unreadable_ca_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,10 +317,10 @@ def test_unreadable_ca_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "ca.pem").write_bytes(b"x")
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(InputError, match="cannot be read: Permission denied"):
-        client_context(tmp_path / "ca.pem")
+        make_client_context(tmp_path / "ca.pem")
 
 
 def test_no_summary_before_the_handshake() -> None:
-    tls = client_context(None).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+    tls = make_client_context(None).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
     with suppress(ValueError):  # Python's way to say: not yet
-        assert certificate_summary(tls) is None
+        assert summarize_certificate(tls) is None

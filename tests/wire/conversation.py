@@ -15,7 +15,10 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mailer.smtp.protocol.session import Protocol, Settings
+from mailer.errors import ServerError
+from mailer.smtp.protocol.events import Event, NoopAnswered
+from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import Login, Strategy, Transaction, TransactionResult
 
@@ -44,40 +47,57 @@ def message(n: int, *, sender: str | None = None, recipients: Sequence[str] = ()
 class Run:
     """A conversation as it went."""
 
-    protocol: Protocol
+    session: SmtpSession
     written: bytes = b""
     now: float = 100.0
     trace: list[tuple[str, str]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
     @property
-    def settled(self) -> list[TransactionResult]:
-        return self.protocol.mailing.settled if self.protocol.mailing else []
+    def failure(self) -> ServerError | None:
+        """Why the session ended."""
+        return self.session.end.error if self.session.end is not None else None
+
+    @property
+    def results(self) -> list[TransactionResult]:
+        return [event for event in self.events if isinstance(event, TransactionResult)]
+
+    @property
+    def noops_answered(self) -> int:
+        return sum(isinstance(event, NoopAnswered) for event in self.events)
 
     @property
     def outcomes(self) -> dict[object, tuple[str, int | None]]:
         """Message number -> (stage, code); each only once."""
-        found = {s.transaction.context: (s.stage, s.reply.code if s.reply else None) for s in self.settled}
-        assert len(found) == len(self.settled)
+        found = {r.transaction.context: (r.stage, r.reply.code if r.reply else None) for r in self.results}
+        assert len(found) == len(self.results)
         return found
 
     @property
-    def unsettled(self) -> tuple[list[object], list[object]]:
-        assert self.protocol.mailing is not None
-        untouched, doubtful = self.protocol.mailing.unfinished()
-        return [t.context for t in untouched], [t.context for t in doubtful]
+    def unfinished(self) -> tuple[list[object], list[object]]:
+        unsent, in_doubt = self.session.unfinished()
+        return [t.context for t in unsent], [t.context for t in in_doubt]
 
-    def submit(self, waiting: list[Transaction]) -> None:
+    def receive(self, data: bytes) -> None:
+        self.events += self.session.receive(data, self.now)
+
+    def submit(self, *messages: Transaction) -> None:
+        for transaction in messages:
+            if (result := self.session.submit(transaction)) is not None:
+                self.events.append(result)
+
+    def submit_waiting(self, waiting: list[Transaction]) -> None:
         """As soon as the session is open."""
-        while waiting and self.protocol.state is State.READY and self.protocol.mailing is not None:
-            self.protocol.mailing.submit(waiting.pop(0))
+        while waiting and self.session.state is State.READY:
+            self.submit(waiting.pop(0))
 
     def pump(self) -> bytes:
         """Everything that the client writes now."""
         found = b""
-        while data := self.protocol.take(self.now):
+        while data := self.session.data_to_send(self.now):
             found += data
             self.written += data
-            self.protocol.wrote(len(self.written), self.now)
+            self.session.bytes_sent(len(self.written), self.now)
         return found
 
 
@@ -87,7 +107,7 @@ def converse(
     *,
     feeding: str = "whole",
     starttls: bool = False,
-    channel: str = "tls",
+    security: str = "tls",
     login: Login | None = None,
     window: int | None = None,
     at_most: Strategy | None = None,
@@ -95,24 +115,24 @@ def converse(
     then: Callable[[Run], None] | None = None,
 ) -> Run:
     """Run a script. `messages` are submitted as soon as the session is open; `then` is called at a line `!:`."""
-    settings = Settings(
+    settings = SessionSettings(
         "server.example",
         "client.example",
         starttls=starttls,
-        channel=channel,  # type: ignore[arg-type] # the scripts' word
+        security=security,  # type: ignore[arg-type] # the scripts' word
         login=login,
         timeout=10.0,
         window=window,
         strategy_at_most=at_most,
     )
     log: list[tuple[str, str]] = []
-    run = Run(Protocol(settings, trace=(lambda who, line: log.append((who, line))) if trace else None), trace=log)
-    run.protocol.begin(run.now)
+    run = Run(SmtpSession(settings, trace=(lambda who, line: log.append((who, line))) if trace else None), trace=log)
+    run.session.start(run.now)
     waiting = list(messages)
     blocks = parse(script, messages)
     held = b""  # of a block that is fed together with the one before
     for position, (who, octets) in enumerate(blocks):
-        run.submit(waiting)
+        run.submit_waiting(waiting)
         written = run.pump()
         if who in "C-":
             assert written == octets, f"block {position}: wrote {written!r}, not {octets!r}"
@@ -124,19 +144,19 @@ def converse(
             feed(run, octets[len(held) :] + ahead, feeding)
             held = ahead
         elif who == "T":
-            assert run.protocol.state is State.HANDSHAKE
-            run.protocol.secured(run.now)
+            assert run.session.state is State.HANDSHAKE
+            run.session.complete_handshake(run.now)
         elif who == "E":
-            run.protocol.eof()
+            run.events += run.session.receive_eof(run.now)
         elif who == "!":
             assert then is not None
             then(run)
         else:
-            assert run.protocol.deadline is not None
-            run.now = run.protocol.deadline
-            run.protocol.overdue()
-    run.submit(waiting)
-    if not run.protocol.is_over:
+            assert run.session.deadline is not None
+            run.now = run.session.deadline
+            run.events += run.session.handle_timeout(run.now)
+    run.submit_waiting(waiting)
+    if not run.session.is_closed:
         written = run.pump()
         assert written == b"", f"at the end: wrote {written!r}"
     return run
@@ -145,7 +165,7 @@ def converse(
 def feed(run: Run, data: bytes, feeding: str) -> None:
     pieces = [data[n : n + 1] for n in range(len(data))] if feeding == "octets" else [data]
     for piece in pieces:
-        run.protocol.receive(piece, run.now)
+        run.receive(piece)
 
 
 def parse(script: str, messages: Sequence[Transaction]) -> list[tuple[str, bytes]]:

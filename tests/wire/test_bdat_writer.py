@@ -46,7 +46,7 @@ def test_the_first_line_is_tried_then_all_are_in_flight(feeding: str) -> None:
 
 def test_no_reset_behind_a_message_that_was_taken(feeding: str) -> None:
     run = converse(VERIFIED + "S: 250 queued\n!:\n" + whole(2) + OK, [M[1]], feeding=feeding, then=lambda r: (
-        r.protocol.mailing.submit(M[2]) if r.protocol.mailing else None
+        r.submit(M[2])
     ))  # fmt: skip
     assert run.outcomes == dict.fromkeys((1, 2), ("content", 250))
 
@@ -77,13 +77,13 @@ def test_where_a_refusal_leaves_nothing_it_stays_a_stream(feeding: str) -> None:
     """However many are refused, and whatever was counted: no RSET is needed."""
 
     def more(run: Run) -> None:
-        if len(run.settled) < 3:
-            run.submit([M[len(run.settled) + 1]])
-        elif not run.protocol.noops_answered:
+        if len(run.results) < 3:
+            run.submit(M[len(run.results) + 1])
+        elif not run.noops_answered:
             for _ in range(5):
-                run.protocol.noop()
+                run.session.send_noop()
         else:
-            run.submit([M[4], M[5], M[6]])
+            run.submit(M[4], M[5], M[6])
 
     run = converse(
         VERIFIED
@@ -109,7 +109,7 @@ def test_where_a_refusal_leaves_nothing_it_stays_a_stream(feeding: str) -> None:
         then=more,
     )
     assert run.outcomes == {1: ("content", 250), **dict.fromkeys((2, 3, 4, 5, 6), ("rcpt", 550))}
-    assert run.protocol.strategy is Strategy.STREAMED
+    assert run.session.strategy is Strategy.STREAMED
 
 
 def test_where_refusals_are_frequent_it_goes_on_in_turns(feeding: str) -> None:
@@ -135,10 +135,10 @@ def test_where_refusals_are_frequent_it_goes_on_in_turns(feeding: str) -> None:
         + "C: MAIL FROM:<s5@example.com>\nC: RCPT TO:<r5@example.com>\nC: DATA\n",
         [M[1]],
         feeding=feeding,
-        then=lambda run: run.submit([M[len(run.settled) + 1]]),
+        then=lambda run: run.submit(M[len(run.results) + 1]),
     )
     assert run.outcomes == {1: ("content", 250), 2: ("rcpt", 550), 3: ("rcpt", 550), 4: ("rcpt", 550)}
-    assert run.protocol.strategy is Strategy.PIPELINED
+    assert run.session.strategy is Strategy.PIPELINED
 
 
 def test_content_refused(feeding: str) -> None:
@@ -174,11 +174,10 @@ def test_a_refusal_teaches_what_it_leaves_behind(feeding: str, trial: str, learn
     script += f"S: {trial}\n" + RESET_OK + OK + RESET_OK + OK
     script += "!:\n" + whole(5) + ("" if learnt else RESET) + whole(6)
 
-    def more(run: object) -> None:
-        mailing = run.protocol.mailing  # type: ignore[attr-defined]
+    def more(run: Run) -> None:
         for n in (3, 4) if 3 not in submitted else (5, 6):
             submitted.append(n)
-            mailing.submit(M[n])
+            run.submit(M[n])
 
     submitted: list[int] = []
     run = converse(script + OK + ("" if learnt else RESET_OK) + OK, [M[1], M[2]], feeding=feeding, then=more)
@@ -190,7 +189,7 @@ def test_what_a_refused_content_leaves_behind_is_not_promised(feeding: str) -> N
         VERIFIED + "S: 552 5.3.4 too big\n!:\n" + RESET + whole(2) + RESET_OK + OK,
         [M[1]],
         feeding=feeding,
-        then=lambda run: run.submit([M[2]]),
+        then=lambda run: run.submit(M[2]),
     )
     assert run.outcomes == {1: ("content", 552), 2: ("content", 250)}
 
@@ -221,7 +220,7 @@ def test_the_first_line_is_refused_for_another_reason(feeding: str) -> None:
         feeding=feeding,
     )
     assert run.outcomes == {1: ("content", 452)}
-    assert run.unsettled == ([2], [])
+    assert run.unfinished == ([2], [])
 
 
 def test_a_message_of_one_line(feeding: str) -> None:
@@ -271,7 +270,7 @@ def test_bdat_is_refused(feeding: str, code: int, reads_content_as_commands: boo
         feeding=feeding,
     )
     assert run.outcomes == {1: ("content", 250), 2: ("content", 250)}
-    assert run.protocol.strategy is Strategy.PIPELINED
+    assert run.session.strategy is Strategy.PIPELINED
 
 
 def test_the_refusal_of_the_line_comes_behind_the_reset(feeding: str) -> None:
@@ -289,9 +288,9 @@ def test_too_many_strays_end_the_session(feeding: str) -> None:
         [M[1], M[2]],
         feeding=feeding,
     )
-    assert isinstance(run.protocol.failure, ProtocolViolation)
-    assert run.unsettled == ([1, 2], [])
-    assert run.protocol.next_strategy is Strategy.PIPELINED
+    assert isinstance(run.failure, ProtocolViolation)
+    assert run.unfinished == ([1, 2], [])
+    assert run.session.traits.strategy_at_most is Strategy.PIPELINED
 
 
 def test_bdat_stops_working_inside_a_window(feeding: str) -> None:
@@ -321,18 +320,18 @@ def test_no_way_back_behind_bdat(feeding: str, reply: str) -> None:
     run = converse(
         OPENING + STREAMED + first() + f"S: 250 ok\nS: 250 ok\nS: 500 no\n{RESET}S: {reply}\n", [M[1]], feeding=feeding
     )
-    assert isinstance(run.protocol.failure, ProtocolViolation)
-    assert run.unsettled == ([1], [])
-    assert run.protocol.next_strategy is Strategy.PIPELINED
+    assert isinstance(run.failure, ProtocolViolation)
+    assert run.unfinished == ([1], [])
+    assert run.session.traits.strategy_at_most is Strategy.PIPELINED
 
 
 @pytest.mark.parametrize("end", ["E:", "L:", "S: 221 I can break rules, too\n"])
 def test_closed_on_bdat(feeding: str, end: str) -> None:
     run = converse(OPENING + STREAMED + first() + "S: 250 ok\nS: 250 ok\n" + end, [M[1], M[2]], feeding=feeding)
-    assert run.protocol.failure is not None
+    assert run.failure is not None
     assert run.outcomes == {}
-    assert run.unsettled == ([1, 2], [])
-    assert run.protocol.next_strategy is Strategy.PIPELINED
+    assert run.unfinished == ([1, 2], [])
+    assert run.session.traits.strategy_at_most is Strategy.PIPELINED
 
 
 # -- the end of a session in a window ---------------------------------------------------------------------------------
@@ -343,26 +342,26 @@ WINDOW = VERIFIED + RESET + whole(2) + RESET + whole(3)
 def test_a_lost_window_is_in_doubt(feeding: str) -> None:
     run = converse(WINDOW + "S: 250 queued\n" + RESET_OK + "S: 250 ok\nE:", [M[n] for n in (1, 2, 3)], feeding=feeding)
     assert run.outcomes == {1: ("content", 250)}
-    assert run.unsettled == ([], [2, 3])
+    assert run.unfinished == ([], [2, 3])
 
 
 def test_421_in_a_window(feeding: str) -> None:
     run = converse(
         WINDOW + "S: 250 queued\n" + RESET_OK + "S: 421 enough\nE:", [M[n] for n in (1, 2, 3)], feeding=feeding
     )
-    assert isinstance(run.protocol.failure, ConnectionLost)
+    assert isinstance(run.failure, ConnectionLost)
     assert run.outcomes == {1: ("content", 250)}
-    assert run.unsettled == ([2, 3], [])
+    assert run.unfinished == ([2, 3], [])
 
 
 @pytest.mark.parametrize(
-    ("end", "unsettled"), [("E:", ([2, 3], [])), ("L:", ([], [2, 3]))], ids=["and closes", "and may go on"]
+    ("end", "unfinished"), [("E:", ([2, 3], [])), ("L:", ([], [2, 3]))], ids=["and closes", "and may go on"]
 )
-def test_reset_refused_in_a_window(feeding: str, end: str, unsettled: tuple[list[int], list[int]]) -> None:
+def test_reset_refused_in_a_window(feeding: str, end: str, unfinished: tuple[list[int], list[int]]) -> None:
     """It closes, as Exim does, or it is only slow: then the others may arrive after we have left."""
     run = converse(WINDOW + "S: 250 queued\nS: 502 no RSET here\n" + end, [M[n] for n in (1, 2, 3)], feeding=feeding)
     assert run.outcomes == {1: ("content", 250)}
-    assert run.unsettled == unsettled
+    assert run.unfinished == unfinished
 
 
 def test_a_server_that_goes_on_behind_its_421(feeding: str) -> None:
@@ -372,9 +371,9 @@ def test_a_server_that_goes_on_behind_its_421(feeding: str) -> None:
         [M[n] for n in (1, 2, 3)],
         feeding=feeding,
     )
-    assert isinstance(run.protocol.failure, ConnectionLost)
+    assert isinstance(run.failure, ConnectionLost)
     assert run.outcomes == {1: ("content", 250), 3: ("content", 250)}
-    assert run.unsettled == ([2], [])
+    assert run.unfinished == ([2], [])
 
 
 @pytest.mark.parametrize(
@@ -388,9 +387,9 @@ def test_a_server_that_goes_on_behind_its_421(feeding: str) -> None:
 )
 def test_replies_that_fit_nothing(feeding: str, said: str, text: str) -> None:
     run = converse(WINDOW + said, [M[n] for n in (1, 2, 3)], feeding=feeding)
-    assert isinstance(run.protocol.failure, ProtocolViolation)
-    assert text in str(run.protocol.failure)
-    settled, (untouched, doubtful) = set(run.outcomes), run.unsettled
+    assert isinstance(run.failure, ProtocolViolation)
+    assert text in str(run.failure)
+    settled, (untouched, doubtful) = set(run.outcomes), run.unfinished
     assert settled | set(untouched) | set(doubtful) == {1, 2, 3}
 
 
@@ -409,7 +408,7 @@ def test_mailmax(feeding: str) -> None:
         [M[1], M[2], M[3]],
         feeding=feeding,
     )
-    assert run.protocol.mailing is not None
     assert set(run.outcomes) == {1, 2}
-    assert run.protocol.mailing.is_exhausted
-    assert run.protocol.mailing.is_stuck
+    assert run.session.is_exhausted
+    assert "takes no more messages" in str(run.failure)
+    assert run.unfinished == ([3], [])

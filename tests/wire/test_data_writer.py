@@ -92,7 +92,7 @@ def test_pipelined_is_one_round_trip_a_message(feeding: str) -> None:
         feeding=feeding,
     )
     assert run.outcomes == {1: ("content", 250), 2: ("content", 250)}
-    assert [s.reply.text for s in run.settled if s.reply] == ["q1", "q2"]
+    assert [s.reply.text for s in run.results if s.reply] == ["q1", "q2"]
 
 
 def test_pipelined_resets_what_a_refusal_left_open(feeding: str) -> None:
@@ -249,7 +249,7 @@ def test_a_refused_copy_does_not_stop_the_message(feeding: str) -> None:
         [both],
         feeding=feeding,
     )
-    (settled,) = run.settled
+    (settled,) = run.results
     assert settled.is_success
     assert [(who, reply.code) for who, reply in settled.refused] == [("boss@example.com", 550)]
     assert settled.accepted == ()
@@ -267,7 +267,7 @@ def test_the_person_is_refused_and_a_copy_is_taken(feeding: str) -> None:
         [both],
         feeding=feeding,
     )
-    (settled,) = run.settled
+    (settled,) = run.results
     assert (settled.stage, settled.reply and settled.reply.code) == ("rcpt", 550)
     assert settled.accepted == ("boss@example.com",)
     assert not settled.is_success
@@ -305,7 +305,7 @@ def test_parameters_of_mail(feeding: str, parameters: tuple[str, str, dict[str, 
 @pytest.mark.parametrize(
     ("offer", "unfit", "why"),
     [
-        ("SIZE 10", {}, "the server takes 10"),
+        ("SIZE 10", {}, "the server accepts 10"),
         ("HELP", {"content": b"Subject: \xc3\xbc\r\n"}, "8BITMIME"),
         ("HELP", {"recipients": ("ü@example.com",)}, "SMTPUTF8"),
         ("HELP", {"sender": "ü@example.com"}, "SMTPUTF8"),
@@ -316,8 +316,8 @@ def test_parameters_of_mail(feeding: str, parameters: tuple[str, str, dict[str, 
         ("HELP", {"recipients": ("a@b> NOTIFY=NEVER",)}, "cannot be written"),
         ("HELP", {"sender": "a\0@b"}, "cannot be written"),
         ("HELP", {"recipients": ("x" * 300 + "@example.com",)}, "longer than"),
-        ("LIMITS RCPTMAX=1", {"recipients": ("a@b", "c@d")}, "the server takes 1"),
-        ("LIMITS RCPTDOMAINMAX=1", {"recipients": ("a@b", "c@d")}, "the server takes 1 a message"),
+        ("LIMITS RCPTMAX=1", {"recipients": ("a@b", "c@d")}, "the server accepts 1"),
+        ("LIMITS RCPTDOMAINMAX=1", {"recipients": ("a@b", "c@d")}, "the server accepts 1 in a message"),
     ],
 )
 def test_what_this_server_cannot_be_given(feeding: str, offer: str, unfit: dict[str, object], why: str) -> None:
@@ -328,7 +328,7 @@ def test_what_this_server_cannot_be_given(feeding: str, offer: str, unfit: dict[
         run = converse(script, [bad], feeding=feeding)
     else:
         run = converse(script + ENVELOPE[2] + GO + CONTENT[2] + "S: 250 ok", [bad, TWO], feeding=feeding)
-    settled = run.settled[0]
+    settled = run.results[0]
     assert settled.transaction is bad
     assert settled.reply is None
     assert why in (settled.problem or "")
@@ -337,9 +337,9 @@ def test_what_this_server_cannot_be_given(feeding: str, offer: str, unfit: dict[
 
 def test_replies_that_are_no_utf8(feeding: str) -> None:
     run = converse(OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + "!:", [ONE], feeding=feeding, then=lambda r: (
-        r.protocol.receive(b"250 2.0.0 caf\xe9 \xff\x1b[31m\x00 queued\r\n", r.now)
+        r.receive(b"250 2.0.0 caf\xe9 \xff\x1b[31m\x00 queued\r\n")
     ))  # fmt: skip
-    (settled,) = run.settled
+    (settled,) = run.results
     assert settled.reply is not None
     assert settled.reply.text == "2.0.0 caf\ufffd \ufffd [31m  queued"
 
@@ -355,47 +355,47 @@ def test_replies_that_are_no_utf8(feeding: str) -> None:
         ("S: 250 ok\nS: 334 hm\n", "asked for more"),
         ("S: 550 no\nS: 250 welcome\n", "refused MAIL and then took a recipient"),
         ("S: 250 ok\nS: 250 ok\nS: 354 go\nS: 250 queued already\n", "nothing asked for"),
-        ("S: 250 ok\nS: what now\n", "no SMTP reply"),
-        ("S: 250 ok\nS: 199 hm\n", "no SMTP reply"),
+        ("S: 250 ok\nS: what now\n", "not an SMTP reply"),
+        ("S: 250 ok\nS: 199 hm\n", "not an SMTP reply"),
     ],
 )
 def test_codes_that_fit_nothing(feeding: str, replies: str, text: str) -> None:
     if feeding == "octets" and "queued already" in replies:
         feeding = "whole"  # octet by octet the content is on its way before the reply has come
     run = converse(OPENING + PIPELINED + ENVELOPE[1] + replies, [ONE, TWO], feeding=feeding)
-    assert isinstance(run.protocol.failure, ProtocolViolation)
-    assert text in str(run.protocol.failure)
+    assert isinstance(run.failure, ProtocolViolation)
+    assert text in str(run.failure)
     assert run.outcomes == {}
-    assert run.unsettled == ([1, 2], [])
-    assert run.protocol.next_strategy is Strategy.SEQUENTIAL
+    assert run.unfinished == ([1, 2], [])
+    assert run.session.traits.strategy_at_most is Strategy.SEQUENTIAL
 
 
 def test_a_drop_before_the_content_leaves_it_untouched(feeding: str) -> None:
     run = converse(OPENING + PIPELINED + ENVELOPE[1] + "S: 250 ok\nE:", [ONE, TWO], feeding=feeding)
-    assert isinstance(run.protocol.failure, ConnectionLost)
-    assert run.unsettled == ([1, 2], [])
-    assert run.protocol.next_strategy is None
+    assert isinstance(run.failure, ConnectionLost)
+    assert run.unfinished == ([1, 2], [])
+    assert run.session.traits.strategy_at_most is None
 
 
 def test_a_drop_behind_the_content_leaves_it_in_doubt(feeding: str) -> None:
     run = converse(
         OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + ENVELOPE[2] + "E:", [ONE, TWO, THREE], feeding=feeding
     )
-    assert run.unsettled == ([2, 3], [1])
+    assert run.unfinished == ([2, 3], [1])
 
 
 def test_a_late_reply_ends_the_session(feeding: str) -> None:
     run = converse(OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + "L:", [ONE, TWO][:1], feeding=feeding)
-    assert "did not answer within 10 seconds" in str(run.protocol.failure)
-    assert run.unsettled == ([], [1])
-    run.protocol.receive(b"250 late\r\n", run.now)
+    assert "did not answer within 10 seconds" in str(run.failure)
+    assert run.unfinished == ([], [1])
+    run.receive(b"250 late\r\n")
     assert run.outcomes == {}
 
 
 def test_a_refused_envelope_is_settled_although_the_session_broke(feeding: str) -> None:
     run = converse(OPENING + PIPELINED + ENVELOPE[1] + "S: 250 ok\nS: 550 no\nE:", [ONE, TWO], feeding=feeding)
     assert run.outcomes == {1: ("rcpt", 550)}
-    assert run.unsettled == ([2], [])
+    assert run.unfinished == ([2], [])
 
 
 @pytest.mark.parametrize(
@@ -411,11 +411,11 @@ def test_a_refused_envelope_is_settled_although_the_session_broke(feeding: str) 
 )
 def test_421_is_no_mark_against_any_message(feeding: str, script: str) -> None:
     run = converse(OPENING + PIPELINED + script, [ONE, TWO], feeding=feeding)
-    assert type(run.protocol.failure) is ConnectionLost
-    assert run.protocol.failure.reply is not None
-    assert run.protocol.failure.reply.code == 421
+    assert type(run.failure) is ConnectionLost
+    assert run.failure.reply is not None
+    assert run.failure.reply.code == 421
     assert run.outcomes == {}
-    assert run.unsettled == ([1, 2], [])
+    assert run.unfinished == ([1, 2], [])
 
 
 def test_refused_reset_ends_the_session(feeding: str) -> None:
@@ -431,9 +431,9 @@ def test_refused_reset_ends_the_session(feeding: str) -> None:
         [ONE, TWO],
         feeding=feeding,
     )
-    assert type(run.protocol.failure) is ConnectionLost
+    assert type(run.failure) is ConnectionLost
     assert run.outcomes == {1: ("rcpt", 550)}
-    assert run.unsettled == ([2], [])
+    assert run.unfinished == ([2], [])
 
 
 def test_mailmax(feeding: str) -> None:
@@ -442,6 +442,5 @@ def test_mailmax(feeding: str) -> None:
         [ONE],
         feeding=feeding,
     )
-    assert run.protocol.mailing is not None
-    assert run.protocol.mailing.is_exhausted
-    assert run.protocol.mailing.room == 0
+    assert run.session.is_exhausted
+    assert run.session.room == 0

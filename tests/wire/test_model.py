@@ -1,20 +1,23 @@
 """The core against a model server: any split, refusals, drops, broken promises.
 
-At the end of every session each message has one account, and it is the true one: settled as accepted if and only if the
-server has it, once, under its own sender; settled as refused, or untouched, only if the server has it not.
+At the end of every session each message has one account, and it is true: accepted if and only if the server has it,
+once, under its own sender; refused, or unsent, only if the server does not have it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from random import Random
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailer.smtp.protocol.session import Protocol, Settings
+from mailer.smtp.protocol.events import Event
+from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
-from mailer.smtp.protocol.values import Strategy, Transaction
+from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits, Transaction, TransactionResult
 from tests.wire.model import Behaviour, ModelServer
 
 CODES = st.sampled_from([450, 451, 452, 500, 503, 504, 550, 552, 554])
@@ -55,54 +58,60 @@ def behaviours(draw: st.DrawFn, count: int) -> Behaviour:
     )
 
 
-def session(
-    behaviour: Behaviour, waiting: list[Transaction], random: Random, window: int | None, cap: Strategy | None
-) -> tuple[Protocol, ModelServer]:
+@dataclass
+class Outcome:
+    """A session when nothing moves any more."""
+
+    session: SmtpSession
+    server: ModelServer
+    results: list[TransactionResult]
+
+
+def run_session(
+    behaviour: Behaviour, waiting: list[Transaction], random: Random, window: int | None, traits: ServerTraits
+) -> Outcome:
     """One session: messages go in as there is room, octets cross in any split, until nothing moves any more."""
     server = ModelServer(behaviour)
-    protocol = Protocol(Settings("model", "client", window=window, strategy_at_most=cap))
-    protocol.begin(0.0)
-    to_server, left, now = b"", 0, 0.0
+    session = SmtpSession(
+        SessionSettings("model", "client", window=window, strategy_at_most=traits.strategy_at_most, traits=traits)
+    )
+    session.start(0.0)
+    events: list[Event] = []
+    to_server, sent, now = b"", 0, 0.0
     whole = random.random() < 0.3
     while True:
         now += random.choice([0.0, 0.001, 0.1])
-        mailing = protocol.mailing
-        while mailing is not None and protocol.state is State.READY and waiting and mailing.room:
-            mailing.submit(waiting.pop(0))
-        to_server += protocol.take(now)
+        while session.room and waiting:
+            assert session.submit(waiting.pop(0)) is None
+        to_server += session.data_to_send(now)
         size = len(to_server) if whole else random.randint(0, len(to_server))
         if not server.closed:
             server.feed(to_server[:size])
-        left += size
-        protocol.wrote(left, now)
+        sent += size
+        session.bytes_sent(sent, now)
         to_server = to_server[size:]
         heard = server.take_out()
         if heard:
             split = len(heard) if whole else random.randint(0, len(heard))
-            protocol.receive(heard[:split], now)
+            events += session.receive(heard[:split], now)
             server.out = heard[split:] + server.out
         elif server.closed:
-            protocol.eof()
-        if protocol.is_over:
-            return protocol, server
-        if mailing is not None and (mailing.is_stuck or (mailing.is_idle and not (waiting and mailing.room))):
-            return protocol, server
-        if not heard and not to_server and not server.closed and protocol.state is State.ENDING:
-            protocol.overdue()
+            events += session.receive_eof(now)
+        is_done = session.state is State.READY and session.is_idle and not (waiting and session.room)
+        if session.is_closed or is_done:
+            return Outcome(session, server, [event for event in events if isinstance(event, TransactionResult)])
+        if not heard and not to_server and not server.closed and session.state is State.ENDING:
+            events += session.handle_timeout(now)
 
 
-def check(protocol: Protocol, server: ModelServer, submitted: list[Transaction]) -> tuple[set[object], set[object]]:
+def check(outcome: Outcome, submitted: list[Transaction]) -> tuple[set[object], set[object]]:
     """What is still to be sent, and in doubt."""
-    if protocol.mailing is None:
-        assert not server.accepted
-        return {t.context for t in submitted}, set()
-    untouched, doubtful = protocol.mailing.unfinished()
-    settled = protocol.mailing.take_settled()
-    account = Counter([s.transaction.context for s in settled] + [t.context for t in (*untouched, *doubtful)])
-    assert account == Counter(t.context for t in submitted), protocol.failure
+    unsent, in_doubt = outcome.session.unfinished()
+    account = Counter([r.transaction.context for r in outcome.results] + [t.context for t in (*unsent, *in_doubt)])
+    assert account == Counter(t.context for t in submitted), outcome.session.end
     by_tag = {t.context: t for t in submitted}
     taken: dict[object, list[tuple[bytes, ...]]] = {}
-    for (sender, taken_for, content), times in server.accepted.items():
+    for (sender, taken_for, content), times in outcome.server.accepted.items():
         tag = int(content.split(b"\r\n")[0][3:])
         assert times == 1, f"{tag} arrived {times} times"
         assert by_tag[tag].content == content
@@ -110,21 +119,21 @@ def check(protocol: Protocol, server: ModelServer, submitted: list[Transaction])
         assert {r.encode() for r in by_tag[tag].recipients} >= set(taken_for)
         assert tag not in taken
         taken[tag] = [taken_for]
-    for outcome in settled:
-        tag, recipients = outcome.transaction.context, outcome.transaction.recipients
-        refused = {who for who, _ in outcome.refused}
-        if outcome.is_success:
+    for result in outcome.results:
+        tag, recipients = result.transaction.context, result.transaction.recipients
+        refused = {who for who, _ in result.refused}
+        if result.is_success:
             assert taken.pop(tag) == [tuple(r.encode() for r in recipients if r not in refused)]
-        elif outcome.accepted:
-            assert taken.pop(tag) == [tuple(r.encode() for r in outcome.accepted)]
+        elif result.accepted:
+            assert taken.pop(tag) == [tuple(r.encode() for r in result.accepted)]
         else:
-            assert tag not in taken, f"{tag} is settled as {outcome} and was accepted"
-    for transaction in untouched:
-        assert transaction.context not in taken, f"{transaction.context} is said to be untouched and was accepted"
-    for transaction in doubtful:
+            assert tag not in taken, f"{tag} has the result {result} and was accepted"
+    for transaction in unsent:
+        assert transaction.context not in taken, f"{transaction.context} is said to be unsent and was accepted"
+    for transaction in in_doubt:
         taken.pop(transaction.context, None)
     assert not taken
-    return {t.context for t in untouched}, {t.context for t in doubtful}
+    return {t.context for t in unsent}, {t.context for t in in_doubt}
 
 
 @settings(max_examples=400)
@@ -140,22 +149,21 @@ def test_every_message_has_one_outcome_and_it_is_true(
 
 
 def run(behaviour: Behaviour, messages: list[Transaction], random: Random, window: int | None) -> None:
-    cap: Strategy | None = None
+    traits = NOTHING_LEARNED
     pending = list(messages)
     for _ in range(len(messages) + 8):
         if not pending:
             return
         before, waiting = len(pending), list(pending)
-        protocol, server = session(behaviour, waiting, random, window, cap)
-        submitted = [t for t in pending if t not in waiting]
-        untouched, doubtful = check(protocol, server, submitted)
-        again = untouched | doubtful
+        outcome = run_session(behaviour, waiting, random, window, traits)
+        again = set().union(*check(outcome, [t for t in pending if t not in waiting]))
         pending = [t for t in pending if t in waiting or t.context in again]
-        cap = protocol.next_strategy or cap
+        traits = traits.merged_with(outcome.session.traits)
         if len(pending) == before:
             behaviour.ends_after = None  # nothing moved: a session that is let live must bring them through
-            behaviour.bdat = "works" if behaviour.bdat == "closes" and cap is None else behaviour.bdat
-    assert not pending, (protocol.failure, pending)
+            if behaviour.bdat == "closes" and traits.strategy_at_most is None:
+                behaviour.bdat = "works"
+    assert not pending, (outcome.session.end, pending)
 
 
 @example(closes=True, seed=0)
@@ -167,7 +175,7 @@ def test_one_in_three_refused(closes: bool, seed: int) -> None:
     messages = transactions(300, False, False)
     refused = {f"r{n}@x".encode(): 550 for n in range(1, 300, 3)}
     behaviour = Behaviour(closes=closes, nonmail=None if closes else 10, refused=refused)
-    protocol, server = session(behaviour, messages[:], Random(seed), None, None)
-    assert protocol.failure is None
-    assert check(protocol, server, messages) == (set(), set())
-    assert len(server.accepted) == 200
+    outcome = run_session(behaviour, messages[:], Random(seed), None, NOTHING_LEARNED)
+    assert outcome.session.end is None
+    assert check(outcome, messages) == (set(), set())
+    assert len(outcome.server.accepted) == 200

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.parametrize("feeding", FEEDINGS)
 
 def test_ehlo(feeding: str) -> None:
     run = converse(OPENING + "S: 250-pipelining\nS: 250-\nS: 250-Size 1000\nS: 250 Chunking\n-:", feeding=feeding)
-    assert run.protocol.state is State.READY
-    assert run.protocol.strategy is Strategy.STREAMED
-    assert run.protocol.extensions.size == 1000
-    assert run.protocol.greeting == "server.example ESMTP"
+    assert run.session.state is State.READY
+    assert run.session.strategy is Strategy.STREAMED
+    assert run.session.extensions.size == 1000
+    assert run.session.greeting == "server.example ESMTP"
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_ehlo(feeding: str) -> None:
 )
 def test_strategy(feeding: str, offers: str, at_most: Strategy | None, window: int | None, strategy: Strategy) -> None:
     run = converse(OPENING + offers + "\n-:", feeding=feeding, at_most=at_most, window=window)
-    assert run.protocol.strategy is strategy
+    assert run.session.strategy is strategy
 
 
 def test_greeting_of_many_lines_with_bare_lf(feeding: str) -> None:
     run = converse("S: 220-one\nS: 220-\nS: 220 three\nC: EHLO client.example\n", feeding=feeding)
-    assert run.protocol.greeting == "one three"
+    assert run.session.greeting == "one three"
 
 
 def test_helo_for_an_old_server(feeding: str) -> None:
@@ -56,8 +56,8 @@ def test_helo_for_an_old_server(feeding: str) -> None:
         -:""",
         feeding=feeding,
     )
-    assert run.protocol.state is State.READY
-    assert run.protocol.strategy is Strategy.SEQUENTIAL
+    assert run.session.state is State.READY
+    assert run.session.strategy is Strategy.SEQUENTIAL
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_helo_for_an_old_server(feeding: str) -> None:
         ("S: 421 4.3.2 later", ConnectionLost, "421 4.3.2 later"),
         ("S: 450 later", ConnectionLost, "450 later"),
         ("S: 354 go on", ConnectionLost, "354"),
-        ("S: HTTP/1.1 400 Bad Request", ProtocolViolation, "no SMTP reply"),
-        ("S: 22 no", ProtocolViolation, "no SMTP reply"),
-        ("S: 620 no", ProtocolViolation, "no SMTP reply"),
-        ("S: 120 no", ProtocolViolation, "no SMTP reply"),
-        ("S: 220x no", ProtocolViolation, "no SMTP reply"),
-        ("S: ", ProtocolViolation, "no SMTP reply"),
+        ("S: HTTP/1.1 400 Bad Request", ProtocolViolation, "not an SMTP reply"),
+        ("S: 22 no", ProtocolViolation, "not an SMTP reply"),
+        ("S: 620 no", ProtocolViolation, "not an SMTP reply"),
+        ("S: 120 no", ProtocolViolation, "not an SMTP reply"),
+        ("S: 220x no", ProtocolViolation, "not an SMTP reply"),
+        ("S: ", ProtocolViolation, "not an SMTP reply"),
         ("E:", ConnectionLost, "closed the connection"),
         ("L:", ConnectionLost, "did not answer within 10 seconds"),
         ("S: 220 hi\nC: EHLO client.example\nE:", ConnectionLost, "closed the connection"),
@@ -89,9 +89,9 @@ def test_helo_for_an_old_server(feeding: str) -> None:
 )
 def test_no_session(feeding: str, script: str, error: type[Exception], text: str) -> None:
     run = converse(script, feeding=feeding)
-    assert run.protocol.state is State.CLOSED
-    assert type(run.protocol.failure) is error
-    assert text in str(run.protocol.failure)
+    assert run.session.state is State.CLOSED
+    assert type(run.failure) is error
+    assert text in str(run.failure)
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_a_flood_before_the_greeting_is_cut_off(feeding: str, flood: bytes) -> N
     def pour(run: Run) -> None:
         pieces = [flood] if feeding == "whole" else [flood[n : n + 7] for n in range(0, len(flood), 7)]
         for piece in pieces:
-            run.protocol.receive(piece, run.now)
+            run.receive(piece)
 
     run = converse("!:", feeding=feeding, then=pour)
-    assert isinstance(run.protocol.failure, ProtocolViolation)
+    assert isinstance(run.failure, ProtocolViolation)
 
 
 # -- STARTTLS ---------------------------------------------------------------------------------------------------------
@@ -137,12 +137,12 @@ S: 235 welcome
             "trailing", "whole"
         ),  # attached to the answer to STARTTLS it ends the session, see below
         starttls=True,
-        channel="plaintext",
+        security="plaintext",
         login=LOGIN,
     )
-    assert run.protocol.state is State.READY
-    assert run.protocol.extensions.names == ("AUTH",)
-    assert run.protocol.mechanism == "PLAIN"
+    assert run.session.state is State.READY
+    assert run.session.extensions.names == ("AUTH",)
+    assert run.session.mechanism == "PLAIN"
 
 
 @pytest.mark.parametrize(
@@ -154,27 +154,27 @@ S: 235 welcome
     ],
 )
 def test_starttls_never_falls_back(feeding: str, script: str, text: str) -> None:
-    run = converse(OPENING + script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN)
-    assert isinstance(run.protocol.failure, TlsError)
-    assert text in str(run.protocol.failure)
+    run = converse(OPENING + script, feeding=feeding, starttls=True, security="plaintext", login=LOGIN)
+    assert isinstance(run.failure, TlsError)
+    assert text in str(run.failure)
     assert b"AUTH" not in run.written
 
 
 def test_ehlo_refused_where_starttls_is_wanted(feeding: str) -> None:
     script = "S: 220 hi\nC: EHLO client.example\nS: 500 no\nC: HELO client.example\nS: 250 ok"
-    run = converse(script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN)
-    assert isinstance(run.protocol.failure, TlsError)
+    run = converse(script, feeding=feeding, starttls=True, security="plaintext", login=LOGIN)
+    assert isinstance(run.failure, TlsError)
 
 
 @pytest.mark.parametrize("injected", [b"250 ok\r\n", b"2", b"\r\n", b"\x16\x03\x03"])
 def test_what_follows_the_answer_to_starttls_ends_the_session(feeding: str, injected: bytes) -> None:
     def pour(run: Run) -> None:
-        run.protocol.receive(b"220 go ahead\r\n" + injected, run.now)
+        run.receive(b"220 go ahead\r\n" + injected)
 
     script = OPENING + "S: 250 STARTTLS\nC: STARTTLS\n!:"
-    run = converse(script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN, then=pour)
-    assert isinstance(run.protocol.failure, TlsError)
-    assert "before TLS began" in str(run.protocol.failure)
+    run = converse(script, feeding=feeding, starttls=True, security="plaintext", login=LOGIN, then=pour)
+    assert isinstance(run.failure, TlsError)
+    assert "before TLS began" in str(run.failure)
 
 
 # -- login ------------------------------------------------------------------------------------------------------------
@@ -182,8 +182,8 @@ def test_what_follows_the_answer_to_starttls_ends_the_session(feeding: str, inje
 
 def test_login(feeding: str) -> None:
     run = converse(AUTH_PLAIN + "S: 235 2.7.0 welcome\n-:", feeding=feeding, login=LOGIN)
-    assert run.protocol.state is State.READY
-    assert run.protocol.mechanism == "PLAIN"
+    assert run.session.state is State.READY
+    assert run.session.mechanism == "PLAIN"
 
 
 def test_a_wrong_password_is_tried_once_a_mechanism(feeding: str) -> None:
@@ -200,40 +200,40 @@ S: 535 5.7.8 no""",
         feeding=feeding,
         login=LOGIN,
     )
-    assert isinstance(run.protocol.failure, AuthenticationError)
-    assert not run.protocol.failure.temporary
-    assert "535 5.7.8 no" in str(run.protocol.failure)
+    assert isinstance(run.failure, AuthenticationError)
+    assert not run.failure.temporary
+    assert "535 5.7.8 no" in str(run.failure)
 
 
 def test_a_login_that_cannot_be_checked_now(feeding: str) -> None:
     run = converse(AUTH_PLAIN + "S: 454 4.7.0 later", feeding=feeding, login=LOGIN)
-    assert isinstance(run.protocol.failure, AuthenticationError)
-    assert run.protocol.failure.temporary
+    assert isinstance(run.failure, AuthenticationError)
+    assert run.failure.temporary
 
 
-@pytest.mark.parametrize("channel", ["tls", "loopback", "plaintext"])
-def test_no_login_in_the_open(feeding: str, channel: str) -> None:
-    script = AUTH_PLAIN + "S: 235 ok" if channel != "plaintext" else OPENING + "S: 250 AUTH PLAIN LOGIN"
-    run = converse(script, feeding=feeding, login=LOGIN, channel=channel)
-    assert isinstance(run.protocol.failure, AuthenticationError) is (channel == "plaintext")
-    assert (b"AUTH" in run.written) is (channel != "plaintext")
+@pytest.mark.parametrize("security", ["tls", "loopback", "plaintext"])
+def test_no_login_in_the_open(feeding: str, security: str) -> None:
+    script = AUTH_PLAIN + "S: 235 ok" if security != "plaintext" else OPENING + "S: 250 AUTH PLAIN LOGIN"
+    run = converse(script, feeding=feeding, login=LOGIN, security=security)
+    assert isinstance(run.failure, AuthenticationError) is (security == "plaintext")
+    assert (b"AUTH" in run.written) is (security != "plaintext")
 
 
 def test_a_challenge_that_is_no_base64_is_cancelled(feeding: str) -> None:
     login = Login("ada", Secret("pass word"), "cram-md5")
     script = OPENING + "S: 250 AUTH CRAM-MD5\nC: AUTH CRAM-MD5\nS: 334 %%%\nC: *\nS: 501 cancelled"
     run = converse(script, feeding=feeding, login=login)
-    assert isinstance(run.protocol.failure, AuthenticationError)
-    assert "not base64" in str(run.protocol.failure)
+    assert isinstance(run.failure, AuthenticationError)
+    assert "not base64" in str(run.failure)
 
 
 @pytest.mark.parametrize("answer", ["354 go on", "334 again\nS: 334 again", "250", "421 bye"])
 def test_a_strange_answer_to_auth(feeding: str, answer: str) -> None:
     run = converse(AUTH_PLAIN + f"S: {answer}\n-:" if answer == "250" else AUTH_PLAIN + f"S: {answer}", login=LOGIN)
-    assert (run.protocol.state is State.READY) is (answer == "250")
+    assert (run.session.state is State.READY) is (answer == "250")
     if "334" in answer:
         return  # cancelled with "*" at the first
-    assert (run.protocol.failure is None) is (answer == "250")
+    assert (run.failure is None) is (answer == "250")
 
 
 def test_secrets_are_blanked(feeding: str) -> None:
@@ -250,7 +250,7 @@ def test_secrets_are_blanked(feeding: str) -> None:
     assert "AUTH PLAIN [secret]" in shown
     for secret in ("pass word", PLAIN, "cGFzcyB3b3Jk"):
         assert secret not in shown
-        assert secret not in str(run.protocol.failure)
+        assert secret not in str(run.failure)
 
 
 def test_a_short_password_does_not_spoil_challenges(feeding: str) -> None:
@@ -272,7 +272,7 @@ S: 235 b
     digest = hmac.new(b"b", base64.b64decode("PGJibkBiPg=="), "md5").hexdigest()
     answer = base64.b64encode(f"ada {digest}".encode()).decode()
     script = script.replace("YWRhIDY2OTUzMzJkZDdjZDg4YjMyMTJkZDFjYjFjNzY5ZjQ2", answer)
-    assert converse(script, feeding=feeding, login=login).protocol.state is State.READY
+    assert converse(script, feeding=feeding, login=login).session.state is State.READY
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
@@ -280,48 +280,50 @@ S: 235 b
 
 @pytest.mark.parametrize("answer", ["S: 221 bye", "E:", "S: 421 bye", "S: 500 what?"])
 def test_quit(feeding: str, answer: str) -> None:
-    run = converse(OPENING + f"S: 250 HELP\n!:\nC: QUIT\n{answer}", feeding=feeding, then=lambda r: r.protocol.quit())
-    assert run.protocol.state is State.CLOSED
-    assert run.protocol.failure is None
+    run = converse(
+        OPENING + f"S: 250 HELP\n!:\nC: QUIT\n{answer}", feeding=feeding, then=lambda r: r.session.send_quit()
+    )
+    assert run.session.state is State.CLOSED
+    assert run.failure is None
 
 
 def test_noop(feeding: str) -> None:
     run = converse(
-        OPENING + "S: 250 HELP\n!:\nC: NOOP\nS: 250 ok\n-:", feeding=feeding, then=lambda r: r.protocol.noop()
+        OPENING + "S: 250 HELP\n!:\nC: NOOP\nS: 250 ok\n-:", feeding=feeding, then=lambda r: r.session.send_noop()
     )
-    assert run.protocol.noops_answered == 1
+    assert run.noops_answered == 1
 
 
 @pytest.mark.parametrize("said", ["250 nobody asked", "421 4.4.2 idle too long", "500 hello?"])
 def test_an_unsolicited_reply_ends_the_session(feeding: str, said: str) -> None:
     run = converse(OPENING + f"S: 250 HELP\n-:\nS: {said}", feeding=feeding)
-    assert isinstance(run.protocol.failure, ConnectionLost)
+    assert isinstance(run.failure, ConnectionLost)
     if said.startswith("421"):
-        assert run.protocol.failure.reply is not None
-        assert run.protocol.failure.reply.code == 421
+        assert run.failure.reply is not None
+        assert run.failure.reply.code == 421
     else:
-        assert isinstance(run.protocol.failure, ProtocolViolation)
+        assert isinstance(run.failure, ProtocolViolation)
 
 
 def test_nothing_is_heard_or_said_when_it_is_over(feeding: str) -> None:
     run = converse("S: 554 no", feeding=feeding)
-    failure = run.protocol.failure
-    run.protocol.receive(b"220 changed my mind\r\n", run.now)
-    run.protocol.eof()
-    run.protocol.overdue()
+    failure = run.failure
+    run.receive(b"220 changed my mind\r\n")
+    run.session.receive_eof(run.now)
+    run.session.handle_timeout(run.now)
     assert run.pump() == b""
-    assert run.protocol.deadline is None
-    assert run.protocol.failure is failure
+    assert run.session.deadline is None
+    assert run.failure is failure
 
 
 def test_a_refused_noop_ends_the_session(feeding: str) -> None:
     """Exim's "too many nonmail commands"."""
     script = OPENING + "S: 250 HELP\n!:\nC: NOOP\nS: 554 too many nonmail commands"
-    run = converse(script, feeding=feeding, then=lambda r: r.protocol.noop())
-    assert isinstance(run.protocol.failure, ConnectionLost)
-    assert run.protocol.noops_answered == 0
+    run = converse(script, feeding=feeding, then=lambda r: r.session.send_noop())
+    assert isinstance(run.failure, ConnectionLost)
+    assert run.noops_answered == 0
 
 
 def test_a_strange_code_in_the_midst_of_a_login(feeding: str) -> None:
     run = converse(AUTH_PLAIN + "S: 354 go on", feeding=feeding, login=LOGIN)
-    assert isinstance(run.protocol.failure, ProtocolViolation)
+    assert isinstance(run.failure, ProtocolViolation)

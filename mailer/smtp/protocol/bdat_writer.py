@@ -1,19 +1,19 @@
-"""Streamed: MAIL, RCPT and BDAT LAST of many messages in flight, no round trip waited for (RFC 2920, RFC 3030).
+"""Streamed: MAIL, RCPT and BDAT LAST of many messages in flight, without waiting for replies (RFC 2920, RFC 3030).
 
 Two things must be known of a server that is trusted so far, and neither is in its EHLO reply.
 
-*Does it do what CHUNKING says?* One that does not know BDAT would read the content as commands. So the first chunk of a
-session is one header line, and the rest follows when that was accepted. If BDAT is refused, a harmless line was read
-as a command at worst, and the session goes on without BDAT.
+*Does it do what CHUNKING says?* A server that does not know BDAT would read the content as commands. So the first chunk
+of a session is one header line, and the rest follows when that was accepted. If BDAT is refused, at worst a harmless
+line was read as a command, and the session continues without BDAT.
 
-*What is left of a transaction whose recipients were all refused, after its BDAT LAST?* Nothing, with Postfix. With
+*What is left of a transaction after its BDAT LAST, if all its recipients were refused?* Nothing, with Postfix. With
 Exim it stays open: the next MAIL is 503, its RCPT joins the old transaction, and its content would leave under the
-wrong sender. Until the server has shown which kind it is, RSET stands before each MAIL whose predecessor is not known
-to be taken. Exim lets one RSET a message pass and counts the others, ten a session (smtp_accept_max_nonmail): those
-behind a refused message that had one before it. Postfix counts them until a message is delivered. Where a predecessor
-is known to be refused, RCPT stands before the RSET: its reply tells, 503 or 250, whether a transaction was there, at
-the price of one error with Postfix and none with Exim (which ends a session at the fourth MAIL that meets an open
-transaction). Then there is no RSET any more; or the counted ones are kept few, see budget.py.
+wrong sender. Until the server has shown which kind it is, RSET precedes each MAIL whose predecessor is not known to be
+accepted. Exim lets one RSET a message pass and counts the others, ten a session (smtp_accept_max_nonmail): those
+behind a refused message that had one before it. Postfix counts them until a message is delivered. If a predecessor is
+known to be refused, RCPT precedes the RSET: its reply tells, 503 or 250, whether a transaction was there, at the price
+of one error with Postfix and none with Exim (which ends a session at the fourth MAIL that meets an open transaction).
+Then no RSET is needed any more, or the counted ones are kept few, see budget.py.
 """
 
 from __future__ import annotations
@@ -23,174 +23,190 @@ from functools import partial
 
 from mailer.errors import ProtocolViolation
 from mailer.smtp.protocol import commands, data
-from mailer.smtp.protocol.data_writer import Turns
-from mailer.smtp.protocol.in_flight import NOT_WRITTEN, Flight
-from mailer.smtp.protocol.pipeline import Handler
+from mailer.smtp.protocol.data_writer import DataWriter
+from mailer.smtp.protocol.in_flight import NOT_WRITTEN, InFlightTransaction
+from mailer.smtp.protocol.pipeline import Pipeline, ReplyHandler
 from mailer.smtp.protocol.reply import Reply
-from mailer.smtp.protocol.submission import Mailing
-from mailer.smtp.protocol.values import Strategy
+from mailer.smtp.protocol.transaction_queue import TransactionQueue
+from mailer.smtp.protocol.values import ServerTraits, Strategy
 
 CHUNK = 64 * 1024  # octets written at once: four TLS records, one send
-NOT_IMPLEMENTED = frozenset({500, 502, 503, 504})  # to BDAT with a recipient: not what CHUNKING promised
+NOT_IMPLEMENTED = frozenset({500, 502, 503, 504})  # to BDAT with a recipient: CHUNKING does not work
 
 
-class Stream:
+class BdatWriter:
+    """Sends messages with BDAT, many in flight."""
+
     strategy = Strategy.STREAMED
 
-    def __init__(self, mailing: Mailing) -> None:
-        self._mailing = mailing
-        self._exchange = mailing.exchange
-        self._verified = False  # BDAT has worked
-        self._failed: list[Flight] = []  # refused because BDAT does not work, to go again
-        self._leaving = False  # no more BDAT: as soon as everything is answered, on in turns
-        self._last: Flight | None = None  # written last
-        self._closes: bool | None = None  # whether BDAT LAST ends a transaction without recipients
+    def __init__(self, queue: TransactionQueue, pipeline: Pipeline) -> None:
+        self.successor: DataWriter | None = None
+        self._queue = queue
+        self._pipeline = pipeline
+        self._is_verified = False  # BDAT has worked
+        self._failed: list[InFlightTransaction] = []  # refused because BDAT does not work; they go again
+        self._is_leaving = False  # no more BDAT: when everything is answered, a DataWriter takes over
+        self._last: InFlightTransaction | None = None  # written last
+        self._closes_transactions: bool | None = None  # BDAT LAST ends a transaction without recipients
+        self._strategy_at_most: Strategy | None = None
 
-    def cap_after_loss(self, *, violated: bool) -> Strategy | None:
-        """Lost at the session's first BDAT, or before one worked by replies that fit nothing."""
-        if self._verified:
-            return None
-        at_first_bdat = any(flight.is_answered and not flight.is_hopeless for flight in self._mailing.flying)
-        return Strategy.PIPELINED if violated or at_first_bdat else None
+    @property
+    def traits(self) -> ServerTraits:
+        """What it learned about the server."""
+        return ServerTraits(strategy_at_most=self._strategy_at_most)
 
-    def fill(self) -> None:
-        mailing = self._mailing
-        most = self._affordable()
-        if self._leaving:
+    def learn_from_loss(self, *, is_violation: bool) -> None:
+        """Lost at the session's first BDAT, or before one worked by replies that fit nothing: BDAT may be why."""
+        if self._is_verified:
+            return
+        is_at_first_bdat = any(
+            each.is_envelope_answered and not each.is_envelope_refused for each in self._queue.in_flight
+        )
+        if is_violation or is_at_first_bdat:
+            self._strategy_at_most = Strategy.PIPELINED
+
+    def write(self, now: float) -> None:
+        """Write what may be written now."""
+        queue = self._queue
+        maximum = self._max_in_flight()
+        if self._is_leaving:
             self._leave()
             return
-        while mailing.may_begin and len(mailing.flying) < most and self._exchange.pending < CHUNK:
-            self._write(mailing.queue[0])
+        while queue.may_begin and len(queue.in_flight) < maximum and self._pipeline.buffered < CHUNK:
+            self._write_message(now)
 
-    def _affordable(self) -> float:
-        """How many may be in flight, beside the window's limit."""
-        budget = self._mailing.budget
-        if not self._verified:
+    def _max_in_flight(self) -> float:
+        """How many messages may be in flight, beside the window's limit."""
+        budget = self._queue.budget
+        if not self._is_verified:
             return 1
-        if self._closes:
+        if self._closes_transactions:
             return math.inf
         if not budget.is_tight:
-            return budget.affords
-        # RSETs are running short. Where refusals are rare, a new session now and then costs less than going slowly.
-        if budget.refusals_are_rare or budget.is_spent:
-            self._mailing.exhaust()
-        elif self._closes is False:
-            self._leaving = True  # in turns a refusal is known before the next message, and hardly any are needed
-        return 1  # and with the next refusal it is known whether they are needed at all
+            return budget.affordable_messages
+        # RSETs are running short. If refusals are rare, a new session now and then costs less than going slowly.
+        if budget.are_refusals_rare or budget.is_spent:
+            self._queue.mark_exhausted()
+        elif self._closes_transactions is False:
+            self._is_leaving = True  # DATA shows a refusal before the next message, so hardly any RSET is needed
+        return 1  # and the next refusal shows whether RSET is needed at all
 
-    def _write(self, flight: Flight) -> None:
-        lines, handlers = self._guard(flight)
-        self._mailing.begin()
-        content = flight.transaction.content
-        size = len(content) if self._verified else data.first_line(content)
-        last = size == len(content)
-        lines += [flight.mail, *flight.rcpts, commands.bdat(size, last=last)]
-        handlers.append(flight.on_mail)
-        handlers += [flight.on_rcpt] * len(flight.rcpts)
-        handlers.append(partial(self._on_last if last else self._on_first, flight))
-        self._exchange.commands(lines, handlers)
-        self._exchange.content(content if last else content[:size])
-        if last:
-            flight.end = self._exchange.end
-        self._last = flight
+    def _write_message(self, now: float) -> None:
+        lines, handlers = self._make_guard(self._queue.waiting[0])
+        current = self._queue.begin(now)
+        content = current.transaction.content
+        size = len(content) if self._is_verified else data.first_line_length(content)
+        is_last = size == len(content)
+        lines += [current.mail_line, *current.rcpt_lines, commands.encode_bdat(size, is_last=is_last)]
+        handlers.append(current.handle_mail_reply)
+        handlers += [current.handle_rcpt_reply] * len(current.rcpt_lines)
+        handlers.append(partial(self._handle_last_reply if is_last else self._handle_first_reply, current))
+        self._pipeline.write_commands(lines, handlers)
+        self._pipeline.write_content(content if is_last else content[:size])
+        if is_last:
+            current.mark_written(self._pipeline.written_offset)
+        self._last = current
 
     # -- between two messages --
 
-    def _guard(self, flight: Flight) -> tuple[list[bytes], list[Handler]]:
-        """What must stand before MAIL, so that it cannot meet the transaction of the message before."""
-        before = self._last
-        if before is None or before.is_taken:
+    def _make_guard(self, current: InFlightTransaction) -> tuple[list[bytes], list[ReplyHandler]]:
+        """Return what must precede MAIL, so that it cannot meet the transaction of the message before."""
+        previous = self._last
+        if previous is None or previous.is_accepted:
             return [], []
-        if before.end == NOT_WRITTEN:  # refused at its first chunk: the server still waits for the last one
-            return [commands.RSET], [self._on_reset]
-        if self._closes or before.mail_refusal is not None:
+        if previous.end_offset == NOT_WRITTEN:  # refused at its first chunk: the server still waits for the last one
+            return [commands.RSET], [self._handle_reset_reply]
+        if self._closes_transactions or previous.mail_refusal is not None:
             return [], []
-        if self._closes is None and before.is_left_open:
-            return [flight.rcpts[0], commands.RSET], [self._on_trial, self._on_reset]
-        return [commands.RSET], [self._on_reset]
+        if self._closes_transactions is None and previous.leaves_transaction_open:
+            return [current.rcpt_lines[0], commands.RSET], [self._handle_trial_reply, self._handle_reset_reply]
+        return [commands.RSET], [self._handle_reset_reply]
 
-    def _on_trial(self, reply: Reply) -> None:
-        """To RCPT without MAIL, behind a message that was refused. A refusal of the recipient tells nothing."""
+    def _handle_trial_reply(self, reply: Reply) -> None:
+        """To RCPT without MAIL, behind a message that was refused. A refusal of the recipient says nothing."""
         if reply.is_success:
-            self._closes = False
+            self._closes_transactions = False
         elif reply.code == 503:
-            self._closes = True
+            self._closes_transactions = True
 
-    def _on_reset(self, reply: Reply) -> None:
+    def _handle_reset_reply(self, reply: Reply) -> None:
         if not reply.is_success:  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
-            self._mailing.end(reply)
+            self._queue.announce_end(reply)
         else:
-            self._mailing.budget.reset()
+            self._queue.budget.note_reset()
 
     # -- replies to BDAT --
 
-    def _on_first(self, flight: Flight, reply: Reply) -> None:
+    def _handle_first_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         """To the first line of the session's first message."""
-        if self._is_refused(flight, reply):
+        if self._handle_refusal(current, reply):
             return
-        self._verified = True
-        rest = flight.transaction.content[data.first_line(flight.transaction.content) :]
-        self._exchange.command(commands.bdat(len(rest), last=True), partial(self._on_last, flight))
-        self._exchange.content(rest)
-        flight.end = self._exchange.end
+        self._is_verified = True
+        content = current.transaction.content
+        rest = content[data.first_line_length(content) :]
+        self._pipeline.write_command(
+            commands.encode_bdat(len(rest), is_last=True), partial(self._handle_last_reply, current)
+        )
+        self._pipeline.write_content(rest)
+        current.mark_written(self._pipeline.written_offset)
 
-    def _on_last(self, flight: Flight, reply: Reply) -> None:
-        if not self._is_refused(flight, reply):
-            self._verified = True
-            self._taken(flight, reply)
+    def _handle_last_reply(self, current: InFlightTransaction, reply: Reply) -> None:
+        if not self._handle_refusal(current, reply):
+            self._is_verified = True
+            current.mark_accepted()
+            self._complete_read(current, reply)
 
-    def _is_refused(self, flight: Flight, reply: Reply) -> bool:
-        if reply.is_intermediate or (reply.is_success and flight.is_hopeless):
+    def _handle_refusal(self, current: InFlightTransaction, reply: Reply) -> bool:
+        """Act on a reply to BDAT that is not 2xx. Return False if it is."""
+        if reply.is_intermediate or (reply.is_success and current.is_envelope_refused):
             raise ProtocolViolation(f"the server answered BDAT with {reply}")
         if reply.is_success:
             return False
-        if flight.is_hopeless and not self._failed:
-            self._mailing.settle(flight, "rcpt", reply)
+        if current.is_envelope_refused and not self._failed:
+            self._queue.complete(current, "rcpt", reply)
         elif reply.code in NOT_IMPLEMENTED or self._failed:
-            self._not_implemented(flight)
-        elif flight.end == NOT_WRITTEN:
-            self._mailing.settle(flight, "content", reply)
+            self._note_not_implemented(current)
+        elif current.end_offset == NOT_WRITTEN:
+            self._queue.complete(current, "content", reply)
         else:
-            self._taken(flight, reply)
+            self._complete_read(current, reply)
         return True
 
-    def _not_implemented(self, flight: Flight) -> None:
+    def _note_not_implemented(self, current: InFlightTransaction) -> None:
         """BDAT does not work here. What is refused from now on may have been refused for that: it goes again."""
-        self._failed.append(flight)
-        self._leaving = True
-        self._mailing.cap = Strategy.PIPELINED
-        if not self._verified:
-            self._exchange.strays = 1  # the chunk, a line, may have been read as a command
+        self._failed.append(current)
+        self._is_leaving = True
+        self._strategy_at_most = Strategy.PIPELINED
+        if not self._is_verified:
+            self._pipeline.forgive_refusals(1)  # the chunk, a line, may have been read as a command
 
-    def _taken(self, flight: Flight, reply: Reply) -> None:
-        """The content was read whole. Accepted, nothing is left of the transaction; else that is not promised."""
-        flight.is_taken = reply.is_success
-        self._mailing.budget.content()
-        self._mailing.settle(flight, "content", reply)
+    def _complete_read(self, current: InFlightTransaction, reply: Reply) -> None:
+        """The server has read the whole content."""
+        self._queue.budget.note_content()
+        self._queue.complete(current, "content", reply)
 
     # -- away from BDAT --
 
     def _leave(self) -> None:
-        if self._exchange.expected:
+        if self._pipeline.is_waiting:
             return
         if self._failed:
-            self._mailing.again(self._failed)
+            self._queue.requeue(self._failed)
             self._failed = []
-            self._exchange.command(commands.RSET, self._on_resync)
+            self._pipeline.write_command(commands.RSET, self._handle_resync_reply)
             return
         last = self._last
-        left_open = last if last is not None and last.is_left_open and not self._closes else None
-        turns = Turns(self._mailing, grouped=True, left_open=left_open)
-        self._mailing.writer = turns
-        turns.fill()
+        left_open = (
+            last if last is not None and last.leaves_transaction_open and not self._closes_transactions else None
+        )
+        self.successor = DataWriter(self._queue, self._pipeline, is_grouped=True, left_open=left_open)
 
-    def _on_resync(self, reply: Reply) -> None:
+    def _handle_resync_reply(self, reply: Reply) -> None:
         """To the RSET behind a refused BDAT."""
         if reply.is_success:
-            self._exchange.strays = 0
+            self._pipeline.forgive_refusals(0)
             self._last = None
-        elif self._exchange.strays and reply.is_permanent:
-            self._exchange.strays -= 1
-            self._exchange.expect_again(self._on_resync)
+        elif self._pipeline.forgive(reply):
+            self._pipeline.expect_again(self._handle_resync_reply)
         else:
             raise ProtocolViolation(f"the server does not find its way back after BDAT: {reply}")

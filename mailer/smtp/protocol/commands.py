@@ -1,7 +1,7 @@
-"""Commands as values: each function gives the octets of one command line, CRLF included (RFC 5321 4.1).
+"""Commands as values: each function returns the octets of one command line, CRLF included (RFC 5321 4.1).
 
-Nothing that comes from outside can end a line or add a parameter: an address that is not exactly a path's inside, or
-a control character anywhere, is a ValueError whose text is for the user. Non-ASCII domains become A-labels here.
+Nothing that comes from outside can end a line or add a parameter: an address that is not exactly the inside of a path,
+or a control character anywhere, raises a ValueError whose text is for the user. Non-ASCII domains become A-labels here.
 """
 
 from __future__ import annotations
@@ -26,23 +26,28 @@ STARTTLS = b"STARTTLS\r\n"
 DATA = b"DATA\r\n"
 
 
-def ehlo(name: str) -> bytes:
+def encode_ehlo(name: str) -> bytes:
+    """Return EHLO with the client's name. Raises ValueError if it cannot be one."""
     return b"EHLO %s\r\n" % _word(name, "EHLO name")
 
 
-def helo(name: str) -> bytes:
+def encode_helo(name: str) -> bytes:
+    """Return HELO with the client's name. Raises ValueError if it cannot be one."""
     return b"HELO %s\r\n" % _word(name, "HELO name")
 
 
-def line(octets: bytes) -> bytes:
-    """A line of a login, from the mechanism: checked, since a server's challenge has a part in it."""
+def encode_login_line(octets: bytes) -> bytes:
+    """Return a mechanism's line with CRLF. Raises ValueError for a control character: a challenge has a part in it."""
     if not octets.isascii() or (octets and not octets.decode("ascii").isprintable()):
         raise ValueError("a login's line has a character that no command may have")
     return octets + b"\r\n"
 
 
-def mail(sender: str, *, size: int | None = None, eight_bit: bool = False, utf8: bool = False) -> bytes:
-    """MAIL, with SIZE (RFC 1870), BODY=8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531). "" is the null sender."""
+def encode_mail(sender: str, *, size: int | None = None, eight_bit: bool = False, utf8: bool = False) -> bytes:
+    """Return MAIL, with SIZE in octets (RFC 1870), BODY=8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531).
+
+    "" is the null sender. Raises ValueError if the address cannot be written.
+    """
     parameters = b"".join(
         (
             b" SIZE=%d" % size if size is not None else b"",
@@ -50,20 +55,21 @@ def mail(sender: str, *, size: int | None = None, eight_bit: bool = False, utf8:
             b" SMTPUTF8" if utf8 else b"",
         )
     )
-    return b"MAIL FROM:<%s>%s\r\n" % (path(sender) if sender else b"", parameters)
+    return b"MAIL FROM:<%s>%s\r\n" % (encode_path(sender) if sender else b"", parameters)
 
 
-def rcpt(recipient: str) -> bytes:
-    return b"RCPT TO:<%s>\r\n" % path(recipient)
+def encode_rcpt(recipient: str) -> bytes:
+    """Return RCPT. Raises ValueError if the address cannot be written."""
+    return b"RCPT TO:<%s>\r\n" % encode_path(recipient)
 
 
-def bdat(octets: int, *, last: bool) -> bytes:
-    """RFC 3030, section 2. The content follows at once."""
-    return b"BDAT %d%s\r\n" % (octets, b" LAST" if last else b"")
+def encode_bdat(octets: int, *, is_last: bool) -> bytes:
+    """Return BDAT for a chunk of so many octets (RFC 3030, section 2). The chunk follows at once."""
+    return b"BDAT %d%s\r\n" % (octets, b" LAST" if is_last else b"")
 
 
-def path(address: str) -> bytes:
-    """An address as it stands between < and >. ValueError when it is none."""
+def encode_path(address: str) -> bytes:
+    """Return an address as it is written between < and >. Raises ValueError if it cannot be one."""
     if _PLAIN.fullmatch(address) and len(address) < MAX_PATH - 1:
         return address.encode("ascii")
     match = _PATH.fullmatch(address)
@@ -71,7 +77,7 @@ def path(address: str) -> bytes:
         raise ValueError(f"{address!r} cannot be written in an SMTP command")
     local, domain = match[1], match[2]
     try:
-        octets = f"{local}@{domain if domain.isascii() else a_label(domain)}".encode()
+        octets = f"{local}@{domain if domain.isascii() else to_a_label(domain)}".encode()
     except UnicodeEncodeError:
         raise ValueError(f"{address!r} is not Unicode text") from None
     if len(octets) > MAX_PATH - 2:
@@ -80,19 +86,19 @@ def path(address: str) -> bytes:
 
 
 def needs_utf8(address: str) -> bool:
-    """Whether its local part has characters outside ASCII; a domain's are no reason (A-labels)."""
+    """Return whether its local part has characters outside ASCII; a domain's are no reason (A-labels)."""
     return not address.isascii() and not address.rpartition("@")[0].isascii()
 
 
 @lru_cache(maxsize=1024)
-def a_label(domain: str) -> str:
-    """RFC 5890's A-labels, by UTS 46, as browsers and mail programs read names."""
+def to_a_label(domain: str) -> str:
+    """Return the domain in A-labels (RFC 5890), by UTS 46, as browsers and mail programs read names."""
     import idna
 
     try:
         return idna.encode(domain, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(f"{domain!r} is no domain name: {error}") from None
+        raise ValueError(f"{domain!r} is not a domain name: {error}") from None
 
 
 def _word(text: str, what: str) -> bytes:

@@ -5,18 +5,18 @@ from __future__ import annotations
 END = b".\r\n"
 
 
-def only_crlf(content: bytes) -> bool:
-    """Whether CR and LF occur only as CRLF: anything else is how mail is smuggled into a conversation.
+def has_only_crlf(content: bytes) -> bool:
+    """Return whether CR and LF occur only as CRLF. Other line ends are how mail is smuggled into a conversation.
 
-    Two passes in C: splitlines() ends a line at CRLF, CR and LF alike. When there are twice as many CRs and LFs as line
-    ends, each end is a CRLF. Beside counting the three of them this takes half the time.
+    Two passes in C: splitlines() ends a line at CRLF, CR and LF alike. If there are twice as many CRs and LFs as line
+    ends, each end is a CRLF. It takes half the time of counting CR, LF and CRLF.
     """
     ends = len(content.splitlines()) - (not content.endswith((b"\r", b"\n")) and bool(content))
     return len(content) - len(content.translate(None, b"\r\n")) == 2 * ends
 
 
-def stuffed(content: bytes) -> bytes:
-    """Content for DATA: dots doubled at the beginning of lines, the last line ended; without the final dot."""
+def stuff_dots(content: bytes) -> bytes:
+    """Return content for DATA, without the final dot: dots at the start of lines doubled, the last line ended."""
     if b"\r\n." in content:
         content = content.replace(b"\r\n.", b"\r\n..")
     if content.startswith(b"."):
@@ -24,7 +24,7 @@ def stuffed(content: bytes) -> bytes:
     return content if content.endswith(b"\r\n") or not content else content + b"\r\n"
 
 
-def first_line(content: bytes) -> int:
-    """How many octets the first line has, its CRLF included; all of them where there is no line end."""
+def first_line_length(content: bytes) -> int:
+    """Return the octets of the first line, its CRLF included; those of the whole content if it has no line end."""
     end = content.find(b"\r\n")
     return end + 2 if end >= 0 else len(content)

@@ -1,13 +1,13 @@
-"""Sequential and pipelined: one message at a time has the server's attention.
+"""Sequential and pipelined: the server works on one message at a time, sent with DATA.
 
 Pipelined (RFC 2920, section 3.1) writes the end of one message and MAIL, RCPT and DATA of the next as one group, and
 reads at DATA: one round trip a message. Sequential waits for each reply, and skips what a refusal makes pointless.
 
 A refused envelope leaves the server with an open transaction. It must be closed, or used, before the next message, or
 that one would be answered 503 and leave under the wrong sender. Servers count RSETs (see budget.py), so it is written
-only when a transaction is open; and where it would be counted, the next message has the same sender and the open
-transaction has no recipient, its RCPT just goes into that one. A server that had closed it answers 503: then the
-message goes again with its MAIL, which is not left out in this session any more.
+only when a transaction is open. If it would be counted, the next message has the same sender and the open transaction
+has no recipient, the next message's RCPT goes into that transaction. A server that had closed it answers 503: then the
+message goes again with its MAIL, which this session does not leave out any more.
 """
 
 from __future__ import annotations
@@ -17,115 +17,139 @@ from functools import partial
 
 from mailer.errors import ProtocolViolation
 from mailer.smtp.protocol import commands, data
-from mailer.smtp.protocol.in_flight import Flight
-from mailer.smtp.protocol.pipeline import Handler
+from mailer.smtp.protocol.in_flight import InFlightTransaction
+from mailer.smtp.protocol.pipeline import Pipeline, ReplyHandler
 from mailer.smtp.protocol.reply import Reply
-from mailer.smtp.protocol.submission import Mailing
-from mailer.smtp.protocol.values import Strategy
+from mailer.smtp.protocol.transaction_queue import TransactionQueue
+from mailer.smtp.protocol.values import ServerTraits, Strategy
 
 
-class Turns:
-    def __init__(self, mailing: Mailing, *, grouped: bool, left_open: Flight | None = None) -> None:
-        self.strategy = Strategy.PIPELINED if grouped else Strategy.SEQUENTIAL
-        self._mailing = mailing
-        self._exchange = mailing.exchange
-        self._grouped = grouped
-        self._steps: deque[tuple[bytes, Handler]] = deque()  # of the current envelope, not written yet
-        self._current: Flight | None = None  # whose envelope is not answered
-        self._left_open = left_open  # whose transaction the server still has
-        self._keeps_open = True  # as far as we know; see _is_alone
-        self._joined = False  # the current envelope has no MAIL of its own
+class DataWriter:
+    """Sends messages with DATA, one after the other."""
 
-    def cap_after_loss(self, *, violated: bool) -> Strategy | None:
-        """Replies that fit nothing before the first message was settled: groups are perhaps too much for the server."""
-        return Strategy.SEQUENTIAL if violated and self._grouped and not self._mailing.messages else None
+    successor = None
 
-    def fill(self) -> None:
+    def __init__(
+        self,
+        queue: TransactionQueue,
+        pipeline: Pipeline,
+        *,
+        is_grouped: bool,
+        left_open: InFlightTransaction | None = None,
+    ) -> None:
+        """`is_grouped` is RFC 2920; `left_open` is the message whose transaction the server still has."""
+        self.strategy = Strategy.PIPELINED if is_grouped else Strategy.SEQUENTIAL
+        self._queue = queue
+        self._pipeline = pipeline
+        self._is_grouped = is_grouped
+        self._steps: deque[tuple[bytes, ReplyHandler]] = deque()  # of the current envelope, not written yet
+        self._current: InFlightTransaction | None = None  # whose envelope is not answered
+        self._left_open = left_open
+        self._keeps_open = True  # the server, as far as is known; see _has_joined_nothing
+        self._has_joined = False  # the current envelope has no MAIL of its own
+        self._strategy_at_most: Strategy | None = None
+
+    @property
+    def traits(self) -> ServerTraits:
+        """What it learned about the server."""
+        return ServerTraits(strategy_at_most=self._strategy_at_most)
+
+    def learn_from_loss(self, *, is_violation: bool) -> None:
+        """Replies that fit nothing before the first result: groups are perhaps too much for the server."""
+        if is_violation and self._is_grouped and not self._queue.completed_count:
+            self._strategy_at_most = Strategy.SEQUENTIAL
+
+    def write(self, now: float) -> None:
+        """Write what may be written now."""
         while True:
-            if self._steps and (self._grouped or not self._exchange.expected):
-                self._exchange.command(*self._steps.popleft())
-            elif self._current is None and self._mailing.may_begin:
-                self._open_envelope()
+            if self._steps and (self._is_grouped or not self._pipeline.is_waiting):
+                self._pipeline.write_command(*self._steps.popleft())
+            elif self._current is None and self._queue.may_begin:
+                self._open_envelope(now)
             else:
                 return
 
-    def _open_envelope(self) -> None:
-        flight = self._mailing.queue[0]
-        old, self._left_open = self._left_open, None
-        self._joined = joins = old is not None and self._may_join(old, flight)
-        self._mailing.begin()
-        self._current = flight
-        if old is not None and not joins:
-            self._steps.append((commands.RSET, self._on_reset))
+    def _open_envelope(self, now: float) -> None:
+        current = self._queue.begin(now)
+        previous, self._left_open = self._left_open, None
+        self._has_joined = joins = previous is not None and self._may_join(previous, current)
+        self._current = current
+        if previous is not None and not joins:
+            self._steps.append((commands.RSET, self._handle_reset_reply))
         if not joins:
-            self._steps.append((flight.mail, partial(self._on_mail, flight)))
-        self._steps.extend((line, partial(self._on_rcpt, flight)) for line in flight.rcpts)
-        self._steps.append((commands.DATA, partial(self._on_data, flight)))
+            self._steps.append((current.mail_line, partial(self._handle_mail_reply, current)))
+        self._steps.extend((line, partial(self._handle_rcpt_reply, current)) for line in current.rcpt_lines)
+        self._steps.append((commands.DATA, partial(self._handle_data_reply, current)))
 
-    def _may_join(self, old: Flight, flight: Flight) -> bool:
-        """Never where `old` has a recipient, as after a refused DATA: that one would get the other's message."""
+    def _may_join(self, previous: InFlightTransaction, current: InFlightTransaction) -> bool:
+        """Never if `previous` has a recipient, as after a refused DATA: that one would get the other's message."""
         return (
-            self._keeps_open and not old.accepted and not self._mailing.budget.reset_is_free and old.kind == flight.kind
+            self._keeps_open
+            and not previous.accepted
+            and not self._queue.budget.is_reset_free
+            and previous.profile == current.profile
         )
 
-    def _on_reset(self, reply: Reply) -> None:
-        self._mailing.budget.reset()
-        if self._mailing.budget.is_spent:
-            self._mailing.exhaust()
+    def _handle_reset_reply(self, reply: Reply) -> None:
+        self._queue.budget.note_reset()
+        if self._queue.budget.is_spent:
+            self._queue.mark_exhausted()
         if not reply.is_success:  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
-            self._mailing.end(reply)
+            self._queue.announce_end(reply)
 
-    def _on_mail(self, flight: Flight, reply: Reply) -> None:
-        flight.on_mail(reply)
-        if flight.mail_refusal is not None and not self._grouped:
-            self._refused(flight, reply)
+    def _handle_mail_reply(self, current: InFlightTransaction, reply: Reply) -> None:
+        current.handle_mail_reply(reply)
+        if current.mail_refusal is not None and not self._is_grouped:
+            self._end_envelope(current, reply)
 
-    def _on_rcpt(self, flight: Flight, reply: Reply) -> None:
-        flight.on_rcpt(reply)
-        if flight.is_hopeless and not self._grouped:
-            self._refused(flight, reply)
+    def _handle_rcpt_reply(self, current: InFlightTransaction, reply: Reply) -> None:
+        current.handle_rcpt_reply(reply)
+        if current.is_envelope_refused and not self._is_grouped:
+            self._end_envelope(current, reply)
 
-    def _on_data(self, flight: Flight, reply: Reply) -> None:
+    def _handle_data_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if reply.is_success:
             raise ProtocolViolation(f"the server answered DATA with {reply}")
         if not reply.is_intermediate:
-            self._refused(flight, reply)
-        elif flight.is_hopeless:
+            self._end_envelope(current, reply)
+        elif current.is_envelope_refused:
             # RFC 2920, section 3.1: a server may say 354 without a recipient; then only the final dot follows.
-            self._exchange.content(data.END, self._on_nothing)
-            self._mailing.settle(flight, "rcpt", reply)
-            self._content_written()
+            self._pipeline.write_content(data.END, _ignore_reply)
+            self._queue.complete(current, "rcpt", reply)
+            self._end_content()
         else:
-            self._exchange.content(data.stuffed(flight.transaction.content) + data.END, partial(self._on_end, flight))
-            flight.end = self._exchange.end
-            self._content_written()
+            content = data.stuff_dots(current.transaction.content) + data.END
+            self._pipeline.write_content(content, partial(self._handle_content_reply, current))
+            current.mark_written(self._pipeline.written_offset)
+            self._end_content()
 
-    def _on_end(self, flight: Flight, reply: Reply) -> None:
+    def _handle_content_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if reply.is_intermediate:
             raise ProtocolViolation(f"the server answered the end of a message with {reply}")
-        self._mailing.settle(flight, "content", reply)
+        self._queue.complete(current, "content", reply)
 
-    def _on_nothing(self, _reply: Reply) -> None:
-        """The reply to a message without content and recipients: any will do."""
-
-    def _refused(self, flight: Flight, reply: Reply) -> None:
-        """Before any content: by MAIL, by every RCPT, or by DATA."""
+    def _end_envelope(self, current: InFlightTransaction, reply: Reply) -> None:
+        """The message is refused before any content: by MAIL, by every RCPT, or by DATA."""
         self._steps.clear()
         self._current = None
-        if self._is_alone(flight):
+        if self._has_joined_nothing(current):
             self._keeps_open = False
-            self._mailing.again([flight])
+            self._queue.requeue([current])
             return
-        if flight.mail_refusal is None:
-            self._left_open = flight
-        self._mailing.settle(flight, "data", reply)
+        if current.mail_refusal is None:
+            self._left_open = current
+        self._queue.complete(current, "data", reply)
 
-    def _is_alone(self, flight: Flight) -> bool:
-        """Whether it joined a transaction that was not there: 503 speaks of the missing MAIL, not of the recipient."""
-        refusal = flight.person_refusal
-        return self._joined and not flight.accepted and refusal is not None and refusal.code == 503
+    def _has_joined_nothing(self, current: InFlightTransaction) -> bool:
+        """The transaction that it joined did not exist: 503 concerns the missing MAIL, not the recipient."""
+        refusal = current.first_refusal
+        return self._has_joined and not current.accepted and refusal is not None and refusal.code == 503
 
-    def _content_written(self) -> None:
+    def _end_content(self) -> None:
         """The end of content ends the transaction, whatever its reply is (RFC 5321 4.1.1.4)."""
         self._current = None
-        self._mailing.budget.content()
+        self._queue.budget.note_content()
+
+
+def _ignore_reply(_reply: Reply) -> None:
+    """Handle the reply to a message without content and recipients: every reply is acceptable."""

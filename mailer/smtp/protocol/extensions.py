@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailer.smtp.protocol.reply import Reply
+from mailer.smtp.protocol.values import Strategy
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """RFC 9422. None is no limit known."""
+    """The limits of RFC 9422. None: no limit is known."""
 
     mail_max: int | None = None  # transactions in a session
     rcpt_max: int | None = None  # recipients in a transaction
@@ -18,7 +19,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """`names` are upper case, in the server's order; `size` is octets, None where none was named (or 0: no limit)."""
+    """`names` are upper case, in the server's order; `size` is octets, None if none was named (or 0: no limit)."""
 
     names: tuple[str, ...] = ()
     pipelining: bool = False  # RFC 2920
@@ -32,9 +33,16 @@ class Extensions:
     auth: tuple[str, ...] = ()  # RFC 4954, upper case
     limits: Limits = Limits()
 
+    @property
+    def strategy(self) -> Strategy:
+        """The highest strategy that these extensions allow."""
+        if not self.pipelining:
+            return Strategy.SEQUENTIAL
+        return Strategy.STREAMED if self.chunking else Strategy.PIPELINED
 
-def read_extensions(reply: Reply) -> Extensions:
-    """The first line is the server's name. Names in any case, the old `AUTH=` form, blank lines: all are read."""
+
+def parse_extensions(reply: Reply) -> Extensions:
+    """Read the reply to EHLO. The first line is the server's name. Names may be in any case; `AUTH=` is an old form."""
     offers: dict[str, list[str]] = {}
     for line in reply.lines[1:]:
         words = line.upper().split()
@@ -51,17 +59,17 @@ def read_extensions(reply: Reply) -> Extensions:
         starttls="STARTTLS" in offers,
         enhanced_status="ENHANCEDSTATUSCODES" in offers,
         declares_size="SIZE" in offers,
-        size=_number(offers["SIZE"][0]) if offers.get("SIZE") else None,
+        size=_parse_number(offers["SIZE"][0]) if offers.get("SIZE") else None,
         auth=tuple(dict.fromkeys(offers.get("AUTH", ()))),
-        limits=_limits(offers.get("LIMITS", ())),
+        limits=_parse_limits(offers.get("LIMITS", ())),
     )
 
 
-def _limits(words: list[str] | tuple[()]) -> Limits:
+def _parse_limits(words: list[str] | tuple[()]) -> Limits:
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
-    return Limits(*(_number(pairs.get(name, "")) for name in ("MAILMAX", "RCPTMAX", "RCPTDOMAINMAX")))
+    return Limits(*(_parse_number(pairs.get(name, "")) for name in ("MAILMAX", "RCPTMAX", "RCPTDOMAINMAX")))
 
 
-def _number(text: str) -> int | None:
+def _parse_number(text: str) -> int | None:
     """A positive decimal number of at most 20 digits (RFC 1870, section 3), else None."""
     return int(text) or None if text.isascii() and text.isdigit() and len(text) <= 20 else None

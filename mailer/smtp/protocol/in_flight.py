@@ -1,4 +1,4 @@
-"""A message on its way through a session, and what the server said to each part of its envelope."""
+"""A message on its way through a session, and the replies to each part of its envelope."""
 
 from __future__ import annotations
 
@@ -8,131 +8,148 @@ from mailer.smtp.protocol.extensions import Extensions
 from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.values import Stage, Transaction, TransactionResult
 
-NOT_WRITTEN = 1 << 62  # as an offset: behind everything
+NOT_WRITTEN = 1 << 62  # an offset behind every other
 
 
-class Unsendable(ValueError):
+class UnsendableTransaction(ValueError):
     """This server cannot be given this message; the text says why."""
 
 
-class Flight:
-    """Its `mail` and `rcpts` are the command lines; `end` is the offset of its last octet in the session.
+class InFlightTransaction:
+    """A transaction with its command lines, how far it is written, and the replies so far.
 
-    Two of the same `kind` can share an open transaction: same sender, same declarations.
+    `end_offset` is the end of its last octet in the session's output. Two transactions of the same `profile` can share
+    one MAIL command: they have the same sender and the same declarations.
     """
 
     __slots__ = (
-        "_answered", "accepted", "end", "is_taken", "kind", "mail", "mail_refusal", "person_refusal", "rcpts",
-        "refused", "started", "transaction",
+        "_answered", "accepted", "end_offset", "first_refusal", "is_accepted", "mail_line", "mail_refusal", "profile",
+        "rcpt_lines", "refused", "started_at", "transaction",
     )  # fmt: skip
 
     def __init__(self, transaction: Transaction, extensions: Extensions) -> None:
-        """Unsendable where this server has not what the message needs."""
+        """Raises UnsendableTransaction if the server lacks something that the message needs."""
         self.transaction = transaction
-        self.kind = _needs(transaction, extensions)
-        self.mail, self.rcpts = _envelope(transaction, extensions, *self.kind[1:])
-        self.started = 0.0
+        self.profile = _make_profile(transaction, extensions)
+        self.mail_line, self.rcpt_lines = _make_envelope(transaction, extensions, *self.profile[1:])
         self.restart()
 
     def restart(self) -> None:
         """Forget an attempt that came to nothing."""
-        self.end = NOT_WRITTEN
+        self.started_at = 0.0
+        self.end_offset = NOT_WRITTEN
         self.mail_refusal: Reply | None = None
-        self.person_refusal: Reply | None = None  # of recipients[0]
-        self.is_taken = False  # the server has accepted its content: nothing of the transaction is left
+        self.first_refusal: Reply | None = None  # of recipients[0]
+        self.is_accepted = False  # the server has accepted the content: nothing of the transaction is left
         self.refused: list[tuple[str, Reply]] = []
         self.accepted: list[str] = []
         self._answered = 0
 
-    def on_mail(self, reply: Reply) -> None:
-        _verdict(reply)
+    def begin(self, now: float) -> None:
+        """Note when the first command is written."""
+        self.started_at = now
+
+    def mark_written(self, offset: int) -> None:
+        """Note where the last octet of the content is in the session's output."""
+        self.end_offset = offset
+
+    def mark_accepted(self) -> None:
+        """Note that the server has accepted the content."""
+        self.is_accepted = True
+
+    def handle_mail_reply(self, reply: Reply) -> None:
+        """Note the reply to MAIL. Raises ProtocolViolation if it is 3xx."""
+        _check_decision(reply)
         if not reply.is_success:
             self.mail_refusal = reply
 
-    def on_rcpt(self, reply: Reply) -> None:
-        _verdict(reply)
+    def handle_rcpt_reply(self, reply: Reply) -> None:
+        """Note the reply to the next RCPT. Raises ProtocolViolation if it cannot be one."""
+        _check_decision(reply)
         recipient = self.transaction.recipients[self._answered]
         self._answered += 1
         if not reply.is_success:
             if self._answered == 1:
-                self.person_refusal = reply
+                self.first_refusal = reply
             self.refused.append((recipient, reply))
         elif self.mail_refusal is not None:
-            # It would join somebody else's transaction, and leave under that one's sender.
+            # It would join another message's transaction, and leave under that one's sender.
             raise ProtocolViolation(f"the server refused MAIL and then took a recipient: {reply}")
         else:
             self.accepted.append(recipient)
 
     @property
-    def is_answered(self) -> bool:
-        """The server has answered the whole envelope."""
-        return self._answered == len(self.rcpts)
+    def is_envelope_answered(self) -> bool:
+        """The server has answered every RCPT."""
+        return self._answered == len(self.rcpt_lines)
 
     @property
-    def is_hopeless(self) -> bool:
-        """The envelope is refused as a whole: no content can be accepted."""
-        return self.mail_refusal is not None or (self.is_answered and not self.accepted)
+    def is_envelope_refused(self) -> bool:
+        """MAIL or every RCPT is refused: no content can be accepted."""
+        return self.mail_refusal is not None or (self.is_envelope_answered and not self.accepted)
 
     @property
-    def is_left_open(self) -> bool:
-        """Refused with MAIL accepted: if nothing else ended it, the server still has a transaction."""
-        return self.is_hopeless and self.mail_refusal is None
+    def leaves_transaction_open(self) -> bool:
+        """Refused after MAIL was accepted: unless something else ended it, the server still has a transaction."""
+        return self.is_envelope_refused and self.mail_refusal is None
 
-    def outcome(self, stage: Stage, reply: Reply) -> TransactionResult:
-        """What became of it, when `reply` was the last word at `stage`."""
+    def make_result(self, stage: Stage, reply: Reply) -> TransactionResult:
+        """Return the result, if `reply` at `stage` is the server's last word."""
         transaction = self.transaction
         if self.mail_refusal is not None:
             return TransactionResult(transaction, "mail", self.mail_refusal)
-        if self.person_refusal is None:
+        if self.first_refusal is None:
             return TransactionResult(transaction, stage, reply, tuple(self.refused))
-        taken = tuple(self.accepted) if stage == "content" and reply.is_success else ()
-        return TransactionResult(transaction, "rcpt", self.person_refusal, tuple(self.refused), taken)
+        accepted = tuple(self.accepted) if stage == "content" and reply.is_success else ()
+        return TransactionResult(transaction, "rcpt", self.first_refusal, tuple(self.refused), accepted)
 
 
-def _verdict(reply: Reply) -> None:
+def _check_decision(reply: Reply) -> None:
     if reply.is_intermediate:
-        raise ProtocolViolation(f"the server asked for more where it had to decide: {reply}")
+        raise ProtocolViolation(f"the server asked for more instead of a decision: {reply}")
 
 
-def _needs(transaction: Transaction, extensions: Extensions) -> tuple[str, bool, bool]:
-    """Sender, whether it needs 8BITMIME, whether it needs SMTPUTF8."""
+def _make_profile(transaction: Transaction, extensions: Extensions) -> tuple[str, bool, bool]:
+    """Return the sender, whether the message needs 8BITMIME, and whether it needs SMTPUTF8."""
     content = transaction.content
-    if not transaction.clean and not data.only_crlf(content):
-        raise Unsendable("the message has a line end that is not CRLF")
+    if not transaction.clean and not data.has_only_crlf(content):
+        raise UnsendableTransaction("the message has a line end that is not CRLF")
     eight_bit = transaction.eight_bit or not content.isascii()
     if eight_bit and not extensions.eight_bit_mime:
-        raise Unsendable("the message has 8-bit content, and the server does not offer 8BITMIME")
+        raise UnsendableTransaction("the message has 8-bit content, and the server does not offer 8BITMIME")
     utf8 = transaction.utf8 or any(map(commands.needs_utf8, (transaction.sender, *transaction.recipients)))
     if utf8 and not extensions.smtputf8:
-        raise Unsendable("an address needs SMTPUTF8, which the server does not offer")
+        raise UnsendableTransaction("an address needs SMTPUTF8, which the server does not offer")
     return transaction.sender, eight_bit, utf8
 
 
-def _envelope(
+def _make_envelope(
     transaction: Transaction, extensions: Extensions, eight_bit: bool, utf8: bool
 ) -> tuple[bytes, list[bytes]]:
-    """MAIL and RCPT, as far as this server can take them."""
+    """Return the lines of MAIL and RCPT."""
     octets = len(transaction.content)
     if extensions.size is not None and octets > extensions.size:
-        raise Unsendable(f"the message has {octets} octets, and the server takes {extensions.size}")
+        raise UnsendableTransaction(f"the message has {octets} octets; the server accepts {extensions.size}")
     _check_limits(transaction, extensions)
     try:
-        mail = commands.mail(
+        mail = commands.encode_mail(
             transaction.sender, size=octets if extensions.declares_size else None, eight_bit=eight_bit, utf8=utf8
         )
-        return mail, [commands.rcpt(recipient) for recipient in transaction.recipients]
+        return mail, [commands.encode_rcpt(recipient) for recipient in transaction.recipients]
     except ValueError as error:
-        raise Unsendable(str(error)) from None
+        raise UnsendableTransaction(str(error)) from None
 
 
 def _check_limits(transaction: Transaction, extensions: Extensions) -> None:
     """RFC 9422, section 4."""
     limits, recipients = extensions.limits, transaction.recipients
     if limits.rcpt_max is not None and len(recipients) > limits.rcpt_max:
-        raise Unsendable(f"the message has {len(recipients)} recipients, and the server takes {limits.rcpt_max}")
+        raise UnsendableTransaction(
+            f"the message has {len(recipients)} recipients; the server accepts {limits.rcpt_max}"
+        )
     if limits.rcpt_domain_max is not None:
         domains = len({recipient.rpartition("@")[2].lower() for recipient in recipients})
         if domains > limits.rcpt_domain_max:
-            raise Unsendable(
-                f"the recipients are in {domains} domains, and the server takes {limits.rcpt_domain_max} a message"
+            raise UnsendableTransaction(
+                f"the recipients are in {domains} domains; the server accepts {limits.rcpt_domain_max} in a message"
             )

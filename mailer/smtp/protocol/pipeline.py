@@ -1,7 +1,7 @@
-"""What was written, and the replies that are owed for it, in order. Everything else in a session rests on this.
+"""What was written, and the replies that are owed for it, in order. The rest of a session is built on this.
 
-A reply belongs to the oldest command that has none: that is all the matching SMTP has (RFC 2920, section 3.1), so a
-reply too many or too late makes every later one wrong, and ends the session.
+A reply belongs to the oldest command that has none. SMTP has no other way to match them (RFC 2920, section 3.1), so one
+reply too many, or one that comes too late, makes every later one wrong, and ends the session.
 """
 
 from __future__ import annotations
@@ -12,77 +12,119 @@ from collections.abc import Callable
 from mailer.errors import ProtocolViolation
 from mailer.smtp.protocol.reply import Reply
 
-Handler = Callable[[Reply], None]
+ReplyHandler = Callable[[Reply], None]
 Trace = Callable[[str, str], None]  # direction ("C", "S" or "*"), a line without secrets
 
 
-class Exchange:
-    """Offsets count the octets written to the session, before TLS."""
+class Pipeline:
+    """The output of a session, and the queue of the replies that it is to get.
+
+    Offsets count the octets of the whole output, before TLS. `written_offset` is the end of everything that was
+    written, and `sent_offset` the end of what may have left this machine: an upper bound.
+    """
 
     def __init__(self, trace: Trace | None = None) -> None:
-        self.trace = trace
-        self.expected: deque[tuple[Handler, int]] = deque()  # what takes the reply, and where its command ends
-        self.end = 0  # of everything that was written
-        self.left = 0  # what may have left this machine: an upper bound
-        self.pending = 0  # octets that nobody took yet
-        self.since = 0.0  # the moment from which the reply that is due may be waited for
-        self.strays = 0  # refusals that nothing asked for and that are forgiven; see stream.py
-        self._out: list[bytes] = []
+        self.written_offset = 0
+        self.sent_offset = 0
+        self.buffered = 0  # octets written and not yet taken by data_to_send()
+        self.waiting_since = 0.0  # the time from which the wait for the oldest reply counts
+        self._trace = trace
+        self._expected: deque[tuple[ReplyHandler, int]] = deque()  # its handler, and the end of its command
+        self._forgiven_refusals = 0
+        self._output: list[bytes] = []
 
-    def command(self, line: bytes, handler: Handler, *, shown: str | None = None) -> None:
-        """Write a command. `shown` stands for it in traces, where it has a secret."""
-        if self.trace is not None:
-            self.trace("C", shown or line[:-2].decode("utf-8", "replace"))
+    @property
+    def is_waiting(self) -> bool:
+        """A command has no reply yet."""
+        return bool(self._expected)
+
+    @property
+    def may_get_reply(self) -> bool:
+        """The oldest command without a reply may have left this machine."""
+        return bool(self._expected) and self._expected[0][1] <= self.sent_offset
+
+    # -- writing --
+
+    def note(self, text: str) -> None:
+        """Add a line to the trace that is not SMTP."""
+        if self._trace is not None:
+            self._trace("*", text)
+
+    def write_command(self, line: bytes, handler: ReplyHandler, *, shown: str | None = None) -> None:
+        """Write a command line, CRLF included. `shown` replaces it in traces, if it has a secret."""
+        if self._trace is not None:
+            self._trace("C", shown or line[:-2].decode("utf-8", "replace"))
         self._write(line)
-        self.expected.append((handler, self.end))
+        self._expected.append((handler, self.written_offset))
 
-    def commands(self, lines: list[bytes], handlers: list[Handler]) -> None:
-        """Write several; the content that may follow belongs to the last one."""
+    def write_commands(self, lines: list[bytes], handlers: list[ReplyHandler]) -> None:
+        """Write several command lines, each with the handler of its reply."""
         for line, handler in zip(lines, handlers, strict=True):
-            self.command(line, handler)
+            self.write_command(line, handler)
 
-    def content(self, octets: bytes, handler: Handler | None = None) -> None:
-        """Write content. With `handler` a reply is owed for it; without, it belongs to the command before (BDAT)."""
-        if self.trace is not None:
-            self.trace("*", f"{len(octets)} octets of content")
+    def write_content(self, octets: bytes, handler: ReplyHandler | None = None) -> None:
+        """Write content. With `handler` it gets its own reply (DATA); without, its command gets it (BDAT)."""
+        if self._trace is not None:
+            self._trace("*", f"{len(octets)} octets of content")
         self._write(octets)
         if handler is None:
-            handler, _ = self.expected.pop()
-        self.expected.append((handler, self.end))
+            handler, _ = self._expected.pop()
+        self._expected.append((handler, self.written_offset))
 
     def _write(self, octets: bytes) -> None:
-        self._out.append(octets)
-        self.pending += len(octets)
-        self.end += len(octets)
+        self._output.append(octets)
+        self.buffered += len(octets)
+        self.written_offset += len(octets)
 
-    def take(self, now: float) -> bytes:
-        """Everything that is to be written."""
-        if not self._out:
+    def data_to_send(self, now: float) -> bytes:
+        """Return everything that is to be sent, and forget it; b"" if there is nothing."""
+        if not self._output:
             return b""
-        if self.expected[0][1] > self.end - self.pending:  # nothing older is waited for
-            self.since = now
-        data = b"".join(self._out) if len(self._out) > 1 else self._out[0]
-        self._out.clear()
-        self.pending = 0
+        if self._expected[0][1] > self.written_offset - self.buffered:  # no older command waits for its reply
+            self.waiting_since = now
+        data = b"".join(self._output) if len(self._output) > 1 else self._output[0]
+        self._output.clear()
+        self.buffered = 0
         return data
 
-    def wrote(self, left: int, now: float) -> None:
-        """Octets up to `left` may have left. While the command that is due is leaving, its time does not run."""
-        if self.expected and self.left < self.expected[0][1]:
-            self.since = now
-        self.left = left
+    def bytes_sent(self, offset: int, now: float) -> None:
+        """Note that output up to `offset` may have left. The wait does not count while the command itself leaves."""
+        if self._expected and self.sent_offset < self._expected[0][1]:
+            self.waiting_since = now
+        self.sent_offset = offset
 
-    def answer(self, reply: Reply, now: float) -> None:
-        """Give the reply to what it belongs to. ProtocolViolation when it belongs to nothing."""
-        if not self.expected or self.expected[0][1] > self.end - self.pending:
-            if self.strays and reply.is_permanent:
-                self.strays -= 1
+    # -- replies --
+
+    def expect_greeting(self, handler: ReplyHandler, now: float) -> None:
+        """Expect a reply to which no command belongs: the first one of a session."""
+        self.waiting_since = now
+        self._expected.append((handler, 0))
+
+    def expect_again(self, handler: ReplyHandler) -> None:
+        """Expect another reply in place of the one that was just given to `handler`."""
+        self._expected.appendleft((handler, self.written_offset))
+
+    def forgive_refusals(self, count: int) -> None:
+        """Set how many 5xx replies that no command asked for are ignored."""
+        self._forgiven_refusals = count
+
+    def forgive(self, reply: Reply) -> bool:
+        """Use up one of the refusals that are forgiven. Return False if there is none, or the reply is not 5xx."""
+        if not self._forgiven_refusals or not reply.is_permanent:
+            return False
+        self._forgiven_refusals -= 1
+        return True
+
+    def handle_reply(self, reply: Reply, now: float) -> None:
+        """Give a reply to the handler of its command. Raises ProtocolViolation if no command waits for one."""
+        if not self._expected or self._expected[0][1] > self.written_offset - self.buffered:
+            if self.forgive(reply):
                 return
             raise ProtocolViolation(f"the server sent a reply that nothing asked for: {reply}")
-        handler, _ = self.expected.popleft()
-        self.since = now
+        handler, _ = self._expected.popleft()
+        self.waiting_since = now
         handler(reply)
 
-    def expect_again(self, handler: Handler) -> None:
-        """The reply that was just given to `handler` was not the one to its command: that one is due next."""
-        self.expected.appendleft((handler, self.end))
+    def restart_clock(self, now: float) -> None:
+        """Count the wait for the next reply from `now` on."""
+        self.waiting_since = now

@@ -1,15 +1,17 @@
 """Replies: bounded bytes in, `Reply` values out (RFC 5321 4.2, enhanced codes RFC 2034 and RFC 3463).
 
-Every limit is generous beside what servers send, and small beside what a hostile one could make us hold.
+Every limit is far above what servers send, and far below what a hostile one could make this program hold.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailer.errors import ProtocolViolation
+from mailer.secret import make_blanker
+from mailer.text import make_printable
 
 MAX_LINE = 16 * 1024  # RFC 5321 4.5.3.1.5 says 512; policy replies with long URLs are longer
 MAX_LINES = 256  # the longest EHLO replies have some thirty
@@ -29,7 +31,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """One line for a person; an enhanced code that every line repeats is kept on the first only."""
+        """All lines as one; an enhanced code that every line repeats is kept on the first only."""
         if len(self.lines) == 1:
             return self.lines[0]
         first, *others = self.lines
@@ -38,6 +40,7 @@ class Reply:
 
     @property
     def is_success(self) -> bool:
+        """2xx"""
         return self.code < 300
 
     @property
@@ -58,16 +61,16 @@ class Reply:
 
 
 class ReplyParser:
-    """Octets in any split -> replies, one at a time, so that what stands behind a reply can still be judged.
+    """Octets in any split -> replies, one at a time, so that what follows a reply can still be judged.
 
-    `clean` is applied to every line's text: it takes secrets out before anyone sees them. `seen`, if set, gets every
-    cleaned line as it came.
+    Secrets are blanked in every line before anything else sees it.
     """
 
-    def __init__(self, clean: Callable[[str], str] | None = None, seen: Callable[[str], None] | None = None) -> None:
-        self.clean = clean
-        self.seen = seen
-        self.keep_challenges = False  # 334 as it came: a login computes with it
+    def __init__(self, show: Callable[[str], None] | None = None) -> None:
+        """`show` gets every line as it came, secrets blanked."""
+        self._blank: Callable[[str], str] | None = None
+        self._show = show
+        self._keeps_challenges = False
         self._data = b""
         self._at = 0  # how much of _data is used up
         self._scanned = 0  # no line end before this
@@ -76,12 +79,21 @@ class ReplyParser:
         self._octets = 0
         self._remembered: dict[bytes, Reply] = {}
 
+    def blank_secrets(self, secrets: Sequence[str]) -> None:
+        """Blank these texts, in every form that a server repeats them in, from now on."""
+        self._blank = make_blanker(secrets) if secrets else None
+
+    def keep_challenges(self, keep: bool) -> None:
+        """Whether 334 is returned as it came: a login computes with it."""
+        self._keeps_challenges = keep
+
     @property
-    def buffered(self) -> bool:
-        """Whether there is input behind the last reply."""
+    def has_input(self) -> bool:
+        """There is input behind the last reply."""
         return self._at < len(self._data) or bool(self._lines)
 
     def feed(self, data: bytes) -> None:
+        """Add octets from the server."""
         if self._at == len(self._data):
             self._data = data
             self._scanned = 0
@@ -90,16 +102,16 @@ class ReplyParser:
             self._scanned -= self._at
         self._at = 0
 
-    def next(self) -> Reply | None:
-        """The next complete reply; None when more input is needed; ProtocolViolation when it is no reply."""
-        while (line := self._line()) is not None:
-            if not self._lines and (known := self._remembered.get(line)) is not None and self.seen is None:
+    def next_reply(self) -> Reply | None:
+        """Return the next complete reply; None if more input is needed. Raises ProtocolViolation for anything else."""
+        while (line := self._next_line()) is not None:
+            if not self._lines and (known := self._remembered.get(line)) is not None and self._show is None:
                 return known
-            if (reply := self._take(line)) is not None:
+            if (reply := self._add_line(line)) is not None:
                 return reply
         return None
 
-    def _line(self) -> bytes | None:
+    def _next_line(self) -> bytes | None:
         end = self._data.find(b"\n", self._scanned)
         if end < 0:
             self._scanned = len(self._data)
@@ -113,25 +125,27 @@ class ReplyParser:
             raise ProtocolViolation(f"the server sent a reply line longer than {MAX_LINE} octets")
         return line.removesuffix(b"\r")
 
-    def _take(self, line: bytes) -> Reply | None:
+    def _add_line(self, line: bytes) -> Reply | None:
         code, separator = line[:3], line[3:4]
         if not (len(code) == 3 and code.isdigit() and b"2" <= code < b"6" and separator in b" -"):
-            raise ProtocolViolation(f"the server sent a line that is no SMTP reply: {self._text(line)[:200]!r}")
+            raise ProtocolViolation(
+                f"the server sent a line that is not an SMTP reply: {self._make_printable(line)[:200]!r}"
+            )
         if self._lines and code != self._code:  # RFC 5321 4.2.1: the code is the same on every line
             raise ProtocolViolation(
                 f"the server sent a reply with two codes: {self._code.decode()} and {code.decode()}"
             )
         self._code = code
-        text = self._text(line[4:])
-        if self.seen is not None:
-            self.seen(f"{code.decode()}{separator.decode()}{text}")
-        self._lines.append(line[4:].decode("ascii", "replace") if self.keep_challenges and code == b"334" else text)
+        text = self._make_printable(line[4:])
+        if self._show is not None:
+            self._show(f"{code.decode()}{separator.decode()}{text}")
+        self._lines.append(line[4:].decode("ascii", "replace") if self._keeps_challenges and code == b"334" else text)
         self._octets += len(line) + 2
         if separator == b"-":
             if len(self._lines) >= MAX_LINES or self._octets > MAX_REPLY:
                 raise ProtocolViolation("the server sent a reply that does not end")
             return None
-        reply = Reply(int(code), _enhanced(code, self._lines[0]), tuple(self._lines))
+        reply = Reply(int(code), _parse_enhanced(code, self._lines[0]), tuple(self._lines))
         if len(self._lines) == 1:
             self._remember(line, reply)
         self._lines.clear()
@@ -143,14 +157,14 @@ class ReplyParser:
             self._remembered.clear()
         self._remembered[line] = reply
 
-    def _text(self, raw: bytes) -> str:
+    def _make_printable(self, raw: bytes) -> str:
         text = raw.decode("utf-8", "replace")
-        if self.clean:  # first, since a secret may have characters that are not printable
-            text = self.clean(text)
-        return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+        if self._blank:  # first, since a secret may have characters that are not printable
+            text = self._blank(text)
+        return make_printable(text)
 
 
-def _enhanced(code: bytes, text: str) -> str | None:
+def _parse_enhanced(code: bytes, text: str) -> str | None:
     """The enhanced status code, if there is one of the reply's own class (RFC 2034, section 4)."""
     match = _ENHANCED.match(text)
     return match[0] if match and match[1] == chr(code[0]) else None

@@ -1,7 +1,7 @@
 """The states of a session, and which step leads from one to another: RFC 5321 4.1.4 and 4.3.1, RFC 3207, RFC 4954.
 
-Everything about order that is not about a single message is in this table. A step that is not in it is our own
-mistake, hence RuntimeError; what the server does wrong is a ProtocolViolation where it is read.
+This table has everything about order that does not concern a single message. A step that is not in it is a mistake of
+this program, hence RuntimeError. What the server does wrong is a ProtocolViolation, raised where it is read.
 """
 
 from __future__ import annotations
@@ -10,28 +10,32 @@ from enum import Enum, auto
 
 
 class State(Enum):
-    GREETING = auto()  # 220 is awaited
+    """Where a session is."""
+
+    GREETING = auto()  # waits for 220
     EHLO = auto()
     HELO = auto()  # EHLO was refused
     STARTTLS = auto()
-    HANDSHAKE = auto()  # TLS's, by whoever owns the socket
+    HANDSHAKE = auto()  # of TLS, done by the owner of the socket
     LOGIN = auto()
-    READY = auto()  # messages
+    READY = auto()  # for messages
     ENDING = auto()  # the server announced the end; replies that are on their way still count
     QUITTING = auto()
     CLOSED = auto()
 
 
 class Step(Enum):
+    """What leads to the next state."""
+
     HELLO = auto()  # EHLO is written
-    OLD_HELLO = auto()
+    OLD_HELLO = auto()  # HELO is written
     SECURE = auto()  # STARTTLS is written
     GO_AHEAD = auto()  # 220 to STARTTLS
     IDENTIFY = auto()  # AUTH is written
-    OPEN = auto()  # all is agreed
+    OPEN = auto()  # nothing is left to be agreed
     ANNOUNCED_END = auto()  # 421
     QUIT = auto()
-    CLOSE = auto()  # whatever the reason
+    CLOSE = auto()  # for any reason
 
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
@@ -51,8 +55,20 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 }
 
 
-def after(state: State, step: Step) -> State:
+def next_state(state: State, step: Step) -> State:
+    """Return the state that `step` leads to. Raises RuntimeError if the step is not possible in `state`."""
     try:
         return TRANSITIONS[state, step]
     except KeyError:
         raise RuntimeError(f"{step.name} is not possible in state {state.name}") from None
+
+
+class StateMachine:
+    """The state of one session."""
+
+    def __init__(self) -> None:
+        self.state = State.GREETING
+
+    def advance(self, step: Step) -> None:
+        """Go to the state that `step` leads to. Raises RuntimeError if the step is not possible now."""
+        self.state = next_state(self.state, step)

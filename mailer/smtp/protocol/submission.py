@@ -1,152 +1,154 @@
-"""The part of a session in which messages go out: what is queued, in flight and settled, whatever the strategy."""
+"""The part of a session in which messages are sent, with any strategy."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
-from mailer.smtp.protocol.budget import Budget
+from mailer.smtp.protocol.bdat_writer import BdatWriter
+from mailer.smtp.protocol.data_writer import DataWriter
+from mailer.smtp.protocol.events import SessionEnded
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.in_flight import Flight, Unsendable
-from mailer.smtp.protocol.pipeline import Exchange
+from mailer.smtp.protocol.pipeline import Pipeline
 from mailer.smtp.protocol.reply import Reply
-from mailer.smtp.protocol.values import Stage, Strategy, Transaction, TransactionResult, UnfinishedTransactions
+from mailer.smtp.protocol.transaction_queue import TransactionQueue
+from mailer.smtp.protocol.values import (
+    ServerTraits,
+    Strategy,
+    Transaction,
+    TransactionResult,
+    UnfinishedTransactions,
+)
 from mailer.smtp.protocol.window import Window
+
+DATA_WINDOW = 4  # messages at hand without BDAT; only one or two are on their way
 
 
 class Writer(Protocol):
-    """A strategy: decides what is written when, and takes the replies."""
+    """Decides what is written when, and handles the replies."""
 
     strategy: Strategy
 
-    def fill(self) -> None:
-        """Write what may be written now."""
-
-    def cap_after_loss(self, *, violated: bool) -> Strategy | None:
-        """What a later session should not go beyond, when this one is lost now; None: no lower one is called for."""
-
-
-class Mailing:
-    """`flying` has what was begun and not settled, in order."""
-
-    def __init__(self, exchange: Exchange, extensions: Extensions, window: Window) -> None:
-        self.exchange = exchange
-        self.extensions = extensions
-        self.window = window
-        self.budget = Budget()
-        self.queue: deque[Flight] = deque()
-        self.flying: deque[Flight] = deque()
-        self.settled: list[TransactionResult] = []
-        self.writer: Writer  # set by strategies.start()
-        self.cap: Strategy | None = None  # what a later session should not go beyond
-        self.ending: Reply | None = None  # a reply that ends the session; see end()
-        self.goes_on = False  # the server did not close behind it, and never said that it would
-        self.now = 0.0
-        self.messages = 0  # settled by the server in this session
-        self._octets = 0
-        self._mails = 0
-        self._exhausted = False
-
-    # -- the caller's side --
+    @property
+    def traits(self) -> ServerTraits:
+        """What it learned about the server."""
 
     @property
-    def is_exhausted(self) -> bool:
-        return self._exhausted or self.ending is not None
+    def successor(self) -> Writer | None:
+        """The writer that takes over now."""
+
+    def write(self, now: float) -> None:
+        """Write what may be written now."""
+
+    def learn_from_loss(self, *, is_violation: bool) -> None:
+        """The session was lost. `is_violation` says that a reply fitted nothing that was sent."""
+
+
+class Submission:
+    """Owns the queue of messages and the writer."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        extensions: Extensions,
+        *,
+        window: int | None,
+        strategy_at_most: Strategy | None,
+    ) -> None:
+        """`window` is the maximum of messages in flight; None chooses it."""
+        self._pipeline = pipeline
+        strategy = Strategy.SEQUENTIAL if window == 1 else extensions.strategy.at_most(strategy_at_most)
+        if strategy is not Strategy.STREAMED:
+            window = DATA_WINDOW if window is None else min(window, DATA_WINDOW)
+        self._queue = TransactionQueue(extensions, Window(window))
+        self._writer: Writer = (
+            BdatWriter(self._queue, pipeline)
+            if strategy is Strategy.STREAMED
+            else DataWriter(self._queue, pipeline, is_grouped=strategy is Strategy.PIPELINED)
+        )
+        self._traits = ServerTraits()
+        self._end: SessionEnded | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        return self._writer.strategy
+
+    @property
+    def traits(self) -> ServerTraits:
+        """What the session learned about the server."""
+        return self._traits.merged_with(self._writer.traits)
 
     @property
     def room(self) -> int:
-        if self.is_exhausted:
-            return 0
-        room = self.window.room(len(self.queue) + len(self.flying), self._octets)
-        if (most := self.extensions.limits.mail_max) is not None:
-            room = min(room, max(0, most - self._mails - len(self.queue)))
-        return room
+        """How many messages may be submitted now."""
+        return self._queue.room
+
+    @property
+    def window_limit(self) -> int:
+        """How many messages may be in flight."""
+        return self._queue.window.limit
+
+    @property
+    def is_exhausted(self) -> bool:
+        """The session takes no more messages."""
+        return self._queue.is_exhausted
 
     @property
     def is_idle(self) -> bool:
-        return not self.queue and not self.flying
+        """No message waits or is in flight."""
+        return self._queue.is_empty
 
     @property
     def is_stuck(self) -> bool:
-        """Something is queued that this session will never send."""
-        return bool(self.queue) and not self.flying and not self.may_begin and not self.exchange.expected
-
-    def submit(self, transaction: Transaction) -> None:
-        try:
-            flight = Flight(transaction, self.extensions)
-        except Unsendable as problem:
-            self.settled.append(TransactionResult(transaction, "mail", None, problem=str(problem)))
-            return
-        self.queue.append(flight)
-        self._octets += len(transaction.content)
-        if not self.room:
-            self.window.full()
-
-    def take_settled(self) -> list[TransactionResult]:
-        settled, self.settled = self.settled, []
-        return settled
-
-    def unfinished(self) -> UnfinishedTransactions:
-        """Return what a lost session leaves (RFC 5321 4.5.4.1)."""
-        unsent: list[Transaction] = []
-        in_doubt: list[Transaction] = []
-        for flight in self.flying:
-            safe = (self.ending is not None and not self.goes_on) or flight.end > self.exchange.left
-            (unsent if safe else in_doubt).append(flight.transaction)
-        unsent += [flight.transaction for flight in self.queue]
-        return UnfinishedTransactions(unsent, in_doubt)
-
-    # -- the strategies' side --
-
-    def begin(self) -> None:
-        """The next of the queue starts."""
-        flight = self.queue.popleft()
-        flight.started = self.now
-        self._mails += 1
-        self.flying.append(flight)
-        most = self.extensions.limits.mail_max
-        if most is not None and self._mails >= most:
-            self.exhaust()
+        """A message waits that this session will never send: it has used up what MAILMAX allows."""
+        queue = self._queue
+        return bool(queue.waiting) and not queue.in_flight and not queue.may_begin and not self._pipeline.is_waiting
 
     @property
-    def may_begin(self) -> bool:
-        most = self.extensions.limits.mail_max
-        return bool(self.queue) and self.ending is None and (most is None or self._mails < most)
+    def announcement(self) -> Reply | None:
+        """The reply by which the server announced the end of the session."""
+        return self._queue.announcement
 
-    def settle(self, flight: Flight, stage: Stage, reply: Reply) -> None:
-        """The server's last word on this one. Behind a 421 only an acceptance counts: the rest was not considered."""
-        outcome = flight.outcome(stage, reply)
-        if self.ending is not None and not (outcome.is_success or outcome.accepted):
-            return
-        self.flying.remove(flight)  # mostly the first
-        self._octets -= len(flight.transaction.content)
-        self.messages += 1
-        self.budget.settled(refused=flight.is_left_open)
-        self.settled.append(outcome)
-        if stage == "content":
-            self.window.settled(self.now - flight.started)
+    def announce_end(self, reply: Reply) -> None:
+        """The server ends the session. Nothing more is written; what it still answers counts."""
+        self._queue.announce_end(reply)
 
-    def again(self, flights: list[Flight]) -> None:
-        """What came to nothing, through no fault of its own, goes first in the queue."""
-        for flight in flights:
-            self.flying.remove(flight)
-            flight.restart()
-        self.queue.extendleft(reversed(flights))
+    def submit(self, transaction: Transaction) -> TransactionResult | None:
+        """Queue a message. Return a result at once if this server cannot be given it."""
+        return self._queue.add(transaction)
 
-    def exhaust(self) -> None:
-        """Nothing new in this session; what is queued can still go."""
-        self._exhausted = True
+    def write(self, now: float) -> None:
+        """Write what may be written now."""
+        self._writer.write(now)
+        if (successor := self._writer.successor) is not None:
+            self._traits = self.traits
+            self._writer = successor
+            successor.write(now)
 
-    def end(self, reply: Reply) -> None:
-        """The server ends the session (421, or RSET refused). Nothing more is written; what it still answers counts."""
-        if self.ending is None:
-            self.ending = reply
+    def take_results(self, now: float) -> list[TransactionResult]:
+        """Return the results since the last call."""
+        return self._queue.take_results(now)
 
-    def give_up(self, *, violated: bool) -> None:
-        """The session is over. Whose envelope was refused as a whole has its answer, with or without the last reply,
-        if the server is to be believed.
-        """
-        if self.ending is None and not violated:
-            for flight in [flight for flight in self.flying if flight.is_hopeless]:
-                last = flight.mail_refusal or flight.refused[0][1]
-                self.settle(flight, "rcpt", last)
+    def note_noop(self) -> None:
+        """Count a NOOP that was answered. Some servers end a session after a few."""
+        self._queue.budget.note_noop()
+        if self._queue.budget.is_spent:
+            self._queue.mark_exhausted()
+
+    def close(self, end: SessionEnded) -> None:
+        """The session is over. A message whose whole envelope was refused has its answer, if replies can be trusted."""
+        self._end = end
+        if end.error is not None:
+            self._writer.learn_from_loss(is_violation=end.is_violation)
+            if end.announcement is None and not end.is_violation:
+                self._queue.complete_refused()
+
+    def unfinished(self) -> UnfinishedTransactions:
+        """Return the messages without a result (RFC 5321 4.5.4.1)."""
+        unsent: list[Transaction] = []
+        in_doubt: list[Transaction] = []
+        is_discarded = self._end is not None and self._end.discards_messages
+        for transaction in self._queue.in_flight:
+            is_unsent = is_discarded or transaction.end_offset > self._pipeline.sent_offset
+            (unsent if is_unsent else in_doubt).append(transaction.transaction)
+        unsent += [transaction.transaction for transaction in self._queue.waiting]
+        return UnfinishedTransactions(unsent, in_doubt)

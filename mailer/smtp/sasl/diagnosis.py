@@ -9,6 +9,7 @@ from typing import Protocol
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret, blank_secrets
 from mailer.smtp.sasl.mechanism import Mechanism
+from mailer.text import make_printable
 
 
 class RefusingReply(Protocol):
@@ -76,13 +77,13 @@ PROVIDERS = (
 )
 
 
-def provider_of(host: str) -> Provider | None:
+def find_provider(host: str) -> Provider | None:
     """Who runs this server, told by the end of its name."""
     name = host.lower().rstrip(".")
     return next((p for p in PROVIDERS if any(name == d or name.endswith("." + d) for d in p.domains)), None)
 
 
-def refused(host: str, mechanism: Mechanism, reply: RefusingReply) -> AuthenticationError:
+def make_login_error(host: str, mechanism: Mechanism, reply: RefusingReply) -> AuthenticationError:
     """The error for a 4xx or 5xx to AUTH, without the secret."""
     said = _one_line(blank_secrets(reply.text, [mechanism.secret.reveal()]))
     if mechanism.failure:
@@ -104,12 +105,11 @@ def _hint(host: str, secret: Secret, reply: RefusingReply) -> str:
         return "the server wants TLS first: security: tls (port 465) or starttls (port 587)"
     if secret.reveal() != secret.reveal().strip():
         return "the password begins or ends with a space or a line end: is that meant?"
-    provider = provider_of(host)
+    provider = find_provider(host)
     if provider is not None:
         return f"{provider.advice}; see {provider.source}"
     return "check the user name (mostly the whole address) and the password; `mailer probe` shows the dialogue"
 
 
 def _one_line(text: str) -> str:
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return re.sub(r" {2,}", " ", printable).strip()[:500]
+    return re.sub(r" {2,}", " ", make_printable(text)).strip()[:500]

@@ -1,11 +1,11 @@
 """A mechanism's octets as SMTP lines (RFC 4954 section 4): the AUTH command, and the answers to 334.
 
-dialogue = Dialogue(mechanism)
-write(dialogue.command())                    b"AUTH PLAIN AGFkYQBzM2NyZXQ="   (the caller adds CRLF)
+exchange = SaslExchange(mechanism)
+write(exchange.make_command())                    b"AUTH PLAIN AGFkYQBzM2NyZXQ="   (the caller adds CRLF)
 while reply.code == 334:
-    write(dialogue.answer(reply.text))       SaslError: write CANCEL, read the 501, close
+    write(exchange.answer(reply.text))       SaslError: write CANCEL, read the 501, close
 if reply.code == 235:
-    dialogue.finish()                        SaslError: close; the server has not proved itself
+    exchange.finish()                        SaslError: close; the server has not proved itself
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_COMMAND = 512  # RFC 5321 4.5.3.1.4, CRLF included
 MAX_ROUNDS = 8  # our longest exchange has three challenges
 
 
-class Dialogue:
+class SaslExchange:
     def __init__(self, mechanism: Mechanism) -> None:
         self.mechanism = mechanism
         self._held_back: bytes | None = None  # an initial response that the command had no room for
@@ -29,12 +29,12 @@ class Dialogue:
     def __repr__(self) -> str:
         return f"<AUTH {self.mechanism.name}>"
 
-    def command(self) -> bytes:
+    def make_command(self) -> bytes:
         """AUTH with the initial response where it fits. Too long a line goes without: the server then sends an
         empty challenge (RFC 4954 section 4), and the response has a longer line's room (12,288 octets).
         """
         bare = b"AUTH " + self.mechanism.name.encode("ascii")
-        initial = self.mechanism.initial()
+        initial = self.mechanism.initial_response()
         if initial is None:
             return bare
         # "=" stands for an initial response of no octets, as against none at all.
@@ -59,7 +59,7 @@ class Dialogue:
         """At 235. SaslError where the server's success proves nothing."""
         if self._held_back is not None:
             raise SaslError("the server accepted the login before it was given the password")
-        self.mechanism.finished_ok()
+        self.mechanism.check_finished()
 
     def _decode(self, challenge: str) -> bytes:
         text = challenge.strip()

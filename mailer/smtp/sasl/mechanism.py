@@ -1,6 +1,6 @@
 """What every SASL mechanism is: octets in, octets out, and a verdict on the server (RFC 4422).
 
-Base64 and SMTP's line rules are `dialogue.py`'s business. A mechanism is used for one exchange and then thrown away.
+Base64 and SMTP's line rules are the business of exchange.py. A mechanism is used for one exchange and then thrown away.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class SaslError(AuthenticationError):
     """
 
 
-class Unfit(ValueError):
+class UnfitCredentials(ValueError):
     """These credentials cannot be expressed in this mechanism; the text says why, without the secret."""
 
 
@@ -36,7 +36,7 @@ class Mechanism(ABC):
     def __repr__(self) -> str:
         return f"<SASL {self.name}>"
 
-    def initial(self) -> bytes | None:
+    def initial_response(self) -> bytes | None:
         """The initial response; None where the server speaks first (RFC 4422 section 3, `server-first`)."""
         return None
 
@@ -44,7 +44,7 @@ class Mechanism(ABC):
     def respond(self, challenge: bytes) -> bytes:
         """The answer to a challenge; SaslError where the server has none to make, or lies."""
 
-    def finished_ok(self) -> None:  # noqa: B027 - most have nothing to prove
+    def check_finished(self) -> None:  # noqa: B027 - most have nothing to prove
         """Called at 235: SaslError when the server has not proved what this mechanism makes it prove."""
 
     @property
@@ -52,5 +52,5 @@ class Mechanism(ABC):
         """What the server said, inside the exchange, of why it refuses; foreign text, printable, bounded, no secret."""
         return None
 
-    def _unasked(self) -> SaslError:
+    def _make_unasked_error(self) -> SaslError:
         return SaslError(f"the server asks for more than {self.name} has to say")

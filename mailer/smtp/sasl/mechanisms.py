@@ -8,7 +8,8 @@ import json
 import re
 
 from mailer.secret import Secret, blank_secrets
-from mailer.smtp.sasl.mechanism import Mechanism, SaslError, Unfit
+from mailer.smtp.sasl.mechanism import Mechanism, SaslError, UnfitCredentials
+from mailer.text import make_printable
 
 _FAILURE_LIMIT = 200
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 2.1
@@ -22,13 +23,13 @@ class Plain(Mechanism):
     def __init__(self, username: str, secret: Secret) -> None:
         super().__init__(username, secret)
         if "\0" in username or "\0" in secret.reveal():
-            raise Unfit("PLAIN cannot carry a NUL in the user name or password")
+            raise UnfitCredentials("PLAIN cannot carry a NUL in the user name or password")
 
-    def initial(self) -> bytes:
+    def initial_response(self) -> bytes:
         return f"\0{self.username}\0{self.secret.reveal()}".encode()
 
     def respond(self, challenge: bytes) -> bytes:
-        raise self._unasked()
+        raise self._make_unasked_error()
 
 
 class Login(Mechanism):
@@ -45,10 +46,10 @@ class Login(Mechanism):
 
     def respond(self, challenge: bytes) -> bytes:
         if not self._answers:
-            raise self._unasked()
+            raise self._make_unasked_error()
         return self._answers.pop()
 
-    def finished_ok(self) -> None:
+    def check_finished(self) -> None:
         if self._answers:
             raise SaslError("the server accepted the login before it was given the password")
 
@@ -64,11 +65,11 @@ class CramMd5(Mechanism):
         try:
             hashlib.md5(b"")  # noqa: S324 - the mechanism is defined so; FIPS builds of OpenSSL have none
         except ValueError:
-            raise Unfit("CRAM-MD5 needs MD5, which this system's OpenSSL forbids") from None
+            raise UnfitCredentials("CRAM-MD5 needs MD5, which this system's OpenSSL forbids") from None
 
     def respond(self, challenge: bytes) -> bytes:
         if self._answered:
-            raise self._unasked()
+            raise self._make_unasked_error()
         if not challenge:
             # The digest of nothing would be the same every time: worth having for somebody who replays it.
             raise SaslError("the server's CRAM-MD5 challenge is empty")
@@ -76,7 +77,7 @@ class CramMd5(Mechanism):
         digest = hmac.new(self.secret.reveal().encode(), challenge, "md5").hexdigest()
         return f"{self.username} {digest}".encode()
 
-    def finished_ok(self) -> None:
+    def check_finished(self) -> None:
         if not self._answered:
             raise SaslError("the server accepted the login without a challenge")
 
@@ -91,9 +92,11 @@ class _Bearer(Mechanism):
         super().__init__(username, secret)
         if not _B64TOKEN.fullmatch(secret.reveal()):
             # A \x01 in here would let a token write further key-value pairs.
-            raise Unfit(f"{self.name} needs an OAuth 2 access token (RFC 6750: letters, digits and -._~+/ only)")
+            raise UnfitCredentials(
+                f"{self.name} needs an OAuth 2 access token (RFC 6750: letters, digits and -._~+/ only)"
+            )
         if "\x01" in username:
-            raise Unfit(f"{self.name} cannot carry a control character in the user name")
+            raise UnfitCredentials(f"{self.name} cannot carry a control character in the user name")
         self._failure: str | None = None
 
     @property
@@ -102,11 +105,11 @@ class _Bearer(Mechanism):
 
     def respond(self, challenge: bytes) -> bytes:
         if self._failure is not None:
-            raise self._unasked()
+            raise self._make_unasked_error()
         self._failure = _describe(challenge, self.secret)
         return self.acknowledgement
 
-    def finished_ok(self) -> None:
+    def check_finished(self) -> None:
         if self._failure is not None:
             raise SaslError(f"the server refused the token ({self._failure}) and then accepted the login")
 
@@ -121,7 +124,7 @@ class XOAuth2(_Bearer):
     name = "XOAUTH2"
     acknowledgement = b""
 
-    def initial(self) -> bytes:
+    def initial_response(self) -> bytes:
         return f"user={self.username}\x01auth=Bearer {self.secret.reveal()}\x01\x01".encode()
 
 
@@ -131,11 +134,11 @@ class OAuthBearer(_Bearer):
     name = "OAUTHBEARER"
     acknowledgement = b"\x01"
 
-    def initial(self) -> bytes:
-        return f"n,a={saslname(self.username)},\x01auth=Bearer {self.secret.reveal()}\x01\x01".encode()
+    def initial_response(self) -> bytes:
+        return f"n,a={escape_saslname(self.username)},\x01auth=Bearer {self.secret.reveal()}\x01\x01".encode()
 
 
-def saslname(text: str) -> str:
+def escape_saslname(text: str) -> str:
     """RFC 5802 5.1: "=" and "," are written =3D and =2C."""
     return text.replace("=", "=3D").replace(",", "=2C")
 
@@ -152,4 +155,4 @@ def _describe(challenge: bytes, secret: Secret) -> str:
     if isinstance(fields, dict):
         text = ", ".join(f"{key} {value}" for key, value in fields.items() if isinstance(value, str | int))
     text = blank_secrets(text, [secret.reveal()])
-    return "".join(char if char.isprintable() else " " for char in text).strip()[:_FAILURE_LIMIT] or "no reason given"
+    return make_printable(text).strip()[:_FAILURE_LIMIT] or "no reason given"

@@ -18,8 +18,8 @@ import secrets
 from enum import Enum, auto
 
 from mailer.secret import Secret, blank_secrets
-from mailer.smtp.sasl.mechanism import Mechanism, SaslError, Unfit
-from mailer.smtp.sasl.mechanisms import saslname
+from mailer.smtp.sasl.mechanism import Mechanism, SaslError, UnfitCredentials
+from mailer.smtp.sasl.mechanisms import escape_saslname
 from mailer.smtp.sasl.saslprep import saslprep
 
 HASH = "sha256"
@@ -51,15 +51,15 @@ class ScramSha256(Mechanism):
             self._prepared = saslprep(username)
             self._password = Secret(saslprep(secret.reveal()))
         except ValueError as error:
-            raise Unfit(f"SCRAM-SHA-256 cannot carry this user name or password: it {error}") from None
+            raise UnfitCredentials(f"SCRAM-SHA-256 cannot carry this user name or password: it {error}") from None
         if not self._prepared or not self._password:
-            raise Unfit("SCRAM-SHA-256 needs a user name and a password that SASLprep leaves something of")
+            raise UnfitCredentials("SCRAM-SHA-256 needs a user name and a password that SASLprep leaves something of")
         self._nonce = nonce or secrets.token_urlsafe(NONCE_BYTES)
         self._signature = b""
         self._failure: str | None = None
         self._step = _Step.FIRST
 
-    def initial(self) -> bytes:
+    def initial_response(self) -> bytes:
         return (GS2_HEADER + self._client_first_bare).encode()
 
     @property
@@ -68,7 +68,7 @@ class ScramSha256(Mechanism):
 
     @property
     def _client_first_bare(self) -> str:
-        return f"n={saslname(self._prepared)},r={self._nonce}"
+        return f"n={escape_saslname(self._prepared)},r={self._nonce}"
 
     def respond(self, challenge: bytes) -> bytes:
         text = _printable(challenge)
@@ -81,9 +81,9 @@ class ScramSha256(Mechanism):
         if self._step is _Step.FINAL:
             self._verify(text)
             return b""
-        raise self._unasked()
+        raise self._make_unasked_error()
 
-    def finished_ok(self) -> None:
+    def check_finished(self) -> None:
         if self._step is not _Step.VERIFIED:
             raise SaslError(
                 "the server accepted the login without proving that it knows the password (SCRAM, RFC 5802 section 3)",

@@ -18,11 +18,12 @@ from typing import Literal
 
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret
-from mailer.smtp.sasl.mechanism import Mechanism, Unfit
+from mailer.smtp.sasl.mechanism import Mechanism, UnfitCredentials
 from mailer.smtp.sasl.mechanisms import CramMd5, Login, OAuthBearer, Plain, XOAuth2
 from mailer.smtp.sasl.scram import ScramSha256
+from mailer.text import make_printable
 
-Channel = Literal["tls", "loopback", "plaintext"]
+ChannelSecurity = Literal["tls", "loopback", "plaintext"]
 _FOR_PASSWORDS: tuple[type[Mechanism], ...] = (ScramSha256, Plain, Login, CramMd5)
 _FOR_TOKENS: tuple[type[Mechanism], ...] = (OAuthBearer, XOAuth2)
 MECHANISMS: dict[str, type[Mechanism]] = {cls.name.lower(): cls for cls in (*_FOR_PASSWORDS, *_FOR_TOKENS)}
@@ -32,24 +33,24 @@ MECHANISMS: dict[str, type[Mechanism]] = {cls.name.lower(): cls for cls in (*_FO
 _TOKEN = re.compile(r"ya29\.\S+|eyJ[\w-]+\.[\w-]+\.[\w-]*|[\w.~+/-]{256,}=*", re.ASCII)
 
 
-def looks_like_token(secret: Secret) -> bool:
+def is_token_like(secret: Secret) -> bool:
     return _TOKEN.fullmatch(secret.reveal()) is not None
 
 
-def candidates(
+def choose_mechanisms(
     username: str | None,
     secret: Secret | None,
     auth_choice: str,
     advertised: Iterable[str],
     *,
-    channel: Channel,
+    security: ChannelSecurity,
 ) -> list[Mechanism]:
     """Fresh mechanisms, the best first, each to be tried at most once; never empty.
 
-    `auth_choice` is the campaign's `auth`; `advertised` the names behind EHLO's AUTH, in any case; `channel` says
+    `auth_choice` is the campaign's `auth`; `advertised` the names behind EHLO's AUTH, in any case; `security` says
     what carries the credentials ("loopback" is plaintext to ourselves). AuthenticationError where nothing fits.
     """
-    if channel == "plaintext":
+    if security == "plaintext":
         raise AuthenticationError(
             "no login without TLS: the user name and password would cross the network readable",
             hint="use security: tls (port 465) or starttls (port 587)",
@@ -57,7 +58,7 @@ def candidates(
     username, secret = _check_credentials(username, secret)
     offered = {name.upper() for name in advertised}
     if not offered:
-        raise AuthenticationError("the server offers no login", hint=_no_login_hint(channel))
+        raise AuthenticationError("the server offers no login", hint=_no_login_hint(security))
     if auth_choice != "auto":
         return [_chosen(auth_choice, username, secret, offered)]
     return _automatic(username, secret, offered)
@@ -81,8 +82,8 @@ def _check_credentials(username: str | None, secret: Secret | None) -> tuple[str
     return username, secret
 
 
-def _no_login_hint(channel: Channel) -> str:
-    if channel == "loopback":
+def _no_login_hint(security: ChannelSecurity) -> str:
+    if security == "loopback":
         return "many servers offer AUTH behind TLS only: try security: starttls or tls; or leave the user name out"
     return "it may take mail without a login: leave the user name out; or this is not the submission port (465, 587)"
 
@@ -96,12 +97,12 @@ def _chosen(choice: str, username: str, secret: Secret, offered: set[str]) -> Me
         )
     try:
         return cls(username, secret)
-    except Unfit as error:
+    except UnfitCredentials as error:
         raise AuthenticationError(str(error)) from None
 
 
 def _automatic(username: str, secret: Secret, offered: set[str]) -> list[Mechanism]:
-    token = looks_like_token(secret)
+    token = is_token_like(secret)
     order: Sequence[type[Mechanism]] = _FOR_PASSWORDS
     if token and any(cls.name in offered for cls in _FOR_TOKENS):
         order = _FOR_TOKENS
@@ -111,7 +112,7 @@ def _automatic(username: str, secret: Secret, offered: set[str]) -> list[Mechani
         if cls.name in offered:
             try:
                 found.append(cls(username, secret))
-            except Unfit as error:
+            except UnfitCredentials as error:
                 unfit.append(str(error))
     if not found:
         raise AuthenticationError(
@@ -128,5 +129,5 @@ def _misfit_hint(offered: set[str]) -> str | None:
 
 def _names(offered: set[str]) -> str:
     """The server's words, bounded and printable: they go to a terminal."""
-    shown = sorted("".join(char for char in name if char.isprintable())[:40] for name in offered)
+    shown = sorted(make_printable(name)[:40] for name in offered)
     return ", ".join(shown[:12]) + (" …" if len(shown) > 12 else "")

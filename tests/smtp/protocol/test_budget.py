@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-from mailer.smtp.protocol.budget import FEW, STREAMING, WHOLE, Budget
+from mailer.smtp.protocol.budget import MAX_COUNTED, MAX_WHILE_STREAMING, MIN_WORTH_STREAMING, CommandBudget
 
 
 def test_one_reset_a_message_is_free() -> None:
-    budget = Budget()
+    budget = CommandBudget()
     for _ in range(100):
-        budget.reset()
-        budget.content()
+        budget.note_reset()
+        budget.note_content()
     assert budget.counted == 0
 
 
 def test_a_second_one_and_every_noop_are_counted() -> None:
-    budget = Budget()
-    for _ in range(WHOLE):
+    budget = CommandBudget()
+    for _ in range(MAX_COUNTED):
         assert not budget.is_spent
-        budget.noop()
+        budget.note_noop()
     assert budget.is_spent
-    budget = Budget()
-    budget.reset()
-    budget.reset()
+    budget = CommandBudget()
+    budget.note_reset()
+    budget.note_reset()
     assert budget.counted == 1
 
 
 def test_what_it_affords_depends_on_how_many_are_refused() -> None:
-    budget = Budget()
-    assert budget.affords >= FEW, "a session begins in a stream"
+    budget = CommandBudget()
+    assert budget.affordable_messages >= MIN_WORTH_STREAMING, "a session begins in a stream"
     for _ in range(99):
-        budget.settled(refused=False)
-    assert budget.affords > 1000
-    budget.settled(refused=True)
-    budget.noop()
-    assert 200 < budget.affords < 500
+        budget.note_result(is_refused=False)
+    assert budget.affordable_messages > 1000
+    budget.note_result(is_refused=True)
+    budget.note_noop()
+    assert 200 < budget.affordable_messages < 500
     for _ in range(50):
-        budget.settled(refused=True)
-    assert budget.affords < 20
-    budget.counted = STREAMING
+        budget.note_result(is_refused=True)
+    assert budget.affordable_messages < 20
+    budget.counted = MAX_WHILE_STREAMING
     assert budget.is_tight
 
 
 def test_refusals_are_rare() -> None:
-    budget = Budget()
+    budget = CommandBudget()
     budget.counted = 2
     for n in range(100):
-        assert not budget.refusals_are_rare, n
-        budget.settled(refused=False)
-    assert budget.refusals_are_rare
+        assert not budget.are_refusals_rare, n
+        budget.note_result(is_refused=False)
+    assert budget.are_refusals_rare

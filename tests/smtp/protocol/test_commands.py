@@ -10,18 +10,18 @@ from mailer.smtp.protocol import commands
 
 
 def test_lines() -> None:
-    assert commands.ehlo("[127.0.0.1]") == b"EHLO [127.0.0.1]\r\n"
-    assert commands.helo("a.example") == b"HELO a.example\r\n"
-    assert commands.mail("a@b.example") == b"MAIL FROM:<a@b.example>\r\n"
-    assert commands.mail("") == b"MAIL FROM:<>\r\n"
+    assert commands.encode_ehlo("[127.0.0.1]") == b"EHLO [127.0.0.1]\r\n"
+    assert commands.encode_helo("a.example") == b"HELO a.example\r\n"
+    assert commands.encode_mail("a@b.example") == b"MAIL FROM:<a@b.example>\r\n"
+    assert commands.encode_mail("") == b"MAIL FROM:<>\r\n"
     assert (
-        commands.mail("ü@b.example", size=7, eight_bit=True, utf8=True)
+        commands.encode_mail("ü@b.example", size=7, eight_bit=True, utf8=True)
         == "MAIL FROM:<ü@b.example> SIZE=7 BODY=8BITMIME SMTPUTF8\r\n".encode()
     )
-    assert commands.rcpt("a@b.example") == b"RCPT TO:<a@b.example>\r\n"
-    assert commands.bdat(12, last=False) == b"BDAT 12\r\n"
-    assert commands.bdat(0, last=True) == b"BDAT 0 LAST\r\n"
-    assert commands.line(b"") == b"\r\n"
+    assert commands.encode_rcpt("a@b.example") == b"RCPT TO:<a@b.example>\r\n"
+    assert commands.encode_bdat(12, is_last=False) == b"BDAT 12\r\n"
+    assert commands.encode_bdat(0, is_last=True) == b"BDAT 0 LAST\r\n"
+    assert commands.encode_login_line(b"") == b"\r\n"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_lines() -> None:
     ],
 )
 def test_an_address_in_its_path(address: str, path: bytes) -> None:
-    assert commands.path(address) == path
+    assert commands.encode_path(address) == path
 
 
 NOT_ADDRESSES = r"""
@@ -66,25 +66,25 @@ NOT_TEXT = ["a@\ud800.example", "\ud800@b"]
 @pytest.mark.parametrize("address", ["", "a@" + "b" * 300, *NOT_ADDRESSES, *CONTROLS, *NOT_TEXT])
 def test_no_address(address: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        commands.path(address)
+        commands.encode_path(address)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\r\nRSET", "ü.example", "x" * 256, "a\0"])
 def test_no_name_for_ehlo(name: str) -> None:
     with pytest.raises(ValueError, match="EHLO"):
-        commands.ehlo(name)
+        commands.encode_ehlo(name)
 
 
 @pytest.mark.parametrize("octets", [b"a\r\nRSET", b"a\n", b"a\0", b"\xff"])
 def test_no_line_of_a_login(octets: bytes) -> None:
     with pytest.raises(ValueError, match="login"):
-        commands.line(octets)
+        commands.encode_login_line(octets)
 
 
 @given(st.text(max_size=60) | st.from_regex(r"[^\n]{0,10}@[^\n]{0,20}", fullmatch=True))
 def test_nothing_leaves_the_brackets(address: str) -> None:
     try:
-        line = commands.rcpt(address)
+        line = commands.encode_rcpt(address)
     except ValueError:
         return
     assert line.startswith(b"RCPT TO:<")

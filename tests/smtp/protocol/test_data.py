@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailer.smtp.protocol.data import END, first_line, only_crlf, stuffed
+from mailer.smtp.protocol.data import END, first_line_length, has_only_crlf, stuff_dots
 
 CONTENT = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\x0b", b"\x85", b"\xe2\x80\xa8"])).map(
     b"".join
@@ -19,7 +19,7 @@ CONTENT = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\x0b", 
 @example(b"\r\r\n\n")
 def test_only_crlf(content: bytes) -> None:
     rest = content.replace(b"\r\n", b"")
-    assert only_crlf(content) is (b"\r" not in rest and b"\n" not in rest)
+    assert has_only_crlf(content) is (b"\r" not in rest and b"\n" not in rest)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_only_crlf(content: bytes) -> None:
     ],
 )
 def test_stuffed(content: bytes, wire: bytes) -> None:
-    assert stuffed(content) == wire
+    assert stuff_dots(content) == wire
 
 
 @given(
@@ -42,7 +42,7 @@ def test_stuffed(content: bytes, wire: bytes) -> None:
 )
 def test_a_server_reads_back_what_was_stuffed(content: bytes) -> None:
     read: list[bytes] = []
-    for line in (stuffed(content) + END).split(b"\r\n"):
+    for line in (stuff_dots(content) + END).split(b"\r\n"):
         if line == b".":
             break
         read.append(line.removeprefix(b"."))
@@ -51,4 +51,4 @@ def test_a_server_reads_back_what_was_stuffed(content: bytes) -> None:
 
 @pytest.mark.parametrize(("content", "octets"), [(b"", 0), (b"a", 1), (b"a\r\n", 3), (b"a\r\nb", 3), (b"\r\n", 2)])
 def test_first_line(content: bytes, octets: int) -> None:
-    assert first_line(content) == octets
+    assert first_line_length(content) == octets

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mailer.smtp.protocol.extensions import Extensions, Limits, read_extensions
+from mailer.smtp.protocol.extensions import Extensions, Limits, parse_extensions
 from mailer.smtp.protocol.reply import Reply
 
 
 def read(*lines: str) -> Extensions:
-    return read_extensions(Reply(250, None, ("mail.example Hello PIPELINING", *lines)))
+    return parse_extensions(Reply(250, None, ("mail.example Hello PIPELINING", *lines)))
 
 
 def test_nothing_is_offered_by_the_first_line() -> None:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.errors import ProtocolViolation
-from mailer.secret import make_blanker
 from mailer.smtp.protocol.reply import MAX_LINE, MAX_LINES, MAX_REPLY, Reply, ReplyParser
 
 SECRET = "S3cr3t/pass+wörd=="
@@ -21,8 +20,14 @@ def replies(*pieces: bytes, parser: ReplyParser | None = None) -> Iterator[Reply
     parser = parser or ReplyParser()
     for piece in pieces:
         parser.feed(piece)
-        while (reply := parser.next()) is not None:
+        while (reply := parser.next_reply()) is not None:
             yield reply
+
+
+def blanking_parser(*secrets: str) -> ReplyParser:
+    parser = ReplyParser()
+    parser.blank_secrets(secrets)
+    return parser
 
 
 @pytest.mark.parametrize(
@@ -106,15 +111,15 @@ def test_severity_is_the_first_digit() -> None:
 def test_what_is_buffered_behind_a_reply_is_known() -> None:
     parser = ReplyParser()
     parser.feed(b"220 go\r\n")
-    assert parser.next() is not None
-    assert not parser.buffered
+    assert parser.next_reply() is not None
+    assert not parser.has_input
     parser.feed(b"220 go\r\n2")
-    assert parser.next() is not None
-    assert parser.buffered
+    assert parser.next_reply() is not None
+    assert parser.has_input
 
 
 def test_secrets_are_taken_out() -> None:
-    parser = ReplyParser(clean=make_blanker(["s3cret"]))
+    parser = blanking_parser("s3cret")
     assert [r.text for r in replies(b"535 s3cret is wrong\r\n535 czNjcmV0\r\n", parser=parser)] == [
         "[secret] is wrong",
         "[secret]",
@@ -133,22 +138,23 @@ def test_secrets_are_taken_out() -> None:
     ],
 )
 def test_secrets_are_taken_out_in_whatever_form_a_server_writes_them(echo: str) -> None:
-    (reply,) = replies(f"535 {echo}\r\n".encode(), parser=ReplyParser(clean=make_blanker([SECRET])))
+    (reply,) = replies(f"535 {echo}\r\n".encode(), parser=blanking_parser(SECRET))
     assert "[secret]" in reply.text
     assert "cr3t" not in reply.text
     assert len(reply.text) < len("[secret]") + 20
 
 
 def test_secrets_are_taken_out_of_a_latin_1_reply_and_with_characters_that_do_not_print() -> None:
-    parser = ReplyParser(clean=make_blanker([SECRET, "tab\there"]))
+    parser = blanking_parser(SECRET, "tab\there")
     (reply,) = replies(f"535 {SECRET} tab\there\r\n".encode("latin-1"), parser=parser)
     assert reply.text == "[secret] [secret]"
 
 
 def test_a_challenge_is_kept_as_it_came() -> None:
     seen: list[str] = []
-    parser = ReplyParser(clean=make_blanker(["a"]), seen=seen.append)
-    parser.keep_challenges = True
+    parser = ReplyParser(show=seen.append)
+    parser.blank_secrets(["a"])
+    parser.keep_challenges(True)
     assert [r.text for r in replies(b"334 abc\r\n535 abc\r\n", parser=parser)] == ["abc", "[secret]bc"]
     assert seen == ["334 [secret]bc", "535 [secret]bc"]
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 import mailer.smtp
-from mailer.smtp.protocol.states import TRANSITIONS, State, Step, after
+from mailer.smtp.protocol.states import TRANSITIONS, State, Step, next_state
 
 
 def test_a_step_that_is_not_in_the_table_is_our_mistake() -> None:
     for state, step in product(State, Step):
         if (state, step) in TRANSITIONS:
-            assert after(state, step) is TRANSITIONS[state, step]
+            assert next_state(state, step) is TRANSITIONS[state, step]
         else:
             with pytest.raises(RuntimeError, match=step.name):
-                after(state, step)
+                next_state(state, step)
 
 
 def test_every_state_is_reached_and_can_be_closed() -> None:
@@ -26,7 +26,7 @@ def test_every_state_is_reached_and_can_be_closed() -> None:
     for _ in State:
         reached |= {TRANSITIONS[state, step] for state, step in TRANSITIONS if state in reached}
     assert reached == set(State)
-    assert all(after(state, Step.CLOSE) is State.CLOSED for state in State)
+    assert all(next_state(state, Step.CLOSE) is State.CLOSED for state in State)
 
 
 def test_nothing_leads_out_of_closed() -> None:

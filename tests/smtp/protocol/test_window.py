@@ -2,70 +2,70 @@
 
 import pytest
 
-from mailer.smtp.protocol.window import FIRST, FREE, MOST, MOST_OCTETS, Window
+from mailer.smtp.protocol.window import FREE, INITIAL, MAX_MESSAGES, MAX_OCTETS, Window
 
 
 def run(window: Window, seconds: float, rounds: int = 20, *, full: bool = True) -> int:
     """So many windows of messages that each took as long; the limit then."""
     for _ in range(rounds):
         if full:
-            window.full()
+            window.note_full()
         for _ in range(window.limit):
-            window.settled(seconds)
+            window.note_result(seconds)
     return window.limit
 
 
 def test_a_new_session_starts_small():
-    assert Window().room(0, 0) == FIRST
+    assert Window().free_slots(0, 0) == INITIAL
 
 
 def test_it_reaches_the_most_where_messages_come_back_as_fast_as_a_lone_one():
-    assert run(Window(), 0.1) == MOST
+    assert run(Window(), 0.1) == MAX_MESSAGES
 
 
 def test_three_round_trips_are_enough_for_a_long_line():
-    assert run(Window(), 0.1, rounds=3) == MOST
+    assert run(Window(), 0.1, rounds=3) == MAX_MESSAGES
 
 
 def test_where_messages_queue_it_rests_at_what_a_commit_is_for():
     window = Window()
-    window.settled(0.001)
+    window.note_result(0.001)
     assert run(window, 0.01) == FREE
 
 
 def test_from_there_it_goes_on_when_the_wire_is_idle_again():
     window = Window()
-    window.settled(0.001)
+    window.note_result(0.001)
     run(window, 0.01)
-    assert run(window, 0.0015) == MOST
+    assert run(window, 0.0015) == MAX_MESSAGES
 
 
 def test_queueing_never_takes_it_beyond_free():
     window = Window()
-    window.settled(0.001)
+    window.note_result(0.001)
     for _ in range(10):
         assert run(window, 0.01, rounds=1) <= FREE
 
 
 def test_it_stays_small_where_it_is_not_what_holds_messages_back():
-    assert run(Window(), 0.001, full=False) == FIRST
+    assert run(Window(), 0.001, full=False) == INITIAL
 
 
 @pytest.mark.parametrize("maximum", [1, 2, 10, FREE, 100, 1000])
 @pytest.mark.parametrize("seconds", [0.0, 0.1])
 def test_a_maximum_is_never_exceeded(maximum, seconds):
     window = Window(maximum)
-    window.settled(0.001)
+    window.note_result(0.001)
     for _ in range(12):
         assert run(window, seconds, rounds=1) <= maximum
-        assert window.room(0, 0) <= maximum
+        assert window.free_slots(0, 0) <= maximum
 
 
 def test_no_room_for_messages_or_for_octets():
     window = Window()
-    assert window.room(FIRST, 0) == 0
-    assert window.room(FIRST + 5, 0) == 0
-    assert window.room(1, MOST_OCTETS) == 0
+    assert window.free_slots(INITIAL, 0) == 0
+    assert window.free_slots(INITIAL + 5, 0) == 0
+    assert window.free_slots(1, MAX_OCTETS) == 0
 
 
 def test_a_window_for_nothing_is_refused():

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret
-from mailer.smtp.sasl import Dialogue, SaslError, candidates, provider_of, refused
-from mailer.smtp.sasl.mechanism import Mechanism, Unfit
+from mailer.smtp.sasl import SaslError, SaslExchange, choose_mechanisms, find_provider, make_login_error
+from mailer.smtp.sasl.mechanism import Mechanism, UnfitCredentials
 from mailer.smtp.sasl.mechanisms import CramMd5, Login, OAuthBearer, Plain, XOAuth2
 from mailer.smtp.sasl.saslprep import saslprep
 from mailer.smtp.sasl.scram import ScramSha256
@@ -44,25 +44,25 @@ def names(mechanisms: list[Mechanism]) -> list[str]:
 def test_plain() -> None:
     """RFC 4616 section 4, with the authorisation identity left out."""
     plain = Plain("tim", Secret("tanstaaftanstaaf"))
-    assert plain.initial() == b"\0tim\0tanstaaftanstaaf"
+    assert plain.initial_response() == b"\0tim\0tanstaaftanstaaf"
     with pytest.raises(SaslError):
         plain.respond(b"")
 
 
 def test_plain_is_utf8() -> None:
-    assert Plain("jürgen", Secret("π")).initial() == "\0jürgen\0π".encode()
+    assert Plain("jürgen", Secret("π")).initial_response() == "\0jürgen\0π".encode()
 
 
 @pytest.mark.parametrize(("username", "password"), [("a\0b", "c"), ("a", "b\0c")])
 def test_plain_carries_no_nul(username: str, password: str) -> None:
-    with pytest.raises(Unfit, match="NUL"):
+    with pytest.raises(UnfitCredentials, match="NUL"):
         Plain(username, Secret(password))
 
 
 @pytest.mark.parametrize("prompts", [("VXNlcm5hbWU6", "UGFzc3dvcmQ6"), ("User Name", "not base64!"), ("", "")])
 def test_login_answers_in_order_whatever_the_prompt(prompts: tuple[str, str]) -> None:
-    dialogue = Dialogue(Login("ada", Secret("s3cret")))
-    assert dialogue.command() == b"AUTH LOGIN"
+    dialogue = SaslExchange(Login("ada", Secret("s3cret")))
+    assert dialogue.make_command() == b"AUTH LOGIN"
     assert [dialogue.answer(prompt) for prompt in prompts] == [b64(b"ada").encode(), b64(b"s3cret").encode()]
     dialogue.finish()
     with pytest.raises(SaslError):
@@ -70,8 +70,8 @@ def test_login_answers_in_order_whatever_the_prompt(prompts: tuple[str, str]) ->
 
 
 def test_login_accepted_before_the_password_is_a_lie() -> None:
-    dialogue = Dialogue(Login("ada", Secret("s3cret")))
-    dialogue.command()
+    dialogue = SaslExchange(Login("ada", Secret("s3cret")))
+    dialogue.make_command()
     dialogue.answer("")
     with pytest.raises(SaslError):
         dialogue.finish()
@@ -80,12 +80,12 @@ def test_login_accepted_before_the_password_is_a_lie() -> None:
 def test_cram_md5() -> None:
     """RFC 2195 section 2."""
     cram = CramMd5("tim", Secret("tanstaaftanstaaf"))
-    assert cram.initial() is None
+    assert cram.initial_response() is None
     with pytest.raises(SaslError):
-        cram.finished_ok()
+        cram.check_finished()
     challenge = b"<1896.697170952@postoffice.reston.mci.net>"
     assert cram.respond(challenge) == b"tim b913a602c7eda7a495b4e6e7334d3890"
-    cram.finished_ok()
+    cram.check_finished()
     with pytest.raises(SaslError):
         cram.respond(challenge)
 
@@ -97,8 +97,8 @@ def test_cram_md5_wants_a_challenge() -> None:
 
 def test_xoauth2() -> None:
     """The example of Google's page."""
-    dialogue = Dialogue(XOAuth2("someuser@example.com", Secret(TOKEN)))
-    assert dialogue.command() == (
+    dialogue = SaslExchange(XOAuth2("someuser@example.com", Secret(TOKEN)))
+    assert dialogue.make_command() == (
         b"AUTH XOAUTH2 dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52"
         b"YjNSbGNrQmhkSFJoZG1semRHRXVZMjl0Q2cBAQ=="
     )
@@ -113,8 +113,8 @@ def test_xoauth2() -> None:
 
 def test_oauthbearer() -> None:
     """RFC 7628 sections 4.1 and 4.3; the host and port pairs are optional (3.1)."""
-    dialogue = Dialogue(OAuthBearer("user=a,b@example.com", Secret("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==")))
-    initial = base64.b64decode(dialogue.command().split()[2])
+    dialogue = SaslExchange(OAuthBearer("user=a,b@example.com", Secret("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==")))
+    initial = base64.b64decode(dialogue.make_command().split()[2])
     assert initial == b"n,a=user=3Da=2Cb@example.com,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
     assert dialogue.answer(b64(b'{"status":"invalid_token"}')) == b"AQ=="
     assert dialogue.mechanism.failure == "status invalid_token"
@@ -123,7 +123,7 @@ def test_oauthbearer() -> None:
 @pytest.mark.parametrize("cls", [XOAuth2, OAuthBearer])
 @pytest.mark.parametrize("token", ["a\x01auth=Bearer b", "a b", "a\n", "ä"])
 def test_a_token_cannot_write_pairs_of_its_own(cls: type[Mechanism], token: str) -> None:
-    with pytest.raises(Unfit):
+    with pytest.raises(UnfitCredentials):
         cls("ada", Secret(token))
 
 
@@ -152,11 +152,11 @@ def scram() -> ScramSha256:
 def test_an_error_that_repeats_the_token_shows_no_part_of_it(kind: type[Mechanism], length: int) -> None:
     token = ("ya29." + "aB3/x+7_" * 50)[:length]
     mechanism = kind("ada@example.com", Secret(token))
-    line = b64(mechanism.initial() or b"")
+    line = b64(mechanism.initial_response() or b"")
     mechanism.respond(json.dumps({"status": "400", "token": token, "line": line}).encode())
     with pytest.raises(SaslError) as caught:
-        mechanism.finished_ok()
-    for text in (str(caught.value), str(refused("smtp.example.com", mechanism, Said(535, "no")))):
+        mechanism.check_finished()
+    for text in (str(caught.value), str(make_login_error("smtp.example.com", mechanism, Said(535, "no")))):
         assert "[secret]" in text
         assert token[:20] not in text
         assert b64(token[3:33].encode())[:20] not in text
@@ -165,12 +165,12 @@ def test_an_error_that_repeats_the_token_shows_no_part_of_it(kind: type[Mechanis
 def test_scram_sha_256() -> None:
     """RFC 7677 section 3."""
     mechanism = scram()
-    assert mechanism.initial() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    assert mechanism.initial_response() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
     assert mechanism.respond(SERVER_FIRST) == (
         b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
     )
     assert mechanism.respond(SERVER_FINAL) == b""
-    mechanism.finished_ok()
+    mechanism.check_finished()
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_scram_sha_256() -> None:
 )
 def test_scram_refuses(server_first: bytes) -> None:
     mechanism = scram()
-    mechanism.initial()
+    mechanism.initial_response()
     with pytest.raises(SaslError):
         mechanism.respond(server_first)
 
@@ -212,7 +212,7 @@ def test_scram_success_without_a_signature_is_refused() -> None:
         for challenge in steps:
             mechanism.respond(challenge)
         with pytest.raises(SaslError, match="without proving"):
-            mechanism.finished_ok()
+            mechanism.check_finished()
 
 
 def test_scram_server_error_waits_for_the_real_reply() -> None:
@@ -221,11 +221,11 @@ def test_scram_server_error_waits_for_the_real_reply() -> None:
     assert mechanism.respond(b"e=invalid-proof") == b""
     assert mechanism.failure == "wrong password"
     with pytest.raises(SaslError):
-        mechanism.finished_ok()
+        mechanism.check_finished()
 
 
 def test_scram_nonces_differ() -> None:
-    assert ScramSha256("u", Secret("p")).initial() != ScramSha256("u", Secret("p")).initial()
+    assert ScramSha256("u", Secret("p")).initial_response() != ScramSha256("u", Secret("p")).initial_response()
 
 
 class ScramServer:
@@ -258,9 +258,9 @@ PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size
 @given(PRINTABLE, PRINTABLE)
 def test_scram_with_any_credentials(username: str, password: str) -> None:
     client, server = ScramSha256(username, Secret(password)), ScramServer(password)
-    final = server.final(client.respond(server.first(client.initial())))
+    final = server.final(client.respond(server.first(client.initial_response())))
     assert client.respond(final) == b""
-    client.finished_ok()
+    client.check_finished()
 
 
 @pytest.mark.parametrize(
@@ -283,9 +283,9 @@ def test_saslprep_refuses(text: str) -> None:
 def test_a_long_initial_response_waits_for_an_empty_challenge() -> None:
     """RFC 4954 section 4: an AUTH command over 512 octets goes without its initial response."""
     fits, too_long = Secret("x" * 367), Secret("x" * 369)
-    assert len(Dialogue(Plain("ada", fits)).command()) <= 510
-    dialogue = Dialogue(Plain("ada", too_long))
-    assert dialogue.command() == b"AUTH PLAIN"
+    assert len(SaslExchange(Plain("ada", fits)).make_command()) <= 510
+    dialogue = SaslExchange(Plain("ada", too_long))
+    assert dialogue.make_command() == b"AUTH PLAIN"
     with pytest.raises(SaslError):
         dialogue.finish()
     assert base64.b64decode(dialogue.answer("")) == b"\0ada\0" + too_long.reveal().encode()
@@ -294,15 +294,15 @@ def test_a_long_initial_response_waits_for_an_empty_challenge() -> None:
 
 def test_an_empty_initial_response_is_an_equals_sign() -> None:
     class Quiet(Plain):
-        def initial(self) -> bytes:
+        def initial_response(self) -> bytes:
             return b""
 
-    assert Dialogue(Quiet("a", Secret("b"))).command() == b"AUTH PLAIN ="
+    assert SaslExchange(Quiet("a", Secret("b"))).make_command() == b"AUTH PLAIN ="
 
 
 def test_a_challenge_must_be_base64() -> None:
-    dialogue = Dialogue(CramMd5("ada", Secret("x")))
-    dialogue.command()
+    dialogue = SaslExchange(CramMd5("ada", Secret("x")))
+    dialogue.make_command()
     with pytest.raises(SaslError, match="not base64"):
         dialogue.answer("hello there!")
 
@@ -312,7 +312,7 @@ def test_a_login_has_an_end() -> None:
         def respond(self, challenge: bytes) -> bytes:
             return b"more"
 
-    dialogue = Dialogue(Patient("a", Secret("b")))
+    dialogue = SaslExchange(Patient("a", Secret("b")))
     with pytest.raises(SaslError, match="end"):
         [dialogue.answer("") for _ in range(100)]
 
@@ -320,8 +320,8 @@ def test_a_login_has_an_end() -> None:
 @pytest.mark.parametrize("cls", [Plain, Login, CramMd5, ScramSha256, XOAuth2, OAuthBearer])
 def test_nothing_shows_the_secret(cls: type[Mechanism]) -> None:
     mechanism = cls("ada", Secret("hunter2"))
-    dialogue = Dialogue(mechanism)
-    dialogue.command()
+    dialogue = SaslExchange(mechanism)
+    dialogue.make_command()
     assert "hunter2" not in f"{mechanism!r}{mechanism}{dialogue!r}{dialogue.__dict__['mechanism']!r}"
 
 
@@ -347,7 +347,7 @@ def test_nothing_shows_the_secret(cls: type[Mechanism]) -> None:
     ],
 )
 def test_candidates(secret: str, choice: str, advertised: frozenset[str], expected: list[str]) -> None:
-    assert names(candidates("ada", Secret(secret), choice, advertised, channel="tls")) == expected
+    assert names(choose_mechanisms("ada", Secret(secret), choice, advertised, security="tls")) == expected
 
 
 @pytest.mark.parametrize(
@@ -371,16 +371,16 @@ def test_no_candidate(
     username: str | None, secret: str | None, choice: str, advertised: frozenset[str], message: str, hint: str | None
 ) -> None:
     with pytest.raises(AuthenticationError, match=message) as caught:
-        candidates(username, None if secret is None else Secret(secret), choice, advertised, channel="tls")
+        choose_mechanisms(username, None if secret is None else Secret(secret), choice, advertised, security="tls")
     assert hint is None or hint in (caught.value.hint or "")
 
 
 def test_no_login_in_plaintext_but_to_ourselves() -> None:
     with pytest.raises(AuthenticationError, match="without TLS"):
-        candidates("ada", Secret("pw"), "scram-sha-256", EVERYTHING, channel="plaintext")
-    assert names(candidates("ada", Secret("pw"), "auto", {"PLAIN"}, channel="loopback")) == ["PLAIN"]
+        choose_mechanisms("ada", Secret("pw"), "scram-sha-256", EVERYTHING, security="plaintext")
+    assert names(choose_mechanisms("ada", Secret("pw"), "auto", {"PLAIN"}, security="loopback")) == ["PLAIN"]
     with pytest.raises(AuthenticationError) as caught:
-        candidates("ada", Secret("pw"), "auto", (), channel="loopback")
+        choose_mechanisms("ada", Secret("pw"), "auto", (), security="loopback")
     assert "starttls" in (caught.value.hint or "")
 
 
@@ -400,21 +400,21 @@ def test_no_login_in_plaintext_but_to_ourselves() -> None:
     ],
 )
 def test_a_provider_is_told_by_its_host(host: str, word: str) -> None:
-    error = refused(host, Plain("ada", Secret("hunter2")), Said(535, "5.7.8 no"))
+    error = make_login_error(host, Plain("ada", Secret("hunter2")), Said(535, "5.7.8 no"))
     assert word in (error.hint or "")
     assert "http" in (error.hint or "")
 
 
 def test_a_name_that_only_looks_alike_is_no_provider() -> None:
-    assert provider_of("notqq.com") is None
-    assert provider_of("qq.com.example.org") is None
+    assert find_provider("notqq.com") is None
+    assert find_provider("qq.com.example.org") is None
 
 
 def test_a_refusal_repeats_the_server_but_never_the_secret() -> None:
     mechanism = XOAuth2("ada", Secret("hunter2hunter2"))
     mechanism.respond(b'{"status":"401","you sent":"hunter2hunter2"}')
     said = Said(535, "5.7.8 bad\n\x1b[31m hunter2hunter2 " + b64(b"hunter2hunter2") + "x" * 9000)
-    error = refused("mail.example.com", mechanism, said)
+    error = make_login_error("mail.example.com", mechanism, said)
     text = f"{error}{error.hint}"
     assert "hunter2hunter2" not in text
     assert b64(b"hunter2hunter2").rstrip("=") not in text
@@ -426,7 +426,7 @@ def test_a_refusal_repeats_the_server_but_never_the_secret() -> None:
 
 
 def test_454_is_temporary() -> None:
-    error = refused("smtp.qq.com", Plain("ada", Secret("x")), Said(454, "4.7.0 later"))
+    error = make_login_error("smtp.qq.com", Plain("ada", Secret("x")), Said(454, "4.7.0 later"))
     assert error.temporary
     assert "try again later" in (error.hint or "")
 
@@ -436,4 +436,4 @@ def test_454_is_temporary() -> None:
     [("pw\n", 535, "line end"), ("pw", 538, "TLS first"), ("pw", 530, "TLS first"), ("pw", 535, "probe")],
 )
 def test_other_hints(secret: str, code: int, word: str) -> None:
-    assert word in (refused("mail.example.com", Plain("ada", Secret(secret)), Said(code, "no")).hint or "")
+    assert word in (make_login_error("mail.example.com", Plain("ada", Secret(secret)), Said(code, "no")).hint or "")

@@ -1,0 +1,127 @@
+"""The messages of a session: which wait, which are in flight, which have a result."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mailer.smtp.protocol.budget import CommandBudget
+from mailer.smtp.protocol.extensions import Extensions
+from mailer.smtp.protocol.in_flight import InFlightTransaction, UnsendableTransaction
+from mailer.smtp.protocol.reply import Reply
+from mailer.smtp.protocol.values import Stage, Transaction, TransactionResult
+from mailer.smtp.protocol.window import Window
+
+
+class TransactionQueue:
+    """`in_flight` has the transactions that were begun and have no result, in order.
+
+    Once `announcement` is set, the server ends the session: nothing more is begun.
+    """
+
+    def __init__(self, extensions: Extensions, window: Window) -> None:
+        self.window = window
+        self.budget = CommandBudget()
+        self.waiting: deque[InFlightTransaction] = deque()
+        self.in_flight: deque[InFlightTransaction] = deque()
+        self.announcement: Reply | None = None
+        self.completed_count = 0  # by a reply, in this session
+        self._extensions = extensions
+        self._completed: list[tuple[InFlightTransaction, TransactionResult]] = []
+        self._octets = 0
+        self._mail_count = 0
+        self._is_exhausted = False
+
+    # -- for the caller --
+
+    @property
+    def is_exhausted(self) -> bool:
+        """The session takes no more messages."""
+        return self._is_exhausted or self.announcement is not None
+
+    @property
+    def room(self) -> int:
+        """How many messages may be added now."""
+        if self.is_exhausted:
+            return 0
+        room = self.window.free_slots(len(self.waiting) + len(self.in_flight), self._octets)
+        if (maximum := self._extensions.limits.mail_max) is not None:
+            room = min(room, max(0, maximum - self._mail_count - len(self.waiting)))
+        return room
+
+    @property
+    def is_empty(self) -> bool:
+        """No message waits or is in flight."""
+        return not self.waiting and not self.in_flight
+
+    def add(self, transaction: Transaction) -> TransactionResult | None:
+        """Queue a message. Return a result at once if this server cannot be given it."""
+        try:
+            added = InFlightTransaction(transaction, self._extensions)
+        except UnsendableTransaction as problem:
+            return TransactionResult(transaction, "mail", None, problem=str(problem))
+        self.waiting.append(added)
+        self._octets += len(transaction.content)
+        if not self.room:
+            self.window.note_full()
+        return None
+
+    def take_results(self, now: float) -> list[TransactionResult]:
+        """Return the results since the last call. `now` is the time at which their replies were read, in seconds."""
+        if not self._completed:
+            return []
+        completed, self._completed = self._completed, []
+        for transaction, result in completed:
+            if result.stage == "content":
+                self.window.note_result(now - transaction.started_at)
+        return [result for _, result in completed]
+
+    # -- for the writers --
+
+    @property
+    def may_begin(self) -> bool:
+        """A message waits, and the server takes another MAIL."""
+        maximum = self._extensions.limits.mail_max
+        return bool(self.waiting) and self.announcement is None and (maximum is None or self._mail_count < maximum)
+
+    def begin(self, now: float) -> InFlightTransaction:
+        """Take the next message from the queue: its first command is written now."""
+        transaction = self.waiting.popleft()
+        transaction.begin(now)
+        self._mail_count += 1
+        self.in_flight.append(transaction)
+        maximum = self._extensions.limits.mail_max
+        if maximum is not None and self._mail_count >= maximum:
+            self.mark_exhausted()
+        return transaction
+
+    def complete(self, transaction: InFlightTransaction, stage: Stage, reply: Reply) -> None:
+        """Note the server's last word on a message. After an announced end only an acceptance counts."""
+        result = transaction.make_result(stage, reply)
+        if self.announcement is not None and not (result.is_success or result.accepted):
+            return
+        self.in_flight.remove(transaction)  # mostly the first
+        self._octets -= len(transaction.transaction.content)
+        self.completed_count += 1
+        self.budget.note_result(is_refused=transaction.leaves_transaction_open)
+        self._completed.append((transaction, result))
+
+    def complete_refused(self) -> None:
+        """Complete each message whose whole envelope is refused, without waiting for the reply to its content."""
+        for transaction in [each for each in self.in_flight if each.is_envelope_refused]:
+            self.complete(transaction, "rcpt", transaction.mail_refusal or transaction.refused[0][1])
+
+    def requeue(self, transactions: list[InFlightTransaction]) -> None:
+        """Put messages whose attempt came to nothing, for no reason of their own, first in the queue."""
+        for transaction in transactions:
+            self.in_flight.remove(transaction)
+            transaction.restart()
+        self.waiting.extendleft(reversed(transactions))
+
+    def mark_exhausted(self) -> None:
+        """Add nothing more in this session. What waits can still be sent."""
+        self._is_exhausted = True
+
+    def announce_end(self, reply: Reply) -> None:
+        """The server ends the session (421, or RSET refused). Nothing more is written; what it still answers counts."""
+        if self.announcement is None:
+            self.announcement = reply
