@@ -32,6 +32,7 @@ from mailer.render import headers
 from mailer.render.body import BodyEncoder
 from mailer.smtp.protocol.reply import Reply, ReplyParser
 from mailer.templating import bounded, create_environment, describe_error, render_pattern
+from mailer.text import UNPRINTABLE
 
 MAX_SECONDS = 5.0  # of one input; templates are stopped after one
 
@@ -206,9 +207,9 @@ def _parsed(chunks: Sequence[bytes]) -> list[Reply | str]:
     try:
         for chunk in chunks:
             parser.feed(chunk)
-            while (reply := parser.next()) is not None:
+            while (reply := parser.next_reply()) is not None:
                 assert 200 <= reply.code < 600
-                assert all(line.isprintable() or "\t" in line for line in reply.lines)
+                assert not any(map(UNPRINTABLE.search, reply.lines))
                 found.append(reply)
     except ProtocolViolation as error:
         found.append(type(error).__name__)

@@ -248,7 +248,7 @@ def test_closed_during_the_handshake(serve: Serve, ca_file: Path) -> None:
         (ConnectionAbortedError("SSL handshake is taking longer than 60.0 seconds"), "in time"),
         (ConnectionResetError(104, "reset"), "closed the connection"),
         (ssl.SSLError(1, "[SSL: NO_SHARED_CIPHER] no shared cipher"), "NO_SHARED_CIPHER"),
-        (OSError("odd\x1b[31m\nthing"), "odd [31m thing"),
+        (OSError("odd\x1b[31m\nthing"), "odd\\x1b[31m thing"),
         (ValueError(), "ValueError"),
     ],
 )

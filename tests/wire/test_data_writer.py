@@ -341,7 +341,7 @@ def test_replies_that_are_no_utf8(feeding: str) -> None:
     ))  # fmt: skip
     (settled,) = run.results
     assert settled.reply is not None
-    assert settled.reply.text == "2.0.0 caf\ufffd \ufffd [31m  queued"
+    assert settled.reply.text == "2.0.0 caf\ufffd \ufffd\\x1b[31m\\x00 queued"
 
 
 # -- what ends a session ----------------------------------------------------------------------------------------------

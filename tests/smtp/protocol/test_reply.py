@@ -46,7 +46,7 @@ def blanking_parser(*secrets: str) -> ReplyParser:
         (b"550-5.7.1 one\r\n550 5.7.1 two\r\n", 550, "5.7.1", ("5.7.1 one", "5.7.1 two")),
         (b"250 \xff\xfe\r\n", 250, None, ("\ufffd\ufffd",)),
         ("250 grün\r\n".encode(), 250, None, ("grün",)),
-        (b"250 a\x00b\x1b[31m\tc\r\r\n", 250, None, ("a b [31m c ",)),
+        (b"250 a\x00b\x1b[31m\tc\r\r\n", 250, None, (r"a\x00b\x1b[31m\x09c ",)),
     ],
 )
 def test_a_reply(octets: bytes, code: int, enhanced: str | None, lines: tuple[str, ...]) -> None:
