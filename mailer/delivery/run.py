@@ -93,7 +93,7 @@ def _prepare(
     """The edition to send, with its queue in order: recovered, planned and checked."""
     edition = ledger.ensure_edition(campaign.name)
     recovered = _recover(ledger, edition, options, observer, clock)
-    if other := ledger.note_campaign_file(campaign.name, campaign.path):
+    if other := ledger.note_campaign_file(campaign.name, campaign.path, campaign.root):
         observer.on_warning(f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?")
     if options.again and edition.planned:
         _finish_edition(ledger, edition, abandon=options.abandon)

@@ -29,7 +29,7 @@ from urllib.parse import unquote
 from mailer.errors import LedgerBusy, LedgerError
 from mailer.ledger import rows, sql
 from mailer.ledger.outcome import Outcome, Status
-from mailer.ledger.queue import LONGEST_WAIT, Limits, Queue
+from mailer.ledger.queue import LONGEST_WAIT, ClaimLimits, Queue
 from mailer.ledger.records import (
     Claim,
     Edition,
@@ -49,9 +49,9 @@ from mailer.ledger.ulid import ulid
 class Ledger(Suppressions):
     """See the module's head. Every method raises LedgerError if the ledger is damaged or cannot be read."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, is_new: bool = False) -> None:
         self.store = store
-        self.is_new = False  # whether `open` made it
+        self.is_new = is_new  # whether `open` made it
         self._queue = Queue(store)
 
     @classmethod
@@ -60,11 +60,15 @@ class Ledger(Suppressions):
 
         Raises LedgerError if it is damaged, of another program, of a newer version, or cannot be used.
         """
-        path = _parse_path(where)
+        text = os.fspath(where)
+        if text.startswith(("postgresql://", "postgres://")):
+            from mailer.ledger.postgres_store import open_postgres_store
+
+            store, is_new = open_postgres_store(text, create=create)
+            return cls(store, is_new=is_new)
+        path = _parse_path(text)
         is_new = not os.path.lexists(path)
-        ledger = cls(open_store(path, create=create))
-        ledger.is_new = is_new
-        return ledger
+        return cls(open_store(path, create=create), is_new=is_new)
 
     @classmethod
     def open_temporary(cls) -> Ledger:
@@ -125,19 +129,21 @@ class Ledger(Suppressions):
         with self.transaction() as store:
             return store.execute(sql.ABANDON_REST, {"edition": edition.id})
 
-    def note_campaign_file(self, campaign: str, file: Path) -> str | None:
+    def note_campaign_file(self, campaign: str, file: Path, root: Path) -> str | None:
         """Remember that the campaign is sent from `file`. Returns the other file that it was sent from before, if any.
 
-        A file is compared by its path from the ledger's folder, so that a project may move.
+        Files are compared by their path from the ledger's folder, or from the project's `root` if the ledger is not
+        a file. So a project may move.
         """
-        shown = os.path.relpath(file, self.path.parent) if self.path else os.path.abspath(file)
-        shown = rows.escape_surrogates(shown)
+        shown = rows.escape_surrogates(os.path.relpath(file, self.path.parent if self.path else root))
         found = self.fetch_one(sql.CAMPAIGN_FILE, name=campaign)
         if found is not None and found[0] == shown:
             return None
         with self.transaction() as store:
             store.execute(sql.SET_CAMPAIGN_FILE, {"name": campaign, "file": shown})
-        return os.path.normpath(self.path.parent / found[0]) if self.path and found and found[0] else None
+        if found is None or found[0] is None:
+            return None
+        return os.path.normpath(self.path.parent / found[0]) if self.path else str(found[0])
 
     def _parse_edition(self, campaign: str, found: Row | None) -> Edition | None:
         if not found:
@@ -207,7 +213,7 @@ class Ledger(Suppressions):
             "horizon": now + longest,
             **rows.recipient_filter(only),
         }
-        return self._queue.claim(edition, run, given, Limits(limit, limit if fresh is None else fresh))
+        return self._queue.claim(edition, run, given, ClaimLimits(limit, limit if fresh is None else fresh))
 
     def record(self, claim: Claim, result: Outcome | Retry | Release, *, unrendered: bool = False) -> None:
         """Keep what became of a claim for the next `commit`. `Outcome.attempts` counts all runs.
@@ -365,8 +371,7 @@ class Ledger(Suppressions):
         )
 
 
-def _parse_path(where: str | os.PathLike[str]) -> Path:
-    text = os.fspath(where)
+def _parse_path(text: str) -> Path:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return Path(text)
@@ -375,6 +380,4 @@ def _parse_path(where: str | os.PathLike[str]) -> Path:
         if path and rest.startswith("/"):
             return Path(path)
         raise LedgerError(f"{text}: a ledger's URL is sqlite:///PATH")
-    if scheme in ("postgresql", "postgres"):
-        raise LedgerError("a ledger in PostgreSQL is not there yet", hint="use a path or sqlite:///PATH")
-    raise LedgerError(f"{scheme}://...: a ledger is a path or sqlite:///PATH")
+    raise LedgerError(f"{scheme}://...: a ledger is a path, sqlite:///PATH or postgresql://...")

@@ -27,7 +27,7 @@ class _Write:
     sent: bool = False
 
 
-class Limits(NamedTuple):
+class ClaimLimits(NamedTuple):
     """How many to claim: at most `all`, and of those that this run has not claimed before at most `first`."""
 
     all: int
@@ -43,7 +43,7 @@ class Queue:
         self._buffer: list[_Write] = []
         self._flushed = 0  # how many of them the open transaction has
 
-    def claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: Limits) -> list[Claim]:
+    def claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: ClaimLimits) -> list[Claim]:
         """Claim messages for `run`, in a transaction that stays open until `commit`.
 
         `given` are the parameters of sql.DUE. Returns the claims. If there are none, the transaction is committed.
@@ -112,13 +112,13 @@ class Queue:
                 self._store.execute_many(query, given)
         self._flushed = len(self._buffer)
 
-    def _claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: Limits) -> list[Claim]:
+    def _claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: ClaimLimits) -> list[Claim]:
         self._store.execute(sql.LIMIT_WAITS, given)
         claims = self._take(sql.DUE, limits.all, edition, run, given, first=False)
         for query in (sql.DOUBTFUL, sql.FRESH):
             begun = sum(claim.first for claim in claims)
             room = min(limits.all - len(claims), limits.first - begun)
-            claims += self._take(query, room, edition, run, given, first=True)
+            claims += self._take(query, room, edition, run, {**given, "start": 0}, first=True)
         return claims
 
     def _take(

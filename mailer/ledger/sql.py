@@ -206,6 +206,7 @@ UNSUPPRESS = "DELETE FROM suppressions WHERE address = :address"
 SUPPRESSIONS = """SELECT address, reason, source, at FROM suppressions
     WHERE address > :after ORDER BY address LIMIT :limit"""
 SUPPRESSION = "SELECT address, reason, source, at FROM suppressions WHERE address = :address"
+COUNT_SUPPRESSIONS = "SELECT COUNT(*) FROM suppressions"
 ANY_SUPPRESSION = "SELECT EXISTS (SELECT 1 FROM suppressions)"
 _SUPPRESSED = "EXISTS (SELECT 1 FROM suppressions s WHERE s.address = messages.address)"
 APPLY_SUPPRESSIONS = f"""UPDATE messages SET status = 'suppressed', next_at = NULL
@@ -227,14 +228,15 @@ REOPEN_RENDERED = "UPDATE messages SET status = 'pending', cause = NULL, error =
 
 # The queue
 
+LOCK_ROWS = "/* rows that no other sender is claiming */"  # PostgreSQL locks them; in SQLite there is one writer
 _CLAIMABLE = """SELECT m.id, m.key, m.email, m.columns, m.line, m.column_no, m.attempts, m.tries, m.doubts,
         m.copies, s.address, e.list_file
     FROM messages m JOIN editions e ON e.id = m.edition_id LEFT JOIN suppressions s ON s.address = m.address
     WHERE m.edition_id = :edition AND (CAST(:only AS TEXT) IS NULL OR m.address = :only OR m.key IN (:only, :key))
         AND m.status = """
-DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit"
-DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit"
-FRESH = f"{_CLAIMABLE} 'pending' ORDER BY m.position LIMIT :limit"
+DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit {LOCK_ROWS}"
+DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit {LOCK_ROWS}"
+FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit {LOCK_ROWS}"
 CLAIM = "UPDATE messages SET status = 'claimed', run_id = :run, next_at = NULL WHERE id = :id"
 SUPPRESS_CLAIM = "UPDATE messages SET status = 'suppressed', next_at = NULL WHERE id = :id"
 # A clock that went back must not put anybody off for longer than any wait can be.
@@ -341,7 +343,7 @@ LAST_RUN = """SELECT r.id, r.run, c.name, e.number, r.template, r.started, r.fin
     FROM runs r JOIN editions e ON e.id = r.edition_id JOIN campaigns c ON c.id = e.campaign_id
     WHERE e.id = :edition ORDER BY r.id DESC LIMIT 1"""
 COUNT_SENT_WITH_OTHER_TEMPLATE = (
-    "SELECT COALESCE(SUM(sent), 0) FROM runs WHERE edition_id = :edition AND template <> :template"
+    "SELECT CAST(COALESCE(SUM(sent), 0) AS BIGINT) FROM runs WHERE edition_id = :edition AND template <> :template"
 )
 SET_HOLDER = """INSERT INTO holders (campaign_id, host, pid, since)
     SELECT id, :host, :pid, :since FROM campaigns WHERE name = :name

@@ -65,9 +65,9 @@ class SqliteStore:
         with self._report_errors():
             return self.connection.execute(query, given or {}).rowcount
 
-    def execute_many(self, query: str, rows: Iterable[Parameters]) -> int:
+    def execute_many(self, query: str, rows: Iterable[Parameters]) -> None:
         with self._report_errors():
-            return self.connection.executemany(query, rows).rowcount
+            self.connection.executemany(query, rows)
 
     # Transactions
 
@@ -169,7 +169,7 @@ class SqliteStore:
 
 
 class _Snapshot:
-    """The `Reader` of a connection that is in a transaction."""
+    """The `SnapshotReader` of a connection that is in a transaction."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store

@@ -17,7 +17,7 @@ Row = tuple[Any, ...]
 Parameters = Mapping[str, object]
 
 
-class Reader(Protocol):
+class SnapshotReader(Protocol):
     """A view of the ledger as it was at one moment."""
 
     def stream(self, query: str, given: Parameters) -> Iterator[Row]:
@@ -63,8 +63,8 @@ class Store(Protocol):
         """Run a statement. Returns the number of rows that it changed."""
         ...
 
-    def execute_many(self, query: str, rows: Iterable[Parameters]) -> int:
-        """Run a statement for each of `rows`. Returns the number of rows that were changed in all."""
+    def execute_many(self, query: str, rows: Iterable[Parameters]) -> None:
+        """Run a statement for each of `rows`."""
         ...
 
     def begin(self) -> None:
@@ -83,7 +83,7 @@ class Store(Protocol):
         """A transaction that changes everything or nothing. Only one process at a time has such a transaction."""
         ...
 
-    def snapshot(self) -> AbstractContextManager[Reader]:
+    def snapshot(self) -> AbstractContextManager[SnapshotReader]:
         """A view of the ledger as it is now, whatever is written meanwhile."""
         ...
 

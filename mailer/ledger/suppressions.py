@@ -33,7 +33,8 @@ class Suppressions:
         at = format_time(time.time() if now is None else now)
         self._queue.commit()
         with self.store.transaction() as store:
-            return store.execute_many(
+            before = _count_suppressions(store)
+            store.execute_many(
                 sql.SUPPRESS,
                 (
                     {
@@ -45,6 +46,7 @@ class Suppressions:
                     for address, reason in entries
                 ),
             )
+            return _count_suppressions(store) - before
 
     def unsuppress(self, address: str) -> bool:
         """Let `address` get mail again. Returns False if it was not suppressed."""
@@ -66,3 +68,8 @@ class Suppressions:
 
     def is_suppressed(self, address: str) -> bool:
         return self.find_suppression(address) is not None
+
+
+def _count_suppressions(store: Store) -> int:
+    found = store.fetch_one(sql.COUNT_SUPPRESSIONS)
+    return int(found[0]) if found else 0

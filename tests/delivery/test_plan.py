@@ -15,8 +15,8 @@ from tests.delivery.lists import NOW, Compiled, Many, People, campaign, progress
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
+def ledger(where):
+    with Ledger.open(where) as ledger:
         yield ledger
 
 
@@ -428,9 +428,9 @@ def test_memory_is_flat(tmp_path):
     assert many - few < 45
 
 
-def test_a_reader_does_not_keep_the_planning_waiting(planned, tmp_path):
+def test_a_reader_does_not_keep_the_planning_waiting(planned, where):
     """A report in somebody's pager, a backup."""
-    with Ledger.open(tmp_path / "ledger.sqlite3") as reader, reader.read_consistently():
+    with Ledger.open(where) as reader, reader.read_consistently():
         assert reader.find_edition("autumn") == planned.edition
         began = time.monotonic()
         assert planned.plan(*people("abc")).new == 3

@@ -10,8 +10,8 @@ from tests.delivery.lists import NOW, Compiled, People, campaign, progress
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
+def ledger(where):
+    with Ledger.open(where) as ledger:
         yield ledger
 
 

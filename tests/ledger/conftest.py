@@ -1,3 +1,6 @@
+import asyncio
+import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -5,6 +8,45 @@ import pytest
 from mailer.delivery.plan import plan
 from mailer.ledger import Ledger
 from tests.delivery.lists import NOW, Compiled, People, campaign
+from tests.postgres import run_postgres
+
+SCHEMAS = itertools.count()
+
+
+def pytest_generate_tests(metafunc):
+    """Every test of a ledger runs on both databases, but for those that ask for the ledger's file."""
+    if "where" in metafunc.fixturenames:
+        is_about_files = "path" in metafunc.function.__code__.co_varnames or metafunc.definition.get_closest_marker(
+            "sqlite"
+        )
+        metafunc.parametrize("where", ["sqlite"] if is_about_files else ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    pytest.importorskip("asyncpg", reason="the extra postgres is not installed")
+    try:
+        with run_postgres() as server:
+            yield server
+    except FileNotFoundError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+def make_schema(url):
+    """The URL of an empty schema."""
+    import asyncpg
+
+    name = f"ledger{next(SCHEMAS)}"
+
+    async def create():
+        connection = await asyncpg.connect(url)
+        await connection.execute(f"CREATE SCHEMA {name}")
+        await connection.close()
+
+    asyncio.run(create())
+    return f"{url}?search_path={name}"
 
 
 @pytest.fixture
@@ -13,8 +55,16 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ledger(path):
-    with Ledger.open(path) as ledger:
+def where(request, path):
+    """The place of a ledger that is not there yet: a path, or the URL of a schema in PostgreSQL."""
+    if request.param == "sqlite":
+        return path
+    return make_schema(request.getfixturevalue("postgres").url)
+
+
+@pytest.fixture
+def ledger(where):
+    with Ledger.open(where) as ledger:
         yield ledger
 
 

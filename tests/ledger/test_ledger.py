@@ -161,10 +161,12 @@ class TestReports:
         settle(started, Status.SENT, 5)
         assert [outcome.status for outcome in outcomes] == [Status.PENDING] * 4
 
+    @pytest.mark.sqlite
     def test_no_query_sorts_or_scans_what_is_done(self, started):
         from mailer.ledger import sql
 
-        given = {"edition": 1, "only": None, "key": None, "now": 0, "limit": 1, "horizon": 0, "status": "sent"}
+        given = {"edition": 1, "only": None, "key": None, "now": 0, "limit": 1, "horizon": 0, "start": 0}
+        given["status"] = "sent"
         for name in (
             "OUTCOMES",
             "OUTCOMES_OF",
@@ -226,9 +228,11 @@ class TestWhatIsLeftBehind:
 
     def test_another_file_with_the_campaigns_name_is_noticed(self, ledger, tmp_path):
         ledger.ensure_edition("autumn")
-        assert ledger.note_campaign_file("autumn", tmp_path / "autumn.yaml") is None
-        assert ledger.note_campaign_file("autumn", tmp_path / "autumn.yaml") is None
-        assert ledger.note_campaign_file("autumn", tmp_path / "other.yaml") == str(tmp_path / "autumn.yaml")
+        assert ledger.note_campaign_file("autumn", tmp_path / "autumn.yaml", tmp_path) is None
+        assert ledger.note_campaign_file("autumn", tmp_path / "autumn.yaml", tmp_path) is None
+        other = ledger.note_campaign_file("autumn", tmp_path / "other.yaml", tmp_path)
+        assert other is not None
+        assert (tmp_path / other) == tmp_path / "autumn.yaml"
 
 
 class TestSuppressions:

@@ -127,6 +127,7 @@ def test_a_symlink_is_not_followed(path, ledger, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.sqlite
 def test_a_ledger_that_cannot_be_written_is_not_held(ledger):
     ledger.ensure_edition("autumn")
     ledger.store.execute("PRAGMA query_only=1")

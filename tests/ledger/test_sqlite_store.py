@@ -96,10 +96,11 @@ class TestWhere:
     @pytest.mark.parametrize(
         ("url", "says"),
         [
-            ("postgresql://ada:geheim@db/ledger", "not there yet"),
+            ("postgresql://ada:geheim@127.0.0.1:1/ledger", r"postgresql://127.0.0.1:1/ledger: no connection"),
+            ("postgresql://ada:geheim@db:port/ledger", "URL is not valid"),
             ("sqlite://own.sqlite3", "sqlite:///PATH"),
             ("sqlite:///", "sqlite:///PATH"),
-            ("mysql://ada:geheim@db/ledger", "a path or sqlite:///PATH"),
+            ("mysql://ada:geheim@db/ledger", "a path, sqlite:///PATH or postgresql://"),
         ],
     )
     def test_other_urls(self, url, says):
