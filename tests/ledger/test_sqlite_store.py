@@ -17,6 +17,8 @@ from mailer.ledger.outcome import Status
 from tests.delivery.lists import NOW
 from tests.ledger.conftest import Started
 
+pytestmark = pytest.mark.sqlite
+
 
 def mode(path):
     return stat.S_IMODE(os.stat(path).st_mode)
