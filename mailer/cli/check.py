@@ -17,7 +17,7 @@ from mailer.ledger import Ledger
 from mailer.lint import Finding, lint
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
-from mailer.report.words import plural
+from mailer.text import count_noun
 
 
 def check_campaign(file: Path, variables: dict[str, str], *, strict: bool) -> ExitCode:
@@ -35,9 +35,9 @@ def check_campaign(file: Path, variables: dict[str, str], *, strict: bool) -> Ex
     for warning in warnings:
         console.print_output(warning)
     summary = [
-        plural(planned.total, "recipient"),
+        count_noun(planned.total, "recipient"),
         "errors" if problems else "no errors",
-        plural(len(warnings), "warning"),
+        count_noun(len(warnings), "warning"),
     ]
     console.print_output(f"{file}: {', '.join(summary)}")
     return ExitCode.INPUT if problems or (strict and warnings) else ExitCode.DONE
@@ -49,7 +49,7 @@ def _run_preflight(campaign: Campaign, compiled: CompiledCampaign) -> tuple[Plan
         planned = plan(ledger, campaign, compiled, edition, observer=display)
         problems = list(planned.invalid)
         if more := planned.invalid_count - len(planned.invalid):
-            problems.append(Problem(None, f"and {plural(more, 'more recipient')} with an error"))
+            problems.append(Problem(None, f"and {count_noun(more, 'more recipient')} with an error"))
         return planned, problems + preflight(ledger, edition, compiled, display)
 
 
@@ -67,4 +67,4 @@ def _describe_duplicates(campaign: Campaign, planned: PlanResult) -> Iterator[st
     for duplicate in planned.duplicates:
         yield f"{duplicate.place}: warning: {duplicate.text} [repeated-recipient]"
     if more := planned.duplicate_count - len(planned.duplicates):
-        yield f"{campaign.path.name}: warning: and {plural(more, 'more repeated recipient')} [repeated-recipient]"
+        yield f"{campaign.path.name}: warning: and {count_noun(more, 'more repeated recipient')} [repeated-recipient]"

@@ -10,8 +10,8 @@ import os
 import sys
 from contextlib import suppress
 
-from mailer.report.escape import printable, printable_lines
 from mailer.secret import Secret, blank_secrets
+from mailer.text import make_printable, make_printable_lines
 
 _secrets: set[str] = set()
 
@@ -36,7 +36,7 @@ def forget_secrets() -> None:
 
 def clean_line(text: str) -> str:
     """Return `text` on one line, without secrets and control characters."""
-    return printable(blank_secrets(text, _secrets))
+    return make_printable(blank_secrets(text, _secrets))
 
 
 def print_error(text: str, *, hint: str | None = None) -> None:
@@ -58,12 +58,12 @@ def print_warning(text: str) -> None:
 
 def print_note(text: str) -> None:
     """Print a note about the work in progress to standard error."""
-    _write_line(printable_lines(blank_secrets(text, _secrets)))
+    _write_line(make_printable_lines(blank_secrets(text, _secrets)))
 
 
 def print_output(text: str) -> None:
     """Print lines that the user asked for to standard output."""
-    sys.stdout.write(printable_lines(blank_secrets(text, _secrets)) + "\n")
+    sys.stdout.write(make_printable_lines(blank_secrets(text, _secrets)) + "\n")
 
 
 def may_ask() -> bool:
@@ -77,7 +77,7 @@ def may_draw() -> bool:
 
 
 def _print_kind(kind: str, text: str) -> None:
-    for line in printable_lines(blank_secrets(text, _secrets)).splitlines() or [""]:
+    for line in make_printable_lines(blank_secrets(text, _secrets)).splitlines() or [""]:
         _write_line(f"mailer: {kind}: {line}")
 
 

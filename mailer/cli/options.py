@@ -87,6 +87,7 @@ def ca_file_option(command: Decorated) -> Decorated:
 def report_option(*names: str, help_text: str) -> Callable[[Decorated], Decorated]:
     """Return the decorator of an option that names report files; repeatable."""
     return click.option(
-        *names, metavar="FILE", type=path_type(), multiple=True,
-        help=f"{help_text} The suffix sets the format: {REPORT_FORMATS}. Repeatable.",
+        *names, metavar="[FORMAT:]FILE", multiple=True,
+        help=f"{help_text} The suffix sets the format: {REPORT_FORMATS}. FORMAT: sets it for a file without a suffix; "
+        "the file - is standard output. Repeatable.",
     )  # fmt: skip

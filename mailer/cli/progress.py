@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from mailer.cli import console
 from mailer.delivery.observer import Observer
 from mailer.ledger.outcome import Outcome, Status
-from mailer.report.escape import printable
-from mailer.report.words import duration, plural
+from mailer.report.words import format_duration
+from mailer.text import count_noun, make_printable
 
 LOG_INTERVAL = 5.0  # seconds between two lines of a log
 MAX_UNKNOWN = 3  # addresses kept for a hint
@@ -44,7 +44,7 @@ class ProgressDisplay(Observer):
 
     def on_start(self, total: int, already: int) -> None:
         if already:
-            console.print_note(f"{already:,} of {plural(total, 'recipient')} already have an outcome")
+            console.print_note(f"{already:,} of {count_noun(total, 'recipient')} already have an outcome")
         if self._ask is not None:
             self._ask(total - already)
         self.total, self.done, self.began = total, already, self.clock()
@@ -92,11 +92,11 @@ class LogDisplay(ProgressDisplay):
         self._write_line(self._describe_progress)
 
     def on_waiting(self, seconds: float, why: str) -> None:
-        self._write_line(lambda: f"waiting {duration(seconds)}: {why}")
+        self._write_line(lambda: f"waiting {format_duration(seconds)}: {why}")
 
     def _describe_progress(self) -> str:
         rate = self.message_rate()
-        left = f", {duration((self.total - self.done) / rate)} left" if rate and self.total > self.done else ""
+        left = f", {format_duration((self.total - self.done) / rate)} left" if rate and self.total > self.done else ""
         return f"{self.done:,} of {self.total:,} ({self.describe_counts()}), {rate:,.1f}/s{left}"
 
     def _write_line(self, text: Callable[[], str]) -> None:
@@ -170,7 +170,7 @@ class BarDisplay(ProgressDisplay):
             self._draw_sending()
 
     def on_waiting(self, seconds: float, why: str) -> None:
-        self._draw("waiting", words=printable(f"{duration(seconds)}: {why}"), now=True)
+        self._draw("waiting", words=make_printable(f"{format_duration(seconds)}: {why}"), now=True)
 
     def on_finish(self, reason: str | None) -> None:
         self._draw_sending()

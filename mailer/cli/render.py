@@ -21,12 +21,12 @@ from mailer.cli.protected_files import list_protected_files
 from mailer.delivery.plan import plan
 from mailer.delivery.preflight import preflight
 from mailer.errors import InputError, append_remainder
+from mailer.files import replace_file
 from mailer.ledger import Claim, Edition, Ledger
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
-from mailer.report.output_files import atomically_in_bytes
-from mailer.report.words import plural
+from mailer.text import count_noun
 
 PLAIN = re.compile(r"[a-z0-9@_+-][a-z0-9@._+-]{0,99}")
 # On Windows these names are devices, with any suffix.
@@ -63,7 +63,7 @@ def render_campaign(
             raise InputError(
                 f"{error.filename or out or mbox}: cannot be written: {error.strerror or error}"
             ) from error
-    console.print_note(f"{plural(count, 'message')} in {out or mbox}")
+    console.print_note(f"{count_noun(count, 'message')} in {out or mbox}")
     return ExitCode.DONE
 
 
@@ -117,7 +117,7 @@ def _open_folder(out: Path) -> Iterator[MessageWriter]:
     out.mkdir(parents=True, exist_ok=True)
 
     def write_message(key: str, message: Message) -> None:
-        with atomically_in_bytes(out / make_file_name(key), durable=False) as stream:
+        with replace_file(out / make_file_name(key), durable=False) as stream:
             stream.write(message.content)
 
     yield write_message
@@ -130,7 +130,7 @@ def _open_mbox(mbox: Path, campaign: Campaign) -> Iterator[MessageWriter]:
     if mbox.exists() and not mbox.is_file():
         raise InputError(f"{mbox}: is not a regular file")
     now = time.time()
-    with atomically_in_bytes(mbox) as stream:
+    with replace_file(mbox) as stream:
 
         def write_message(_key: str, message: Message) -> None:
             stream.write(format_mbox_entry(message, now))

@@ -13,14 +13,14 @@ from mailer.errors import InputError
 from mailer.ledger import Ledger, find_nearest_ledger, get_project_ledger
 from mailer.report.formats import terminal
 from mailer.report.summary import read_report
-from mailer.report.write import check_report_paths, write_report
+from mailer.report.write import check_report_targets, write_report
 
 
 def show_report(
     campaign_file: Path,
     variables: dict[str, str],
     ledger: str | None,
-    outputs: tuple[Path, ...],
+    outputs: tuple[str, ...],
     edition: int | None,
 ) -> None:
     """Print the report of a campaign, or write it to each file of `outputs`.
@@ -29,15 +29,17 @@ def show_report(
     Raises InputError if the ledger has no such campaign or edition, or a file cannot be written.
     """
     place = ledger or _default_ledger(campaign_file)
-    check_report_paths(outputs, keep={campaign_file: "campaign file", Path(place): "ledger"})
+    targets = check_report_targets(outputs, keep={campaign_file: "campaign file", Path(place): "ledger"})
     name = read_campaign_name(campaign_file, variables)
     # A send may be running: the figures and the recipients are read in one transaction.
     with Ledger.open(place, create=False) as book, book.read_consistently():
         report = read_report(book, name, edition)
-        for path in outputs:
-            console.print_note(f"report: {write_report(report, path)}")
-        if not outputs:
-            terminal.show(report, sys.stdout, rich=sys.stdout.isatty())
+        for target in targets:
+            write_report(report, target)
+            if target.path is not None:
+                console.print_note(f"report: {target}")
+        if not targets:
+            terminal.print_summary(report, sys.stdout, rich=sys.stdout.isatty())
 
 
 def _default_ledger(campaign_file: Path) -> Path:

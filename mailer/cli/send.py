@@ -27,9 +27,9 @@ from mailer.errors import InputError
 from mailer.ledger import Ledger, get_project_ledger
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
-from mailer.report.words import plural
-from mailer.report.write import check_report_paths
+from mailer.report.write import ReportTarget, check_report_targets
 from mailer.secret import Secret
+from mailer.text import count_noun
 
 
 class Declined(KeyboardInterrupt):
@@ -45,7 +45,7 @@ class SendRequest:
     server: str | None
     sandbox: bool
     ca_file: Path | None
-    reports: tuple[Path, ...]
+    reports: tuple[str, ...]
     trace: str | None
     ledger: str | None
     yes: bool
@@ -71,7 +71,7 @@ class SendJob:
     request: SendRequest
     campaign: Campaign
     compiled: CompiledCampaign
-    reports: tuple[Path, ...]
+    reports: tuple[ReportTarget, ...]
     ledger: str | Path
     server: ServerConfig | None
     password: Secret | None
@@ -117,8 +117,8 @@ def _prepare_job(request: SendRequest) -> SendJob:
     campaign = load_campaign(request.campaign_file, variables=request.variables)
     ledger = request.ledger or get_project_ledger(campaign.root)
     keep = list_protected_files(campaign) | {Path(ledger): "ledger"}
-    reports = check_report_paths(request.reports, keep=keep)
-    check_trace_path(request.trace, keep | dict.fromkeys(reports, "report"))
+    reports = check_report_targets(request.reports, keep=keep)
+    check_trace_path(request.trace, keep | {target.path: "report" for target in reports if target.path is not None})
     compiled = compile_campaign(campaign)
     if request.sandbox:
         return SendJob(request, campaign, compiled, reports, ledger, None, None)
@@ -168,7 +168,9 @@ def _create_question(job: SendJob, stop: StopSignal) -> Callable[[int], None] | 
         only, limit = job.request.overrides["only"], job.request.overrides["limit"]
         count = min(count, 1 if only else count, limit or count)
         as_user = f" as {server.username}" if server.username else ""
-        question = f"Send {job.campaign.name} to {plural(count, 'recipient')} via {server.host}:{server.port}{as_user}?"
+        question = (
+            f"Send {job.campaign.name} to {count_noun(count, 'recipient')} via {server.host}:{server.port}{as_user}?"
+        )
         try:
             with stop.raising():
                 agreed = click.confirm(console.clean_line(question), err=True)

@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode, code_for_signal
@@ -15,8 +14,8 @@ from mailer.delivery.run import Ending, RunResult, StopSignal
 from mailer.errors import MailerError
 from mailer.ledger import Ledger
 from mailer.report.summary import Counts, Report, read_report
-from mailer.report.words import plural
-from mailer.report.write import write_report
+from mailer.report.write import ReportTarget, write_report
+from mailer.text import count_noun
 
 EXIT_CODES = {
     Ending.COMPLETE: ExitCode.DONE,
@@ -31,7 +30,7 @@ def conclude(
     result: RunResult,
     ledger: Ledger,
     campaign: str,
-    reports: Sequence[Path],
+    reports: Sequence[ReportTarget],
     display: ProgressDisplay,
     *,
     proof: str | None,
@@ -57,7 +56,7 @@ def conclude(
         return code or ExitCode.IO
     # The program that reads the output may have ended; the reports and the exit code do not depend on it.
     with suppress(OSError):
-        _print_summary(report)
+        _print_summary(report, is_output_taken=any(target.path is None for target in reports))
     for hint in suggest_next_steps(result, report.counts, display.unknown, display.unknown_count):
         console.print_hint(hint)
     return code if is_written else (code or ExitCode.IO)
@@ -74,7 +73,7 @@ def suggest_next_steps(result: RunResult, counts: Counts, unknown: Sequence[str]
         if counts.pending:
             yield f"the same command continues with the {counts.pending:,} pending"
     elif counts.deferred or counts.pending:
-        yield f"the next run continues with {plural(counts.deferred + counts.pending, 'recipient')}"
+        yield f"the next run continues with {count_noun(counts.deferred + counts.pending, 'recipient')}"
     if counts.in_doubt:
         yield f"{counts.in_doubt:,} in doubt: --in-doubt resend sends them again, --in-doubt sent records them as sent"
     if unknown:
@@ -95,19 +94,23 @@ def _print_ending(result: RunResult) -> None:
         console.print_error("interrupted; the messages in flight were completed, the others are pending")
 
 
-def _print_summary(report: Report) -> None:
+def _print_summary(report: Report, *, is_output_taken: bool) -> None:
+    """To standard output, or to standard error if a report was written to standard output."""
     from mailer.report.formats import terminal
 
-    terminal.show(report, sys.stdout, rich=sys.stdout.isatty())
-    sys.stdout.flush()
+    stream = sys.stderr if is_output_taken else sys.stdout
+    terminal.print_summary(report, stream, rich=stream.isatty())
+    stream.flush()
 
 
-def _write_reports(report: Report, paths: Sequence[Path]) -> bool:
+def _write_reports(report: Report, targets: Sequence[ReportTarget]) -> bool:
     """Write each report and return whether all of them were written; an error does not stop the others."""
     is_written = True
-    for path in paths:
+    for target in targets:
         try:
-            console.print_note(f"report: {write_report(report, path)}")
+            write_report(report, target)
+            if target.path is not None:
+                console.print_note(f"report: {target}")
         except MailerError as error:
             console.print_error(str(error))
             is_written = False

@@ -16,8 +16,8 @@ from mailer.cli.exit_codes import ExitCode
 from mailer.errors import InputError, Place, Problem
 from mailer.ledger import Ledger, find_nearest_ledger
 from mailer.ledger.outcome import Status
-from mailer.report.formats.csv import cell, uncelled
-from mailer.report.words import plural
+from mailer.report.formats.csv import escape_cell, unescape_cell
+from mailer.text import count_noun
 
 NOT_REFUSED = frozenset(status.value for status in Status if status is not Status.FAILED)
 
@@ -47,14 +47,14 @@ def list_addresses(ledger: str | None) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["email", "reason", "at"])
         for entry in book.read_suppressions():
-            writer.writerow([cell(entry.email), cell(entry.reason), entry.at])
+            writer.writerow([escape_cell(entry.email), escape_cell(entry.reason), entry.at])
 
 
 def import_addresses(file: Path, reason: str, ledger: str | None) -> None:
     """Suppress every address of `file`; `reason` applies to rows without their own. InputError: nothing is imported."""
     with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         added = book.suppress_all(read_addresses(file, reason), source=file.name)
-    console.print_note(f"{plural(added, 'new address')} suppressed")
+    console.print_note(f"{count_noun(added, 'new address')} suppressed")
 
 
 def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
@@ -76,7 +76,7 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
             raise InputError(recipient.problem)
         if recipient.columns.get("status") in NOT_REFUSED:  # of a report: not every recipient is to be suppressed
             continue
-        yield uncelled(recipient.email), uncelled(str(recipient.columns.get("reason") or reason))
+        yield unescape_cell(recipient.email), unescape_cell(str(recipient.columns.get("reason") or reason))
 
 
 def _read_lines(named: NamedFile) -> Iterator[str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from mailer.report.summary import Counts
 from mailer.report.timeline import DRAWN, Bar
-from mailer.report.words import WORDS, duration
+from mailer.report.words import STATUS_WORDS, format_duration
 
 WIDTH, HEIGHT = 960, 240
 LEFT, TOP, BOTTOM = 52, 14, 30  # room for the axis' labels
@@ -68,15 +68,15 @@ def chart(bars: Sequence[Bar]) -> Chart | None:
     x = float(LEFT)
     for bar in bars:
         if bar.pause:
-            pauses.append(Label(x + GAP / 2, floor, f"pause of {duration(bar.pause)}"))
+            pauses.append(Label(x + GAP / 2, floor, f"pause of {format_duration(bar.pause)}"))
             x += GAP
         pieces += _stack(bar, x, pitch, floor, scale)
         columns.append(Piece("column", x, TOP, pitch, floor - TOP, _title(bar)))
         x += pitch
     grid = [Label(LEFT, floor - n * scale, f"{n:,}") for n in _ticks(highest)]
-    kinds = [(status.value, WORDS[status]) for status in DRAWN if any(bar.counts.get(status) for bar in bars)]
+    kinds = [(status.value, STATUS_WORDS[status]) for status in DRAWN if any(bar.counts.get(status) for bar in bars)]
     times = _times(bars, columns)
-    step = duration(bars[0].width) if bars[0].width >= 10 else f"{bars[0].width} s"
+    step = format_duration(bars[0].width) if bars[0].width >= 10 else f"{bars[0].width} s"
     return Chart(pieces, columns, pauses, grid, times, WIDTH, HEIGHT, LEFT, floor, step, kinds)
 
 
@@ -87,7 +87,7 @@ def share_bar(counts: Counts) -> list[Piece]:
     factor = 1000 / sum(widths) if widths else 1
     pieces, x = [], 0.0
     for (status, n), width in zip(amounts, widths, strict=True):
-        title = f"{WORDS[status]}: {n:,} ({100 * n / counts.total:.1f} %)"
+        title = f"{STATUS_WORDS[status]}: {n:,} ({100 * n / counts.total:.1f} %)"
         pieces.append(Piece(status.value, round(x, 2), 0, round(width * factor, 2), 10, title))
         x += width * factor
     return pieces
@@ -107,7 +107,7 @@ def _stack(bar: Bar, x: float, pitch: float, floor: float, scale: float) -> list
 
 
 def _title(bar: Bar) -> str:
-    said = ", ".join(f"{bar.counts[status]:,} {WORDS[status]}" for status in DRAWN if bar.counts.get(status))
+    said = ", ".join(f"{bar.counts[status]:,} {STATUS_WORDS[status]}" for status in DRAWN if bar.counts.get(status))
     return f"{_clock(bar.start, '%Y-%m-%d %H:%M:%S')} UTC: {said or 'nothing'}"
 
 

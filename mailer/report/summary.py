@@ -1,4 +1,4 @@
-"""`Report`: what the ledger holds of a campaign, with the names of the JSON report (contract section 3)."""
+"""`Report`: what the ledger holds of a campaign, with the names of the JSON report."""
 
 from __future__ import annotations
 
@@ -26,21 +26,17 @@ class Counts:
     pending: int = 0
 
     @classmethod
-    def of(cls, counts: dict[Status, int]) -> Counts:
+    def from_statuses(cls, counts: Mapping[Status, int]) -> Counts:
+        """Return the counts of each status, with their total."""
         return cls(total=sum(counts.values()), **{status.value: counts.get(status, 0) for status in Status})
 
     def by_status(self) -> list[tuple[Status, int]]:
-        """The counts in the contract's order, `sent` first."""
+        """Return each status with its count, `sent` first."""
         return [(status, getattr(self, status.value)) for status in ORDER]
-
-    @property
-    def unfinished(self) -> int:
-        """Those that another run of the same command would take up."""
-        return self.deferred + self.in_doubt + self.pending
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerSummary:
     """The last run's server and how it was spoken to."""
 
     host: str
@@ -55,7 +51,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Of the last run: messages settled a second, octets of content sent."""
+    """Of the last run: messages with an outcome in a second, and octets of content sent."""
 
     messages_per_second: float = 0.0
     bytes: int = 0
@@ -63,10 +59,13 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A campaign's report. Times are ISO 8601 in UTC, `seconds` is the last run's length.
+    """A campaign's report. Times are ISO 8601 in UTC, `seconds` is the length of the last run.
 
-    It covers the whole campaign; `run`, times, `server` and `throughput` are the last run's. Recipients are streamed
-    from the ledger each time they are asked for, in the order of the list; a million cost no memory.
+    It covers the whole campaign; `run`, times, `server`, `throughput`, `ending` and `reason` are those of the last run.
+    `ending` is "complete", "incomplete", "given_up", "unreachable", "ledger_failed" or "interrupted". `resent` counts
+    the messages that were sent again because a reply never arrived; each may have arrived twice.
+
+    Recipients are streamed from the ledger each time they are asked for, in the order of the list.
     """
 
     campaign: str
@@ -75,27 +74,29 @@ class Report:
     finished: str | None
     seconds: float
     counts: Counts
-    server: Server | None
+    server: ServerSummary | None
     throughput: Throughput
     outcomes: Callable[[], Iterator[Outcome]] = field(repr=False, compare=False)
     edition: int = 1
-    resent: int = 0  # messages sent again because a reply never came (`in_doubt: resend`); each may have arrived twice
-    ending: str | None = None  # how the last run ended: complete, incomplete, given_up, ...
-    reason: str | None = None  # and why, where it ended early
+    resent: int = 0
+    ending: str | None = None
+    reason: str | None = None
 
     @property
     def recipients(self) -> Iterator[Outcome]:
+        """The outcome of each recipient, in the order of the list."""
         return self.outcomes()
 
     def failed(self) -> list[Outcome]:
-        """Those refused for good."""
+        """Return the recipients that were refused permanently."""
         return [outcome for outcome in self.outcomes() if outcome.status is Status.FAILED]
 
 
 def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Report:
-    """The report of a campaign's edition, by default its latest; InputError where the ledger has none.
+    """Return the report of a campaign's edition; None is its latest.
 
-    The ledger stays in use: the report reads recipients from it until it is closed.
+    The ledger stays in use: the report reads the recipients from it until it is closed. Raises InputError if the ledger
+    does not have the campaign or the edition.
     """
     found = ledger.find_edition(campaign, edition)
     if found is None:
@@ -108,7 +109,7 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
         started=run.started if run else None,
         finished=run.finished if run else None,
         seconds=run.seconds if run else 0.0,
-        counts=Counts.of(ledger.count_by_status(found)),
+        counts=Counts.from_statuses(ledger.count_by_status(found)),
         server=_server(run),
         throughput=Throughput(run.messages_per_second, run.bytes) if run else Throughput(),
         outcomes=lambda: ledger.read_outcomes(found),
@@ -118,11 +119,11 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
     )
 
 
-def _server(run: RunRecord | None) -> Server | None:
+def _server(run: RunRecord | None) -> ServerSummary | None:
     if run is None or not run.server:
         return None
     said: Mapping[str, Any] = run.server
-    return Server(
+    return ServerSummary(
         host=said.get("host", ""),
         port=said.get("port", 0),
         tls=said.get("tls"),

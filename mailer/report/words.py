@@ -1,11 +1,12 @@
-"""The figures as a person reads them; the same words at the terminal, in Markdown and in the browser."""
+"""The figures as a person reads them: the same words at the terminal, in Markdown and in the browser."""
 
 from __future__ import annotations
 
 from mailer.ledger.outcome import Status
 from mailer.report.summary import Report
+from mailer.text import count_noun
 
-WORDS = {
+STATUS_WORDS = {
     Status.SENT: "sent",
     Status.FAILED: "failed",
     Status.DEFERRED: "deferred",
@@ -14,34 +15,54 @@ WORDS = {
     Status.PENDING: "pending",
 }
 
-MEANING = {
-    Status.SENT: "the server took the message",
-    Status.FAILED: "refused for good",
-    Status.DEFERRED: "refused for now; the next run tries again",
-    Status.IN_DOUBT: "sent, but the server's answer never came",
-    Status.SUPPRESSED: "on the list of those who never get mail",
+STATUS_MEANINGS = {
+    Status.SENT: "the server accepted the message",
+    Status.FAILED: "refused permanently",
+    Status.DEFERRED: "refused temporarily, and all attempts are used",
+    Status.IN_DOUBT: "sent, but the server's reply never arrived",
+    Status.SUPPRESSED: "on the suppression list, which never gets mail",
     Status.PENDING: "not sent yet",
 }
 
+# What each outcome asks of the reader.
+STATUS_ADVICE = {
+    Status.SENT: "",
+    Status.FAILED: "when the cause is removed, --retry-failed tries them again",
+    Status.DEFERRED: "the same command tries them again",
+    Status.IN_DOUBT: "--in-doubt resend sends them again, --in-doubt sent records them as sent",
+    Status.SUPPRESSED: "`mailer suppress remove ADDRESS` takes an address off the list",
+    Status.PENDING: "the same command sends to them",
+}
 
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+ENDING_WORDS = {
+    "complete": "complete",
+    "incomplete": "ended; not every recipient has the message",
+    "given_up": "ended early",
+    "unreachable": "ended: the server could not be used",
+    "ledger_failed": "ended: the ledger could not be written",
+    "interrupted": "interrupted",
+}
+
+EARLY_ENDINGS = frozenset({"given_up", "unreachable", "ledger_failed", "interrupted"})
+
+
+def format_duration(seconds: float) -> str:
+    """Return `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min` or `3 d 4 h`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    units = [("d", 86400), ("h", 3600), ("min", 60), ("s", 1)]
+    rest = round(seconds)
     parts: list[str] = []
-    for name, size in units:
-        count, whole = divmod(whole, size)
+    for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
         if count or parts:
             parts.append(f"{count} {name}" if count else "")
         if len(parts) == 2:
             break
-    return " ".join(part for part in parts if part) or "0 s"
+    return " ".join(part for part in parts if part)
 
 
-def size(octets: float) -> str:
-    """`812 B`, `30.2 kB`, `4.1 MB`: decimal, as mail servers' limits are."""
+def format_size(octets: float) -> str:
+    """Return `812 B`, `30.2 kB` or `4.1 MB`: decimal, as the limits of mail servers are."""
     for unit in ("B", "kB", "MB", "GB"):
         if octets < 1000 or unit == "GB":
             break
@@ -49,37 +70,76 @@ def size(octets: float) -> str:
     return f"{octets:.0f} B" if unit == "B" else f"{octets:.1f} {unit}"
 
 
-def moment(at: str | None) -> str:
-    """An ISO 8601 time in UTC for reading: `2026-11-23 09:00:04 UTC`."""
+def format_moment(at: str | None) -> str:
+    """Return an ISO 8601 time in UTC for a reader: `2026-11-23 09:00:04 UTC`."""
     return at[:19].replace("T", " ") + " UTC" if at else "never"
 
 
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
+def format_share(count: int, total: int) -> str:
+    """Return `count` in percent of `total`: `12.5 %`; nothing if there is no total."""
+    return f"{100 * count / total:.1f} %" if total else ""
 
 
-def times_line(report: Report) -> str:
-    """When the last run was, how long, how fast."""
+def describe_times(report: Report) -> str:
+    """Return when the last run was, how long it took, and how fast it was."""
     if report.started is None:
         return "not run yet"
-    ended = "" if report.finished else " · not finished"
-    rate = (
-        f" · {report.throughput.messages_per_second:,.1f} messages/s" if report.throughput.messages_per_second else ""
-    )
-    volume = f" · {size(report.throughput.bytes)}" if report.throughput.bytes else ""
-    return f"{moment(report.started)} · {duration(report.seconds)}{rate}{volume}{ended}"
+    rate, volume = report.throughput.messages_per_second, report.throughput.bytes
+    parts = [
+        format_moment(report.started),
+        format_duration(report.seconds),
+        f"{rate:,.1f} messages/s" if rate else "",
+        format_size(volume) if volume else "",
+        "" if report.finished else "not finished",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
-def server_line(report: Report) -> str:
-    """The last run's server: `smtp.example.com:465 · TLSv1.3 · streamed · 1 session`; nothing where there was none."""
+def describe_server(report: Report) -> str:
+    """Return the last run's server: `smtp.example.com:465 · TLSv1.3 · streamed · 1 session`; nothing without one."""
     server = report.server
     if server is None:
         return ""
-    reconnects = plural(server.reconnects, "reconnect") if server.reconnects else None
     parts = [
         f"{server.host}:{server.port}",
         server.tls or "no TLS",
         server.strategy,
-        plural(server.sessions, "session"),
+        count_noun(server.sessions, "session"),
+        count_noun(server.reconnects, "reconnect") if server.reconnects else None,
     ]
-    return " · ".join(part for part in [*parts, reconnects] if part)
+    return " · ".join(part for part in parts if part)
+
+
+def describe_ending(report: Report) -> str:
+    """Return how the last run ended and why: `ended early: 50 recipients in a row failed permanently`."""
+    if report.ending is None:
+        return "not run yet" if report.started is None else "not finished"
+    words = ENDING_WORDS.get(report.ending, report.ending)
+    return f"{words}: {report.reason}" if report.reason else words
+
+
+def describe_verdict(report: Report) -> str:
+    """Return one sentence that says whether the recipients have the message, and what the next run does."""
+    counts = report.counts
+    missing = counts.failed + counts.deferred + counts.in_doubt + counts.pending
+    if not counts.total:
+        return "The campaign has no recipients."
+    if not missing:
+        others = f" ({counts.suppressed:,} suppressed)" if counts.suppressed else ""
+        return f"{_all_recipients(counts.total - counts.suppressed)} the message{others}."
+    retried = counts.deferred + counts.pending
+    if retried == missing:
+        return f"{missing:,} not delivered: the same command tries {_them(retried)} again."
+    if retried:
+        return f"{missing:,} not delivered: the same command tries {retried:,} of them again."
+    return f"{missing:,} not delivered."
+
+
+def _all_recipients(count: int) -> str:
+    if not count:
+        return "No recipient was to get"
+    return "The one recipient has" if count == 1 else f"All {count:,} recipients have"
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "all of them"

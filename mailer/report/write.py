@@ -1,97 +1,143 @@
-"""Report files: the suffix says the format, and a path that cannot work is found before anything is sent."""
+"""Report files: which format, and where to. A file that cannot be written is found before anything is sent."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol, TextIO, cast
 
 from mailer.errors import InputError, Problem
-from mailer.report.output_files import atomically, try_folder
+from mailer.files import check_folder, replace_text_file
 from mailer.report.summary import Report
 
-SUFFIXES = {".json": "json", ".csv": "csv", ".html": "html", ".md": "markdown", ".xml": "junit"}
+# A file's suffix, or the word before its name (`md:summary`), and the module of the format.
+FORMATS = {"json": "json", "csv": "csv", "html": "html", "md": "markdown", "xml": "junit"}
+STANDARD_OUTPUT = "-"
 
 
-class Format(Protocol):
-    """What a format's module gives: it streams the report, so that memory does not grow with the recipients."""
+class ReportFormat(Protocol):
+    """The module of a format. It streams the report, so memory does not grow with the recipients."""
 
-    def write(self, report: Report, stream: TextIO) -> None: ...
-
-
-def write_report(report: Report, path: Path | str) -> Path:
-    """Write `report` to `path`, atomically, in the format of its suffix; InputError where that fails."""
-    path = Path(path)
-    module = _format(path)
-    try:
-        with atomically(path) as stream:
-            module.write(report, stream)
-    except OSError as error:
-        raise InputError(f"report {path}: cannot be written: {_why(error)}") from error
-    return path
+    def write(self, report: Report, stream: TextIO) -> None:
+        """Write the report as text."""
 
 
-def check_report_paths(paths: Iterable[Path | str], *, keep: Mapping[Path, str] | None = None) -> tuple[Path, ...]:
-    """The paths, if each can be written and none would replace what `keep` names (file -> what it is).
+@dataclass(frozen=True, slots=True)
+class ReportTarget:
+    """Where a report goes, and in which format. `path` is None for standard output."""
+
+    format: str
+    path: Path | None
+
+    def __str__(self) -> str:
+        return STANDARD_OUTPUT if self.path is None else str(self.path)
+
+
+def parse_report_target(text: str | Path) -> ReportTarget:
+    """Return the target that `FILE` or `FORMAT:FILE` names; FILE `-` is standard output.
+
+    Raises InputError if neither the suffix nor a FORMAT says the format.
+    """
+    word, separator, name = str(text).partition(":")
+    if separator and word in FORMATS and name:
+        return ReportTarget(FORMATS[word], None if name == STANDARD_OUTPUT else Path(name))
+    if (found := FORMATS.get(Path(text).suffix.lower().removeprefix("."))) is not None:
+        return ReportTarget(found, Path(text))
+    raise InputError(f"report {text}: {_explain_format(text)}", hint=f"FORMAT:FILE names it, such as md:{text}")
+
+
+def check_report_targets(
+    texts: Iterable[str | Path], *, keep: Mapping[Path, str] | None = None
+) -> tuple[ReportTarget, ...]:
+    """Return the targets if each can be written, and none replaces a file of `keep` (path: what it is).
 
     Missing folders are made. Raises InputError with every problem.
     """
     kept = {os.path.realpath(path): what for path, what in (keep or {}).items()}
     problems: list[Problem] = []
-    seen: dict[str, Path] = {}
-    for path in map(Path, paths):
-        real = os.path.realpath(path)
-        fault = _fault(path)
-        if fault is None and real in kept:
-            fault = f"this is the {kept[real]}, and a report would replace it"
-        if fault is None and real in seen:
-            fault = f"two reports cannot go to one file ({seen[real]})"
+    hint: str | None = None
+    seen: dict[str, ReportTarget] = {}
+    for text in texts:
+        try:
+            target = parse_report_target(text)
+        except InputError as error:
+            problems += error.problems
+            hint = error.hint
+            continue
+        place = STANDARD_OUTPUT if target.path is None else os.path.realpath(target.path)
+        fault = _find_fault(target.path)
+        if fault is None and place in kept:
+            fault = f"this is the {kept[place]}, and a report would replace it"
+        if fault is None and place in seen:
+            fault = f"two reports cannot go to one file ({seen[place]})"
         if fault is not None:
-            problems.append(Problem(None, f"report {path}: {fault}"))
-        seen.setdefault(real, path)
+            problems.append(Problem(None, f"report {target}: {fault}"))
+        seen.setdefault(place, target)
     if problems:
-        raise InputError(problems)
+        raise InputError(problems, hint=hint)
     return tuple(seen.values())
 
 
-def _format(path: Path) -> Format:
-    name = SUFFIXES.get(path.suffix.lower())
-    if name is None:
-        raise InputError(f"report {path}: {_unknown(path)}")
-    return cast(Format, importlib.import_module(f"mailer.report.formats.{name}"))
+def write_report(report: Report, target: ReportTarget | Path | str) -> None:
+    """Write `report`: a file as a whole or not at all. Raises InputError if that fails."""
+    if not isinstance(target, ReportTarget):
+        target = parse_report_target(target)
+    module = cast(ReportFormat, importlib.import_module(f"mailer.report.formats.{target.format}"))
+    try:
+        with _standard_output() if target.path is None else replace_text_file(target.path) as stream:
+            module.write(report, stream)
+    except OSError as error:
+        raise InputError(f"report {target}: cannot be written: {_explain(error)}") from error
 
 
-def _unknown(path: Path) -> str:
-    said = f"the suffix {path.suffix} is" if path.suffix else "no suffix is"
-    return f"{said} not a format; expected one of {' '.join(SUFFIXES)}"
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """UTF-8, whatever the terminal's encoding is: a report is a document."""
+    sys.stdout.flush()
+    stream = TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors="backslashreplace", newline="\n")
+    try:
+        yield stream
+        stream.flush()
+    finally:
+        stream.detach()
 
 
-def _fault(path: Path) -> str | None:
-    if path.suffix.lower() not in SUFFIXES:
-        return _unknown(path)
+def _explain_format(text: str | Path) -> str:
+    suffix = Path(text).suffix
+    said = f"the suffix {suffix} is" if suffix else "no suffix is"
+    return f"{said} not a format; expected one of {' '.join(f'.{name}' for name in FORMATS)}"
+
+
+def _find_fault(path: Path | None) -> str | None:
+    if path is None:
+        return None
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
     except (OSError, ValueError) as error:
-        return f"cannot be written: {_why(error)}"
+        return f"cannot be written: {_explain(error)}"
     if stat.S_ISDIR(mode):
         return "is a folder, expected a file"
     if not stat.S_ISREG(mode):
         return "is not a regular file"
     try:
-        try_folder(Path(os.path.realpath(path)).parent)
+        check_folder(Path(os.path.realpath(path)).parent)
     except OSError as error:
-        return f"cannot be written: {_why(error)}"
+        return f"cannot be written: {_explain(error)}"
     return None
 
 
-def _why(error: Exception) -> str:
-    """The system's words, with the path they are about where that is another one (a folder above)."""
+def _explain(error: Exception) -> str:
+    """The system's words, with the path they are about if that is another one (a folder above)."""
     if isinstance(error, OSError) and error.strerror:
-        where = f" ({error.filename})" if error.filename and not str(error.filename).endswith(".part") else ""
-        return error.strerror + where
+        is_other = error.filename and not str(error.filename).endswith(".part")
+        return error.strerror + (f" ({error.filename})" if is_other else "")
     return str(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailer.ledger.outcome import Outcome, Status
-from mailer.report.summary import Counts, Report, Server, Throughput
+from mailer.report.summary import Counts, Report, ServerSummary, Throughput
 from mailer.report.write import write_report
 from tests.browser.devtools import Page
 
@@ -18,7 +18,8 @@ HOSTILE = "</td><script>document.title='owned'</script><img src=x onerror=\"docu
 @pytest.fixture
 def opened(page: Page, tmp_path: Path) -> Page:
     page.events.clear()
-    path = write_report(report(), tmp_path / "report.html")
+    path = tmp_path / "report.html"
+    write_report(report(), path)
     page.open(path.as_uri())
     return page
 
@@ -45,10 +46,20 @@ def report(many: int = 400) -> Report:
     counts = dict.fromkeys(Status, 0)
     for outcome in outcomes():
         counts[outcome.status] += 1
-    server = Server("smtp.example.com", 465, "TLSv1.3", "TLS_AES_256_GCM_SHA384", ("PIPELINING",), "streamed", 2, 1)
+    server = ServerSummary(
+        "smtp.example.com", 465, "TLSv1.3", "TLS_AES_256_GCM_SHA384", ("PIPELINING",), "streamed", 2, 1
+    )
     start, end = "2026-11-23T09:00:00Z", "2026-11-23T09:06:40Z"
     return Report(
-        "autumn-2026", "01JD0", start, end, 400.0, Counts.of(counts), server, Throughput(1.0, 12_345_678), outcomes
+        "autumn-2026",
+        "01JD0",
+        start,
+        end,
+        400.0,
+        Counts.from_statuses(counts),
+        server,
+        Throughput(1.0, 12_345_678),
+        outcomes,
     )
 
 
@@ -143,7 +154,8 @@ def test_nothing_is_wider_than_the_window(opened: Page, width: int) -> None:
 
 
 def test_a_hundred_thousand_still_open(page: Page, tmp_path: Path) -> None:
-    path = write_report(report(100_000), tmp_path / "large.html")
+    path = tmp_path / "large.html"
+    write_report(report(100_000), path)
     assert path.stat().st_size < 4_000_000
     page.open(path.as_uri())
     assert page.evaluate("document.querySelectorAll('tbody tr').length") == 5000

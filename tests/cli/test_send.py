@@ -20,7 +20,7 @@ import pytest
 from mailer.cli import summary
 from mailer.errors import InputError
 from mailer.report.summary import Report
-from mailer.report.write import write_report
+from mailer.report.write import ReportTarget, write_report
 from mailer.sandbox import Sandbox
 
 Command = Callable[..., Any]
@@ -339,10 +339,10 @@ def test_a_server_that_repeats_the_password_gives_nothing_away(
 def test_a_report_that_fails_after_the_sending_is_exit_74(
     campaign: Path, command: Command, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(report: Report, path: Path) -> Path:
-        if path.suffix == ".json":
-            raise InputError(f"report {path}: cannot be written: No space left on device")
-        return write_report(report, path)
+    def full(report: Report, target: ReportTarget) -> None:
+        if target.format == "json":
+            raise InputError(f"report {target}: cannot be written: No space left on device")
+        write_report(report, target)
 
     monkeypatch.setattr(summary, "write_report", full)
     server = ["--server", sandbox.url, "--ca-file", str(sandbox.ca_file)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
-from mailer.report.summary import Counts, Report, Server, Throughput
+from mailer.report.summary import Counts, Report, ServerSummary, Throughput
 
 HOSTILE = (
     "\x1b[31m<script>alert('x')</script>\r\n=cmd|' /C calc'!A0 `rm` | & \"q\" \x00\x9b\u202e\u2028\ud800 @everyone"
@@ -28,8 +28,10 @@ def _make_report(rows: Iterable[Outcome], /, **changes: object) -> Report:
         "started": "2026-11-23T09:00:00Z",
         "finished": "2026-11-23T09:00:04Z",
         "seconds": 4.1,
-        "counts": Counts.of(counts),
-        "server": Server("smtp.example.com", 465, "TLSv1.3", "TLS_AES", ("PIPELINING", "CHUNKING"), "streamed", 1, 0),
+        "counts": Counts.from_statuses(counts),
+        "server": ServerSummary(
+            "smtp.example.com", 465, "TLSv1.3", "TLS_AES", ("PIPELINING", "CHUNKING"), "streamed", 1, 0
+        ),
         "throughput": Throughput(812.0, 123456),
         "outcomes": lambda: iter(rows),
     }
@@ -68,7 +70,7 @@ def hostile() -> Report:
         1, email=HOSTILE, key=HOSTILE, reply=HOSTILE, error=HOSTILE, message_id=HOSTILE, enhanced="5.1.1",
         copies_refused=(CopyRefused(HOSTILE, 550, HOSTILE),),
     )  # fmt: skip
-    server = Server(HOSTILE, 465, HOSTILE, HOSTILE, (HOSTILE,), "streamed", 1, 0)
+    server = ServerSummary(HOSTILE, 465, HOSTILE, HOSTILE, (HOSTILE,), "streamed", 1, 0)
     return _make_report([row, _sent(2)], server=server, reason=HOSTILE)
 
 

@@ -4,37 +4,43 @@ from collections.abc import Callable
 
 from mailer.ledger.outcome import Outcome, Status
 from mailer.report import groups
-from mailer.report.groups import Groups
+from mailer.report.groups import FailureGroups
 
 Row = Callable[..., Outcome]
 
 
 def test_what_differs_from_message_to_message_does_not_count(failed: Row) -> None:
-    found = Groups.of(
+    found = FailureGroups(
         failed(n, reply=f"5.1.1 <person{n}@example.com>: User unknown, id 4F1A{n:06d}") for n in range(50)
     )
-    (group,) = found.most_common()
+    (group,) = found.list_largest()
     assert (group.count, group.label, group.text) == (50, "550 5.1.1", "<…>: User unknown, id …")
+
+
+def test_a_url_in_a_reply_stays_whole(failed: Row) -> None:
+    url = "https://service.mail.qq.com/cgi-bin/help?subtype=1&&id=20022&&no=1000723"
+    (group,) = FailureGroups([failed(0, reply=f"Mail content denied. {url}")]).list_largest()
+    assert group.text == f"Mail content denied. {url}"
 
 
 def test_codes_and_statuses_stay_apart(failed: Row) -> None:
     rows = [failed(0), failed(1, code=551), failed(2, status=Status.DEFERRED)]
-    assert len(Groups.of(rows)) == 3
+    assert len(FailureGroups(rows)) == 3
 
 
 def test_the_largest_first_and_sent_are_not_failures(sent: Row, failed: Row) -> None:
     rows = [failed(0, reply="full"), failed(1, reply="unknown"), failed(2, reply="unknown"), sent(3)]
-    assert [(g.text, g.count) for g in Groups.of(rows).most_common()] == [("unknown", 2), ("full", 1)]
+    assert [(g.text, g.count) for g in FailureGroups(rows).list_largest()] == [("unknown", 2), ("full", 1)]
 
 
 def test_memory_is_bounded(failed: Row) -> None:
     words = ("".join(chr(97 + (n // 26**p) % 26) for p in range(4)) for n in range(5000))
-    found = Groups.of(failed(n, reply=f"no {word}") for n, word in enumerate(words))
-    assert len(found) <= groups.MOST + 1
-    assert sum(group.count for group in found.most_common()) == 5000
-    assert found.most_common(1)[0].is_rest
+    found = FailureGroups(failed(n, reply=f"no {word}") for n, word in enumerate(words))
+    assert len(found) <= groups.MAX_GROUPS + 1
+    assert sum(group.count for group in found.list_largest()) == 5000
+    assert found.list_largest(1)[0].is_rest
 
 
 def test_our_own_error_stands_in_for_a_reply(failed: Row) -> None:
-    (group,) = Groups.of([failed(code=None, enhanced=None, reply=None, error="'name' is undefined")]).most_common()
+    (group,) = FailureGroups([failed(code=None, enhanced=None, reply=None, error="'name' is undefined")]).list_largest()
     assert (group.label, group.text) == ("", "'name' is undefined")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -10,13 +11,13 @@ import pytest
 from mailer.errors import InputError
 from mailer.ledger.outcome import Outcome
 from mailer.report.summary import Report
-from mailer.report.write import SUFFIXES, check_report_paths, write_report
+from mailer.report.write import FORMATS, ReportTarget, check_report_targets, write_report
 
 Make = Callable[..., Report]
 Row = Callable[..., Outcome]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [f".{name}" for name in FORMATS])
 def test_every_format_is_written_into_a_new_folder(tmp_path: Path, suffix: str, hostile: Report) -> None:
     path = tmp_path / "new" / "deep" / f"report{suffix}"
     write_report(hostile, path)
@@ -55,16 +56,41 @@ def test_a_link_stays_a_link(tmp_path: Path, make_report: Make) -> None:
     assert (tmp_path / "there" / "real.json").exists()
 
 
+def test_a_format_before_the_name_is_for_files_without_a_suffix(tmp_path: Path, make_report: Make) -> None:
+    (target,) = check_report_targets([f"md:{tmp_path / 'summary'}"])
+    write_report(make_report([]), target)
+    assert (tmp_path / "summary").read_text().startswith("## `autumn-2026`")
+
+
+def test_a_dash_is_standard_output(capsys: pytest.CaptureFixture[str], make_report: Make) -> None:
+    (target,) = check_report_targets(["json:-"])
+    write_report(make_report([]), target)
+    assert json.loads(capsys.readouterr().out)["campaign"] == "autumn-2026"
+    assert "such as md:-" in hint_of("-")
+    assert "two reports" in check("json:-", "csv:-")
+
+
+def test_a_colon_in_a_name_is_no_format(tmp_path: Path) -> None:
+    (target,) = check_report_targets([tmp_path / "10:30.json"])
+    assert target == ReportTarget("json", tmp_path / "10:30.json")
+
+
+def hint_of(path: str) -> str:
+    with pytest.raises(InputError) as caught:
+        check_report_targets([path])
+    return str(caught.value.hint)
+
+
 def check(*paths: Path | str, **keep: Path) -> str:
     with pytest.raises(InputError) as caught:
-        check_report_paths(paths, keep={path: what for what, path in keep.items()})
+        check_report_targets(paths, keep={path: what for what, path in keep.items()})
     return str(caught.value)
 
 
 def test_suffixes(tmp_path: Path) -> None:
     assert "expected one of .json .csv .html .md .xml" in check(tmp_path / "r.pdf")
     assert "no suffix" in check(tmp_path / "report")
-    assert check_report_paths([tmp_path / "R.JSON"])
+    assert check_report_targets([tmp_path / "R.JSON"])
 
 
 def test_places_that_cannot_be(tmp_path: Path) -> None:
@@ -90,5 +116,5 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 
 
 def test_checking_leaves_no_file_behind(tmp_path: Path) -> None:
-    check_report_paths([tmp_path / "out" / "r.json"])
+    check_report_targets([tmp_path / "out" / "r.json"])
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,8 +1,8 @@
 """The HTML report: one file that needs nothing else, to look at and to search.
 
 It loads nothing and runs only its own script (a Content-Security-Policy with their hashes says so to the browser).
-All text goes through Jinja2's autoescape and `printable`. The table holds at most `ROWS` recipients, problems first,
-so that the page of a campaign of 100,000 still opens.
+All text goes through Jinja2's autoescape and `make_printable`. The table holds at most `ROWS` recipients, problems
+first, so that the page of a campaign of 100,000 still opens.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from mailer._version import __version__
 from mailer.ledger.outcome import Outcome, Status
 from mailer.report import words
 from mailer.report.chart import chart, share_bar
-from mailer.report.escape import printable
-from mailer.report.groups import Groups
+from mailer.report.groups import FailureGroups
 from mailer.report.summary import Report
 from mailer.report.timeline import Timeline
+from mailer.text import count_noun, make_printable
 
 ROWS = 5000
 GROUPS = 50
@@ -39,7 +39,7 @@ _ORDER = (Status.FAILED, Status.IN_DOUBT, Status.DEFERRED, Status.PENDING, Statu
 class _Survey:
     """One pass over the recipients: what the page shows of them, bounded whatever their number."""
 
-    groups: Groups = field(default_factory=Groups)
+    groups: FailureGroups = field(default_factory=FailureGroups)
     timeline: Timeline = field(default_factory=Timeline)
     kept: dict[Status, list[Outcome]] = field(default_factory=lambda: {status: [] for status in Status})
 
@@ -70,10 +70,11 @@ def _page(report: Report) -> Iterator[str]:
         script=Markup(script),  # noqa: S704
         version=__version__,
         words=words,
+        count_noun=count_noun,
         figures=report.counts.by_status(),
         share=share_bar(report.counts),
         chart=chart(survey.timeline.bars()),
-        groups=survey.groups.most_common(GROUPS),
+        groups=survey.groups.list_largest(GROUPS),
         more_groups=max(0, len(survey.groups) - GROUPS),
         rows=rows,
         left_out=report.counts.total - len(rows),
@@ -99,7 +100,7 @@ def _template() -> Template:
 
 
 def _harmless(value: object) -> object:
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return make_printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache

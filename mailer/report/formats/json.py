@@ -1,4 +1,4 @@
-"""The JSON report, with the contract's names; a recipient a line, streamed. Names may be added, never changed."""
+"""The JSON report: one object, one recipient in each line, streamed. Names may be added, never changed."""
 
 from __future__ import annotations
 
@@ -7,44 +7,23 @@ from dataclasses import asdict
 from typing import TextIO
 
 from mailer.ledger.outcome import Outcome
-from mailer.report.escape import json_text
+from mailer.report.escape import escape_json
 from mailer.report.summary import Report
 
 
 def write(report: Report, stream: TextIO) -> None:
-    """The whole report as one JSON object."""
-    stream.write("{" + ",\n ".join(f"{_dump(name)}: {_dump(value)}" for name, value in head(report).items()))
+    """Write the whole report as one JSON object."""
+    stream.write("{" + ",\n ".join(f"{_dump(name)}: {_dump(value)}" for name, value in _head(report).items()))
     stream.write(',\n "recipients": [')
     separator = "\n  "
     for outcome in report.outcomes():
-        stream.write(separator + _dump(recipient(outcome)))
+        stream.write(separator + _dump(recipient_object(outcome)))
         separator = ",\n  "
     stream.write("]}\n")
 
 
-def head(report: Report) -> dict[str, object]:
-    """Everything but the recipients."""
-    return {
-        "campaign": report.campaign,
-        "edition": report.edition,
-        "run": report.run,
-        "started": report.started,
-        "finished": report.finished,
-        "seconds": round(report.seconds, 3),
-        "ending": report.ending,
-        "reason": report.reason,
-        "counts": asdict(report.counts),
-        "resent": report.resent,
-        "server": asdict(report.server) if report.server else None,
-        "throughput": {
-            "messages_per_second": round(report.throughput.messages_per_second, 1),
-            "bytes": report.throughput.bytes,
-        },
-    }
-
-
-def recipient(outcome: Outcome) -> dict[str, object]:
-    """One recipient's object. `copies_refused` is there only where a cc or bcc was refused."""
+def recipient_object(outcome: Outcome) -> dict[str, object]:
+    """Return one recipient's object. It has `copies_refused` only if a cc or bcc was refused."""
     row: dict[str, object] = {
         "email": outcome.email,
         "key": outcome.key,
@@ -65,5 +44,25 @@ def recipient(outcome: Outcome) -> dict[str, object]:
     return row
 
 
+def _head(report: Report) -> dict[str, object]:
+    return {
+        "campaign": report.campaign,
+        "edition": report.edition,
+        "run": report.run,
+        "started": report.started,
+        "finished": report.finished,
+        "seconds": round(report.seconds, 3),
+        "ending": report.ending,
+        "reason": report.reason,
+        "counts": asdict(report.counts),
+        "resent": report.resent,
+        "server": asdict(report.server) if report.server else None,
+        "throughput": {
+            "messages_per_second": round(report.throughput.messages_per_second, 1),
+            "bytes": report.throughput.bytes,
+        },
+    }
+
+
 def _dump(value: object) -> str:
-    return json_text(json.dumps(value, ensure_ascii=False))
+    return escape_json(json.dumps(value, ensure_ascii=False))

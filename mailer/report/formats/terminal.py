@@ -1,6 +1,6 @@
-"""The summary for a person: a table at a terminal (rich), plain lines on a pipe or in a log.
+"""The summary for a person: a table at a terminal (rich), plain lines in a pipe or a log.
 
-Rich is imported only where a terminal is; it costs more than the whole send of a few messages.
+Rich is imported only for a terminal: the import costs more than sending a few messages.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from mailer.ledger.outcome import Status
-from mailer.report.escape import printable
-from mailer.report.groups import Group, Groups
+from mailer.report.groups import FailureGroup, FailureGroups
 from mailer.report.summary import Report
-from mailer.report.words import WORDS, plural, server_line, times_line
+from mailer.report.words import STATUS_WORDS, describe_ending, describe_server, describe_times, format_share
+from mailer.text import count_noun, make_printable
 
-GROUPS = 5  # kinds of failure shown; the reports have all of them
-LONGEST = 160
+MAX_GROUPS = 5  # kinds of failure that are shown; the report files have all of them
 
 STYLES = {
     Status.SENT: "green",
@@ -27,55 +26,56 @@ STYLES = {
 }
 
 
-def show(report: Report, stream: TextIO, *, rich: bool) -> None:
-    """Write the summary of `report`; with `rich` as a table in colours (NO_COLOR is heeded)."""
-    groups = _groups(report)
+def print_summary(report: Report, stream: TextIO, *, rich: bool) -> None:
+    """Write the summary of `report`; with `rich` as a table in colours (unless NO_COLOR is set)."""
+    groups = _read_groups(report)
     if rich:
-        _table(report, groups, stream)
+        _print_table(report, groups, stream)
     else:
-        stream.writelines(f"{line}\n" for line in lines(report, groups))
+        stream.writelines(f"{line}\n" for line in format_lines(report, groups))
 
 
-def lines(report: Report, groups: Groups) -> Iterator[str]:
-    """The summary as plain lines: `sent  1,234`."""
-    yield printable(_title(report))
-    for status, count in _figures(report):
-        yield f"  {WORDS[status]:<10} {count:>9,}"
+def format_lines(report: Report, groups: FailureGroups) -> Iterator[str]:
+    """Yield the summary as plain lines: `sent  1,234`."""
+    yield make_printable(_format_title(report))
+    for status, count in _list_figures(report):
+        yield f"  {STATUS_WORDS[status]:<10} {count:>9,}"
     yield f"  {'total':<10} {report.counts.total:>9,}"
-    yield from (f"  {printable(line)}" for line in _about(report))
+    yield from (f"  {make_printable(line)}" for line in _describe_run(report))
     if len(groups):
         yield "  what went wrong:"
-    for group in groups.most_common(GROUPS):
-        yield f"  {group.count:>9,}  {WORDS[group.status]}: {_said(group)}"
-    yield from (f"             {line}" for line in _more(groups))
+    for group in groups.list_largest(MAX_GROUPS):
+        yield f"  {group.count:>9,}  {STATUS_WORDS[group.status]}: {_describe_group(group)}"
+    yield from (f"             {line}" for line in _describe_rest(groups))
 
 
-def _table(report: Report, groups: Groups, stream: TextIO) -> None:
+def _print_table(report: Report, groups: FailureGroups, stream: TextIO) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(file=stream, highlight=False)
-    table = Table(title=Text(printable(_title(report)), "bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    title = Text(make_printable(_format_title(report)), "bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("outcome")
     table.add_column("recipients", justify="right")
     table.add_column("", justify="right", style="dim")
-    for status, count in _figures(report):
-        share = f"{100 * count / report.counts.total:.1f} %" if report.counts.total else ""
-        table.add_row(Text(WORDS[status], STYLES[status]), f"{count:,}", share)
+    for status, count in _list_figures(report):
+        share = format_share(count, report.counts.total)
+        table.add_row(Text(STATUS_WORDS[status], STYLES[status]), f"{count:,}", share)
     table.add_section()
     table.add_row("total", f"{report.counts.total:,}", "")
     console.print(table)
-    for line in _about(report):
-        console.print(Text(f"  {printable(line)}", "dim"))
+    for line in _describe_run(report):
+        console.print(Text(f"  {make_printable(line)}", "dim"))
     if len(groups):
-        console.print(_failures(groups))
-        for line in _more(groups):
+        console.print(_make_failure_table(groups))
+        for line in _describe_rest(groups):
             console.print(Text(f"  {line}", "dim"))
 
 
-def _failures(groups: Groups) -> object:
+def _make_failure_table(groups: FailureGroups) -> object:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -84,39 +84,43 @@ def _failures(groups: Groups) -> object:
     table.add_column("recipients", justify="right")
     table.add_column("outcome")
     table.add_column("the server's reply", overflow="fold")
-    for group in groups.most_common(GROUPS):
-        table.add_row(f"{group.count:,}", Text(WORDS[group.status], STYLES[group.status]), Text(_said(group)))
+    for group in groups.list_largest(MAX_GROUPS):
+        outcome = Text(STATUS_WORDS[group.status], STYLES[group.status])
+        table.add_row(f"{group.count:,}", outcome, Text(_describe_group(group)))
     return table
 
 
-def _groups(report: Report) -> Groups:
-    # Reading everybody again is worth it only where something went wrong.
+def _read_groups(report: Report) -> FailureGroups:
+    """Reading every recipient again is worth it only if something went wrong."""
     counts = report.counts
-    return Groups.of(report.outcomes()) if counts.failed or counts.deferred or counts.in_doubt else Groups()
+    has_problems = counts.failed or counts.deferred or counts.in_doubt
+    return FailureGroups(report.outcomes()) if has_problems else FailureGroups()
 
 
-def _title(report: Report) -> str:
+def _format_title(report: Report) -> str:
     return report.campaign + (f" (edition {report.edition})" if report.edition > 1 else "")
 
 
-def _figures(report: Report) -> list[tuple[Status, int]]:
+def _list_figures(report: Report) -> list[tuple[Status, int]]:
     return [(status, count) for status, count in report.counts.by_status() if count or status is Status.SENT]
 
 
-def _about(report: Report) -> Iterator[str]:
-    yield times_line(report)
-    if line := server_line(report):
+def _describe_run(report: Report) -> Iterator[str]:
+    yield describe_times(report)
+    if line := describe_server(report):
         yield line
+    if report.started is not None:
+        yield describe_ending(report)
     if report.resent:
-        yield f"{plural(report.resent, 'message')} sent again, as the server's answer never came"
+        yield f"{count_noun(report.resent, 'message')} sent again because the server's reply never arrived"
 
 
-def _said(group: Group) -> str:
-    text = group.text if len(group.text) <= LONGEST else group.text[:LONGEST] + "…"
-    who = f" ({printable(group.example)}{f' and {group.count - 1:,} more' if group.count > 1 else ''})"
-    return " ".join(part for part in (group.label, text) if part) + who
+def _describe_group(group: FailureGroup) -> str:
+    more = f" and {group.count - 1:,} more" if group.count > 1 else ""
+    said = " ".join(part for part in (group.label, group.text) if part)
+    return f"{said} ({make_printable(group.example)}{more})"
 
 
-def _more(groups: Groups) -> Iterator[str]:
-    if len(groups) > GROUPS:
-        yield f"and {plural(len(groups) - GROUPS, 'more kind')} of reply"
+def _describe_rest(groups: FailureGroups) -> Iterator[str]:
+    if len(groups) > MAX_GROUPS:
+        yield f"and {count_noun(len(groups) - MAX_GROUPS, 'other kind')} of reply"

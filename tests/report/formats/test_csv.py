@@ -28,11 +28,11 @@ def test_a_line_a_recipient(make_report: Make, sent: Row) -> None:
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\uff1d"])
 def test_no_cell_is_a_formula(start: str) -> None:
-    assert csv_report.cell(f"{start}1+1").startswith("'")
+    assert csv_report.escape_cell(f"{start}1+1").startswith("'")
 
 
 def test_a_number_is_no_formula() -> None:
-    assert csv_report.cell(250) == "250"
+    assert csv_report.escape_cell(250) == "250"
 
 
 def test_hostile_cells(hostile: Report) -> None:

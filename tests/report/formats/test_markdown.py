@@ -7,9 +7,9 @@ from itertools import pairwise
 from markdown_it import MarkdownIt  # rich's own Markdown parser: installed wherever the tests run
 
 from mailer.ledger.outcome import CopyRefused, Outcome
-from mailer.report.escape import printable
 from mailer.report.formats import markdown
 from mailer.report.summary import Report
+from mailer.text import make_printable
 
 Make = Callable[..., Report]
 Row = Callable[..., Outcome]
@@ -27,15 +27,16 @@ def cells(text: str) -> list[str]:
     found = []
     for before, token in pairwise(tokens):
         if before.type == "td_open":
-            assert all(child.type in ("text", "text_special") for child in token.children or []), token
+            assert all(child.type in ("text", "code_inline") for child in token.children or []), token
             found.append("".join(child.content for child in token.children or []))
     return found
 
 
 def test_counts_and_failures(make_report: Make, sent: Row, failed: Row) -> None:
     text = written(make_report([sent(0), failed(1), failed(2)]))
-    assert cells(text)[:6] == ["sent", "1", "failed", "2", "total", "3"]
-    assert "550 5.1.1" in cells(text)
+    assert cells(text)[:7] == ["sent", "1", "33.3 %", "", "failed", "2", "66.7 %"]
+    assert "--retry-failed" in cells(text)[7]
+    assert "550 5.1.1 <…>: User unknown" in cells(text)
     assert "person2@example.com" in cells(text)
 
 
@@ -45,8 +46,9 @@ def test_nothing_wrong_is_short(make_report: Make, sent: Row) -> None:
 
 def test_hostile_text_is_text(hostile: Report, hostile_text: str) -> None:
     text = written(hostile)
-    assert printable(hostile_text) in cells(text)
-    assert "<script" not in text
+    assert make_printable(hostile_text) in [cell.removeprefix("550 ") for cell in cells(text)]
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    assert "<script" not in html
 
 
 def test_it_stays_within_what_a_ci_page_holds(make_report: Make, failed: Row) -> None:
@@ -58,4 +60,18 @@ def test_it_stays_within_what_a_ci_page_holds(make_report: Make, failed: Row) ->
 def test_refused_copies_are_told(make_report: Make, sent: Row) -> None:
     copy = CopyRefused("boss@example.com", 550, "5.1.1 no | such person")
     text = written(make_report([sent(0, copies_refused=(copy,)), sent(1)]))
-    assert cells(text)[-4:] == ["person0@example.com", "boss@example.com", "550", "5.1.1 no | such person"]
+    assert cells(text)[-3:] == ["person0@example.com", "boss@example.com", "550 5.1.1 no | such person"]
+
+
+def test_the_source_is_readable(make_report: Make, sent: Row, failed: Row) -> None:
+    text = written(make_report([sent(0), failed(1)], ending="incomplete"))
+    assert "\\" not in text
+    assert "| `person1@example.com` | failed  | 1        | `550 5.1.1 <person1@example.com>: User unknown` |" in text
+    assert text.startswith(
+        "## `autumn-2026`\n\n1 not delivered.\n\nThe run: ended; not every recipient has the message"
+    )
+
+
+def test_the_reason_is_whole(make_report: Make, sent: Row) -> None:
+    reason = "the account is over its limit (550 see https://mail.example/help/" + "x" * 3000 + ".htm)"
+    assert f"The run: ended early: `{reason}`\n" in written(make_report([sent(0)], ending="given_up", reason=reason))

@@ -15,7 +15,7 @@ Row = Callable[..., Outcome]
 
 def shown(report: Report, *, rich: bool) -> str:
     stream = io.StringIO()
-    terminal.show(report, stream, rich=rich)
+    terminal.print_summary(report, stream, rich=rich)
     return stream.getvalue()
 
 
@@ -24,6 +24,14 @@ def test_figures_and_failures(make_report: Make, sent: Row, failed: Row, rich: b
     text = shown(make_report([sent(0), failed(1), failed(2)]), rich=rich)
     for words in ("autumn-2026", "sent", "failed", "550 5.1.1", "1 session", "812.0 messages/s"):
         assert words in text
+
+
+def test_it_says_how_the_run_ended_and_the_reply_is_whole(make_report: Make, sent: Row, failed: Row) -> None:
+    reply = "5.7.1 see https://mail.example/help/" + "x" * 400 + "/20022.htm"
+    reason = "the server refuses the account (550 " + "y" * 500 + ")"
+    text = shown(make_report([sent(0), failed(1, reply=reply)], ending="given_up", reason=reason), rich=False)
+    assert f"  ended early: {reason}\n" in text
+    assert reply.removeprefix("5.7.1 ") in text
 
 
 @pytest.mark.parametrize("rich", [False, True])
