@@ -22,6 +22,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -53,6 +54,7 @@ class Ledger(Suppressions):
         self.store = store
         self.is_new = is_new  # whether `open` made it
         self._queue = Queue(store)
+        self._clock_offset = 0.0  # seconds that the database's clock is ahead of ours
 
     @classmethod
     def open(cls, where: str | os.PathLike[str], *, create: bool = True) -> Ledger:
@@ -176,12 +178,29 @@ class Ledger(Suppressions):
             yield
         finally:
             self._queue.abandon()
-            with suppress(LedgerError), self.store.transaction() as store:
-                store.execute(sql.REMOVE_HOLDER, {"name": campaign})
-                # What came to nothing, such as an empty list, leaves no trace.
-                store.execute(sql.REMOVE_EMPTY_EDITIONS, {"name": campaign})
-                store.execute(sql.REMOVE_EMPTY_CAMPAIGN, {"name": campaign})
+            with suppress(LedgerError):
+                self._tidy_campaign(campaign)
             held.release()
+
+    def _tidy_campaign(self, campaign: str) -> None:
+        """Remove the holder's name, and an edition that came to nothing, as with an empty list."""
+        with self.store.transaction() as store:
+            if not store.has_other_senders(campaign):
+                for query in (sql.REMOVE_HOLDER, sql.REMOVE_EMPTY_EDITIONS, sql.REMOVE_EMPTY_CAMPAIGN):
+                    store.execute(query, {"name": campaign})
+
+    def prepare_alone(self, campaign: str) -> AbstractContextManager[None]:
+        """Keep other senders of the campaign from recovering and planning meanwhile. It waits for one that does."""
+        return self.store.prepare_alone(campaign)
+
+    def has_other_senders(self, campaign: str) -> bool:
+        """Whether another process sends the campaign beside this one, as a ledger in PostgreSQL allows."""
+        return self.store.has_other_senders(campaign)
+
+    def synchronize_clock(self, now: float) -> None:
+        """Take the database's time for `now`, so that the clocks of several machines need not agree."""
+        there = self.store.read_clock()
+        self._clock_offset = 0.0 if there is None else there - now
 
     def is_held(self, campaign: str) -> bool:
         """Whether a process is sending the campaign now."""
@@ -209,8 +228,8 @@ class Ledger(Suppressions):
         """
         given: dict[str, object] = {
             "edition": edition.id,
-            "now": now,
-            "horizon": now + longest,
+            "now": now + self._clock_offset,
+            "horizon": now + self._clock_offset + longest,
             **rows.recipient_filter(only),
         }
         return self._queue.claim(edition, run, given, ClaimLimits(limit, limit if fresh is None else fresh))
@@ -220,6 +239,8 @@ class Ledger(Suppressions):
 
         `unrendered` says that the message could not be rendered: the next preflight tries it again.
         """
+        if isinstance(result, Retry) and result.at > 0:
+            result = replace(result, at=result.at + self._clock_offset)
         self._queue.record(claim, result, unrendered=unrendered)
 
     def commit(self) -> None:
@@ -238,7 +259,7 @@ class Ledger(Suppressions):
         if fresh and self.fetch_value(sql.ANY_PENDING, **given):
             return 0.0
         due: float | None = self.fetch_value(sql.NEXT_DUE, **given)
-        return due
+        return None if due is None else due - self._clock_offset
 
     def recover_claims(
         self,
@@ -258,20 +279,35 @@ class Ledger(Suppressions):
         again. `only` is the address or key of the one recipient whose doubts are decided, `but` that of the one whose
         doubts are not. `now` is in seconds since the epoch.
         """
+        others = rows.recipient_filter(but)
+        given = {"edition": edition.id, "at": format_time(now), "but": others["only"], "but_key": others["key"]}
+        given |= rows.recipient_filter(only)
         with self.transaction() as store:
-            others = rows.recipient_filter(but)
-            given = {"edition": edition.id, "at": format_time(now), "but": others["only"], "but_key": others["key"]}
-            given |= rows.recipient_filter(only)
-            in_flight = sql.RESEND_IN_FLIGHT if policy == "resend" else sql.HOLD_IN_FLIGHT
-            doubtful = store.execute(in_flight, given)
-            if policy != "resend":
+            # What waits belongs to other senders if there are any.
+            is_alone = not store.has_other_senders(edition.campaign)
+            doubtful = self._recover_in_flight(policy, given, set(store.list_live_runs(of_others=True)))
+            if policy != "resend" and is_alone:
                 doubtful += store.execute(sql.HOLD_DOUBTFUL, given)
-            elif held:
+            elif policy == "resend" and held:
                 doubtful += store.execute(sql.RESEND_HELD, given)
             if policy == "sent":
                 doubtful = store.execute(sql.TAKE_HELD_AS_SENT, given)
-            deferred = store.execute(sql.REOPEN_DEFERRED, given)
+            deferred = store.execute(sql.REOPEN_DEFERRED, given) if is_alone else 0
         return Recovered(doubtful, deferred)
+
+    def recover_in_flight(self, edition: Edition, policy: Policy, *, now: float) -> int:
+        """Decide on the messages in flight in runs that died, as `recover_claims` does. Returns their number."""
+        given: dict[str, object] = {"edition": edition.id, "at": format_time(now), "but": None, "but_key": None}
+        given |= rows.recipient_filter(None)
+        if not self.fetch_all(sql.RUNS_IN_FLIGHT, edition=edition.id):
+            return 0
+        with self.transaction():
+            return self._recover_in_flight(policy, given, set(self.store.list_live_runs()))
+
+    def _recover_in_flight(self, policy: Policy, given: dict[str, object], live: set[int]) -> int:
+        query = sql.RESEND_IN_FLIGHT if policy == "resend" else sql.HOLD_IN_FLIGHT
+        found = {run for (run,) in self.store.fetch_all(sql.RUNS_IN_FLIGHT, given)}
+        return sum(self.store.execute(query, {**given, "run": run}) for run in sorted(found - live))
 
     def reopen_failed(self, edition: Edition, *, only: str | None = None) -> int:
         """Make failed messages pending again, unless their address is invalid. Returns their number."""
@@ -314,19 +350,26 @@ class Ledger(Suppressions):
 
     # Runs
 
-    def start_run(self, edition: Edition, *, template: str, now: float) -> RunRecord:
-        """The record of a run that starts at `now` (seconds since the epoch) with the templates of a fingerprint."""
+    def start_run(self, edition: Edition, *, template: str, now: float, worker: str | None = None) -> RunRecord:
+        """The record of a run that starts at `now` (seconds since the epoch) with the templates of a fingerprint.
+
+        `worker` names who sends, if several machines do.
+        """
         run, started = ulid(now), format_time(now)
         with self.transaction() as store:
             given = {"edition": edition.id, "run": run, "template": template, "started": started}
+            given["worker"] = worker
             store.execute(sql.ADD_RUN, given)
             id_ = self.fetch_value(sql.RUN_ID, run=run)
+        self.store.lock_run(id_)
+        self.synchronize_clock(now)
         return RunRecord(id_, run, edition.campaign, edition.number, template, started)
 
     def finish_run(self, record: RunRecord) -> None:
         """Write the figures of a run that is over, and what is recorded and not committed."""
         with self.transaction() as store:
             store.execute(sql.FINISH_RUN, rows.run_parameters(record))
+        self.store.unlock_run(record.id)
 
     def find_last_run(self, edition: Edition) -> RunRecord | None:
         """The latest run of an edition, or None."""

@@ -13,6 +13,7 @@ import asyncio
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -34,12 +35,13 @@ T = TypeVar("T")
 CONNECT_SECONDS = 30.0
 # A query waits for another sender's planning of a long list at most; a lost network ends earlier, by TCP's own means.
 COMMAND_SECONDS = 300.0
+PREPARE_PAUSE = 0.2  # seconds between two looks whether another sender is done with planning
 PAGE = 1000
 BATCH = 1000
 
 # Kinds of advisory locks. `_LEDGERS` is for what has no ledger yet.
 _LEDGERS = 0x4D61_696C
-_WRITER, _CAMPAIGN, _RUN, _SLOT, _PREPARE = range(5)
+_WRITER, _CAMPAIGN, _RUN, _SESSION, _PREPARE = range(5)
 
 # A dead machine or a cut network is noticed in some 20 seconds. PostgreSQL then frees the locks of its senders.
 _SETTINGS = {
@@ -52,6 +54,21 @@ _SETTINGS = {
     "jit": "off",
 }
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
+
+
+_READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_LOCK = "SELECT pg_try_advisory_lock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+_UNLOCK = "SELECT pg_advisory_unlock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+_LOCKS = """FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND CAST(classid AS BIGINT) = :class"""
+_IS_LOCKED = f"SELECT EXISTS (SELECT 1 {_LOCKS} AND CAST(objid AS BIGINT) = :object)"
+_LOCKED = f"SELECT DISTINCT CAST(objid AS BIGINT) {_LOCKS}"
+_IS_LOCKED_BY_OTHERS = (
+    f"SELECT EXISTS (SELECT 1 {_LOCKS} AND CAST(objid AS BIGINT) = :object AND pid <> pg_backend_pid())"
+)
+_SHARE = "SELECT pg_try_advisory_lock_shared(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+_UNSHARE = "SELECT pg_advisory_unlock_shared(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
 
 
 class PostgresStore:
@@ -192,7 +209,41 @@ class PostgresStore:
     # Locks
 
     def lock_campaign(self, campaign: str) -> CampaignLock | None:
-        return self._lock(_CAMPAIGN, self._campaign_id(campaign))
+        return self._lock(_CAMPAIGN, self._campaign_id(campaign), _SHARE, _UNSHARE)
+
+    @contextmanager
+    def prepare_alone(self, campaign: str) -> Iterator[None]:
+        number = self._campaign_id(campaign)
+        while (lock := self._lock(_PREPARE, number)) is None:
+            time.sleep(PREPARE_PAUSE)  # not a blocking query: a signal ends this wait
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def has_other_senders(self, campaign: str) -> bool:
+        given = {"class": self._lock_class(_CAMPAIGN), "object": self._campaign_id(campaign)}
+        found = self.fetch_one(_IS_LOCKED_BY_OTHERS, given)
+        return bool(found and found[0])
+
+    def lock_run(self, run: int) -> None:
+        self._lock(_RUN, run)
+
+    def unlock_run(self, run: int) -> None:
+        with suppress(LedgerError):
+            self.fetch_one(_UNLOCK, {"class": self._lock_class(_RUN), "object": run})
+
+    def list_live_runs(self, *, of_others: bool = False) -> list[int]:
+        query = f"{_LOCKED} AND pid <> pg_backend_pid()" if of_others else _LOCKED
+        return [run for (run,) in self.fetch_all(query, {"class": self._lock_class(_RUN)})]
+
+    def lock_session(self, number: int) -> CampaignLock | None:
+        """A lock on one of the sessions that an edition may have; None if another run has it."""
+        return self._lock(_SESSION, number)
+
+    def read_clock(self) -> float | None:
+        found = self.fetch_one("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)")
+        return float(found[0]) if found else None
 
     def is_campaign_locked(self, campaign: str) -> bool:
         held = self.fetch_one(_IS_LOCKED, {"class": self._lock_class(_CAMPAIGN), "object": self._campaign_id(campaign)})
@@ -202,10 +253,10 @@ class PostgresStore:
         found = self.fetch_one(sql.CAMPAIGN, {"name": campaign})
         return int(found[0]) if found else 0
 
-    def _lock(self, kind: int, number: int) -> CampaignLock | None:
+    def _lock(self, kind: int, number: int, query: str = _LOCK, release: str = _UNLOCK) -> CampaignLock | None:
         given = {"class": self._lock_class(kind), "object": number}
-        found = self.fetch_one(_LOCK, given)
-        return _AdvisoryLock(self, given) if found and found[0] else None
+        found = self.fetch_one(query, given)
+        return _AdvisoryLock(self, given, release) if found and found[0] else None
 
     def _lock_class(self, kind: int) -> int:
         return self._number * 8 + kind
@@ -240,22 +291,12 @@ class _Snapshot:
 
 
 class _AdvisoryLock:
-    def __init__(self, store: PostgresStore, given: Parameters) -> None:
-        self._store, self._given = store, given
+    def __init__(self, store: PostgresStore, given: Parameters, query: str) -> None:
+        self._store, self._given, self._query = store, given, query
 
     def release(self) -> None:
         with suppress(LedgerError):  # a lost connection has released it
-            self._store.fetch_one(_UNLOCK, self._given)
-
-
-_READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_LOCK = "SELECT pg_try_advisory_lock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
-_UNLOCK = "SELECT pg_advisory_unlock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
-_LOCKS = """FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND CAST(classid AS BIGINT) = :class"""
-_IS_LOCKED = f"SELECT EXISTS (SELECT 1 {_LOCKS} AND CAST(objid AS BIGINT) = :object)"
-_LOCKED = f"SELECT DISTINCT CAST(objid AS BIGINT) {_LOCKS}"
+            self._store.fetch_one(self._query, self._given)
 
 
 @report_as_unusable()
@@ -286,6 +327,8 @@ def _prepare(store: PostgresStore, *, create: bool) -> bool:
             for statement in statements:
                 if statement is not sql.NORMALIZE_ADDRESSES:  # there was no version 1 in PostgreSQL
                     store.execute(_adapt_definition(statement))
+        if not version:
+            store.execute(sql.SHARES)
         given = {"version": len(sql.MIGRATIONS), "number": secrets.randbelow(1 << 28)}
         store.execute("UPDATE mailer_ledger SET version = :version" if version else _ADD_IDENTITY, given)
         found = store.fetch_one("SELECT number FROM mailer_ledger")

@@ -111,7 +111,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE campaigns ADD COLUMN file TEXT",  # the campaign file, relative to the ledger if it is near it
         NORMALIZE_ADDRESSES,
     ),
+    ("ALTER TABLE runs ADD COLUMN worker TEXT",),  # who sends, if several machines do
 )
+
+# In PostgreSQL alone, for the runs that share an edition (sharing.py).
+# Changes of this table need no fsync: after a crash of the database it is empty, and no run is left.
+SHARES = """CREATE UNLOGGED TABLE shares (
+    edition_id BIGINT PRIMARY KEY,
+    next_at DOUBLE PRECISION NOT NULL DEFAULT 0,        -- when the next message may start
+    paused_until DOUBLE PRECISION NOT NULL DEFAULT 0,
+    pause_reason TEXT,
+    total BIGINT NOT NULL DEFAULT 0,                    -- messages that were sent or failed
+    failed BIGINT NOT NULL DEFAULT 0,
+    failed_in_a_row BIGINT NOT NULL DEFAULT 0,
+    ending TEXT, reason TEXT, hint TEXT
+)"""
 
 # Campaigns and editions
 
@@ -265,10 +279,12 @@ _CHOSEN = "(CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :ke
 _SETTLED = f"""{_CHOSEN}
     AND (CAST(:but AS TEXT) IS NULL OR NOT (address = :but OR key IN (:but, :but_key)))"""
 RESEND_IN_FLIGHT = f"""UPDATE messages SET status = 'doubtful', tries = 0, attempts = attempts + 1, doubts = doubts + 1
-    WHERE edition_id = :edition AND status = 'claimed' AND {_SETTLED}"""
+    WHERE edition_id = :edition AND status = 'claimed' AND run_id = :run AND {_SETTLED}"""
 HOLD_IN_FLIGHT = f"""UPDATE messages SET status = 'in_doubt', attempts = attempts + 1, doubts = doubts + 1,
         error = 'the run ended before its reply came'
-    WHERE edition_id = :edition AND status = 'claimed' AND {_SETTLED}"""
+    WHERE edition_id = :edition AND status = 'claimed' AND run_id = :run AND {_SETTLED}"""
+RUNS_IN_FLIGHT = "SELECT DISTINCT run_id FROM messages WHERE edition_id = :edition AND status = 'claimed'"
+RUNS = "SELECT id FROM runs WHERE edition_id = :edition AND finished IS NULL"
 # A former run was to send them again and did not come to it.
 HOLD_DOUBTFUL = f"""UPDATE messages SET status = 'in_doubt', next_at = NULL, error = 'its reply never came'
     WHERE edition_id = :edition AND status IN ('doubtful', 'waiting', 'deferred') AND doubts > 0
@@ -333,8 +349,8 @@ REMOVE_EMPTY_CAMPAIGN = """DELETE FROM campaigns WHERE name = :name
 CAMPAIGN_FILE = "SELECT file FROM campaigns WHERE name = :name"
 SET_CAMPAIGN_FILE = "UPDATE campaigns SET file = :file WHERE name = :name"
 
-ADD_RUN = """INSERT INTO runs (id, edition_id, run, template, started)
-    SELECT COALESCE(MAX(id), 0) + 1, :edition, :run, :template, :started FROM runs"""
+ADD_RUN = """INSERT INTO runs (id, edition_id, run, template, started, worker)
+    SELECT COALESCE(MAX(id), 0) + 1, :edition, :run, :template, :started, :worker FROM runs"""
 RUN_ID = "SELECT id FROM runs WHERE run = :run"
 FINISH_RUN = """UPDATE runs SET finished = :finished, seconds = :seconds, server = :server, messages = :messages,
     bytes = :bytes, sessions = :sessions, reconnects = :reconnects, ending = :ending, reason = :reason WHERE id = :id"""

@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from mailer.errors import LedgerError, LedgerWriteError
@@ -154,6 +154,24 @@ class SqliteStore:
             return lock.acquire(path)
         except OSError as error:
             raise LedgerError(f"{path}: the campaign cannot be locked ({error.strerror or error})") from error
+
+    def prepare_alone(self, campaign: str) -> AbstractContextManager[None]:
+        return nullcontext()  # the lock on the campaign has no other holder
+
+    def has_other_senders(self, campaign: str) -> bool:
+        return False
+
+    def lock_run(self, run: int) -> None:
+        """The lock on the campaign says it all."""
+
+    def unlock_run(self, run: int) -> None:
+        """There is nothing to unlock."""
+
+    def list_live_runs(self, *, of_others: bool = False) -> list[int]:
+        return []
+
+    def read_clock(self) -> float | None:
+        return None
 
     def is_campaign_locked(self, campaign: str) -> bool:
         return self.path is not None and lock.is_locked(lock.lock_path(self.path, campaign))

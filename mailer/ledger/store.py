@@ -111,6 +111,31 @@ class Store(Protocol):
         """The lock on `campaign`, or None if another process has it. LedgerError if it cannot be locked at all."""
         ...
 
+    def prepare_alone(self, campaign: str) -> AbstractContextManager[None]:
+        """Keep other senders of the campaign from planning meanwhile. It waits for one that does."""
+        ...
+
+    def has_other_senders(self, campaign: str) -> bool:
+        """Whether another process has the lock on `campaign`, which only a shared ledger allows."""
+        ...
+
+    def lock_run(self, run: int) -> None:
+        """Show that the run of this id is alive, until `unlock_run` or the end of the connection."""
+        ...
+
+    def unlock_run(self, run: int) -> None: ...
+
+    def list_live_runs(self, *, of_others: bool = False) -> list[int]:
+        """The ids of the runs that `lock_run` shows; none in a ledger that is not shared.
+
+        With `of_others`, those of this connection are left out.
+        """
+        ...
+
+    def read_clock(self) -> float | None:
+        """The database's time in seconds since the epoch, or None if it is this machine's."""
+        ...
+
     def is_campaign_locked(self, campaign: str) -> bool:
         """Whether a process has the lock on `campaign` now."""
         ...

@@ -327,6 +327,7 @@ class TestMigration:
         with Ledger.open(path) as ledger:
             Started(ledger, *people)
             ledger.store.execute("ALTER TABLE campaigns DROP COLUMN file")
+            ledger.store.execute("ALTER TABLE runs DROP COLUMN worker")
             ledger.store.execute(
                 "UPDATE messages SET address = 'strasse@example.com', key = address WHERE position = 1"
             )

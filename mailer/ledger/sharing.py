@@ -1,0 +1,175 @@
+# ruff: noqa: S608 - these strings are put together from one another only
+"""What the runs that send one campaign from one ledger in PostgreSQL have in common.
+
+Each run has a lock of its session. The database frees it when the run's connection ends, so a run that died is found
+out without a timeout, and its claims are taken over. Rate, pauses, the failures that count for `stop_after`, and an
+early end are in one row an edition; sessions are limited by locks, one for each.
+
+All times in that row are the database's, so that no machine's clock matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailer.ledger import sql
+from mailer.ledger.ledger import Ledger
+from mailer.ledger.postgres_store import PostgresStore
+from mailer.ledger.records import Edition, Policy, RunRecord
+from mailer.ledger.store import CampaignLock
+
+MAX_SESSIONS = 1000  # of one campaign: how many locks an edition has
+
+_NOW = "EXTRACT(EPOCH FROM clock_timestamp())"
+_ENSURE = "INSERT INTO shares (edition_id) VALUES (:edition) ON CONFLICT (edition_id) DO NOTHING"
+_RESET = "DELETE FROM shares WHERE edition_id = :edition"
+_RESERVE = f"""WITH was AS (SELECT next_at, CAST({_NOW} AS DOUBLE PRECISION) AS now FROM shares
+        WHERE edition_id = :edition FOR UPDATE),
+    due AS (SELECT now, GREATEST(next_at, now - CAST(:slack AS DOUBLE PRECISION)) AS earliest, next_at FROM was),
+    granted AS (SELECT now, earliest, CASE WHEN now < next_at THEN 0
+        ELSE LEAST(:wanted, CAST(FLOOR((now - earliest) / :interval) AS BIGINT) + 1) END AS count FROM due)
+    UPDATE shares SET next_at = CASE WHEN granted.count > 0
+            THEN granted.earliest + granted.count * :interval ELSE shares.next_at END
+        FROM granted WHERE edition_id = :edition
+        RETURNING granted.count, shares.next_at - granted.now"""
+_SYNC = f"""UPDATE shares SET total = total + :total, failed = failed + :failed,
+        failed_in_a_row = CASE WHEN CAST(:total AS BIGINT) > CAST(:failed AS BIGINT) THEN CAST(:tail AS BIGINT)
+            ELSE failed_in_a_row + CAST(:failed AS BIGINT) END
+    WHERE edition_id = :edition
+    RETURNING total, failed, failed_in_a_row, ending, reason, hint,
+        CAST(paused_until - {_NOW} AS DOUBLE PRECISION), pause_reason"""
+_PAUSE = f"""UPDATE shares SET paused_until = {_NOW} + :seconds, pause_reason = :reason
+    WHERE edition_id = :edition AND paused_until < {_NOW} + :seconds"""
+_END = """UPDATE shares SET ending = :ending, reason = :reason, hint = :hint
+    WHERE edition_id = :edition AND ending IS NULL"""
+_PROGRESS = """UPDATE runs SET messages = :messages, bytes = :octets, sessions = :sessions, reconnects = :reconnects
+    WHERE id = :run"""
+_IN_FLIGHT = """SELECT EXISTS (SELECT 1 FROM messages
+    WHERE edition_id = :edition AND status IN ('claimed', 'waiting', 'pending', 'doubtful'))"""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareProgress:
+    """What a run did since its last `sync`, and its figures so far.
+
+    `total` messages were sent or failed, `failed` of them failed, and the last `tail` of them failed in a row.
+    """
+
+    total: int = 0
+    failed: int = 0
+    tail: int = 0
+    messages: int = 0
+    octets: int = 0
+    sessions: int = 0
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShareState:
+    """What all runs of the edition did, and what holds for all. `pause_seconds` is 0 if there is no pause."""
+
+    total: int
+    failed: int
+    failed_in_a_row: int
+    ending: str | None
+    reason: str | None
+    hint: str | None
+    pause_seconds: float
+    pause_reason: str | None
+    live_runs: int
+
+
+class SharedRun:
+    """One run's part in an edition that several runs send. Its methods raise LedgerError."""
+
+    def __init__(self, ledger: Ledger, edition: Edition, run: RunRecord) -> None:
+        if not isinstance(ledger.store, PostgresStore):
+            raise ValueError("only a ledger in PostgreSQL is shared")
+        self._ledger, self._store, self._edition, self._run = ledger, ledger.store, edition, run
+        self._sessions: set[int] = set()
+
+    def join(self, *, is_new: bool) -> None:
+        """Begin. With `is_new`, and if no other run is alive, pauses, failures and endings of before are forgotten."""
+        given = {"edition": self._edition.id}
+        if is_new and not set(self._store.list_live_runs()) - {self._run.id}:
+            self._store.execute(_RESET, given)
+        self._store.execute(_ENSURE, given)
+
+    def reserve(self, wanted: int, interval: float, slack: float) -> tuple[int, float]:
+        """Reserve the start of up to `wanted` messages, one in each `interval` for all runs together.
+
+        A start that is late by up to `slack` is made up for. All are seconds. Returns how many may start now, and in
+        how many seconds the next one may.
+        """
+        given = {"edition": self._edition.id, "wanted": wanted, "interval": interval, "slack": slack}
+        found = self._store.fetch_one(_RESERVE, given)
+        if found is None:  # the database crashed meanwhile
+            self._store.execute(_ENSURE, given)
+            return 0, interval
+        return int(found[0]), max(0.0, float(found[1]))
+
+    def sync(self, progress: ShareProgress, now: float) -> ShareState:
+        """Add what this run did, and return what all did. `now` is this machine's time."""
+        self._ledger.synchronize_clock(now)
+        figures = {
+            "run": self._run.id,
+            "messages": progress.messages,
+            "octets": progress.octets,
+            "sessions": progress.sessions,
+            "reconnects": progress.reconnects,
+        }
+        self._store.execute(_PROGRESS, figures)
+        given = {"edition": self._edition.id, "total": progress.total, "failed": progress.failed}
+        given["tail"] = progress.tail
+        found = self._store.fetch_one(_SYNC, given)
+        live = self.count_live_runs()
+        if found is None:
+            self._store.execute(_ENSURE, given)
+            return ShareState(0, 0, 0, None, None, None, 0.0, None, live)
+        total, failed, in_a_row, ending, reason, hint, pause, why = found
+        return ShareState(total, failed, in_a_row, ending, reason, hint, max(0.0, pause), why, live)
+
+    def pause(self, seconds: float, reason: str) -> None:
+        """Let no run start a message for `seconds`."""
+        self._store.execute(_PAUSE, {"edition": self._edition.id, "seconds": seconds, "reason": reason})
+
+    def end(self, ending: str, reason: str | None, hint: str | None) -> None:
+        """Let all runs end in this way. The first call wins."""
+        given = {"edition": self._edition.id, "ending": ending, "reason": reason, "hint": hint}
+        self._store.execute(_END, given)
+
+    def take_session(self, limit: int) -> CampaignLock | None:
+        """A session out of `limit` for all runs together, to be released; None if all are in use."""
+        for number in range(min(limit, MAX_SESSIONS)):
+            if number in self._sessions:  # the database gives a lock twice to the same connection
+                continue
+            if lock := self._store.lock_session(self._edition.id * MAX_SESSIONS + number):
+                self._sessions.add(number)
+                return _SessionLock(lock, self._sessions, number)
+        return None
+
+    def count_live_runs(self) -> int:
+        """How many runs of this edition are alive, this one included."""
+        live = self._store.list_live_runs()
+        found = self._store.fetch_all(sql.RUNS, {"edition": self._edition.id})
+        return len(set(live) & {id_ for (id_,) in found})
+
+    def has_messages_left(self) -> bool:
+        """Whether another run has messages in flight, or any message is still to be sent."""
+        found = self._store.fetch_one(_IN_FLIGHT, {"edition": self._edition.id})
+        return bool(found and found[0])
+
+    def recover_dead_runs(self, policy: Policy, now: float) -> int:
+        """Make the claims of runs that died pending or in doubt, as `policy` says. Returns their number."""
+        return self._ledger.recover_in_flight(self._edition, policy, now=now)
+
+
+class _SessionLock:
+    """One of the sessions of an edition."""
+
+    def __init__(self, lock: CampaignLock, sessions: set[int], number: int) -> None:
+        self._lock, self._sessions, self._number = lock, sessions, number
+
+    def release(self) -> None:
+        self._sessions.discard(self._number)
+        self._lock.release()

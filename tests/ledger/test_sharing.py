@@ -1,0 +1,200 @@
+"""Several runs of one campaign on one ledger in PostgreSQL. Each `Sender` has a connection of its own."""
+
+import pytest
+
+from mailer.errors import LedgerBusy, LedgerError
+from mailer.ledger import Ledger
+from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.sharing import SharedRun, ShareProgress
+from tests.delivery.lists import NOW
+from tests.ledger.conftest import Started, make_schema
+
+
+@pytest.fixture
+def url(postgres):
+    return make_schema(postgres.url)
+
+
+class Sender:
+    def __init__(self, url, *people):
+        self.url, self.ledger = url, Ledger.open(url)
+        self.pid = self.ledger.fetch_value("SELECT pg_backend_pid()")
+        self.held = self.ledger.hold_campaign("autumn")
+        self.held.__enter__()
+        self.started = Started(self.ledger, *people)
+        self.share = SharedRun(self.ledger, self.started.edition, self.started.run)
+        self.share.join(is_new=True)
+
+    def die(self):
+        """The connection ends without a word, as when the process is killed."""
+        with Ledger.open(self.url) as other:
+            other.fetch_one("SELECT pg_terminate_backend(:pid)", pid=self.pid)
+
+    def close(self):
+        self.held.__exit__(None, None, None)
+        self.ledger.close()
+
+
+@pytest.fixture
+def senders(url):
+    made = [Sender(url), Sender(url)]
+    yield made
+    for sender in made:
+        sender.close()
+
+
+def test_two_senders_claim_different_messages(senders):
+    first, second = senders
+    assert first.started.keys(3) == ["a", "b", "c"]
+    assert second.started.keys(5) == ["d", "e"]
+
+
+def test_a_claim_that_is_not_committed_is_passed_over_and_not_waited_for(senders):
+    first, second = senders
+    first.ledger.claim(first.started.edition, 2, NOW, run=first.started.run)
+    assert second.started.keys(1) == ["c"]
+    first.ledger.commit()
+
+
+def test_on_sqlite_the_second_sender_is_refused(path):
+    with (
+        Ledger.open(path) as ledger,
+        Ledger.open(path) as other,
+        ledger.hold_campaign("autumn"),
+        pytest.raises(LedgerBusy),
+        other.hold_campaign("autumn"),
+    ):
+        pytest.fail("it was held twice")
+
+
+class TestADeadSender:
+    def test_its_claims_are_taken_over_and_those_of_the_living_are_not(self, senders):
+        first, second = senders
+        first.started.claim(2)
+        second.started.claim(1)
+        assert second.share.recover_dead_runs("resend", NOW) == 0
+        first.die()
+        assert wait_until(lambda: second.share.recover_dead_runs("resend", NOW)) == 2
+        claims = second.started.claim(2)
+        assert [(claim.key[0], claim.in_doubt) for claim in claims] == [("a", True), ("b", True)]
+
+    def test_with_hold_they_stay_in_doubt(self, senders):
+        first, second = senders
+        first.started.claim(2)
+        first.die()
+        assert wait_until(lambda: second.share.recover_dead_runs("hold", NOW)) == 2
+        assert second.started.keys() == ["c", "d", "e"]
+        assert second.ledger.count_by_status(second.started.edition)[Status.IN_DOUBT] == 2
+
+    def test_it_cannot_record_any_more(self, senders):
+        first, _second = senders
+        (claim,) = first.started.claim(1)
+        first.die()
+        first.ledger.record(claim, Outcome(claim.recipient.email, claim.key, Status.SENT, 1))
+        with pytest.raises(LedgerError, match="no connection"):
+            first.ledger.commit()
+
+    def test_a_new_sender_takes_its_claims_over_while_another_one_sends(self, senders, url):
+        first, second = senders
+        first.started.claim(2)
+        second.started.claim(1)
+        first.die()
+        wait_until(lambda: len(second.ledger.store.list_live_runs()) == 1)
+        with Ledger.open(url) as ledger:
+            found = ledger.recover_claims(first.started.edition, "resend", now=NOW)
+            assert (found.in_doubt, ledger.count_by_status(first.started.edition)[Status.PENDING]) == (2, 5)
+
+    def test_it_is_noticed_by_itself(self, senders):
+        import threading
+
+        lost = threading.Event()
+        senders[0].ledger.store.watch(lost.set)
+        senders[0].die()
+        assert lost.wait(10)
+
+
+class TestWhatHoldsForAll:
+    def test_one_rate(self, senders):
+        first, second = senders
+        assert first.share.reserve(5, 100.0, 0.05) == (1, pytest.approx(100, abs=5))
+        count, seconds = second.share.reserve(5, 100.0, 0.05)
+        assert (count, seconds) == (0, pytest.approx(100, abs=5))
+
+    def test_sessions(self, senders):
+        first, second = senders
+        held = [first.share.take_session(3), second.share.take_session(3), second.share.take_session(3)]
+        assert all(held)
+        assert first.share.take_session(3) is None
+        held[1].release()
+        assert first.share.take_session(3) is not None
+
+    def test_sessions_of_the_dead_are_free(self, senders):
+        first, second = senders
+        assert first.share.take_session(1)
+        assert second.share.take_session(1) is None
+        first.die()
+        assert wait_until(lambda: second.share.take_session(1))
+
+    def test_failures_in_a_row_and_in_all(self, senders):
+        first, second = senders
+        first.share.sync(ShareProgress(total=3, failed=2, tail=2), NOW)
+        second.share.sync(ShareProgress(total=4, failed=4, tail=4), NOW)
+        state = first.share.sync(ShareProgress(), NOW)
+        assert (state.total, state.failed, state.failed_in_a_row, state.live_runs) == (7, 6, 6, 2)
+        state = second.share.sync(ShareProgress(total=5, failed=1, tail=1), NOW)
+        assert (state.total, state.failed, state.failed_in_a_row) == (12, 7, 1)
+
+    def test_pauses(self, senders):
+        first, second = senders
+        first.share.pause(60, "too fast")
+        first.share.pause(5, "a shorter one changes nothing")
+        state = second.share.sync(ShareProgress(), NOW)
+        assert (state.pause_seconds, state.pause_reason) == (pytest.approx(60, abs=5), "too fast")
+
+    def test_the_first_end_counts_until_a_new_sender_begins_alone(self, senders, url):
+        first, second = senders
+        first.share.end("given_up", "the account is blocked", "ask them")
+        second.share.end("given_up", "later", None)
+        state = second.share.sync(ShareProgress(), NOW)
+        assert (state.ending, state.reason, state.hint) == ("given_up", "the account is blocked", "ask them")
+        for sender in senders:
+            sender.ledger.finish_run(sender.started.run)
+        third = Sender(url)
+        assert third.share.sync(ShareProgress(), NOW).ending is None
+        third.close()
+
+
+def test_the_clocks_of_the_machines_need_not_agree(senders):
+    """A message that waits for a minute waits for a minute, also for a sender whose clock is an hour ahead."""
+    from mailer.ledger import Retry
+
+    first, second = senders
+    second.ledger.synchronize_clock(NOW + 3600)
+    (claim,) = first.started.claim(1)
+    first.ledger.record(claim, Retry(NOW + 60))
+    first.ledger.commit()
+    assert second.started.keys(5, now=NOW + 3600) == ["b", "c", "d", "e"]
+    assert second.ledger.find_next_due(second.started.edition) == pytest.approx(NOW + 3660, abs=5)
+    assert second.started.keys(5, now=NOW + 3666) == ["a"]
+
+
+def test_a_second_sender_reopens_nothing_that_the_first_one_will_try_again(senders, url):
+    from mailer.ledger import Retry
+
+    first, _second = senders
+    (claim,) = first.started.claim(1)
+    first.ledger.record(claim, Retry(NOW + 60))
+    first.ledger.commit()
+    with Ledger.open(url) as ledger:
+        assert ledger.recover_claims(first.started.edition, "hold", now=NOW).deferred == 0
+
+
+def wait_until(look):
+    """What `look` gives as soon as that is true. The database needs a moment to see that a connection ended."""
+    import time
+
+    for _ in range(500):
+        if found := look():
+            return found
+        time.sleep(0.02)
+    return None
