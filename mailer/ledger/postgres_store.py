@@ -408,7 +408,12 @@ def _count_rows(status: str) -> int:
 
 
 def _driver_errors() -> tuple[type[BaseException], ...]:
-    return (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
+    return (asyncpg.PostgresError, *_lost_connection_errors(), TimeoutError, ValueError)
+
+
+def _lost_connection_errors() -> tuple[type[BaseException], ...]:
+    # InternalClientError: a query that is made while the end of the connection is being read.
+    return (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @contextmanager
@@ -428,7 +433,7 @@ def explain_error(error: BaseException, name: str, *, writing: bool) -> LedgerEr
     state = getattr(error, "sqlstate", None) or ""
     if isinstance(error, TimeoutError) and not said:
         return kind(f"{name}: the ledger's database does not answer")
-    if isinstance(error, OSError | asyncpg.InterfaceError) or state.startswith(("08", "57P")):
+    if isinstance(error, _lost_connection_errors()) or state.startswith(("08", "57P")):
         return kind(f"{name}: no connection to the ledger's database ({said})", hint=_CONTINUE)
     if state.startswith("53"):  # insufficient resources: disk full, too many connections
         return kind(f"{name}: the ledger's database has no room ({said})", hint=_CONTINUE)
