@@ -7,9 +7,15 @@ A NUL is refused: RFC 5321 2.3.8 forbids it, and removing it would change the te
 from __future__ import annotations
 
 import binascii
+import re
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_LINE = 998  # RFC 5322 2.1.1: octets of a line
+MAX_QUOTED = 75  # RFC 2045 6.7 (5): characters of an encoded line before the `=` of a soft line break
+QUOTED_VALUE = 32  # characters of a value that no soft line break is needed for
+_UNQUOTED = re.compile(r"(?:[!-<>-~ ]*[!-<>-~])?")
+_QUOTED = [bytes([n]) if (33 <= n <= 126 and n != 61) or n in (9, 32) else b"=%02X" % n for n in range(256)]
 
 
 class Body(NamedTuple):
@@ -38,7 +44,7 @@ class BodyEncoder:
     """
 
     def __init__(self, mark: bytes) -> None:
-        self._mark = mark
+        self.mark = mark
         self._lines = _QuotedLines()
 
     def encode(self, text: str, *, eight_bit: bool = False) -> Body:
@@ -56,7 +62,7 @@ class BodyEncoder:
         except UnicodeEncodeError as error:
             raise ValueError(f"a lone surrogate (U+{ord(text[error.start]):04X}) is not a character") from None
         lines = raw.split(b"\n")
-        if (eight_bit or text.isascii()) and max(map(len, lines)) <= MAX_LINE and self._mark not in raw:
+        if (eight_bit or text.isascii()) and max(map(len, lines)) <= MAX_LINE and self.mark not in raw:
             return Body(b"7bit" if text.isascii() else b"8bit", b"\r\n".join(lines))
         quoted = b"\r\n".join(map(self._lines.__getitem__, lines))
         if len(quoted) > len(raw) * 1.38:  # base64 is 4/3, and a line end in 78
@@ -64,6 +70,76 @@ class BodyEncoder:
             if len(encoded) < len(quoted):
                 return Body(b"base64", encoded)
         return Body(b"quoted-printable", quoted)
+
+
+def quote_value(value: str) -> bytes:
+    """A slot's value in quoted-printable, to be put between the runs of `quote_runs`.
+
+    Its first line has at most QUOTED_VALUE characters and its last line too, soft line breaks in it where it is longer.
+    """
+    if len(value) <= QUOTED_VALUE and _UNQUOTED.fullmatch(value):
+        return value.encode("ascii")
+    return _quote_special(value)
+
+
+@lru_cache(maxsize=4096)
+def _quote_special(value: str) -> bytes:
+    units = _quote_units(value.encode("utf-8"))
+    if len(units) == 1 and sum(map(len, units[0])) <= QUOTED_VALUE:
+        return b"".join(units[0])
+    lines = [_wrap(line, 0, QUOTED_VALUE)[0] for line in units]
+    return b"=\r\n" + b"\r\n".join(lines)
+
+
+def quote_runs(pieces: list[bytes]) -> list[bytes]:
+    """The constant pieces of a text in quoted-printable, so that a value of `quote_value` fits between each two.
+
+    :param pieces: texts in UTF-8 whose lines end with LF.
+    """
+    runs: list[bytes] = []
+    column = 0  # at most: the value before a piece may be shorter
+    for n, piece in enumerate(pieces):
+        lines = _quote_units(piece)
+        last = len(lines) - 1
+        is_before_slot = n < len(pieces) - 1
+        made = []
+        for number, line in enumerate(lines):
+            room = MAX_QUOTED - QUOTED_VALUE if is_before_slot and number == last else MAX_QUOTED
+            text, column = _wrap(line, column if number == 0 else 0, room)
+            made.append(text)
+        runs.append(b"\r\n".join(made))
+        column += QUOTED_VALUE
+    return runs
+
+
+def _quote_units(raw: bytes) -> list[list[bytes]]:
+    """Each line of a text as its characters in quoted-printable (RFC 2045 6.7)."""
+    lines = []
+    for line in raw.split(b"\n"):
+        units = [_QUOTED[byte] for byte in line]
+        if line[-1:] in (b" ", b"\t"):
+            units[-1] = b"=%02X" % line[-1]
+        lines.append(units)
+    return lines
+
+
+def _wrap(units: list[bytes], column: int, last_room: int) -> tuple[bytes, int]:
+    """One line with soft line breaks; returns the text, and the column at its end.
+
+    :param column: how many characters are in the line already.
+    :param last_room: the largest column that the text may end at.
+    """
+    made: list[bytes] = []
+    for unit in units:
+        if column + len(unit) > MAX_QUOTED:
+            made.append(b"=\r\n")
+            column = 0
+        made.append(unit)
+        column += len(unit)
+    if column > last_room:
+        made.append(b"=\r\n")
+        column = 0
+    return b"".join(made), column
 
 
 def encode_base64(content: bytes) -> bytes:

@@ -16,7 +16,7 @@ from mailer.render.head import PatternSet
 from mailer.render.html import Images
 from mailer.render.images import FileStore
 from mailer.render.pages import Pages
-from mailer.render.templates import PatternTemplate, Variables
+from mailer.render.templates import PatternTemplate
 
 T = TypeVar("T")
 MEGABYTE = 1024 * 1024
@@ -56,8 +56,8 @@ class _Compilation:
     def compile(self) -> CompiledCampaign:
         named = {name: found for name, path in self.campaign.images.items() if (found := self._compile_pattern(path))}
         images = Images(named, self.store)
-        own: Variables = {"campaign": self.campaign.name, "image": images.get_address}
-        self.problems += self.pages.load(own)
+        own = {"campaign": self.campaign.name, "image": images.get_address}
+        self.problems += self.pages.load(own, images)
         patterns = self._compile_patterns()
         self.problems += images.load_constant_images()
         if patterns:

@@ -18,7 +18,8 @@ from mailer.render.html import Images
 from mailer.render.images import FileStore, make_attachment_part
 from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, make_text_part
-from mailer.render.pages import Html, Pages
+from mailer.render.pages import Content, Pages
+from mailer.render.programs import Program
 from mailer.render.templates import Variables
 from mailer.templating import bounded, describe_error, find_template_place, one_line
 
@@ -63,9 +64,8 @@ class CompiledCampaign:
         self.fingerprint = self._fingerprint()
         self._boundaries = Boundaries(self.fingerprint[:24])
         self._encoder = BodyEncoder(self._boundaries.mark)
-        self._derived = campaign.text is None
-        self._base: Variables = ready.pages.globals() | dict(campaign.vars)
-        self._own: Variables = {"campaign": campaign.name, "image": ready.images.get_address}
+        self._base: dict[str, object] = ready.pages.globals() | dict(campaign.vars)
+        self._own: dict[str, object] = {"campaign": campaign.name, "image": ready.images.get_address}
 
     def make_key(self, recipient: Recipient) -> str:
         """Make the key that is unique for the message in its campaign.
@@ -92,23 +92,47 @@ class CompiledCampaign:
     def render_html(self, recipient: Recipient) -> str | None:
         """Render the HTML as it is sent, local images as `cid:`; None if the campaign has no HTML template."""
         with _ErrorContext(recipient), bounded(self._limits.seconds):
-            variables = self._variables(recipient)
-            page = self._pages.html(variables)
-            return self._embed(page, variables)[0] if page else None
+            html = self._content(self._variables(recipient)).html
+            return html.write() if html else None
 
     def render_text(self, recipient: Recipient) -> str:
         """Render the text alternative as it is sent."""
         with _ErrorContext(recipient), bounded(self._limits.seconds):
+            return self._content(self._variables(recipient)).text.write()
+
+    def compare_with_jinja2(self, recipient: Recipient) -> bool:
+        """Whether the compiled templates and patterns give this recipient what Jinja2 gives.
+
+        A template that differs is left to Jinja2 from now on, in this process. Preflight calls this for its first
+        recipients; if one of them differs, `use_jinja2_alone` does the same in the process that sends.
+
+        :raises RenderError: if the message cannot be made.
+        """
+        with _ErrorContext(recipient), bounded(self._limits.seconds):
             variables = self._variables(recipient)
-            return self._pages.text(variables, self._pages.html(variables) if self._derived else None)
+            patterns = [pattern.compare(variables) for pattern in self._patterns.list_patterns()]
+            return self._pages.compare(variables) and all(patterns)
+
+    def use_jinja2_alone(self) -> None:
+        """Render every recipient by Jinja2 from now on, without compiled templates."""
+        self._pages.stop_compiling()
+        for pattern in self._patterns.list_patterns():
+            pattern.stop_compiling()
+
+    def list_programs(self) -> list[Program]:
+        """The compiled forms of the templates and patterns that were made so far."""
+        patterns = [pattern.program for pattern in self._patterns.list_patterns()]
+        return [*self._pages.list_programs(), *(program for program in patterns if program is not None)]
 
     def _variables(self, recipient: Recipient) -> Variables:
         """The names that a template sees: the mailer's own ones, then columns, then `vars`."""
         if recipient.problem is not None:
             raise RenderError(recipient.problem)
-        variables = {**self._base, **recipient.columns, **self._own, "email": recipient.email}
+        names = (*recipient.columns, "email")
+        variables = Variables({**self._base, **recipient.columns, **self._own, "email": recipient.email}, names)
         if (url := self._patterns.unsubscribe_url) is not None:
             variables["unsubscribe_url"] = url.render(variables).strip()
+            variables.own_names = (*names, "unsubscribe_url")
         return variables
 
     def _message(self, recipient: Recipient, *, eight_bit: bool) -> Message:
@@ -128,28 +152,35 @@ class CompiledCampaign:
 
     def _body(self, variables: Variables, *, eight_bit: bool) -> tuple[Part, bool]:
         """The parts, and whether one of them is 8bit."""
-        page = self._pages.html(variables)
-        alternatives: list[Part] = []
-        needs = False
-        if page:
-            html, images = self._embed(page, variables)
-            body = self._encoder.encode(html, eight_bit=eight_bit)
-            needs = body.encoding == b"8bit"
-            alternatives.append(self._boundaries.make_related([make_text_part(b"html", body), *images]))
-        body = self._encoder.encode(self._pages.text(variables, page), eight_bit=eight_bit)
-        needs = needs or body.encoding == b"8bit"
-        alternatives.insert(0, make_text_part(b"plain", body))
+        content = self._content(variables)
+        text = content.text.encode(self._encoder, eight_bit=eight_bit)
+        alternatives: list[Part] = [make_text_part(b"plain", text)]
+        needs_eight_bit = text.encoding == b"8bit"
+        if content.html is not None:
+            html = content.html.encode(self._encoder, eight_bit=eight_bit)
+            needs_eight_bit = needs_eight_bit or html.encoding == b"8bit"
+            images = self._make_images(content, variables)
+            alternatives.append(self._boundaries.make_related([make_text_part(b"html", html), *images]))
         whole = self._boundaries.make_alternative(alternatives)
         if self._patterns.attachments:
             whole = self._boundaries.make_mixed([whole, *self._attachments(variables)])
-        return whole, needs
+        return whole, needs_eight_bit
 
-    def _embed(self, page: Html, variables: Variables) -> tuple[str, list[Part]]:
+    def _content(self, variables: Variables) -> Content:
         try:
-            return self._images.embed_images(page.html, page.folder, variables)
+            return self._pages.write(variables)
         except FileProblem as problem:
-            name = str(problem).partition(": ")[0]
-            raise Failure(self._pages.place(page, name), f"image {problem}") from problem
+            raise self._image_failure(problem, variables) from problem
+
+    def _make_images(self, content: Content, variables: Variables) -> list[Part]:
+        try:
+            return self._images.make_parts(content.images, variables) if content.images else []
+        except FileProblem as problem:
+            raise self._image_failure(problem, variables) from problem
+
+    def _image_failure(self, problem: FileProblem, variables: Variables) -> Failure:
+        name = str(problem).partition(": ")[0]
+        return Failure(self._pages.place(variables, name), f"image {problem}")
 
     def _attachments(self, variables: Variables) -> Iterator[Part]:
         for path, filename in self._patterns.attachments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from time import time
 from typing import TypeVar
 
@@ -30,12 +31,20 @@ class PatternSet:
     headers: tuple[tuple[str, PatternTemplate], ...]
     attachments: tuple[tuple[PatternTemplate, PatternTemplate | None], ...]
 
+    def list_patterns(self) -> list[PatternTemplate]:
+        """The patterns that are given."""
+        return [pattern for pattern in self._list_all() if pattern is not None]
+
     def list_sources(self) -> Iterator[str]:
         """The source of each pattern for the fingerprint; empty for a pattern that is not given."""
-        single = (self.subject, self.envelope_from, self.key, self.unsubscribe_url, self.unsubscribe_mailto)
-        pairs = [expression for pair in self.attachments for expression in pair]
-        for expression in (*single, *self.cc, *self.bcc, *(value for _, value in self.headers), *pairs):
-            yield expression.source if expression else ""
+        for pattern in self._list_all():
+            yield pattern.source if pattern else ""
+
+    def _list_all(self) -> Iterator[PatternTemplate | None]:
+        yield from (self.subject, self.envelope_from, self.key, self.unsubscribe_url, self.unsubscribe_mailto)
+        yield from (*self.cc, *self.bcc, *(value for _, value in self.headers))
+        for pair in self.attachments:
+            yield from pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +122,7 @@ class HeadMaker:
             ways.append(_at("unsubscribe url", url, lambda: headers.format_uri(address)))
         if mailto := self._patterns.unsubscribe_mailto:
             rest = mailto.render(variables).strip().removeprefix("mailto:")
-            _at("unsubscribe mailto", mailto, lambda: check_address(rest.partition("?")[0]))  # RFC 6068 2
-            ways.append(_at("unsubscribe mailto", mailto, lambda: headers.format_uri(f"mailto:{rest}")))
+            ways.append(_at("unsubscribe mailto", mailto, lambda: _format_mailto(rest)))
         if max(map(len, ways)) > headers.MAX_LINE - 30:
             raise Failure(
                 url.place if url else None, f"the unsubscribe address is longer than {headers.MAX_LINE - 30} characters"
@@ -122,6 +130,13 @@ class HeadMaker:
         field = "List-Unsubscribe: " + ",\r\n ".join(f"<{way}>" for way in ways) + "\r\n"
         post = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" if self._one_click else b""
         return [field.encode("ascii"), post]
+
+
+@lru_cache(maxsize=64)
+def _format_mailto(rest: str) -> str:
+    """RFC 6068 2: `rest` is an address and maybe a query."""
+    check_address(rest.partition("?")[0])
+    return headers.format_uri(f"mailto:{rest}")
 
 
 def _reply_to(box: Mailbox | None) -> bytes:

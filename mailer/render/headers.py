@@ -30,6 +30,8 @@ _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&+.^_`{|}~ -]+")  # the characters that a quoted file name may contain
 _Q = [chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)]
 
+_URI = re.compile(r"[A-Za-z0-9!#$%&'()*+,/:;=?@\[\]~._-]*")
+
 _DAYS = "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"
 _MONTHS = "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
 
@@ -80,6 +82,8 @@ def encode_phrase(text: str, first: int = LINE) -> list[str]:
 
 def encode_words(text: str, first: int = LINE) -> list[str]:
     """`text` as encoded words (RFC 2047), in B or Q, whichever is smaller; the first has at most `first` characters."""
+    if (single := _encode_one_word(text, first)) is not None:
+        return [single]
     pieces = [cluster.encode("utf-8") for cluster in split_clusters(text)]
     size = sum(len(_Q[byte]) for piece in pieces for byte in piece)
     base64 = sum(map(len, pieces)) * 4 // 3 < size or max(map(len, pieces)) > _ROOM // 3
@@ -96,6 +100,19 @@ def encode_words(text: str, first: int = LINE) -> list[str]:
         word.append(piece)
         used += cost
     return [*words, _word(b"".join(word), base64)]
+
+
+def _encode_one_word(text: str, first: int) -> str | None:
+    """A text that fits one encoded word; None if it does not."""
+    raw = text.encode("utf-8")
+    if len(raw) > _ROOM:
+        return None
+    quoted = "".join(map(_Q.__getitem__, raw))
+    base64 = len(raw) * 4 // 3 < len(quoted)
+    size = (len(raw) + 2) // 3 * 4 if base64 else len(quoted)
+    if size > min(_ROOM, first - (WORD - _ROOM)):
+        return None
+    return _word(raw, True) if base64 else f"{_PREFIX}q?{quoted}{_SUFFIX}"
 
 
 def _word(raw: bytes, base64: bool) -> str:
@@ -187,6 +204,8 @@ def format_parameter(name: str, value: str) -> str:
 
 def format_uri(text: str) -> str:
     """A URI for a header: every character that is not a URI character is percent-encoded."""
+    if _URI.fullmatch(text):
+        return text
     return quote(check_text(text), safe="!#$%&'()*+,/:;=?@[]~")
 
 

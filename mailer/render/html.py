@@ -21,11 +21,12 @@ from mailer.render.failure import Failure
 from mailer.render.headers import check_text
 from mailer.render.images import FileStore, make_image_part
 from mailer.render.mime import Part
+from mailer.render.skeleton import has_token
 from mailer.render.templates import PatternTemplate, Variables
 
 MAX_TAGS = 1024  # kept, of at most
 MAX_TAG = 2048  # characters
-_TAG = re.compile(r"""<img\b(?:[^>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE)
+_TAG = re.compile(r"""<img\b(?:[^>"']++|"[^"]*+"|'[^']*+')*+>""", re.IGNORECASE)
 _SRC = re.compile(r"""(?<![\w-])src\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
 
@@ -62,10 +63,13 @@ class Images:
             raise ValueError(self._unknown(name))
         return f"cid:{name}"
 
-    def embed_images(self, html: str, folder: str, variables: Variables) -> tuple[str, list[Part]]:
-        """The HTML with its local images as `cid:`, and the parts of all images that it uses.
+    def find_images(self, html: str, folder: str) -> tuple[str, dict[str, str | None]]:
+        """Find the images that the HTML shows.
 
-        `folder` is that of its template. FileProblem for an image that cannot be used.
+        :param html: the HTML; tokens may stand in it for values.
+        :param folder: the template's folder, in which files are looked for first.
+        :returns: the HTML with local images as `cid:`, and the images by their Content-ID; see `make_parts`.
+        :raises FileProblem: if an image cannot be found.
         """
         used: dict[str, str | None] = {}
         if starts := _find_image_starts(html):
@@ -73,7 +77,14 @@ class Images:
         for name in self._named:
             if name not in used and f"cid:{name}" in html and re.search(rf"cid:{re.escape(name)}(?![\w.@-])", html):
                 used[name] = None
-        return html, [self._part(cid, path, variables) for cid, path in used.items()]
+        return html, used
+
+    def make_parts(self, used: Mapping[str, str | None], variables: Variables) -> list[Part]:
+        """The parts of the images `used`: Content-IDs with the path of a local file, or None for a named image.
+
+        :raises FileProblem: if a file cannot be used.
+        """
+        return [self._part(cid, path, variables) for cid, path in used.items()]
 
     def _tags_of(self, html: str, starts: list[int], folder: str, used: dict[str, str | None]) -> str:
         pieces: list[str] = []
@@ -99,7 +110,7 @@ class Images:
             if address[4:] not in self._named:
                 raise FileProblem(f"{address}: {self._unknown(address[4:])}")
             tag = _Tag(text, address[4:])
-        elif _SCHEME.match(address):
+        elif _SCHEME.match(address) or has_token(address):  # a value in a `src` is a URL: see transform.py
             tag = _Tag(text)
         else:
             path = self._store.find_path(unquote(re.split(r"[?#]", address, maxsplit=1)[0]), Path(folder))

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mailer.errors import MissingExtra
 
-MAX_DEPTH = 256  # of MJML's elements, as deep as browsers and libxml2 follow HTML
+MAX_DEPTH = 256  # of elements, as deep as browsers and libxml2 follow HTML
+MAX_TAG = 65536  # characters of one tag
+MAX_ATTRIBUTES = 512  # of one tag: some parsers compare each with all others
 _MJML_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)|/>")
+_TAG = re.compile(r"<!--|<(/?)([A-Za-z][^\s/>]{0,64})")
+_TAG_END = re.compile(r"(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
+_ATTRIBUTE = re.compile(r"[^\s=\"']+\s*=")
+_CLOSED_BY_ITSELF = frozenset("p li dt dd td th tr tbody thead tfoot option colgroup".split())  # noqa: SIM905
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
 
 _TEXT = "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
@@ -100,6 +107,51 @@ def make_mjml_converter() -> Callable[[str], str]:
             raise ValueError("MJML: it is not well-formed") from None
 
     return transform
+
+
+def check_html(html: str) -> None:
+    """Check that HTML is not made to exhaust a parser.
+
+    :raises ValueError: if elements are nested too deeply, or a tag is too long or has too many attributes.
+    """
+    opened: Counter[str] = Counter()
+    depth = position = 0
+    while found := _TAG.search(html, position):
+        if found[2] is None:
+            end = html.find("-->", found.end())
+            position = end + 3 if end >= 0 else len(html)
+            continue
+        name = found[2].lower()
+        position = end = _find_tag_end(html, found.end())
+        if (
+            html.count("=", found.start(), end) > MAX_ATTRIBUTES
+            and _count_attributes(html[found.end() : end]) > MAX_ATTRIBUTES
+        ):
+            raise ValueError(f"a tag <{name}> with more than {MAX_ATTRIBUTES} attributes")
+        if name in _VOID or name in _CLOSED_BY_ITSELF:
+            continue
+        if not found[1]:
+            opened[name] += 1
+            depth += 1
+        elif opened[name]:
+            opened[name] -= 1
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"elements are nested deeper than {MAX_DEPTH} levels")
+
+
+def _find_tag_end(html: str, start: int) -> int:
+    """The end of a tag; a `>` may be in an attribute's value."""
+    found = _TAG_END.match(html, start, start + MAX_TAG)
+    if found is not None:
+        return found.end()
+    if len(html) - start > MAX_TAG:
+        raise ValueError(f"a tag of more than {MAX_TAG:,} characters")
+    return len(html)
+
+
+def _count_attributes(text: str) -> int:
+    return len(text.split()) if '"' not in text and "'" not in text else len(_ATTRIBUTE.findall(text))
 
 
 def _check_depth(source: str) -> None:

@@ -1,23 +1,32 @@
-"""The HTML and the text of a message: which template, and what becomes of its output."""
+"""The HTML and the text of a message: which template, and what is made of its output.
+
+A template's output is made in one of two ways with the same result: by its compiled form (`programs.py`), or by Jinja2.
+The first messages are Jinja2's, since compiling a template takes as long as some dozens of them; so are those of
+recipients whose way through the template cannot be compiled.
+
+What is made of the output (`transform.py`) works on a skeleton: its slots hold tokens. So it is done once for each way
+through the template's branches, and not for each recipient. A value that would change the structure (an empty one, say,
+or one in a style) is not a slot: it is part of the skeleton, which is then another one.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from os.path import dirname
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Template
-from markupsafe import escape
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
-from mailer.render import markup, plain_text
 from mailer.render.attachments import show_path
+from mailer.render.body import Body, BodyEncoder
 from mailer.render.failure import Failure
-from mailer.render.partial_evaluation import Folded, folded
-from mailer.render.placeholders import Slots, Transformation
+from mailer.render.placeholders import Placeholders
+from mailer.render.programs import Program, Way
+from mailer.render.skeleton import Skeleton
 from mailer.render.templates import (
     PatternTemplate,
     ProjectLoader,
@@ -27,85 +36,172 @@ from mailer.render.templates import (
     load_template,
     run_template,
 )
-from mailer.templating import LimitExceeded, describe_error, find_template_place
+from mailer.render.transform import Shape, Transformed, Transformer, make_transformer
+from mailer.templating import describe_error, find_template_place
 
-FOLDED_AFTER = 50  # messages of one template: fewer do not make up for the time that folding it takes
-MAX_PAGES = 256  # templates of one campaign that are kept ready, where their path varies
+COMPILED_AFTER = 16  # messages of one template: fewer do not make up for the time that compiling it takes
+MAX_PAGES = 256  # templates of one campaign that are kept ready if their path varies
+MAX_SKELETONS = 32  # of one way through a template
 _SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown", ".mjml": "mjml"}
 
 
-class Html(NamedTuple):
-    """The HTML of one message; `path` is its template's, in whose `folder` its images are looked for first."""
+class FilledText(NamedTuple):
+    """A skeleton with one recipient's values."""
 
-    html: str
-    path: str
-    folder: str
-    skeleton: str
-    values: list[str]
+    skeleton: Skeleton
+    values: Sequence[str]
+    is_kept: bool  # the skeleton is used for other recipients too
+
+    def write(self) -> str:
+        """The text."""
+        return self.skeleton.fill(self.values)
+
+    def encode(self, encoder: BodyEncoder, *, eight_bit: bool) -> Body:
+        """The text as the body of a part. ValueError if it cannot be sent."""
+        if self.is_kept:
+            return self.skeleton.encode(self.values, encoder, eight_bit=eight_bit)
+        return encoder.encode(self.write(), eight_bit=eight_bit)
+
+
+class Content(NamedTuple):
+    """What the templates made for one recipient.
+
+    `images` are the files of the images that the HTML shows, by Content-ID; None for a named image of the campaign.
+    """
+
+    html: FilledText | None
+    text: FilledText
+    images: dict[str, str | None]
 
 
 class Kind(NamedTuple):
-    """How the templates of one kind are run, and what is made of their output."""
+    """How the templates of one kind are rendered, and what is made of their output (None: nothing)."""
 
     environment: TemplateEnvironment
-    slots: Slots | None
-    transform: Transformation | None
-    constants: Variables  # what is the same for every recipient who has no column of that name
+    placeholders: Placeholders | None
+    transformer: Transformer | None
 
 
 class Page:
     """One template."""
 
-    def __init__(self, template: Template, kind: Kind, place: Place, most: int) -> None:
+    def __init__(self, template: Template, kind: Kind, place: Place, max_output: int) -> None:
         self._template = template
         self._kind = kind
         self._place = place
-        self._most = most
-        self._path = template.name or ""
-        self._folder = dirname(self._path)
+        self._max_output = max_output
         self._count = 0
-        self._folded: Folded | None = None
+        self._program: Program | None = None
+        self._is_compiled = True
+        self.path = template.name or ""
+        self.folder = dirname(self.path)
 
-    def text(self, variables: Variables) -> str:
+    def write_text(self, variables: Variables) -> FilledText:
         """The template's output. Failure at its line."""
-        return "".join(self._run(variables))
+        if (filled := self._fill(variables)) is not None:
+            way, registers = filled
+            skeleton = way.skeletons.get(None)
+            if skeleton is None:
+                skeleton = way.skeletons[None] = Skeleton.from_pieces(way.pieces)
+            return FilledText(skeleton, [registers[number] for number in way.shown], True)
+        return FilledText(Skeleton([self._run(variables)], []), (), False)
 
-    def html(self, variables: Variables) -> Html:
-        """The HTML made of the template's output. Failure at its line."""
-        slots, transform = self._kind.slots, self._kind.transform
-        if slots is None:
-            return Html(self.text(variables), self._path, self._folder, "", [])
-        slots.clear()
-        pieces = self._run(variables)
-        if transform is None:
-            return Html("".join(pieces), self._path, self._folder, slots.skeleton(pieces), slots.values)
+    def write_html(self, variables: Variables) -> Content:
+        """The HTML made of the template's output, and its text alternative if that is derived. Failure at its line."""
+        transformer = self._kind.transformer
+        if transformer is None:
+            raise TypeError("a text template has no HTML")
+        if (filled := self._fill(variables)) is not None:
+            content = self._fill_html(transformer, *filled)
+            if content is not None:
+                return content
+        if (placeholders := self._kind.placeholders) is not None:
+            placeholders.clear()
+            written = self._run(variables)
+            made = self._transform(transformer, written)
+            return _make_content(made, placeholders.shown, placeholders.raw, is_kept=False)
+        return _make_content(self._transform(transformer, self._run(variables)), (), (), is_kept=False)
+
+    def compare(self, variables: Variables) -> bool:
+        """Whether the compiled form gives this recipient what Jinja2 gives. If not, it is not used any more."""
+        self._count = max(self._count, COMPILED_AFTER)
+        filled = self._fill(variables)
+        if filled is None or self._program is None:
+            return True
+        is_same = self._program.compare(filled, lambda: self._run_plain(variables))
+        transformer = self._kind.transformer
+        if is_same and transformer is not None and self._kind.placeholders is None:
+            content = self._fill_html(transformer, *filled)
+            if content is not None:
+                direct = self._transform(transformer, self._run_plain(variables))
+                is_same = transformer.is_same(content.html, content.text, direct)
+                if not is_same:
+                    self._program.turn_off("what is made of its output differs")
+        return is_same
+
+    def stop_compiling(self) -> None:
+        """Render by Jinja2 alone from now on."""
+        self._is_compiled = False
+
+    @property
+    def program(self) -> Program | None:
+        """The compiled form; None before it is made."""
+        return self._program
+
+    def _fill(self, variables: Variables) -> tuple[Way, list[Any]] | None:
+        self._count += 1
+        if self._count <= COMPILED_AFTER or not self._is_compiled:
+            return None
+        if self._program is None:
+            environment = self._kind.environment
+            self._program = environment.make_program(
+                lambda tracing: tracing.get_template(self.path), show_path(self.path), self._max_output
+            )
+        return self._program.fill(variables) or self._program.learn(variables, lambda: self._run_plain(variables))
+
+    def _fill_html(self, transformer: Transformer, way: Way, registers: list[Any]) -> Content | None:
+        """None if the recipient's values are left to Jinja2."""
+        shown = [registers[number] for number in way.shown]
+        raw = [registers[number] for number in way.raw]
+        plan = way.plan
+        if plan is None:
+            plan = way.plan = transformer.plan(way.pieces, len(way.shown))
+        shape: Shape | None = plan.shape(raw, shown)
+        if shape is None:
+            return None
+        made: Transformed | None = way.skeletons.get(shape)
+        if made is None:
+            made = self._transform(transformer, plan.write(shape))
+            if len(way.skeletons) < MAX_SKELETONS:
+                way.skeletons[shape] = made
+        if made.compared and made.has_equal_link(raw):
+            return None
+        return _make_content(made, shown, raw, is_kept=True)
+
+    def _transform(self, transformer: Transformer, written: str) -> Transformed:
         try:
-            filling = transform("".join(pieces))
+            return transformer.transform(written, self.folder)
         except ValueError as error:
             raise Failure(Place(self._template.filename or self._place.file), str(error)) from error
-        html = filling.fill([str(escape(value)) for value in slots.values])
-        return Html(html, self._path, self._folder, filling.skeleton, slots.values)
 
-    def _run(self, variables: Variables) -> list[str]:
+    def _run(self, variables: Variables) -> str:
         try:
-            return self._pieces(variables)
+            return "".join(run_template(self._template, variables, self._max_output))
         except Exception as error:
             place = find_template_place(error) or Place(self._template.filename or self._place.file)
             raise Failure(place, describe_error(error, variables)) from error
 
-    def _pieces(self, variables: Variables) -> list[str]:
-        self._count += 1
-        if self._count == FOLDED_AFTER and self._kind.slots is None:  # marks and notes are for each value that is shown
-            environment = self._kind.environment
-            self._folded = folded(environment, self._template, environment.source(self._path), self._kind.constants)
-        if self._folded is not None and self._folded.fits(variables):
-            try:
-                return run_template(self._folded.template, variables, self._most)
-            except LimitExceeded:
-                raise
-            except Exception:  # noqa: S110 - the template as it was written says what is wrong
-                pass
-        return run_template(self._template, variables, self._most)
+    def _run_plain(self, variables: Variables) -> str:
+        """Jinja2's output, without placeholders."""
+        with self._kind.environment.show_plainly():
+            return "".join(run_template(self._template, variables, self._max_output))
+
+
+def _make_content(made: Transformed, shown: Sequence[str], raw: Sequence[Any], *, is_kept: bool) -> Content:
+    html = FilledText(made.html, shown, is_kept)
+    if made.text is None:
+        return Content(html, html, made.images)
+    return Content(html, FilledText(made.text, [str(value) for value in raw], is_kept), made.images)
 
 
 class _Source:
@@ -115,20 +211,24 @@ class _Source:
         self.place = pattern.place
         self.path = PatternTemplate(pattern, patterns)
         self._kinds = kinds
-        self._pages: OrderedDict[str, Page] = OrderedDict()
+        self.pages: OrderedDict[str, Page] = OrderedDict()
+        self.is_compiled = True
 
-    def page(self, variables: Variables, most: int) -> Page:
+    def page(self, variables: Variables, max_output: int) -> Page:
         name = self.path.render(variables)
-        page = self._pages.get(name)
+        page = self.pages.get(name)
         if page is None:
             kind = self._kinds(name, self.place)
-            page = self._pages[name] = Page(load_template(kind.environment, name, self.place), kind, self.place, most)
-            if len(self._pages) > MAX_PAGES:
-                self._pages.popitem(last=False)
+            template = load_template(kind.environment, name, self.place)
+            page = self.pages[name] = Page(template, kind, self.place, max_output)
+            if not self.is_compiled:
+                page.stop_compiling()
+            if len(self.pages) > MAX_PAGES:
+                self.pages.popitem(last=False)
         return page
 
     def problems(self) -> list[Problem]:
-        """Those of a template that is the same for everybody, and of all that it includes."""
+        """Those of a template that is the same for every recipient, and of all that it includes."""
         if self.path.constant is None:
             return []
         try:
@@ -141,22 +241,22 @@ class _Source:
 class Pages:
     """The campaign's HTML and text."""
 
-    def __init__(self, campaign: Campaign, most: int) -> None:
+    def __init__(self, campaign: Campaign, max_output: int) -> None:
         self._campaign = campaign
-        self._most = most
+        self._max_output = max_output
         self._loader = ProjectLoader(campaign)
-        self._vars: Variables = dict(campaign.vars)
         self.patterns = TemplateEnvironment(self._loader, autoescape=False)
-        self._text_kind = Kind(self.patterns, None, None, self._vars)
-        self._derive = Transformation(plain_text.derive_text)
+        self._text_kind = Kind(self.patterns, None, None)
         self._kinds: dict[str, Kind] = {}
-        self._own: Variables = {}
+        self._own: dict[str, Any] = {}
+        self._images: Any = None
         self._html: _Source | None = None
         self._text: _Source | None = None
 
-    def load(self, own: Variables) -> list[Problem]:
-        """Compiles what is the same for everybody; all its problems. Every template sees `own`, macros too."""
+    def load(self, own: dict[str, Any], images: Any) -> list[Problem]:
+        """Compile what is the same for every recipient; returns its problems. Every template and macro sees `own`."""
         self._own = own
+        self._images = images
         self.patterns.globals.update(own)
         problems: list[Problem] = []
         self._html = self._source(self._campaign.template, self._html_kind, problems)
@@ -189,25 +289,32 @@ class Pages:
     def _new_kind(self, format_: str) -> Kind:
         environment = TemplateEnvironment(self._loader, autoescape=True)
         environment.globals.update(self._own)
-        if format_ == "html" and self._campaign.text is not None:
-            return Kind(environment, None, None, self._vars)
-        slots = Slots()
-        environment.show_html = slots.noted if format_ == "html" else slots.marked
-        make = {"markdown": markup.make_markdown_converter, "mjml": markup.make_mjml_converter}.get(format_)
-        return Kind(environment, slots, Transformation(make()) if make else None, self._vars)
+        placeholders = None
+        if format_ != "html":
+            placeholders = Placeholders()
+            environment.show_html = placeholders.show
+        transformer = make_transformer(self._campaign, format_, self._images)
+        return Kind(environment, placeholders, transformer)
 
-    def html(self, variables: Variables) -> Html | None:
-        """The HTML; None for a campaign of text alone."""
-        return self._html.page(variables, self._most).html(variables) if self._html else None
+    def write(self, variables: Variables) -> Content:
+        """HTML and text for one recipient. Failure at a template's line."""
+        html = self._html.page(variables, self._max_output).write_html(variables) if self._html else None
+        if self._text is None:
+            return html or Content(None, FilledText(Skeleton([""], []), (), False), {})
+        text = self._text.page(variables, self._max_output).write_text(variables)
+        return Content(html.html, text, html.images) if html else Content(None, text, {})
 
-    def text(self, variables: Variables, html: Html | None) -> str:
-        """The text, as its template has it, or derived from the HTML."""
-        if self._text is not None:
-            return self._text.page(variables, self._most).text(variables)
-        return self._derive(html.skeleton).fill(html.values) if html else ""
+    def compare(self, variables: Variables) -> bool:
+        """Whether the compiled templates give this recipient what Jinja2 gives."""
+        sources = [source for source in (self._html, self._text) if source is not None]
+        results = [source.page(variables, self._max_output).compare(variables) for source in sources]
+        return all(results)
 
-    def place(self, page: Html, text: str) -> Place:
-        """The line of the page's template, or of one that it includes, where `text` stands; else the template."""
+    def place(self, variables: Variables, text: str) -> Place:
+        """The line with `text` in the HTML template or one that it includes; else the template."""
+        if self._html is None:
+            return Place(show_path(self._campaign.path))
+        page = self._html.page(variables, self._max_output)
         sources = self._loader.sources
         for path in (page.path, *sources):
             before, found, _ = sources.get(path, "").partition(text)
@@ -215,7 +322,22 @@ class Pages:
                 return Place(show_path(path), before.count("\n") + 1)
         return Place(show_path(page.path))
 
-    def globals(self) -> Variables:
+    def stop_compiling(self) -> None:
+        """Render by Jinja2 alone from now on."""
+        for source in (self._html, self._text):
+            if source is not None:
+                source.is_compiled = False
+            for page in source.pages.values() if source else ():
+                page.stop_compiling()
+
+    def list_programs(self) -> Iterator[Program]:
+        """The compiled forms that were made so far."""
+        for source in (self._html, self._text):
+            for page in source.pages.values() if source else ():
+                if page.program is not None:
+                    yield page.program
+
+    def globals(self) -> dict[str, Any]:
         """What Jinja2 itself gives a template: range, dict, namespace ..."""
         return dict(self.patterns.globals)
 

@@ -1,8 +1,10 @@
-"""The text alternative of an HTML message: inscriptis lays it out, after what it does not know of mail is prepared.
+"""The text alternative of an HTML message. inscriptis lays it out, after the tree is prepared for mail.
 
-A newsletter's tables are its layout, not data: their rows become lines, so that no column is padded to the width of a
-phone book; a table with <th> stays a table. Links keep their addresses, in <> (RFC 3986 appendix C); what is hidden
-(a preheader) stays hidden; images are their alt text.
+Most tables of a newsletter are its layout: their rows become lines. A table with <th> cells and short text in every
+cell is data: its cells are separated by bars. Links keep their addresses, in <> (RFC 3986 appendix C). What is hidden
+(a preheader) stays hidden, Outlook's conditional comments too. Images are their alt text.
+
+No width depends on a cell's text. So a text can be derived from a skeleton whose slots are filled afterwards.
 """
 
 from __future__ import annotations
@@ -10,21 +12,34 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
+from mailer.render.markup import check_html
+from mailer.render.skeleton import TOKEN, has_token
+
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
+_COLLAPSED = re.compile(r"max-height\s*:\s*0(?![.\d]*[1-9])", re.IGNORECASE)
+# Invisible characters that keep what follows out of a preheader: they come in runs.
+_PADDING = re.compile("(?:[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff][ \u00a0]*){3,}")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # no text in XML
-_CELL = "\ue0c1"  # private use: stands for the blanks between two cells, which would be collapsed
+_GAP = "\ue0c1"  # private use: stands for the blanks between two cells, which would be collapsed
+MAX_DATA_CELL = 200  # characters of a cell in a table of data
 _BLOCKS = "p|div|table|ul|ol|h1|h2|h3|h4|h5|h6|blockquote|pre|section|article|center|hr"
 _HAS_BLOCK = "boolean(.//" + "|.//".join(_BLOCKS.split("|")) + ")"
 
 
-def derive_text(html: str) -> str:
-    """`html` as plain text that ends with a line end; empty for nothing but layout."""
+def derive_text(html: str, compared: list[tuple[str, str]] | None = None) -> str:
+    """Derive the text alternative of an HTML message.
+
+    :param html: the HTML; tokens (`skeleton.py`) may stand in it for values.
+    :param compared: is given the texts and addresses of links that are equal for some values of their tokens.
+    :returns: plain text that ends with a line end; empty if the HTML has nothing but layout.
+    """
     from inscriptis.css_profiles import STRICT_CSS_PROFILE
     from inscriptis.html_engine import Inscriptis
     from inscriptis.model.config import ParserConfig
     from lxml.etree import ParserError
     from lxml.html import HTMLParser, document_fromstring
 
+    check_html(html)
     html = _CONTROL.sub("", html)
     try:
         tree = document_fromstring(
@@ -32,25 +47,24 @@ def derive_text(html: str) -> str:
         )
     except ParserError:  # nothing but blanks and comments
         return ""
-    _prepare(tree)
+    _prepare(tree, compared if compared is not None else [])
     _protect_entities(tree)
-    lines = Inscriptis(tree, ParserConfig(css=STRICT_CSS_PROFILE)).get_text().split("\n")
+    lines = _PADDING.sub(" ", Inscriptis(tree, ParserConfig(css=STRICT_CSS_PROFILE)).get_text()).split("\n")
     text = "\n".join(line.rstrip() for line in lines)
-    text = re.sub(r"\n{3,}", "\n\n", text).strip("\n").replace(_CELL, "  ")
+    text = re.sub(r"\n{3,}", "\n\n", text).strip("\n").replace(_GAP, "  ")
     return text + "\n" if text else ""
 
 
-def _prepare(tree: Any) -> None:
-    for element in [*tree.iter("title", "style", "script"), *tree.xpath("//*[@hidden or contains(@style, 'none')]")]:
-        if element.tag in ("title", "style", "script") or _hidden(element):
+def _prepare(tree: Any, compared: list[tuple[str, str]]) -> None:
+    for element in [*tree.iter("title", "style", "script"), *tree.xpath("//*[@hidden or @style]")]:
+        if element.tag in ("title", "style", "script") or _is_hidden(element):
             element.drop_tree()
     for image in [*tree.iter("img")]:
         _replace(image, f"[{alt}]" if (alt := (image.get("alt") or "").strip()) else "")
     for link in [*tree.iter("a")]:
-        _link(link)
-    for table in [*tree.iter("table")]:
-        if not table.xpath("boolean(.//th)") and not table.xpath("boolean(ancestor::table//th)"):
-            _flatten_table(table)
+        _write_address(link, compared)
+    for table in reversed([*tree.iter("table")]):  # inner tables first
+        _flatten_table(table)
 
 
 def _protect_entities(tree: Any) -> None:
@@ -62,8 +76,11 @@ def _protect_entities(tree: Any) -> None:
             element.tail = element.tail.replace("&", "&amp;")
 
 
-def _hidden(element: Any) -> bool:
-    return element.get("hidden") is not None or bool(_HIDDEN.search(element.get("style") or ""))
+def _is_hidden(element: Any) -> bool:
+    style = element.get("style") or ""
+    if element.get("hidden") is not None or _HIDDEN.search(style):
+        return True
+    return _COLLAPSED.search(style) is not None and "overflow" in style.lower()
 
 
 def _replace(element: Any, text: str) -> None:
@@ -71,22 +88,72 @@ def _replace(element: Any, text: str) -> None:
     element.drop_tree()
 
 
-def _link(link: Any) -> None:
+def _write_address(link: Any, compared: list[tuple[str, str]]) -> None:
+    """Write a link's address behind its text, unless the text is the address. A blank separates two links."""
+    following = link.getnext()
+    if not link.tail and following is not None and following.tag == "a":
+        link.tail = " "
     address = (link.get("href") or "").strip()
     text = " ".join(link.text_content().split())
-    shown = address.removeprefix("mailto:").removeprefix("tel:")
-    if not address or address.startswith(("#", "cid:")) or text in (address, shown, shown.partition("://")[2]):
+    if not address or address.startswith(("#", "cid:")) or is_address_shown(text, address):
         return
+    if (has_token(text) or has_token(address)) and may_be_equal(text, address):
+        compared.append((text, address))
+    shown = _shorten_address(address)
     link.tail = f"{' ' if text else ''}<{shown}>{link.tail or ''}"
 
 
+def is_address_shown(text: str, address: str) -> bool:
+    """Whether a link's text is its address, or what a reader takes for it."""
+    return text in _address_forms(address)
+
+
+def _address_forms(address: str) -> list[str]:
+    shown = _shorten_address(address)
+    return [address, shown, shown.partition("://")[2] or shown]
+
+
+def _shorten_address(address: str) -> str:
+    return address.removeprefix("mailto:").removeprefix("tel:")
+
+
+def may_be_equal(text: str, address: str) -> bool:
+    """Whether there are values for the tokens in a link's text and address that make them equal."""
+    return any(_may_match(text, form) for form in _address_forms(address))
+
+
+def _may_match(left: str, right: str) -> bool:
+    """Two texts with tokens: their constant beginnings and ends must agree."""
+    lefts, rights = TOKEN.split(left)[0::2], TOKEN.split(right)[0::2]
+    if len(lefts) == 1 and len(rights) == 1:
+        return left == right
+    start, end = min(len(lefts[0]), len(rights[0])), min(len(lefts[-1]), len(rights[-1]))
+    return lefts[0][:start] == rights[0][:start] and (end == 0 or lefts[-1][-end:] == rights[-1][-end:])
+
+
 def _flatten_table(table: Any) -> None:
-    for row in table.iter("tr"):
-        cells = [cell for cell in row if cell.tag == "td"]
-        blocks = any(cell.xpath(_HAS_BLOCK) for cell in cells)
+    """Make lines of a table's rows."""
+    rows = [*table.iter("tr")]  # those of inner tables are no rows any more
+    is_data = _is_data(table, rows)
+    for row in rows:
+        cells = [cell for cell in row if cell.tag in ("td", "th")]
+        has_blocks = any(cell.xpath(_HAS_BLOCK) for cell in cells)
         for n, cell in enumerate(cells):
-            cell.tag = "div" if blocks else "span"
-            cell.tail = None if blocks or n + 1 == len(cells) else _CELL
+            cell.tag = "div" if has_blocks else "span"
+            cell.tail = None if has_blocks or n + 1 == len(cells) else " | " if is_data else _GAP
         row.tag = "div"
     for part in table.iter("table", "tbody", "thead", "tfoot", "caption"):
         part.tag = "div"
+
+
+def _is_data(table: Any, rows: list[Any]) -> bool:
+    """Whether it is a table of data. Some layouts are made of <th> cells too; those have blocks or one cell a row."""
+    if (table.get("role") or "").lower() in ("presentation", "none") or not table.xpath("boolean(.//th)"):
+        return False
+    for row in rows:
+        cells = [cell for cell in row if cell.tag in ("td", "th")]
+        if len(cells) < 2 or any(cell.xpath(_HAS_BLOCK) for cell in cells):
+            return False
+        if any(len(TOKEN.sub("", cell.text_content())) > MAX_DATA_CELL for cell in cells):
+            return False
+    return len(rows) > 1

@@ -8,10 +8,11 @@ for beside the template that includes it, then where the campaign's `template` i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.runtime import Context
@@ -21,11 +22,24 @@ from mailer.errors import Place, Problem
 from mailer.render.attachments import FileProblem, find_file, read_file, show_path
 from mailer.render.failure import Failure
 from mailer.templating import UNNAMED_TEMPLATE, BoundedEnvironment, LimitExceeded, describe_error, find_template_place
+from mailer.templating.environment import show_html
+
+if TYPE_CHECKING:
+    from mailer.render.programs import Program
+    from mailer.render.tracing import TracingEnvironment
 
 MAX_SOURCE = 4 * 1024 * 1024  # bytes of one template
 _CHUNK = 4096  # pieces of output between two looks at how much there is
 
-Variables = dict[str, Any]
+
+class Variables(dict[str, Any]):
+    """The names that a template sees. `own_names` are those whose values are the recipient's own."""
+
+    __slots__ = ("own_names",)
+
+    def __init__(self, values: Mapping[str, object] = {}, own_names: tuple[str, ...] = ()) -> None:
+        super().__init__(values)
+        self.own_names = own_names
 
 
 class ProjectLoader(BaseLoader):
@@ -72,17 +86,36 @@ class TemplateEnvironment(BoundedEnvironment):
 
     def __init__(self, loader: ProjectLoader, *, autoescape: bool) -> None:
         super().__init__(loader=loader, autoescape=autoescape, keep_trailing_newline=True, auto_reload=False)
-        self._loader = loader
+        self.project_loader = loader
         self._paths: dict[tuple[str, str], str] = {}
+        self._tracing: TracingEnvironment | None = None
+
+    @contextmanager
+    def show_plainly(self) -> Iterator[None]:
+        """In this block, values are shown as they are, even if they are shown as tokens otherwise."""
+        show, self.show_html = self.show_html, show_html
+        try:
+            yield
+        finally:
+            self.show_html = show
+
+    def make_program(self, load: Callable[[TemplateEnvironment], Template], name: str, max_output: int) -> Program:
+        """The compiled form of a template; see `programs.Program`."""
+        from mailer.render.programs import Program
+        from mailer.render.tracing import TracingEnvironment
+
+        if self._tracing is None:
+            self._tracing = TracingEnvironment(self)
+        return Program(self._tracing, load, name, max_output)
 
     def source(self, path: str) -> str:
         """Of a template that was loaded."""
-        return self._loader.sources[path]
+        return self.project_loader.sources[path]
 
     def join_path(self, template: str, parent: str) -> str:
         path = self._paths.get((template, parent))
         if path is None:
-            path = self._paths[template, parent] = self._loader.resolve(template, parent)
+            path = self._paths[template, parent] = self.project_loader.resolve(template, parent)
         return path
 
 
@@ -115,8 +148,14 @@ def _too_much_output(most: int) -> LimitExceeded:
 class PatternTemplate:
     """A pattern of the campaign file, compiled: a constant, a text with names in it, or a template."""
 
-    def __init__(self, pattern: Pattern, environment: BoundedEnvironment) -> None:
-        """Failure for a wrong pattern."""
+    COMPILED_AFTER = 16  # messages
+
+    def __init__(self, pattern: Pattern, environment: TemplateEnvironment) -> None:
+        """:raises Failure: if the pattern is wrong."""
+        self._environment = environment
+        self._count = 0
+        self._is_compiled = True
+        self.program: Program | None = None
         self.place = pattern.place
         self.source = pattern.source.rstrip("\r\n")  # a block in YAML ends with one
         try:
@@ -131,6 +170,19 @@ class PatternTemplate:
         """Failure at the pattern's place for what goes wrong."""
         if self.constant is not None:
             return self.constant
+        self._count += 1
+        if self._count > self.COMPILED_AFTER and self._is_compiled:
+            if self.program is None:
+                self.program = self._make_program(most)
+            filled = self.program.fill(variables) or self.program.learn(
+                variables, lambda: "".join(run_template(self._template, variables, most))
+            )
+            if filled is not None:
+                return filled[0].write(filled[1])
+        return self.render_plainly(variables, most)
+
+    def render_plainly(self, variables: Variables, most: int = 65536) -> str:
+        """As `render`, always by Jinja2."""
         try:
             return "".join(run_template(self._template, variables, most))
         except Exception as error:
@@ -139,6 +191,27 @@ class PatternTemplate:
                 self.place if place is None or place.file == UNNAMED_TEMPLATE else place,
                 describe_error(error, variables),
             ) from error
+
+    def _make_program(self, most: int) -> Program:
+        loaded: list[Template] = []
+
+        def load(tracing: TemplateEnvironment) -> Template:
+            if not loaded:
+                loaded.append(tracing.from_string(self.source))
+            return loaded[0]
+
+        return self._environment.make_program(load, str(self.place), most)
+
+    def stop_compiling(self) -> None:
+        """Render by Jinja2 alone from now on."""
+        self._is_compiled = False
+
+    def compare(self, variables: Variables) -> bool:
+        """Whether the compiled form gives this recipient what Jinja2 gives."""
+        if self.constant is not None:
+            return True
+        self._count = max(self._count, self.COMPILED_AFTER)
+        return self.render(variables) == self.render_plainly(variables)
 
 
 def _constant(tree: nodes.Template) -> str | None:
@@ -157,7 +230,7 @@ def _constant(tree: nodes.Template) -> str | None:
 def load_template(environment: TemplateEnvironment, name: str, place: Place) -> Template:
     """A template by its name in the campaign file; Failure at the template's line, or at `place`."""
     try:
-        return environment.get_template(environment._loader.resolve(name))
+        return environment.get_template(environment.project_loader.resolve(name))
     except Exception as error:
         raise Failure(find_template_place(error) or place, describe_error(error)) from error
 
@@ -183,7 +256,7 @@ def find_problems(environment: TemplateEnvironment, template: Template) -> list[
 
 
 def _references(environment: TemplateEnvironment, path: str) -> Sequence[tuple[str, int]]:
-    tree = environment.parse(environment._loader.sources[path])
+    tree = environment.parse(environment.project_loader.sources[path])
     found = []
     for node in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
         name = node.template  # type: ignore[attr-defined]  # each of the four has one

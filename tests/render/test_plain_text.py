@@ -36,12 +36,38 @@ from mailer.render.plain_text import derive_text
         ("<head><title>T</title><style>p{}</style></head><script>1</script>x", "x\n"),
         ("<table><tr><td>A<td>B</table>", "A  B\n"),
         ("<table><tr><td><p>A</p><td><p>B</p></table>", "A\n\nB\n"),
-        ("<table><tr><th>A<th>BB</tr><tr><td>long<td>x</table>", "A     BB\nlong  x\n"),
+        ("<table><tr><th>A<th>BB</tr><tr><td>long<td>x</table>", "A | BB\nlong | x\n"),
+        ("<table><tr><th>A<table><tr><td>B<td>C</table><th>D</table>", "A\nB  C\nD\n"),
+        ("<table><tr><td>A<td><table><tr><th>B<th>C<tr><td>1<td>2</table></table>", "A\nB | C\n1 | 2\n"),
+        ('<table role="presentation"><tr><th>A<th>B<tr><td>C<td>D</table>', "A  B\nC  D\n"),
+        ("<table><tr><th>Heading</table><table><tr><td>A<td>B</table>", "Heading\nA  B\n"),
+        (
+            '<a href="https://e.com/h">Home</a><a href="https://e.com/b">Blog</a>',
+            "Home <https://e.com/h> Blog <https://e.com/b>\n",
+        ),
+        ("<a>Home</a><a>Blog</a>", "Home Blog\n"),
+        ('<div style="max-height:0;overflow:hidden">hidden</div>x', "x\n"),
+        ("<p>Soon" + "&#847;&zwnj;&nbsp;" * 40 + "</p>x", "Soon\n\nx\n"),
+        ("family: \U0001f468\u200d\U0001f469\u200d\U0001f467", "family: \U0001f468\u200d\U0001f469\u200d\U0001f467\n"),
+        ("<!--[if mso]><table><tr><td><![endif]-->x<!--[if !mso]><!--><p>y</p><!--<![endif]-->", "x\n\ny\n"),
         ("<!--[if mso]><p>Outlook</p><![endif]-->x", "x\n"),
     ],
 )
 def test_what_a_reader_sees(html: str, text: str) -> None:
     assert derive_text(html) == text
+
+
+@pytest.mark.parametrize(
+    "html", ["<div>" * 1000, "<p " + "a=1 " * 1000 + ">", "<img " + "x" * 100_000, "<b><div></b>" * 500]
+)
+def test_html_that_would_exhaust_a_parser_is_refused(html: str) -> None:
+    with pytest.raises(ValueError, match=r"nested|attributes|characters"):
+        derive_text(html)
+
+
+def test_elements_that_close_themselves_are_not_deep() -> None:
+    assert derive_text("<ul>" + "<li>x" * 1000 + "</ul>").count("x") == 1000
+    assert derive_text("<p>x" * 1000 + "<br>" * 1000).count("x") == 1000
 
 
 def test_the_sample_newsletter_reads_well() -> None:

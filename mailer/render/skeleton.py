@@ -1,0 +1,160 @@
+"""Skeletons: texts with slots, from which a recipient's text is made by filling, and encoded without encoding it again.
+
+While a text is post-processed (CSS, text alternative, Markdown ...), a token stands in each slot: a word of ASCII
+letters and digits that passes through any markup unchanged. No data contains it, since it is made anew in each process.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+
+from mailer.render.body import MAX_LINE, Body, BodyEncoder, quote_runs, quote_value
+
+_SIGN = f"zq{secrets.token_hex(8)}x"
+TOKEN = re.compile(_SIGN + r"(\d+)q")
+
+
+def make_token(number: int) -> str:
+    """The token of the slot `number`."""
+    return f"{_SIGN}{number}q"
+
+
+def has_token(text: str) -> bool:
+    """Whether a token, or a part of one, is in `text`."""
+    return _SIGN in text.lower()
+
+
+class Skeleton:
+    """A text with slots. `pieces` are constant texts at even indexes; `numbers` are the slots between them."""
+
+    __slots__ = ("_encoded", "numbers", "pieces")
+
+    def __init__(self, pieces: list[str], numbers: list[int]) -> None:
+        self.pieces = pieces
+        self.numbers = numbers
+        self._encoded: _EncodedSkeleton | None = None
+
+    @classmethod
+    def from_text(cls, text: str) -> Skeleton:
+        """A text with tokens. ValueError if a token did not come through whole: the value in it would be lost."""
+        parts = TOKEN.split(text)
+        if any(has_token(piece) for piece in parts[0::2]):
+            raise ValueError("a value is changed after it was written: use a filter on the value, not on a block")
+        return cls(parts[0::2], [int(number) for number in parts[1::2]])
+
+    @classmethod
+    def from_pieces(cls, written: Iterable[str | int]) -> Skeleton:
+        """Texts and numbers of slots in the order of the text."""
+        pieces, numbers = [""], []
+        for piece in written:
+            if isinstance(piece, int):
+                numbers.append(piece)
+                pieces.append("")
+            else:
+                pieces[-1] += piece
+        return cls(pieces, numbers)
+
+    def fill(self, values: Sequence[str]) -> str:
+        """The text with `values` in its slots."""
+        pieces = [""] * (len(self.pieces) + len(self.numbers))
+        pieces[0::2] = self.pieces
+        pieces[1::2] = [values[number] for number in self.numbers]
+        return "".join(pieces)
+
+    def encode(self, values: Sequence[str], encoder: BodyEncoder, *, eight_bit: bool) -> Body:
+        """The text with `values` in its slots, encoded. ValueError if it cannot be sent."""
+        if self._encoded is None:
+            self._encoded = _EncodedSkeleton(self, encoder)
+        return self._encoded.encode(values, eight_bit=eight_bit) or encoder.encode(
+            self.fill(values), eight_bit=eight_bit
+        )
+
+
+class _EncodedSkeleton:
+    """The constant pieces of a skeleton as bytes, once as they are and once in quoted-printable."""
+
+    def __init__(self, skeleton: Skeleton, encoder: BodyEncoder) -> None:
+        self._numbers = skeleton.numbers
+        self._slots = sorted(set(skeleton.numbers))
+        self._mark = encoder.mark
+        self._is_usable = True
+        try:
+            constants = [piece.encode("utf-8") for piece in skeleton.pieces]
+        except UnicodeEncodeError:
+            self._is_usable = False
+            return
+        whole = b"".join(constants)
+        if b"\r" in whole or b"\0" in whole or encoder.mark in whole:
+            self._is_usable = False
+            return
+        self._is_ascii = whole.isascii()
+        self._plain = _interleave([piece.replace(b"\n", b"\r\n") for piece in constants])
+        self._value_room = _measure_room(constants)
+        quoted = quote_runs(constants)
+        self._is_base64_smaller = sum(map(len, quoted)) > len(whole) * 1.38
+        self._quoted = _interleave(quoted)
+
+    def encode(self, values: Sequence[str], *, eight_bit: bool) -> Body | None:
+        """None for what is left to BodyEncoder: rare characters, long lines, base64."""
+        if not self._is_usable:
+            return None
+        used = [values[number] for number in self._slots]
+        all_values = "".join(used)
+        if "\r" in all_values or "\0" in all_values:
+            return None
+        is_ascii = all_values.isascii()
+        if eight_bit or (is_ascii and self._is_ascii):
+            try:
+                if (body := self._encode_plain(used, len(values), is_ascii, "\n" in all_values)) is not None:
+                    return body
+            except UnicodeEncodeError:
+                return None
+        if self._is_base64_smaller or len(all_values) > 2048:
+            return None
+        try:
+            quoted = map(quote_value, used)
+            return Body(b"quoted-printable", self._join(self._quoted, quoted, len(values)))
+        except UnicodeEncodeError:
+            return None
+
+    def _encode_plain(self, used: list[str], count: int, is_ascii: bool, has_line_end: bool) -> Body | None:
+        raw = [value.encode("utf-8") for value in used]
+        if has_line_end:
+            raw = [value.replace(b"\n", b"\r\n") for value in raw]
+        content = self._join(self._plain, raw, count)
+        longest = max(map(len, raw), default=0)
+        if longest > self._value_room and max(map(len, content.split(b"\r\n"))) > MAX_LINE:
+            return None
+        if self._mark in content:
+            return None
+        return Body(b"7bit" if is_ascii and self._is_ascii else b"8bit", content)
+
+    def _join(self, pieces: list[bytes], used: Iterable[bytes], count: int) -> bytes:
+        by_number = [b""] * count
+        for number, value in zip(self._slots, used, strict=True):
+            by_number[number] = value
+        filled = pieces.copy()
+        filled[1::2] = [by_number[number] for number in self._numbers]
+        return b"".join(filled)
+
+
+def _interleave(pieces: list[bytes]) -> list[bytes]:
+    """The pieces with room for a value between each two of them."""
+    room = [b""] * (2 * len(pieces) - 1)
+    room[0::2] = pieces
+    return room
+
+
+def _measure_room(pieces: list[bytes]) -> int:
+    """The length in bytes that every value may have so that no line is too long; -1 if one is without any value."""
+    room = MAX_LINE
+    for line in b"\0".join(pieces).split(b"\n"):
+        slots = line.count(b"\0")
+        length = len(line) - slots
+        if length > MAX_LINE:
+            return -1
+        if slots:
+            room = min(room, (MAX_LINE - length) // slots)
+    return room

@@ -1,0 +1,248 @@
+"""What is made of a template's output: HTML of Markdown or MJML, CSS inlined, the text alternative, images found.
+
+All of it is done on text in which tokens stand for a recipient's values (`skeleton.py`). `Plan` says which values may
+be tokens. A value may be one if what is made of the text with the token, the value then put in its place, is what
+would be made of the text with the value: if it is plain words, and where it stands decides nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from html import unescape
+from typing import Any, NamedTuple
+
+from mailer.campaign.model import Campaign
+from mailer.render import markup
+from mailer.render.html import Images
+from mailer.render.placeholders import NUMBER
+from mailer.render.skeleton import TOKEN, Skeleton, has_token, make_token
+
+Shape = tuple[str | None, ...]  # for each slot None (a token), or the text that stands in it
+
+MAX_SLOT = 4096  # characters of a value that may be a token
+MAX_KEPT = 64  # results for Markdown and MJML that are kept
+MAX_KEPT_SIZE = 512 * 1024  # characters of one that is kept
+
+_WORDS = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]+(?: [^\s\x00-\x1f\x7f-\x9f]+)*")  # nothing that HTML collapses or drops
+_LINES_OF_WORDS = re.compile(_WORDS.pattern + rf"(?:\n{_WORDS.pattern})*")
+_URL = re.compile(r"https?://", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|#)")
+_MARKUP = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(style|script)\b.*?(?:</\1\s*>|\Z)"
+    r"|<[A-Za-z/!](?:[^>\"']|\"[^\"]*\"|'[^']*')*(?:>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ATTRIBUTE = re.compile(r"([^\s\"'<>/=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_STYLE = re.compile(r"<style\b[^>]*>(.*?)</style", re.IGNORECASE | re.DOTALL)
+_ADDRESSES = frozenset({"href", "src", "background", "action"})
+# Attributes whose values decide nothing, unless a rule of CSS selects by an attribute.
+_PASSIVE = _ADDRESSES | {"alt", "title", "content", "lang", "value", "aria-label", "summary", "datetime"}
+_TEXTS = frozenset({str})
+
+
+class Transformed(NamedTuple):
+    """What was made of a template's output: skeletons of HTML and text, and the images that the HTML shows.
+
+    `text` is None if it is not derived. `compared` are a link's text and address that are equal for some values.
+    """
+
+    html: Skeleton
+    text: Skeleton | None
+    images: dict[str, str | None]
+    compared: list[tuple[Skeleton, Skeleton]]
+
+    def has_equal_link(self, raw: Sequence[Any]) -> bool:
+        """Whether a recipient's values make the text of a link equal to its address."""
+        from mailer.render.plain_text import is_address_shown
+
+        values = list(map(str, raw))
+        return any(is_address_shown(text.fill(values), address.fill(values)) for text, address in self.compared)
+
+
+class Transformer:
+    """What is done to the output of a campaign's templates of one kind."""
+
+    def __init__(
+        self, convert: Callable[[str], str] | None, *, is_text_derived: bool, is_css_inlined: bool, images: Images
+    ) -> None:
+        self._convert = convert
+        self._is_text_derived = is_text_derived
+        self._is_css_inlined = is_css_inlined
+        self._images = images
+        self._kept: OrderedDict[tuple[str, str], Transformed] = OrderedDict()
+
+    def transform(self, written: str, folder: str) -> Transformed:
+        """Make HTML, and text if it is derived, of a template's output.
+
+        :param written: the output, with or without tokens.
+        :param folder: the template's folder, in which images are looked for first.
+        :raises ValueError: if the markup is wrong, or a token did not come through whole.
+        :raises FileProblem: if an image cannot be used.
+        """
+        if self._convert is None:
+            return self._transform_html(written, folder)
+        made = self._kept.get((written, folder))
+        if made is None:
+            made = self._transform_html(self._convert(written), folder)
+            if len(written) <= MAX_KEPT_SIZE:
+                self._kept[written, folder] = made
+                if len(self._kept) > MAX_KEPT:
+                    self._kept.popitem(last=False)
+        return made
+
+    def _transform_html(self, html: str, folder: str) -> Transformed:
+        text, compared = None, list[tuple[str, str]]()
+        if self._is_text_derived:
+            from mailer.render.plain_text import derive_text
+
+            text = Skeleton.from_text(derive_text(html, compared))
+        if self._is_css_inlined:
+            from mailer.render.css import inline_css
+
+            html = inline_css(html)
+        html, images = self._images.find_images(html, folder)
+        links = [(Skeleton.from_text(label), Skeleton.from_text(address)) for label, address in compared]
+        return Transformed(Skeleton.from_text(html), text, images, links)
+
+    def plan(self, pieces: Sequence[str | int], count: int) -> Plan:
+        """Which of the `count` slots of an output may be tokens."""
+        return Plan(
+            pieces,
+            count,
+            is_html=self._convert is None,
+            is_strict=self._convert is not None or self._is_text_derived or self._is_css_inlined,
+        )
+
+    def is_same(self, html: Any, text: Any, direct: Transformed) -> bool:
+        """Whether filled skeletons are what was made of Jinja2's own output."""
+        if unescape(html.write()) != unescape(direct.html.fill(())):
+            return False
+        return direct.text is None or text.write() == direct.text.fill(())
+
+
+class Plan:
+    """Which slots of one way through a template may be tokens."""
+
+    def __init__(self, pieces: Sequence[str | int], count: int, *, is_html: bool, is_strict: bool) -> None:
+        self._pieces = pieces
+        self._count = count
+        self._is_html = is_html
+        self._is_strict = is_strict
+        text = "".join(make_token(piece) if isinstance(piece, int) else piece for piece in pieces)
+        sites = _find_sites(text) if is_html else _Sites(_find_numeric_sites(pieces), set(), set())
+        self._literal = sites.literal if is_strict else sites.images
+        self._numeric = sites.literal
+        self._addresses = sites.addresses
+        self._all_tokens: Shape = (None,) * count
+
+    def shape(self, raw: Sequence[Any], shown: Sequence[str]) -> Shape | None:
+        """Which slots are tokens for these values; None if they are left to Jinja2.
+
+        :param raw: the values, before they are escaped.
+        :param shown: the values as they are written in the template's output.
+        """
+        if not self._is_html:
+            return tuple(
+                [self._convert_slot(n, value, text) for n, (value, text) in enumerate(zip(raw, shown, strict=True))]
+            )
+        if not self._is_strict:
+            if any("cid:" in text for text in shown):
+                return None
+            if not self._literal:
+                return self._all_tokens
+            return tuple([text if n in self._literal else None for n, text in enumerate(shown)])
+        if not self._literal and not self._addresses and _TEXTS.issuperset(map(type, raw)):
+            lines = "\n".join(raw)
+            if len(lines) <= MAX_SLOT and lines.count("\n") == self._count - 1 and _LINES_OF_WORDS.fullmatch(lines):
+                return self._all_tokens
+        return tuple([self._html_slot(n, value, text) for n, (value, text) in enumerate(zip(raw, shown, strict=True))])
+
+    def write(self, shape: Shape) -> str:
+        """The output with tokens and texts in its slots."""
+        slots = [make_token(n) if text is None else text for n, text in enumerate(shape)]
+        return "".join([slots[piece] if isinstance(piece, int) else piece for piece in self._pieces])
+
+    def _html_slot(self, number: int, value: Any, text: str) -> str | None:
+        if number in self._literal or hasattr(value, "__html__"):
+            return text
+        words = value if value.__class__ is str else str(value)
+        if len(words) > MAX_SLOT or not _WORDS.fullmatch(words):
+            return text
+        return text if number in self._addresses and not _URL.match(words) else None
+
+    def _convert_slot(self, number: int, value: Any, text: str) -> str | None:
+        """For Markdown and MJML, as `Placeholders.show`: but a number in running text is a value as any other."""
+        if hasattr(value, "__html__") or not text.strip():
+            return text
+        return text if number in self._numeric and NUMBER.fullmatch(text) else None
+
+
+class _Sites(NamedTuple):
+    """Slots by where they stand: `literal` ones decide something, `addresses` begin one, `images` choose a file."""
+
+    literal: set[int]
+    addresses: set[int]
+    images: set[int]
+
+
+def _find_sites(html: str) -> _Sites:
+    sites = _Sites(set(), set(), set())
+    has_selectors = any("[" in css or ":lang" in css for css in _STYLE.findall(html))
+    for found in re.finditer(f"[<&]{TOKEN.pattern}", html):
+        sites.literal.add(int(found[1]))
+    for found in _MARKUP.finditer(html):
+        piece = found[0]
+        if not has_token(piece) or piece.startswith("<!--"):
+            continue
+        if found[1]:
+            sites.literal.update(_numbers_in(piece))
+            continue
+        sites.literal.update(_numbers_in(_ATTRIBUTE.sub("", piece)))
+        for attribute in _ATTRIBUTE.finditer(piece):
+            value = attribute[2] if attribute[2] is not None else attribute[3]
+            if has_token(value):
+                _add_attribute(sites, piece, attribute[1].lower(), value, has_selectors)
+    return sites
+
+
+def _add_attribute(sites: _Sites, tag: str, name: str, value: str, has_selectors: bool) -> None:
+    numbers = _numbers_in(value)
+    if has_selectors or (name not in _PASSIVE and not name.startswith("data-")):
+        sites.literal.update(numbers)
+    if name not in _ADDRESSES:
+        return
+    if found := TOKEN.match(value.strip()):
+        sites.addresses.add(int(found[1]))
+        if name == "src" and tag[:4].lower() == "<img":
+            sites.images.add(int(found[1]))
+    elif name == "src" and not _SCHEME.match(value):
+        sites.images.update(numbers)
+        sites.literal.update(numbers)
+
+
+def _find_numeric_sites(pieces: Sequence[str | int]) -> set[int]:
+    """Slots of Markdown or MJML in which a number means something: in a tag, or at the begin of a line."""
+    text = "".join(make_token(piece) if isinstance(piece, int) else piece for piece in pieces)
+    inside = {number for tag in _MARKUP.finditer(text) for number in _numbers_in(tag[0])}
+    for found in TOKEN.finditer(text):
+        line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+        if not any(char.isalpha() for char in line):
+            inside.add(int(found[1]))
+    return inside
+
+
+def _numbers_in(text: str) -> list[int]:
+    return [int(number) for number in TOKEN.findall(text)]
+
+
+def make_transformer(campaign: Campaign, format_: str, images: Images) -> Transformer:
+    """What is done to templates of a format: `html`, `markdown` or `mjml`."""
+    make = {"markdown": markup.make_markdown_converter, "mjml": markup.make_mjml_converter}.get(format_)
+    return Transformer(
+        make() if make else None,
+        is_text_derived=campaign.text is None,
+        is_css_inlined=False,
+        images=images,
+    )

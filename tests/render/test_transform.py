@@ -1,0 +1,139 @@
+"""What is made of a skeleton, filled, is what would be made of the output itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from mailer.render.pages import COMPILED_AFTER, Pages
+from mailer.render.plain_text import derive_text
+from mailer.render.skeleton import Skeleton, make_token
+from tests.render.projects import Project, person
+
+TEMPLATES = [
+    "<p>Hello {{ a }},</p><p>{{ b }} and {{ a }}</p>",
+    '<p><a href="https://e.com/{{ a }}">{{ b }}</a> <a href="{{ b }}">{{ b }}</a></p>',
+    '<a href="{{ a }}">x</a> <a href="mailto:{{ b }}">{{ a }}</a> <a href="#{{ c }}">{{ a }}</a>',
+    '<a href="{{ a }}"></a><a href="mailto:{{ b }}"></a>',
+    "<table><tr><td>{{ a }}<td>{{ b }}</tr></table>",
+    "<table><tr><th>{{ a }}<th>B</tr><tr><td>{{ b }}<td>x</tr></table>",
+    '<div style="display:{{ b }}">{{ a }}</div><{{ c }}>x</{{ c }}>y',
+    "<ul>{% for x in a %}<li>{{ x }}{% endfor %}</ul>",
+    "{% macro m(x) %}<p>{{ x }}</p>{% endmacro %}{{ m(a) }}{{ m(b) }}{% set s %}{{ a }}{% endset %}{{ s|length }}",
+    "{% filter upper %}{{ a }}{% endfilter %}<img alt='{{ b }}' src='https://e.com/x'>",
+    "<pre>{{ a }}</pre>{{ n }}{{ n + 1 }}&{{ c }};",
+    "<style>p { color: {{ c }} }</style><p class='{{ c }}' title={{ a }}>{{ b }}",
+    "<!-- {{ a }} --><script>{{ b }}</script>",
+    "<p hidden='{{ c }}'>{{ a }}</p><p {{ c }}>{{ b }}</p>{% if b %}<b>{{ b }}</b>{% endif %}",
+]
+VALUES = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30),
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "none",
+            "a b",
+            "a  b",
+            " a",
+            "p",
+            "li",
+            "#x",
+            "mailto:x",
+            "<b>",
+            "&amp;",
+            "é\n",
+            "cid:x",
+            "https://e.com/",
+        ]
+    ),
+)
+ROWS = st.lists(st.tuples(VALUES, VALUES, st.sampled_from(["p", "b", "td", "lt", "x"])), min_size=1, max_size=5)
+
+
+def compare_all(project: Project, rows: list[Any], **fields: Any) -> None:
+    """Each recipient by the compiled form and by Jinja2 alone."""
+    compiled, plain = project.compile(**fields), project.compile(**fields)
+    plain.use_jinja2_alone()
+    for _ in range(COMPILED_AFTER):
+        compiled.render_html(person(a="x", b="y", c="p", n=0))
+    for n, (a, b, c) in enumerate(rows):
+        recipient = person(a=a, b=b, c=c, n=n)
+        assert compiled.render_html(recipient) == plain.render_html(recipient)
+        assert compiled.render_text(recipient) == plain.render_text(recipient)
+        for eight_bit in (True, False):
+            one, other = (each.render(recipient, eight_bit=eight_bit) for each in (compiled, plain))
+            assert contents(one) == contents(other)
+            assert max(map(len, one.content.split(b"\r\n"))) <= 998
+    for path in project.root.glob("body.*"):
+        path.unlink()
+
+
+def contents(message: Any) -> list[str]:
+    from tests.render.projects import parsed
+
+    return [part.get_content() for part in parsed(message.content).walk() if part.get_content_maintype() == "text"]
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(ROWS)
+@example([("Ada", "none", "p"), ("Bob", "block", "div"), ("Bob", "Bob", "p")])
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_text_from_the_skeleton_is_that_from_the_html(project: Project, template: str, rows: list[Any]) -> None:
+    compare_all(project, rows, template=template)
+    compiled = project.compile(template=template)
+    compiled.use_jinja2_alone()
+    for n, (a, b, c) in enumerate(rows):
+        recipient = person(a=a, b=b, c=c, n=n)
+        assert compiled.render_text(recipient) == derive_text(compiled.render_html(recipient) or "")
+    (project.root / "body.html").unlink()
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(ROWS)
+@pytest.mark.parametrize("template", [
+    "# Hello {{ a }}\n\n{{ b }} *is* {{ n }}\n\n{{ n }}. {{ c }}\n\n- {{ a }}\n\n[{{ a }}](https://e.com/{{ c }})",
+    "{{ n }} {{ a }}{{ n }}\n{% if b %}> {{ b }}{% endif %}\n\n<b title='{{ c }}'>{{ n }}</b>",
+])  # fmt: skip
+def test_markdown_from_the_skeleton_is_that_from_the_output(project: Project, template: str, rows: list[Any]) -> None:
+    project.put("letter.md", template)
+    compare_all(project, rows, template="letter.md")
+
+
+def test_a_structure_is_transformed_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def derive(html: str, compared: object = None) -> str:
+        calls.append(html)
+        return derive_text(html)
+
+    monkeypatch.setattr("mailer.render.plain_text.derive_text", derive)
+    compiled = project.compile(template="<p>{{ name }}</p>{% if pro %}<b>pro</b>{% endif %}")
+    for n in range(COMPILED_AFTER + 40):
+        compiled.render(person(name=f"Ada {n}", pro=n % 2))
+    assert len(calls) == COMPILED_AFTER + 2
+
+
+def test_a_broken_token_is_an_error() -> None:
+    token = make_token(0)
+    for broken in (token.upper(), token[:-1], token.title()):
+        with pytest.raises(ValueError, match="use a filter on the value"):
+            Skeleton.from_text(f"a {broken} b")
+
+
+def test_pages_need_no_thread_and_no_signal(project: Project) -> None:
+    """A compiled campaign works in a forked child, whatever was compiled before the fork."""
+    import os
+
+    compiled = project.compile(template="<p>{{ name }}", subject="Hi {{ name }}")
+    for n in range(COMPILED_AFTER + 2):
+        compiled.render(person(name=f"Ada {n}"))
+    child = os.fork()
+    if child == 0:
+        made = all(b"Zo " in compiled.render(person(name=f"Zo {n}")).content for n in range(40))
+        os._exit(0 if made else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert isinstance(compiled._pages, Pages)
