@@ -81,9 +81,13 @@ $(VENV)-tools/.ready: | $(BIN)/python
 	$(PYTHON) -m pip --python $(VENV)-tools/bin/python install --quiet --disable-pip-version-check pip pip-tools pip-audit
 	@touch $@
 
+# Every extra but `all` and `bench`: `all` names the package itself, which has no hash.
 lock: $(VENV)-tools/.ready
-	$(VENV)-tools/bin/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-find-links --no-emit-index-url \
-	  --no-emit-trusted-host --strip-extras --all-extras --output-file requirements-dev.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(VENV)-tools/bin/pip-compile --quiet --generate-hashes --allow-unsafe --no-header \
+	  --no-emit-find-links --no-emit-index-url --no-emit-trusted-host --no-emit-options --strip-extras --no-annotate \
+	  $$($(BIN)/python -c 'import tomllib; print(*("--extra=" + name for name in \
+	    tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"] if name not in ("all", "bench")))') \
+	  --output-file requirements-dev.txt pyproject.toml
 
 audit: $(VENV)-tools/.ready
 	$(VENV)-tools/bin/pip-audit --require-hashes --disable-pip --requirement requirements-dev.txt
