@@ -109,7 +109,7 @@ def _report_unexpected(error: Exception) -> int:
         console.print_error(f"{where}{error.strerror or error}")
         return ExitCode.IO
     console.print_error(
-        f"{type(error).__name__}: {error}",
+        f"{type(error).__name__}: {console.blank_foreign_text(str(error))}",
         hint="this is a bug in mailer; run it again with MAILER_DEBUG=1 for the traceback",
     )
     return ExitCode.BUG

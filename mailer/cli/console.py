@@ -1,6 +1,8 @@
 """Printing: what the user asked for goes to standard output, everything else to standard error.
 
-No line that is printed here holds a secret or a terminal's control character, whatever its source.
+No line that is printed here holds a terminal's control character, whatever its source. A server's text can hold a
+secret that the server repeats: `blank_foreign_text` is for the texts that nothing has blanked before. The mailer's own
+words are never blanked, because a short password ("p") would make them unreadable.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ def accept_any_character() -> None:
 
 
 def add_secret(secret: Secret) -> None:
-    """Blank `secret` in everything that is printed from now on, in each form that `mailer.secret` knows."""
+    """Have `blank_foreign_text` blank `secret` from now on."""
     if secret:
         _secrets.add(secret.reveal())
 
@@ -34,9 +36,9 @@ def forget_secrets() -> None:
     _secrets.clear()
 
 
-def clean_line(text: str) -> str:
-    """Return `text` on one line, without secrets and control characters."""
-    return make_printable(blank_secrets(text, _secrets))
+def blank_foreign_text(text: str) -> str:
+    """Return a server's or a library's `text` without secrets, in each form that `mailer.secret` knows."""
+    return blank_secrets(text, _secrets)
 
 
 def print_error(text: str, *, hint: str | None = None) -> None:
@@ -48,7 +50,7 @@ def print_error(text: str, *, hint: str | None = None) -> None:
 
 def print_hint(text: str) -> None:
     """Print what the user can do next."""
-    _write_line(f"hint: {clean_line(text)}")
+    _write_line(f"hint: {make_printable(text)}")
 
 
 def print_warning(text: str) -> None:
@@ -58,12 +60,12 @@ def print_warning(text: str) -> None:
 
 def print_note(text: str) -> None:
     """Print a note about the work in progress to standard error."""
-    _write_line(make_printable_lines(blank_secrets(text, _secrets)))
+    _write_line(make_printable_lines(text))
 
 
 def print_output(text: str) -> None:
     """Print lines that the user asked for to standard output."""
-    sys.stdout.write(make_printable_lines(blank_secrets(text, _secrets)) + "\n")
+    sys.stdout.write(make_printable_lines(text) + "\n")
 
 
 def may_ask() -> bool:
@@ -77,7 +79,7 @@ def may_draw() -> bool:
 
 
 def _print_kind(kind: str, text: str) -> None:
-    for line in make_printable_lines(blank_secrets(text, _secrets)).splitlines() or [""]:
+    for line in make_printable_lines(text).splitlines() or [""]:
         _write_line(f"mailer: {kind}: {line}")
 
 

@@ -46,7 +46,7 @@ async def _open_session(where: ServerAccess, timeout: float) -> tuple[SessionDet
 
 
 def _print_dialogue(direction: str, line: str) -> None:
-    console.print_output(f"{direction}: {line}")
+    console.print_output(f"{direction}: {console.blank_foreign_text(line)}")
 
 
 def _describe_session(details: SessionDetails, extensions: Extensions, *, logged_in: bool) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.report.write import ReportTarget, check_report_targets
 from mailer.secret import Secret
-from mailer.text import count_noun
+from mailer.text import count_noun, make_printable
 
 
 class Declined(KeyboardInterrupt):
@@ -173,7 +173,7 @@ def _create_question(job: SendJob, stop: StopSignal) -> Callable[[int], None] | 
         )
         try:
             with stop.raising():
-                agreed = click.confirm(console.clean_line(question), err=True)
+                agreed = click.confirm(make_printable(question), err=True)
         except click.Abort:  # click raises it for Ctrl-C and for the end of input
             if stop.requested:
                 raise Interrupted from None

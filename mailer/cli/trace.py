@@ -11,6 +11,7 @@ from typing import TextIO
 
 from mailer.cli import console
 from mailer.errors import InputError
+from mailer.text import make_printable
 
 Trace = Callable[[str, str], None]
 
@@ -34,7 +35,7 @@ def open_trace(path: str | None) -> Iterator[Trace | None]:
     if path is None:
         yield None
     elif path == "-":
-        yield lambda direction, line: console.print_note(f"{direction}: {line}")
+        yield lambda direction, line: console.print_note(f"{direction}: {console.blank_foreign_text(line)}")
     else:
         with _create_file(path) as stream:
             yield lambda direction, line: _write_line(stream, direction, line)
@@ -52,7 +53,7 @@ def _create_file(path: str) -> TextIO:
 
 def _write_line(stream: TextIO, direction: str, line: str) -> None:
     try:
-        stream.write(f"{direction}: {console.clean_line(line)}\n")
+        stream.write(f"{direction}: {make_printable(console.blank_foreign_text(line))}\n")
     except OSError as error:
         # A full disk does not stop the run. The trace ends, and the warning is printed once.
         print(f"mailer: warning: trace: {error.strerror}", file=sys.stderr)

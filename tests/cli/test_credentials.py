@@ -142,9 +142,9 @@ def test_an_empty_answer_is_none() -> None:
         choose_server_and_password(None, "smtps://me@smtp.example.com", None, environment={}, ask=lambda _: "")
 
 
-def test_what_was_read_is_never_printed(own: ServerConfig) -> None:
+def test_a_password_that_was_read_is_blanked_in_foreign_text(own: ServerConfig) -> None:
     chosen(replace(own, password=Source("Zq9-unprintable")))
-    assert console.clean_line("the server said Zq9-unprintable") == "the server said [secret]"
+    assert console.blank_foreign_text("the server said Zq9-unprintable") == "the server said [secret]"
 
 
 def test_a_ca_file_that_is_not_there(own: ServerConfig, tmp_path: Path) -> None:
