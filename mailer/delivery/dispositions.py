@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from mailer.delivery.backoff import RetryPolicy, exponential_bound
 from mailer.delivery.reply_rules import ReplyAction, ReplyRule, find_reply_rule
@@ -35,8 +36,7 @@ class SessionAction(Enum):
     USE_FEWER = "use fewer"  # leave it without a successor, if there is another session
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedMessage:
+class ClaimedMessage(NamedTuple):  # a tuple, as Disposition is: one is made for each message
     """A claim with its rendered message.
 
     `session_refusals` counts how often a server answered it with a reply that concerns the session.
@@ -55,8 +55,7 @@ class DispositionPolicy:
     holds_doubts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Disposition:
+class Disposition(NamedTuple):
     """What to do about one result.
 
     `record` is for the ledger. `rule` is the reply rule that matched, if any. `is_progress` says that the server judged

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mailer.ledger.outcome import Outcome
 from mailer.smtp.connection import SessionDetails
@@ -52,40 +53,53 @@ class GuardedObserver(Observer):
     """
 
     def __init__(self, observer: Observer) -> None:
-        self._observer: Observer | None = observer
+        self._observer = observer
 
     def on_planning(self, done: int) -> None:
-        self._call("on_planning", done)
+        with self._guard():
+            self._observer.on_planning(done)
 
     def on_preflight(self, done: int, total: int) -> None:
-        self._call("on_preflight", done, total)
+        with self._guard():
+            self._observer.on_preflight(done, total)
 
     def on_warning(self, text: str) -> None:
-        self._call("on_warning", text)
+        with self._guard():
+            self._observer.on_warning(text)
 
     def on_start(self, total: int, already: int) -> None:
-        self._call("on_start", total, already)
+        with self._guard():
+            self._observer.on_start(total, already)
 
     def on_session(self, details: SessionDetails) -> None:
-        self._call("on_session", details)
+        with self._guard():
+            self._observer.on_session(details)
 
     def on_outcome(self, outcome: Outcome) -> None:
-        self._call("on_outcome", outcome)
+        try:  # no context manager: this is called for each message
+            self._observer.on_outcome(outcome)
+        except Exception:
+            self._drop_observer()
 
     def on_waiting(self, seconds: float, why: str) -> None:
-        self._call("on_waiting", seconds, why)
+        with self._guard():
+            self._observer.on_waiting(seconds, why)
 
     def on_unknown_user(self, email: str) -> None:
-        self._call("on_unknown_user", email)
+        with self._guard():
+            self._observer.on_unknown_user(email)
 
     def on_finish(self, reason: str | None) -> None:
-        self._call("on_finish", reason)
+        with self._guard():
+            self._observer.on_finish(reason)
 
-    def _call(self, name: str, *arguments: Any) -> None:
-        if self._observer is None:
-            return
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
         try:
-            getattr(self._observer, name)(*arguments)
+            yield
         except Exception:
-            self._observer = None
-            _log.exception("the observer raised an exception in %s; it is not called again", name)
+            self._drop_observer()
+
+    def _drop_observer(self) -> None:
+        _log.exception("the observer raised an exception; it is not called again")
+        self._observer = Observer()
