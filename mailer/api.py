@@ -28,12 +28,13 @@ from mailer.errors import InputError, LedgerWriteError, Unreachable
 from mailer.ledger import Ledger, get_project_ledger
 from mailer.ledger.outcome import Outcome
 from mailer.render.compile import compile_campaign
-from mailer.report.summary import Report, read_report
+from mailer.report.summary import Report, make_proof_report, read_report
 from mailer.secret import Secret
 
 __all__ = ["SendArguments", "async_send", "choose_server", "load_campaign", "override_delivery", "send"]
 
-DELIVERY_FIELDS = frozenset(field.name for field in fields(Delivery))
+# `in_doubt` of the options is about former runs, that of the campaign about this one.
+DELIVERY_FIELDS = frozenset(field.name for field in fields(Delivery)) - {"in_doubt"}
 
 
 class SendArguments(TypedDict, total=False):
@@ -72,6 +73,7 @@ def send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> Report:
     The report's `ending` says how the run ended: "complete", "incomplete" (some recipients failed, are deferred or in
     doubt), "given_up" or "interrupted". Raises InputError or LedgerError before anything is sent; ServerError if the
     server cannot be used; LedgerWriteError if the ledger can no longer be written. What was sent is in the ledger.
+    The report of a proof covers only the proof, which is not recorded.
     """
     try:
         asyncio.get_running_loop()
@@ -95,6 +97,12 @@ async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> 
         delivery=override_delivery(campaign.delivery, **overrides),
         **given,
     )
+    if options.proof is not None:  # not recorded, so it needs no ledger
+        with Ledger.open_temporary() as book:
+            result = await run(campaign, compile_campaign(campaign), book, options, observer, stop=stop)
+        _raise_for_ending(result)
+        assert result.run is not None  # noqa: S101 - a proof always has one
+        return make_proof_report(result.run, result.proof)
     with Ledger.open(ledger) as book:
         result = await run(campaign, compile_campaign(campaign), book, options, observer, stop=stop)
         _raise_for_ending(result)

@@ -127,3 +127,28 @@ def test_errors(path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ServerError):
         mailer.send(campaign, server="smtp://127.0.0.1:1")
     assert sandbox.messages == []
+
+
+def test_a_proof_gives_its_own_report_with_a_message_id_of_its_own(path: Path, sandbox: Sandbox) -> None:
+    campaign = mailer.load_campaign(path)
+    given = {"server": sandbox.url, "ca_file": sandbox.ca_file, "ledger": path.parent / "never" / "l.sqlite3"}
+    first = mailer.send(campaign, proof="me@example.org", **given)  # type: ignore[arg-type]
+    second = mailer.send(campaign, proof="me@example.org", **given)  # type: ignore[arg-type]
+    assert (first.counts.total, first.counts.sent, first.ending) == (1, 1, "complete")
+    (row,) = first.recipients
+    assert (row.email, row.status, row.code) == ("me@example.org", "sent", 250)
+    assert "250" in str(first.reason)
+    assert first.server is not None
+    assert first.server.sessions == 1
+    ids = [message.message_id for message in (*first.recipients, *second.recipients)]
+    assert len(set(ids)) == 2
+    assert not (path.parent / "never").exists()  # nothing of it is recorded
+
+
+@pytest.mark.parametrize("wrong", [{"limit": 0}, {"window": -1}, {"connections": 0}, {"window": 0}])
+def test_wrong_numbers_are_refused_before_anything_is_sent(path: Path, sandbox: Sandbox, wrong: dict[str, int]) -> None:
+    campaign = mailer.load_campaign(path)
+    (name,) = wrong
+    with pytest.raises(InputError, match=f"{name} .*: expected a number from 1"):
+        mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file, **wrong)  # type: ignore[arg-type]
+    assert sandbox.messages == []

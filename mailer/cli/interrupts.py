@@ -11,9 +11,9 @@ from mailer.delivery.signals import Interrupted, StopSignal
 
 def run_interruptible(work: Callable[[], ExitCode]) -> int:
     """Call `work` and return its exit code, or the exit code of the signal that interrupted it."""
-    with StopSignal().installed() as stop:
+    with StopSignal().handle_signals() as stop:
         try:
-            with stop.raising():
+            with stop.raise_on_request():
                 return work()
         except Interrupted:
             console.print_error("interrupted")

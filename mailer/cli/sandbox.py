@@ -34,7 +34,7 @@ def run_sandbox(as_json: bool, maildir: Path | None, port: int, page_port: int) 
         except asyncio.CancelledError:
             return
 
-    with StopSignal().installed() as stop:
+    with StopSignal().handle_signals() as stop:
         try:
             asyncio.run(serve_until_stopped(stop))
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from mailer.api import override_delivery
+from mailer.api import DELIVERY_FIELDS, override_delivery
 from mailer.campaign import Campaign, ServerConfig, load_campaign, parse_server
 from mailer.campaign.model import Delivery
 from mailer.cli import console
@@ -60,7 +60,7 @@ class SendRequest:
 
     def select(self, kind: type[SendOptions | Delivery]) -> dict[str, Any]:
         """Return the overrides that are fields of `kind`."""
-        names = {field.name for field in fields(kind)}
+        names = {field.name for field in fields(kind)} if kind is SendOptions else DELIVERY_FIELDS
         return {name: value for name, value in self.overrides.items() if name in names}
 
 
@@ -82,7 +82,7 @@ def run_send_command(given: Mapping[str, Any]) -> int:
 
     Raises MailerError if the run cannot start; then nothing was sent.
     """
-    with StopSignal().installed() as stop:
+    with StopSignal().handle_signals() as stop:
         try:
             return _send(SendRequest.from_options(given), stop)
         except Interrupted:
@@ -91,11 +91,12 @@ def run_send_command(given: Mapping[str, Any]) -> int:
 
 
 def _send(request: SendRequest, stop: StopSignal) -> int:
-    with stop.raising():
+    with stop.raise_on_request():
         job = _prepare_job(request)
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(request.trace))
-        ledger = stack.enter_context(Ledger.open_temporary() if request.sandbox else Ledger.open(job.ledger))
+        is_recorded = not (request.sandbox or request.overrides["proof"])
+        ledger = stack.enter_context(Ledger.open(job.ledger) if is_recorded else Ledger.open_temporary())
         display = create_display(_create_question(job, stop))
         try:
             with display:
@@ -172,7 +173,7 @@ def _create_question(job: SendJob, stop: StopSignal) -> Callable[[int], None] | 
             f"Send {job.campaign.name} to {count_noun(count, 'recipient')} via {server.host}:{server.port}{as_user}?"
         )
         try:
-            with stop.raising():
+            with stop.raise_on_request():
                 agreed = click.confirm(make_printable(question), err=True)
         except click.Abort:  # click raises it for Ctrl-C and for the end of input
             if stop.requested:

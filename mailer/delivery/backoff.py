@@ -1,8 +1,8 @@
 """How long to wait before something is tried again.
 
-Waits grow exponentially and have full jitter: uniform between 0 and the exponential bound, so that messages that were
-refused together do not come back together. Thousands of messages wait in the ledger, not in a task each, so this is
-plain arithmetic; the one loop that tries again in place is in `reconnect`.
+Waits grow exponentially and have full jitter: uniform between 0 and the exponential bound, so that messages
+that were refused together do not come back together. Thousands of messages wait in the ledger, not in a task
+each, so this is plain arithmetic; the one loop that tries again in place is in `reconnect`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def exponential_bound(backoff: Backoff, attempt: int) -> float:
 class RetryPolicy:
     """When a message that was refused temporarily is tried again.
 
-    `attempts` is the maximum in one run, including the first. `draw` is a source of chance; tests give their own.
+    `attempts` is the maximum in one run, including the first. `draw` is a source of chance; tests give their
+    own.
     """
 
     attempts: int
@@ -57,10 +58,11 @@ class RetryPolicy:
 
 
 def seconds_of_pause(backoff: Backoff, pauses: int, draw: Draw = random.uniform) -> float | None:
-    """Return the length of the `pauses`th pause in a row (from 1) after a rate limit; None if there were enough.
+    """Return the length of the `pauses`th pause in a row (from 1) after a rate limit; None if there were
+    enough.
 
-    The first one is 30 times the first backoff (30 s by default), each later one twice as long. At most half of it is
-    jitter: a provider that counts by the minute is not asked again after a second.
+    The first one is 30 times the first backoff (30 s by default), each later one twice as long. At most half
+    of it is jitter: a provider that counts by the minute is not asked again after a second.
     """
     if pauses >= MAX_PAUSES:
         return None

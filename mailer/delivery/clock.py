@@ -1,4 +1,7 @@
-"""Time as a run sees it: seconds since the epoch that never go back, and a sleep. Tests put their own in its place."""
+"""Time as a run sees it: seconds since the epoch that never go back, and a sleep.
+
+Tests give their own clock.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,21 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    def now(self) -> float:
-        """Seconds since the epoch; within one run it only grows."""
+    """What a run needs of time."""
 
-    async def sleep(self, seconds: float) -> None: ...
+    def now(self) -> float:
+        """Return seconds since the epoch. Within one run they only grow."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds`."""
 
 
 class SystemClock:
-    """The wall clock as it was at the start, carried on by the monotonic one.
+    """The wall clock as it was at the start, continued by the monotonic clock.
 
-    A wall clock that is set back in mid-run must neither freeze the pace nor keep a deferred message waiting for an
-    hour; what the ledger gets (when to try again, when it was sent) is still readable as a date.
+    A wall clock that is set back during a run must neither freeze the pace nor keep a deferred message
+    waiting for an hour. What the ledger gets (when to try again, when it was sent) is still readable as a
+    date.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """What a result means for its message, its session and the run: one pure function.
 
-`decide` changes nothing. `recorder` writes its answer into the ledger, and `session` does what it says of the session.
+`decide` changes nothing. `recorder` writes its answer into the ledger, and `session` does what it says of the
+session.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class DispositionPolicy:
 class Disposition(NamedTuple):
     """What to do about one result.
 
-    `record` is for the ledger. `rule` is the reply rule that matched, if any. `is_progress` says that the server judged
-    this message, so that the session is of use.
+    `record` is for the ledger. `rule` is the reply rule that matched, if any. `is_progress` says that the
+    server judged this message, so that the session is of use.
     """
 
     record: Outcome | Retry
@@ -100,8 +101,8 @@ def decide_unanswered(claimed: ClaimedMessage, error: str, policy: DispositionPo
 def decide_unsent(error: str, losses_at_head: int, policy: DispositionPolicy, now: float) -> Release | Retry:
     """Return what to record if a session was lost before the last byte of a message left. It bears no mark.
 
-    `losses_at_head` counts the fruitless sessions that were lost with this message first in line. From the second on,
-    it waits longer than the next session takes to open, so that others go first.
+    `losses_at_head` counts the fruitless sessions that were lost with this message first in line. From the
+    second on, it waits longer than the next session takes to open, so that others go first.
     """
     if losses_at_head < 2:
         return Release()
@@ -128,7 +129,10 @@ def _session_action(rule: ReplyRule) -> SessionAction:
 def _decide_session_refusal(
     stage: Stage, reply: Reply, claimed: ClaimedMessage, policy: DispositionPolicy, now: float
 ) -> Disposition:
-    """The message goes again. A parameter of its own RCPT may be what the server does not know: the session stays."""
+    """The message goes again.
+
+    A parameter of its own RCPT may be what the server does not know: the session stays.
+    """
     stays = stage == "rcpt" and reply.code != 503
     session = SessionAction.CONTINUE if stays else SessionAction.SIMPLIFY
     if claimed.session_refusals < MAX_SESSION_REFUSALS:

@@ -22,7 +22,10 @@ class FailureLimit:
         self._in_a_row = 0
 
     def count_failed(self) -> str | None:
-        """Count one message that failed permanently. Returns a sentence if the limit is reached, else None."""
+        """Count one message that failed permanently.
+
+        Returns a sentence if the limit is reached, else None.
+        """
         self._total += 1
         self._failed += 1
         self._in_a_row += 1

@@ -1,7 +1,8 @@
 """The messages of a run that are still to be sent: what may start, when, and what is durable.
 
-The order that makes the promise: intents (and the outcomes before them) are committed, then the messages leave, then
-their replies are recorded. What is durable as intent and not as outcome is never more than the open windows.
+The order that makes the promise: intents (and the outcomes before them) are committed, then the messages
+leave, then their replies are recorded. What is durable as intent and not as outcome is never more than the
+open windows.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from mailer.ledger.outcome import Outcome
 
 
 class MessageQueue:
-    """The ledger's queue at the pace of one run. `in_flight` counts the claims without a record, in all sessions."""
+    """The ledger's queue at the pace of one run.
+
+    `in_flight` counts the claims without a record, in all sessions.
+    """
 
     def __init__(self, ledger: Ledger, edition: Edition, run: RunRecord, options: SendOptions, state: RunState) -> None:
         self.ledger, self.edition, self.run = ledger, edition, run
@@ -28,7 +32,8 @@ class MessageQueue:
         self._has_unsaved_records = False
 
     def claim(self, room: int) -> Sequence[Claim]:
-        """Return up to `room` messages that may leave now. Their intent and all records so far are then durable.
+        """Return up to `room` messages that may leave now. Their intent and all records so far are then
+        durable.
 
         Raises LedgerWriteError.
         """
@@ -63,7 +68,10 @@ class MessageQueue:
         return None if at is None else max(at - now, self.pacer.seconds_until_next(now), 0.0)
 
     async def wait_for_message(self) -> bool:
-        """Wait until a message may start. Returns False if the run is over, or no message is left anywhere."""
+        """Wait until a message may start.
+
+        Returns False if the run is over, or no message is left anywhere.
+        """
         state = self._state
         while not state.is_over:
             seconds = self.seconds_until_due()

@@ -8,24 +8,34 @@ from enum import Enum
 from typing import Literal
 
 from mailer.campaign.model import Delivery, ServerConfig
+from mailer.errors import InputError
 from mailer.ledger import RunRecord
+from mailer.ledger.outcome import Outcome
 from mailer.secret import Secret
 
 
 class Ending(Enum):
-    """How a run ended; the command's exit code follows from it."""
+    """How a run ended. The exit code of the command follows from it."""
 
-    COMPLETE = "complete"  # everybody asked for is sent, was already, or is suppressed
+    COMPLETE = "complete"  # every recipient asked for has the message, had it before, or is suppressed
     INCOMPLETE = "incomplete"  # some failed, are deferred or in doubt, or are left for another run
-    GIVEN_UP = "given_up"  # `stop_after`, or the server refuses the account or domain; the rest is pending
+    GIVEN_UP = "given_up"  # `stop_after`, or the server refuses the account or the domain; the rest is pending
     UNREACHABLE = "unreachable"  # no session, no TLS, no login, or none that lasted; the rest is pending
-    LEDGER_FAILED = "ledger_failed"  # the ledger could not be written any more; sending stopped at once
+    LEDGER_FAILED = "ledger_failed"  # the ledger could no longer be written; sending stopped at once
     INTERRUPTED = "interrupted"  # asked to stop
 
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """`delivery` has the command line merged in. `limit` counts recipients, `proof` is an address."""
+    """What one run is asked to do. `delivery` is the campaign's, with the command line's values in it.
+
+    `limit` is the maximum number of recipients, `only` an address or a key, `proof` an address. `again` sends
+    a finished campaign again, and `abandon` gives up what is left of an unfinished one before. `in_doubt`
+    decides about messages in doubt from former runs. `trace` is called with "C", "S" or "*" and each line of
+    the dialogue.
+
+    Raises InputError if a number is too small.
+    """
 
     server: ServerConfig
     password: Secret | None = None
@@ -34,21 +44,37 @@ class SendOptions:
     only: str | None = None
     proof: str | None = None
     again: bool = False
-    abandon: bool = False  # with `again`: give up what the last edition has not sent
+    abandon: bool = False
     retry_failed: bool = False
     in_doubt: Literal["resend", "hold", "sent"] | None = None
     skip_invalid: bool = False
     preflight: bool = True
     trace: Callable[[str, str], None] | None = None
 
+    def __post_init__(self) -> None:
+        numbers = {
+            "limit": self.limit,
+            "window": self.delivery.window,
+            "connections": self.delivery.connections,
+            "attempts": self.delivery.attempts,
+        }
+        for name, value in numbers.items():
+            if isinstance(value, int) and value < 1:
+                raise InputError(f"{name} {value}: expected a number from 1")
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """`reason` and `hint` are sentences for a person; `run` is None where nothing was begun."""
+    """How a run ended. `reason` and `hint` are sentences for a person.
+
+    `run` is None if nothing was started. `nothing_to_do`: every recipient had an outcome before. `proof` is
+    the outcome of a proof; its `run` is in no ledger.
+    """
 
     ending: Ending
     edition: int
     run: RunRecord | None
     reason: str | None = None
     hint: str | None = None
-    nothing_to_do: bool = False  # the campaign was complete before
+    nothing_to_do: bool = False
+    proof: Outcome | None = None

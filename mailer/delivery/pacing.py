@@ -1,15 +1,15 @@
 """How fast messages start: one pacer for all connections of a run.
 
-Messages start evenly, one in each interval, and not in bursts: providers count in short windows. Time that was not used
-is not saved up. The clock is the caller's; nothing here sleeps.
+Messages start evenly, one in each interval, and not in bursts: providers count in short windows. Time that
+was not used is not saved up. The clock is the caller's; nothing here sleeps.
 """
 
 from __future__ import annotations
 
 from mailer.campaign.model import Rate
 
-# A late start is made up for by a tenth of the interval, within these bounds (seconds), so that "14/second" is
-# not 13.8. This is far below any window that a provider counts in.
+# A late start is made up for by a tenth of the interval, within these bounds (seconds), so that "14/second"
+# is not 13.8. This is far below any window that a provider counts in.
 _MIN_SLACK, _MAX_SLACK = 0.01, 0.05
 
 _MIN_PACE = 0.1  # messages a second: a server that still says "too fast" gets no slower than this

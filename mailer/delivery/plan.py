@@ -37,8 +37,8 @@ FORMAT = "1"  # of what planning makes of a list; another number plans every lis
 class PlanResult:
     """What planning found. `invalid` and `duplicates` are the first 20, their counts stand beside them.
 
-    `new` rows were added, `removed` ones are no longer in the list, `changed` ones got other columns or another place;
-    `unchanged` says that the list was not read at all, being the one that is planned.
+    `new` rows were added, `removed` ones are no longer in the list, `changed` ones got other columns or
+    another place; `unchanged` says that the list was not read at all, being the one that is planned.
     """
 
     total: int
@@ -60,10 +60,11 @@ def plan(
     *,
     observer: Observer | None = None,
 ) -> PlanResult:
-    """Writes every recipient of the list once; InputError where it cannot be read, and then nothing is changed.
+    """Writes every recipient of the list once; InputError where it cannot be read, and then nothing is
+    changed.
 
-    Invalid rows are recorded as failed; whether that is an error is for the caller to say. To be called by the
-    campaign's holder, after `recover`.
+    Invalid rows are recorded as failed; whether that is an error is for the caller to say. To be called by
+    the campaign's holder, after `recover`.
     """
     known = find_planned_list(ledger, edition).digest
     fingerprint = _digest(campaign, campaign.recipients.fingerprint())
@@ -155,7 +156,9 @@ def _at_key(problem: Problem, recipient: Recipient) -> str:
 
 
 def _invalid_key(recipient: Recipient) -> str:
-    """Its place, since two wrong rows are two problems: with the column where a line has several rows (JSON, YAML)."""
+    """Its place, since two wrong rows are two problems: with the column where a line has several rows (JSON,
+    YAML).
+    """
     place = recipient.place
     where = f"line {place.line}:{place.column}" if place.column else f"line {place.line}"
     return f"{recipient.email.casefold()} ({where})".lstrip()

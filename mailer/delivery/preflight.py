@@ -1,8 +1,8 @@
 """Preflight: everyone who is to be sent to is rendered before the first connection is opened.
 
-Whose message cannot be made is recorded as failed, and looked at again by the next preflight; whether that stops the
-run is for the caller to say. That the others passed is remembered for this list and these templates: a resume renders
-nobody twice.
+Whose message cannot be made is recorded as failed, and looked at again by the next preflight; whether that
+stops the run is for the caller to say. That the others passed is remembered for this list and these
+templates: a resume renders nobody twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from mailer.delivery.plan import SHOWN
 from mailer.errors import Problem, RenderError, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
-from mailer.ledger.planning import UncheckedMessage, find_planned_list, read_unchecked, record_checked, set_preflight
+from mailer.ledger.planning import (
+    UncheckedMessage,
+    find_planned_list,
+    read_unchecked,
+    record_checked,
+    set_preflight,
+)
 from mailer.render.compiled import CompiledCampaign
 from mailer.templating import is_time_limit_error
 
@@ -27,7 +33,8 @@ def preflight(
     *,
     only: str | None = None,
 ) -> list[Problem]:
-    """Renders all, or `only` an address or key; the problems: the first 20, and a last one with how many more.
+    """Renders all, or `only` an address or key; the problems: the first 20, and a last one with how many
+    more.
 
     Empty where everybody's message can be made. To be called by the campaign's holder, after the planning.
     """
@@ -36,7 +43,12 @@ def preflight(
 
 class _Preflight:
     def __init__(
-        self, ledger: Ledger, edition: Edition, compiled: CompiledCampaign, observer: Observer, only: str | None
+        self,
+        ledger: Ledger,
+        edition: Edition,
+        compiled: CompiledCampaign,
+        observer: Observer,
+        only: str | None,
     ) -> None:
         self._ledger, self._edition, self._compiled, self._observer = ledger, edition, compiled, observer
         self._only = only

@@ -30,7 +30,8 @@ class ReconnectPolicy:
         self._sessions_before = 0
 
     async def call_with_retries(self, run_session: Callable[[], Awaitable[None]]) -> None:
-        """Call `run_session`, and again after a wait as long as it raises ServerError and another try makes sense.
+        """Call `run_session`, and again after a wait as long as it raises ServerError and another try makes
+        sense.
 
         Raises the last error if it does not.
         """

@@ -29,7 +29,12 @@ class ResultRecorder:
     """Records what became of each claimed message. Its methods raise LedgerWriteError."""
 
     def __init__(
-        self, state: RunState, queue: MessageQueue, throttle: Throttle, policy: DispositionPolicy, limit: FailureLimit
+        self,
+        state: RunState,
+        queue: MessageQueue,
+        throttle: Throttle,
+        policy: DispositionPolicy,
+        limit: FailureLimit,
     ) -> None:
         self._state, self._queue, self._throttle = state, queue, throttle
         self._policy, self._failure_limit = policy, limit

@@ -1,8 +1,9 @@
 """Replies that mean more than their first digit: one table, each line with its source.
 
-RFC 5321 4.2.1 lets a client act on the first digit alone, and so do we, but for what stands here. These replies
-speak of the session, the account or the sending domain, not of the one message that drew them: trying the next
-message at once would only draw the same reply again, and marking each recipient `failed` would be untrue.
+RFC 5321 4.2.1 lets a client act on the first digit alone, and so do we, but for what stands here. These
+replies speak of the session, the account or the sending domain, not of the one message that drew them: trying
+the next message at once would only draw the same reply again, and marking each recipient `failed` would be
+untrue.
 
 The first rule that matches wins. Nothing here suppresses or sends by itself: a rule is advice to the run.
 """

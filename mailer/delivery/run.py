@@ -1,8 +1,9 @@
-"""`mailer send`, from the lock on the campaign to the record of the run.
+"""A run, from the lock on the campaign to the record of what happened.
 
-    hold the campaign -> settle what former runs left -> plan -> preflight -> connect -> send -> record
+    hold the campaign -> recover claims of former runs -> plan -> preflight -> connect -> send -> record
 
-Until the first connection nothing is sent, and every error is an exception; from then on what happens is the result.
+Nothing is sent before the first connection, and every error until then is an exception. From then on, what
+happens is the result.
 """
 
 from __future__ import annotations
@@ -33,13 +34,16 @@ from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.throttle import Throttle
 from mailer.delivery.worker import Worker
 from mailer.errors import InputError, LedgerError, append_remainder
-from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
+from mailer.ledger import Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
 from mailer.ledger.records import Policy, Recovered, format_time
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
+from mailer.text import count_noun
 
 __all__ = ["Ending", "Observer", "RunResult", "SendOptions", "StopSignal", "run"]
+
+FATES: dict[Policy, str] = {"resend": "sent again", "hold": "held as in doubt", "sent": "recorded as sent"}
 
 
 async def run(
@@ -52,145 +56,168 @@ async def run(
     stop: StopSignal | None = None,
     clock: Clock | None = None,
 ) -> RunResult:
-    """Send the campaign, or go on with it. InputError and LedgerError: nothing was sent."""
-    observer, stop, clock = GuardedObserver(observer or Observer()), stop or StopSignal(), clock or SystemClock()
+    """Send a campaign, or continue it, and return how the run ended.
+
+    `compiled` is the campaign compiled for its first edition. `stop` ends the run from outside; `clock` is
+    the system's by default.
+
+    Raises InputError or LedgerError if the run cannot start; nothing was sent then.
+    """
+    observer, stop, clock = (
+        GuardedObserver(observer or Observer()),
+        stop or StopSignal(),
+        clock or SystemClock(),
+    )
     if options.proof is not None:
-        return await send_proof(campaign, compiled, options, options.proof, observer=observer, clock=clock, stop=stop)
+        return await send_proof(campaign, options, options.proof, observer=observer, clock=clock, stop=stop)
     with report_as_unusable(), ledger.hold_campaign(campaign.name):
+        preparation = _Preparation(campaign, compiled, ledger, options, observer=observer, clock=clock)
         try:
-            with stop.raising():
-                edition, compiled, recovered = _prepare(
-                    campaign, compiled, ledger, options, observer=observer, clock=clock
-                )
-            count = _count_recipients(ledger, edition, options)
-            if isinstance(count, RunResult):
-                return count
-            counts = ledger.count_by_status(edition)
-            observer.on_start(sum(counts.values()), sum(counts.values()) - counts[Status.PENDING])
+            with stop.raise_on_request():
+                preparation.prepare()
+            count = preparation.count_recipients()
+            if not count:
+                return preparation.result_without_sending()
+            preparation.announce_start()
         except Interrupted:
             number = ledger.ensure_edition(campaign.name).number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
-        record = ledger.start_run(edition, template=compiled.fingerprint, now=clock.now())
+        record = ledger.start_run(preparation.edition, template=preparation.compiled.fingerprint, now=clock.now())
         state = RunState(observer=observer, clock=clock, stop=stop)
-        queue = MessageQueue(ledger, edition, record, options, state)
-        return await _Delivery(state, queue, compiled, options).send(count, is_careful=recovered.in_doubt > 0)
+        queue = MessageQueue(ledger, preparation.edition, record, options, state)
+        phase = _SendPhase(state, queue, preparation.compiled, options)
+        return await phase.send(count, is_careful=preparation.recovered.in_doubt > 0)
 
 
-# -- before anything is sent
+class _Preparation:
+    """What happens before anything is sent: the edition, with its queue recovered, planned and checked."""
 
-FATES: dict[Policy, str] = {"resend": "sent again", "hold": "held back as in doubt", "sent": "taken as sent"}
+    def __init__(
+        self,
+        campaign: Campaign,
+        compiled: CompiledCampaign,
+        ledger: Ledger,
+        options: SendOptions,
+        *,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self.compiled = compiled
+        self.edition = ledger.ensure_edition(campaign.name)
+        self.recovered = Recovered()
+        self._campaign, self._ledger, self._options = campaign, ledger, options
+        self._observer, self._clock = observer, clock
 
+    def prepare(self) -> None:
+        """Raises InputError if a message cannot be correct, unless such recipients are to be skipped."""
+        ledger, options, campaign = self._ledger, self._options, self._campaign
+        self.recovered = self._recover()
+        if other := ledger.note_campaign_file(campaign.name, campaign.path, campaign.root):
+            self._observer.on_warning(
+                f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?"
+            )
+        if options.again and self.edition.planned:
+            self._finish_edition()
+            self.edition, self.recovered = ledger.add_edition(campaign.name), Recovered()
+        if self.edition.number > 1:  # Message-IDs differ from edition to edition
+            self.compiled = compile_campaign(campaign, edition=self.edition.number)
+        planned = plan(ledger, campaign, self.compiled, self.edition, observer=self._observer)
+        self._warn_of_duplicates(planned)
+        if options.retry_failed:
+            ledger.reopen_failed(self.edition, only=options.only)
+        problems = append_remainder(planned.invalid, planned.invalid_count)
+        if options.preflight:
+            problems += preflight(ledger, self.edition, self.compiled, self._observer, only=options.only)
+            if problems and not options.skip_invalid:
+                raise InputError(problems)
+        if others := ledger.count_sent_with_other_template(self.edition, self.compiled.fingerprint):
+            recipients = count_noun(others, "recipient")
+            self._observer.on_warning(f"{recipients} got the message before the templates were changed")
 
-def _prepare(
-    campaign: Campaign,
-    compiled: CompiledCampaign,
-    ledger: Ledger,
-    options: SendOptions,
-    *,
-    observer: Observer,
-    clock: Clock,
-) -> tuple[Edition, CompiledCampaign, Recovered]:
-    """The edition to send, with its queue in order: recovered, planned and checked."""
-    edition = ledger.ensure_edition(campaign.name)
-    recovered = _recover(ledger, edition, options, observer, clock)
-    if other := ledger.note_campaign_file(campaign.name, campaign.path, campaign.root):
-        observer.on_warning(f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?")
-    if options.again and edition.planned:
-        _finish_edition(ledger, edition, abandon=options.abandon)
-        edition, recovered = ledger.add_edition(campaign.name), Recovered()
-    if edition.number > 1:  # Message-IDs differ from edition to edition
-        compiled = compile_campaign(campaign, edition=edition.number)
-    planned = plan(ledger, campaign, compiled, edition, observer=observer)
-    _warn(planned, observer)
-    if options.retry_failed:
-        ledger.reopen_failed(edition, only=options.only)
-    problems = append_remainder(planned.invalid, planned.invalid_count)
-    if options.preflight:
-        problems += preflight(ledger, edition, compiled, observer, only=options.only)
-        if problems and not options.skip_invalid:
-            raise InputError(problems)
-    if others := ledger.count_sent_with_other_template(edition, compiled.fingerprint):
-        observer.on_warning(f"{others} got the message as it was before the templates were changed")
-    return edition, compiled, recovered
+    def count_recipients(self) -> int:
+        """Return how many recipients are to be sent to. Raises InputError if `only` names none."""
+        counts = self._ledger.count_by_status(self.edition, only=self._options.only)
+        if not any(counts.values()) and self._options.only is not None:
+            raise InputError(f"{self._options.only} is not in the list")
+        pending = counts[Status.PENDING]
+        return min(pending, self._options.limit or pending)
 
+    def result_without_sending(self) -> RunResult:
+        """Return the result of a run that has nothing to send."""
+        only = self._options.only
+        counts = self._ledger.count_by_status(self.edition, only=only)
+        has_problems = _has_problems(counts)
+        reason = "every recipient has an outcome, but not all of them have the message"
+        if not has_problems:
+            reason = "the campaign is complete"
+        if only is not None:
+            reason = f"{only}: {', '.join(status.value for status in Status if counts[status])} already"
+        return RunResult(
+            Ending.INCOMPLETE if has_problems else Ending.COMPLETE,
+            self.edition.number,
+            self._ledger.find_last_run(self.edition),
+            reason,
+            None if has_problems or only is not None else "--again sends the campaign again, to every recipient",
+            nothing_to_do=True,
+        )
 
-def _finish_edition(ledger: Ledger, edition: Edition, *, abandon: bool) -> None:
-    """Raise InputError if the edition is not finished, or abandon its rest. To be called before a new edition."""
-    if edition.complete:
-        return
-    if abandon:
-        ledger.abandon_rest(edition)
-        return
-    counts = ledger.count_by_status(edition)
-    rest = ", ".join(
-        f"{counts[status]} {status.value}" for status in (Status.PENDING, Status.DEFERRED) if counts[status]
-    )
-    raise InputError(
-        f"campaign {edition.campaign!r} is not finished: {rest}",
-        hint="run the command without --again to send the rest, or with --again --abandon to give the rest up",
-    )
+    def announce_start(self) -> None:
+        """Tell the observer that sending begins. It may raise what is not an Exception to prevent that."""
+        counts = self._ledger.count_by_status(self.edition)
+        total = sum(counts.values())
+        self._observer.on_start(total, total - counts[Status.PENDING])
 
+    def _recover(self) -> Recovered:
+        """`--in-doubt` decides for the recipients it is given for; for the others, the campaign does."""
+        ledger, edition, options, now = self._ledger, self.edition, self._options, self._clock.now()
+        given, policy = options.in_doubt, options.delivery.in_doubt
+        decided, others = Recovered(), Recovered()
+        if given is not None:
+            decided = ledger.recover_claims(edition, given, now=now, held=True, only=options.only)
+        if given is None or options.only is not None:
+            others = ledger.recover_claims(edition, policy, now=now, but=options.only if given else None)
+        for count, fate in ((decided.in_doubt, given), (others.in_doubt, policy)):
+            if fate and count:
+                were = "message was" if count == 1 else "messages were"
+                self._observer.on_warning(f"{count:,} {were} in flight when a former run ended: {FATES[fate]}")
+        return Recovered(decided.in_doubt + others.in_doubt, decided.deferred + others.deferred)
 
-def _recover(ledger: Ledger, edition: Edition, options: SendOptions, observer: Observer, clock: Clock) -> Recovered:
-    """What a person said counts for whom they said it; the others get what the campaign says."""
-    said, now, told, others = options.in_doubt, clock.now(), Recovered(), Recovered()
-    policy = options.delivery.in_doubt
-    if said is not None:
-        told = ledger.recover_claims(edition, said, now=now, held=True, only=options.only)
-    if said is None or options.only is not None:
-        others = ledger.recover_claims(edition, policy, now=now, but=options.only if said else None)
-    for count, fate in ((told.in_doubt, said), (others.in_doubt, policy)):
-        if fate and count:
-            observer.on_warning(f"{count} were in flight when a former run ended: {FATES[fate]}")
-    return Recovered(told.in_doubt + others.in_doubt, told.deferred + others.deferred)
+    def _finish_edition(self) -> None:
+        """Raise InputError if the edition is not finished, or abandon its rest."""
+        if self.edition.complete:
+            return
+        if self._options.abandon:
+            self._ledger.abandon_rest(self.edition)
+            return
+        counts = self._ledger.count_by_status(self.edition)
+        rest = ", ".join(
+            f"{counts[status]:,} {status.value}" for status in (Status.PENDING, Status.DEFERRED) if counts[status]
+        )
+        raise InputError(
+            f"campaign {self.edition.campaign!r} is not finished: {rest}",
+            hint="run the command without --again to send the rest, or with --again --abandon to give the rest up",
+        )
 
-
-def _warn(planned: PlanResult, observer: Observer) -> None:
-    for text in planned.duplicates:
-        observer.on_warning(str(text))
-    if (more := planned.duplicate_count - len(planned.duplicates)) > 0:
-        observer.on_warning(f"and {more:,} more")
-
-
-def _count_recipients(ledger: Ledger, edition: Edition, options: SendOptions) -> int | RunResult:
-    """How many are to be sent to; the result where there is nobody."""
-    counts = ledger.count_by_status(edition, only=options.only)
-    if not any(counts.values()) and options.only is not None:
-        raise InputError(f"{options.only} is not in the list")
-    if pending := counts[Status.PENDING]:
-        return min(pending, options.limit or pending)
-    reason = "everybody is settled, and not everybody got it" if _has_problems(counts) else "the campaign is complete"
-    if options.only is not None:
-        reason = f"{options.only}: {', '.join(status.value for status in Status if counts[status])} already"
-    return _nothing_to_do(ledger, edition, reason, failed=_has_problems(counts))
+    def _warn_of_duplicates(self, planned: PlanResult) -> None:
+        for text in planned.duplicates:
+            self._observer.on_warning(str(text))
+        if (more := planned.duplicate_count - len(planned.duplicates)) > 0:
+            self._observer.on_warning(f"and {more:,} more")
 
 
 def _has_problems(counts: Mapping[Status, int]) -> bool:
-    """Whether somebody did not get it, and will not by this run."""
+    """Whether a recipient does not have the message, and will not get it by this run."""
     return bool(counts[Status.FAILED] or counts[Status.DEFERRED] or counts[Status.IN_DOUBT])
 
 
-def _nothing_to_do(ledger: Ledger, edition: Edition, reason: str, *, failed: bool) -> RunResult:
-    return RunResult(
-        Ending.INCOMPLETE if failed else Ending.COMPLETE,
-        edition.number,
-        ledger.find_last_run(edition),
-        reason,
-        None if failed else "--again sends the campaign anew, to everybody",  # what helps depends on the counts
-        nothing_to_do=True,
-    )
-
-
-# -- sending
-
-
-class _Delivery:
-    """All sessions of one run, until it ends in whatever way; then the record of it."""
+class _SendPhase:
+    """All sessions of one run, until it ends in whatever way, and the record of it."""
 
     def __init__(self, state: RunState, queue: MessageQueue, compiled: CompiledCampaign, options: SendOptions) -> None:
         delivery = options.delivery
         self._state, self._queue, self._options = state, queue, options
-        # `--in-doubt sent` concerns the past; the campaign says what happens to messages that come to be in doubt now.
+        # `--in-doubt sent` concerns the past. What happens to messages that come to be in doubt now is the
+        # campaign's.
         in_doubt = delivery.in_doubt if options.in_doubt in (None, "sent") else options.in_doubt
         policy = DispositionPolicy(RetryPolicy(delivery.attempts, delivery.backoff), in_doubt == "hold")
         self._throttle = Throttle(state, queue.pacer, delivery.backoff)
@@ -227,7 +254,10 @@ class _Delivery:
             ending = Ending.LEDGER_FAILED
             state.override_ending(ending, str(error), error.hint)
         except BaseException as error:  # cancelled by the caller, or our own mistake: what is known is recorded
-            state.end(Ending.INTERRUPTED, "cancelled" if isinstance(error, asyncio.CancelledError) else "interrupted")
+            state.end(
+                Ending.INTERRUPTED,
+                "cancelled" if isinstance(error, asyncio.CancelledError) else "interrupted",
+            )
             with suppress(LedgerError):
                 self._queue.commit()
             self._finish(Ending.INTERRUPTED)

@@ -21,8 +21,8 @@ from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits
 class RunFigures:
     """What the record of a run counts.
 
-    `messages` have an outcome, `octets` are those of sent contents, `sessions` were opened, and `reconnects` of them
-    replaced one that was lost or refused.
+    `messages` have an outcome, `octets` are those of sent contents, `sessions` were opened, and `reconnects`
+    of them replaced one that was lost or refused.
     """
 
     messages: int = 0
@@ -33,7 +33,10 @@ class RunFigures:
 
 @dataclass(slots=True)
 class Sessions:
-    """The sessions of a run. `workers` are those that open sessions, less those that the server has no room for."""
+    """The sessions of a run.
+
+    `workers` are those that open sessions, less those that the server has no room for.
+    """
 
     workers: int = 0
     open: int = 0

@@ -1,7 +1,7 @@
 """One session's part of a run: keep its window full until the queue is empty or the session ends.
 
-A `Session` is made for one connection and used once. Its loop has no task, future or callback for a single message:
-claim, render, submit, wait for results, record.
+A `Session` is made for one connection and used once. Its loop has no task, future or callback for a single
+message: claim, render, submit, wait for results, record.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from mailer.smtp.connection import BATCH, Connection
 from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, TransactionResult
 
-# Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7 asks
-# them for 5 minutes; asking before a message is cheaper than losing the session with one.
+# Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7
+# asks them for 5 minutes; asking before a message is cheaper than losing the session with one.
 MAX_QUIET_SECONDS = 30.0
 
 
@@ -31,8 +31,8 @@ MAX_QUIET_SECONDS = 30.0
 class SessionPlan:
     """How a session is to be used.
 
-    `is_careful`: one command at a time, for messages in doubt only, since they may be what the server fails at.
-    `message_limit` is the maximum of messages, if the server showed that it counts them.
+    `is_careful`: one command at a time, for messages in doubt only, since they may be what the server fails
+    at. `message_limit` is the maximum of messages, if the server showed that it counts them.
     """
 
     is_careful: bool = False
@@ -43,9 +43,9 @@ class SessionPlan:
 class SessionEnd:
     """How a session ended.
 
-    `error` says why it was useless, or why it was lost (`is_lost`); None if we ended it. `message_count` are the
-    messages that it took, and `made_progress` says that the server judged any. `needs_care`: the next session has to
-    be careful. `fewer_sessions_reply` says that the server allows fewer sessions at once.
+    `error` says why it was useless, or why it was lost (`is_lost`); None if we ended it. `message_count` are
+    the messages that it took, and `made_progress` says that the server judged any. `needs_care`: the next
+    session has to be careful. `fewer_sessions_reply` says that the server allows fewer sessions at once.
     """
 
     error: ServerError | None
@@ -82,7 +82,10 @@ class Session:
         self._doubts_are_done = False
 
     async def run(self) -> SessionEnd:
-        """Send until the session is lost, takes no more messages, or nothing is left. Raises LedgerWriteError."""
+        """Send until the session is lost, takes no more messages, or nothing is left.
+
+        Raises LedgerWriteError.
+        """
         error: ServerError | None = None
         is_lost = False
         try:
@@ -98,7 +101,9 @@ class Session:
         )
 
     def record_cancellation(self) -> None:
-        """Record what is in flight, after `run` was cancelled: it is in doubt, unless its last byte did not leave."""
+        """Record what is in flight, after `run` was cancelled: it is in doubt, unless its last byte did not
+        leave.
+        """
         self._connection.abort()
         self._record_unfinished("the run was cancelled before the reply came")
 
@@ -120,7 +125,10 @@ class Session:
         return traits.merged_with(ServerTraits(strategy_at_most=list(Strategy)[max(used - 1, 0)]))
 
     def _record_unfinished(self, error: str) -> bool:
-        """Put what was in flight back into the queue, or in doubt, durably. Returns whether care is needed next."""
+        """Put what was in flight back into the queue, or in doubt, durably.
+
+        Returns whether care is needed next.
+        """
         unfinished = self._connection.unfinished()
         for transaction in unfinished.in_doubt:
             self._recorder.record_unanswered(claimed_message(transaction), error)
@@ -140,8 +148,8 @@ class Session:
                 return
             room = 0 if self._must_leave else self._room()
             claims: Sequence[Claim] = ()
-            # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each reply. But
-            # with a pace, messages start one by one, and none waits for the reply to another.
+            # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each
+            # reply. But with a pace, messages start one by one, and none waits for the reply to another.
             is_paced = queue.pacer.interval > 0
             has_asked = room > 0 and (is_paced or room >= min(self._in_flight, BATCH))
             if has_asked:
@@ -199,7 +207,10 @@ class Session:
             return
         recipients = message.recipients
         if claim.copies_taken:  # not sent twice
-            recipients = (recipients[0], *(email for email in recipients[1:] if email not in claim.copies_taken))
+            recipients = (
+                recipients[0],
+                *(email for email in recipients[1:] if email not in claim.copies_taken),
+            )
         self._connection.submit(
             Transaction(
                 message.sender,

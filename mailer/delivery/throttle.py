@@ -37,7 +37,10 @@ class Throttle:
         return True
 
     def pause(self, why: str, reply: ServerReply | None = None) -> None:
-        """Start no message for a while. Replies to what was in flight already do not make the pause longer."""
+        """Start no message for a while.
+
+        Replies to what was in flight already do not make the pause longer.
+        """
         now = self._state.clock.now()
         if self._pacer.is_paused(now):
             return

@@ -23,7 +23,10 @@ SessionFactory = Callable[[Connection, SessionPlan], Session]
 
 
 class Worker:
-    """Opens sessions one after the other. `make_session` is called with a connection and how it is to be used."""
+    """Opens sessions one after the other.
+
+    `make_session` is called with a connection and how it is to be used.
+    """
 
     def __init__(
         self,
@@ -116,7 +119,8 @@ class Worker:
     def _prepare_next(self, end: SessionEnd) -> None:
         limit = self._plan.message_limit
         if end.is_lost:
-            # Some servers end a session without a word after so many messages: the same number twice is a rule.
+            # Some servers end a session without a word after so many messages: the same number twice is a
+            # rule.
             if end.message_count and end.message_count == self._lost_message_count:
                 limit = end.message_count
             self._lost_message_count = end.message_count
@@ -137,7 +141,9 @@ class Worker:
         return True
 
     def _act_on_closing_reply(self, error: ServerError) -> bool:
-        """Do what the reply that ended a session asks for; False if it says no more than that the session is over."""
+        """Do what the reply that ended a session asks for; False if it says no more than that the session is
+        over.
+        """
         reply = error.reply if isinstance(error, ConnectionLost) else None
         rule = find_reply_rule(reply) if reply is not None else None
         if rule is None or reply is None:
@@ -147,7 +153,10 @@ class Worker:
         return self._throttle.apply_rule(rule, reply)
 
     def _retire(self, why: str) -> bool:
-        """The server allows fewer sessions: end this worker if there is another one. Returns whether it ends."""
+        """The server allows fewer sessions: end this worker if there is another one.
+
+        Returns whether it ends.
+        """
         sessions = self._state.sessions
         if sessions.workers > 1:
             sessions.workers -= 1

@@ -101,7 +101,13 @@ def _stack(bar: Bar, x: float, pitch: float, floor: float, scale: float) -> list
             height = max(count * scale, 1.5)  # one failure among thousands is still to be seen
             y -= height
             pieces.append(
-                Piece(status.value, round(x + inset, 2), round(y, 2), round(pitch - 2 * inset, 2), round(height, 2))
+                Piece(
+                    status.value,
+                    round(x + inset, 2),
+                    round(y, 2),
+                    round(pitch - 2 * inset, 2),
+                    round(height, 2),
+                )
             )
     return pieces
 

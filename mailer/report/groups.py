@@ -1,7 +1,8 @@
 """Failures grouped by what the server said: 3,000 refusals are usually four sentences.
 
-A reply has parts that differ from message to message (the address, a queue id, a time). They are taken out before
-replies are compared. Memory is bounded: if a server says something new each time, the rest is counted as one group.
+A reply has parts that differ from message to message (the address, a queue id, a time). They are taken out
+before replies are compared. Memory is bounded: if a server says something new each time, the rest is counted
+as one group.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _URL = re.compile(r"(https?://\S+)")
 
 @dataclass(slots=True)
 class FailureGroup:
-    """One kind of failure. `text` is the reply, or our own error, without what differs; `example` is an address."""
+    """One kind of failure.
+
+    `text` is the reply, or our own error, without what differs; `example` is an address.
+    """
 
     status: Status
     code: int | None
@@ -70,7 +74,9 @@ class FailureGroups:
         group.count += 1
 
     def list_largest(self, limit: int | None = None) -> list[FailureGroup]:
-        """Return the largest groups first, at most `limit`; of equally large ones the permanent failures first."""
+        """Return the largest groups first, at most `limit`; of equally large ones the permanent failures
+        first.
+        """
         ranked = sorted(self._groups.values(), key=lambda group: (-group.count, PROBLEMS.index(group.status)))
         return ranked[:limit]
 

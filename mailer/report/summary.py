@@ -61,9 +61,10 @@ class Throughput:
 class Report:
     """A campaign's report. Times are ISO 8601 in UTC, `seconds` is the length of the last run.
 
-    It covers the whole campaign; `run`, times, `server`, `throughput`, `ending` and `reason` are those of the last run.
-    `ending` is "complete", "incomplete", "given_up", "unreachable", "ledger_failed" or "interrupted". `resent` counts
-    the messages that were sent again because a reply never arrived; each may have arrived twice.
+    It covers the whole campaign; `run`, times, `server`, `throughput`, `ending` and `reason` are those of the
+    last run. `ending` is "complete", "incomplete", "given_up", "unreachable", "ledger_failed" or
+    "interrupted". `resent` counts the messages that were sent again because a reply never arrived; each may
+    have arrived twice.
 
     Recipients are streamed from the ledger each time they are asked for, in the order of the list.
     """
@@ -95,31 +96,58 @@ class Report:
 def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Report:
     """Return the report of a campaign's edition; None is its latest.
 
-    The ledger stays in use: the report reads the recipients from it until it is closed. Raises InputError if the ledger
-    does not have the campaign or the edition.
+    The ledger stays in use: the report reads the recipients from it until it is closed. Raises InputError if
+    the ledger does not have the campaign or the edition.
     """
     found = ledger.find_edition(campaign, edition)
     if found is None:
-        raise _unknown(ledger, campaign, edition)
+        raise _explain_unknown(ledger, campaign, edition)
     run = ledger.find_last_run(found)
+    counts = Counts.from_statuses(ledger.count_by_status(found))
+    return _make_report(
+        campaign,
+        found.number,
+        run,
+        counts,
+        lambda: ledger.read_outcomes(found),
+        resent=ledger.count_resent(found),
+    )
+
+
+def make_proof_report(run: RunRecord, outcome: Outcome | None) -> Report:
+    """Return the report of a proof, which is in no ledger; it covers only the proof. None: it has no outcome."""
+    outcomes = [] if outcome is None else [outcome]
+    counts = Counts.from_statuses({found.status: 1 for found in outcomes})
+    return _make_report(run.campaign, run.edition, run, counts, lambda: iter(outcomes))
+
+
+def _make_report(
+    campaign: str,
+    edition: int,
+    run: RunRecord | None,
+    counts: Counts,
+    outcomes: Callable[[], Iterator[Outcome]],
+    *,
+    resent: int = 0,
+) -> Report:
     return Report(
         campaign=campaign,
-        edition=found.number,
+        edition=edition,
         run=run.run if run else None,
         started=run.started if run else None,
         finished=run.finished if run else None,
         seconds=run.seconds if run else 0.0,
-        counts=Counts.from_statuses(ledger.count_by_status(found)),
-        server=_server(run),
+        counts=counts,
+        server=_make_server_summary(run),
         throughput=Throughput(run.messages_per_second, run.bytes) if run else Throughput(),
-        outcomes=lambda: ledger.read_outcomes(found),
-        resent=ledger.count_resent(found),
+        outcomes=outcomes,
+        resent=resent,
         ending=run.ending if run else None,
         reason=run.reason if run else None,
     )
 
 
-def _server(run: RunRecord | None) -> ServerSummary | None:
+def _make_server_summary(run: RunRecord | None) -> ServerSummary | None:
     if run is None or not run.server:
         return None
     said: Mapping[str, Any] = run.server
@@ -135,7 +163,7 @@ def _server(run: RunRecord | None) -> ServerSummary | None:
     )
 
 
-def _unknown(ledger: Ledger, campaign: str, edition: int | None) -> InputError:
+def _explain_unknown(ledger: Ledger, campaign: str, edition: int | None) -> InputError:
     if edition is not None and ledger.find_edition(campaign):
         return InputError(f"the ledger has no edition {edition} of campaign {campaign!r}")
     known = ledger.list_campaigns()

@@ -1,7 +1,7 @@
 """Outcomes over time, counted as they stream by: bounded memory, whatever the campaign's length.
 
-Counts are kept in buckets of one width, in a sparse table; when it would hold more than `MOST` buckets, the width
-grows to the next step. A pause that would fill the picture with nothing is cut out and marked.
+Counts are kept in buckets of one width, in a sparse table; when it would hold more than `MOST` buckets, the
+width grows to the next step. A pause that would fill the picture with nothing is cut out and marked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ MOST = 600  # buckets kept while counting
 BARS = 90  # bars drawn
 PAUSE = 6  # empty bars in a row that are cut out as a pause
 
-# Each divides the next, so that making buckets coarser never splits one: seconds, minutes, hours, days, weeks, years.
+# Each divides the next, so that making buckets coarser never splits one: seconds, minutes, hours, days,
+# weeks, years.
 STEPS = (1, 2, 10, 30, 60, 300, 900, 1800, 3600, 7200, 21600, 43200, 86400, 604800, 2419200, 31449600)
 
 DRAWN = (Status.SENT, Status.DEFERRED, Status.IN_DOUBT, Status.FAILED)
@@ -46,7 +47,8 @@ class Timeline:
         if outcome.at is None or outcome.status not in DRAWN:
             return
         moment = datetime.fromisoformat(outcome.at)
-        # A ledger's times are UTC; one without a zone is read so too, or the picture would differ between machines.
+        # A ledger's times are UTC; one without a zone is read so too, or the picture would differ between
+        # machines.
         seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
         self._count(self._buckets, seconds // self._width, {outcome.status: 1})
         while len(self._buckets) > MOST and self._width < STEPS[-1]:

@@ -96,7 +96,9 @@ def describe_times(report: Report) -> str:
 
 
 def describe_server(report: Report) -> str:
-    """Return the last run's server: `smtp.example.com:465 · TLSv1.3 · streamed · 1 session`; nothing without one."""
+    """Return the last run's server: `smtp.example.com:465 · TLSv1.3 · streamed · 1 session`; nothing without
+    one.
+    """
     server = report.server
     if server is None:
         return ""

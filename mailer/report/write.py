@@ -1,4 +1,7 @@
-"""Report files: which format, and where to. A file that cannot be written is found before anything is sent."""
+"""Report files: which format, and where to.
+
+A file that cannot be written is found before anything is sent.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_signals_wake_whoever_waits(number):
         os.kill(os.getpid(), number)
         await asyncio.wait_for(again, 5)
 
-    with StopSignal().installed() as stop:
+    with StopSignal().handle_signals() as stop:
         asyncio.run(body(stop))
     assert stop.at_once
     assert stop.number == number
@@ -42,19 +42,19 @@ def test_before_the_wait_counts_too():
 
 def test_while_nothing_is_sent_it_raises():
     def loop_that_never_looks() -> None:
-        with stop.raising():
+        with stop.raise_on_request():
             os.kill(os.getpid(), signal.SIGTERM)
             while True:
                 pass
 
-    with StopSignal().installed() as stop, pytest.raises(Interrupted):
+    with StopSignal().handle_signals() as stop, pytest.raises(Interrupted):
         loop_that_never_looks()
     assert stop.requested
 
 
 def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGTERM)
-    with StopSignal().installed():
+    with StopSignal().handle_signals():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -62,7 +62,7 @@ def test_handlers_are_put_back():
 def test_what_the_parent_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with StopSignal().installed() as stop:
+        with StopSignal().handle_signals() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
         assert not stop.requested
     finally:

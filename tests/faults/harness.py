@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -118,15 +118,28 @@ class Bench:
         *,
         clock: Clock | None = None,
         stop: StopSignal | None = None,
+        cancel_after: int | None = None,
         **more: object,
     ) -> RunResult:
+        """Run the campaign, in at most 60 s; with `cancel_after`, cancel the run after so many outcomes."""
         campaign = load_campaign(self.path)
         compiled = compile_campaign(campaign)
         options = self.options(server, delivery, **more)
         with Ledger.open(self.ledger_path) as ledger:
-            return asyncio.run(
-                asyncio.wait_for(run(campaign, compiled, ledger, options, self.observer, stop=stop, clock=clock), 60)
-            )
+            sending = run(campaign, compiled, ledger, options, self.observer, stop=stop, clock=clock)
+            return asyncio.run(asyncio.wait_for(self._cancelled(sending, cancel_after), 60))
+
+    async def _cancelled(self, sending: Coroutine[object, object, RunResult], after: int | None) -> RunResult:
+        task = asyncio.ensure_future(sending)
+        seen = len(self.observer.outcomes)
+
+        def look(_outcome: Outcome) -> None:
+            if len(self.observer.outcomes) - seen == after:
+                task.cancel()
+
+        if after is not None:
+            self.observer.on_settled = look
+        return await task
 
     def outcomes(self) -> dict[str, Outcome]:
         with Ledger.open(self.ledger_path) as ledger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections import Counter
@@ -675,3 +676,38 @@ def test_a_pace_quicker_than_the_round_trip_is_kept(tmp_path):
         bench.send(server, replace(QUICK, rate=Rate(20, 1)))
         bench.agree(server)
     assert times[-1] - times[0] < 0.9
+
+
+# -- who watches, and who waits
+
+
+@STRATEGY
+def test_an_observer_that_raises_changes_nothing(tmp_path, strategy, caplog):
+    bench = Bench(tmp_path, 20)
+
+    def fail(_outcome):
+        raise ValueError("a mistake")
+
+    bench.observer.on_settled = fail
+    with FaultServer(strategy) as server:
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server)
+    assert bench.statuses() == {Status.SENT: 20}
+    assert "the observer raised an exception" in caplog.text
+
+
+@STRATEGY
+def test_a_cancelled_run_records_what_is_known(tmp_path, strategy):
+    bench = Bench(tmp_path, 30)
+    with FaultServer(strategy, delay=0.01) as server:
+        with pytest.raises(asyncio.CancelledError):
+            bench.send(server, replace(QUICK, window=4), cancel_after=8)
+        statuses = bench.statuses()
+        assert statuses[Status.SENT] >= 8
+        assert statuses[Status.SENT] + statuses.get(Status.IN_DOUBT, 0) + statuses[Status.PENDING] == 30
+        with Ledger.open(bench.ledger_path) as ledger:
+            record = ledger.find_last_run(ledger.ensure_edition("faults"))
+            assert (record.ending, record.reason) == ("interrupted", "cancelled")
+        assert bench.send(server).ending is Ending.COMPLETE
+        bench.agree(server, most_duplicates=4)
+    assert bench.statuses() == {Status.SENT: 30}

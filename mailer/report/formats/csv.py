@@ -15,8 +15,8 @@ COLUMNS = (
     "copies_refused", "run_ending", "run_reason",
 )  # fmt: skip
 
-# OWASP, CSV injection: some spreadsheets take a cell that begins with one of these for a formula. Excel in East Asian
-# settings does the same with the full-width forms.
+# OWASP, CSV injection: some spreadsheets take a cell that begins with one of these for a formula. Excel in
+# East Asian settings does the same with the full-width forms.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 

@@ -1,8 +1,8 @@
 """The HTML report: one file that needs nothing else, to look at and to search.
 
-It loads nothing and runs only its own script (a Content-Security-Policy with their hashes says so to the browser).
-All text goes through Jinja2's autoescape and `make_printable`. The table holds at most `ROWS` recipients, problems
-first, so that the page of a campaign of 100,000 still opens.
+It loads nothing and runs only its own script (a Content-Security-Policy with their hashes says so to the
+browser). All text goes through Jinja2's autoescape and `make_printable`. The table holds at most `ROWS`
+recipients, problems first, so that the page of a campaign of 100,000 still opens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """JUnit XML, as CI systems read it: a campaign is a suite; the run itself and each recipient are test cases.
 
-`failed` is a failure. `deferred` and `in_doubt` are errors, because nothing final is known, and so is a run that ended
-early. `suppressed` and `pending` are skipped.
+`failed` is a failure. `deferred` and `in_doubt` are errors, because nothing final is known, and so is a run
+that ended early. `suppressed` and `pending` are skipped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A Markdown report for a CI job's page (GitHub's holds 1 MiB): counts, failures grouped, the first recipients.
+"""A Markdown report for a CI job's page (GitHub's holds 1 MiB): counts, failures grouped, the first
+recipients.
 
-It is readable as source, too. What comes from outside is in code spans, which hold any text: there, nothing is markup,
-nothing becomes a link, and no person is mentioned.
+It is readable as source, too. What comes from outside is in code spans, which hold any text: there, nothing
+is markup, nothing becomes a link, and no person is mentioned.
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ def _describe_reply(row: Outcome) -> str:
 
 
 def _quote(text: str, length: int | None = MAX_CELL) -> str:
-    """Return `text` as a code span (CommonMark 6.1): its fence is longer than each run of backticks in the text."""
+    """Return `text` as a code span (CommonMark 6.1): its fence is longer than each run of backticks in the
+    text.
+    """
     text = make_printable(text).strip()
     if length is not None:
         text = shorten(text, length)
