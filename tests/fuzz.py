@@ -28,6 +28,7 @@ from mailer.campaign import check_address, load_campaign
 from mailer.campaign.files import NamedFile
 from mailer.campaign.sources.source import FileSource, Format
 from mailer.errors import InputError, Place, ProtocolViolation
+from mailer.idna import encode_address
 from mailer.render import headers
 from mailer.render.body import BodyEncoder
 from mailer.smtp.protocol.reply import Reply, ReplyParser
@@ -176,7 +177,7 @@ def addresses(dice: Dice) -> None:
         assert check_address(address) == address
         assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", address)
         assert len(address.encode()) <= 320
-        assert headers.encode_domain(address).count("@") >= 1
+        assert encode_address(address).count("@") >= 1
 
 
 def templates(dice: Dice) -> None:

@@ -1,7 +1,7 @@
 """The bodies of text parts: line ends, and the encoding that is smallest.
 
-Every line ends with CRLF, whatever ended it before. A bare CR or LF is never sent, because it allows SMTP smuggling.
-A NUL is refused: RFC 5321 2.3.8 forbids it, and removing it would change the text.
+Every line ends with CRLF, whatever ended it before. A bare CR or LF is never sent, because it allows SMTP
+smuggling. A NUL is refused: RFC 5321 2.3.8 forbids it, and removing it would change the text.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ _QUOTED = [bytes([n]) if (33 <= n <= 126 and n != 61) or n in (9, 32) else b"=%0
 
 
 class Body(NamedTuple):
+    """An encoded body."""
+
     encoding: bytes  # Content-Transfer-Encoding (RFC 2045 6)
     content: bytes
 
 
 class _QuotedLines(dict[bytes, bytes]):
-    """Lines in quoted-printable. Most lines of a campaign are the same in every message, and are encoded once."""
+    """Lines in quoted-printable.
+
+    Most lines of a campaign are the same in every message, and are encoded once.
+    """
 
     MOST = 2048
 
@@ -75,7 +80,8 @@ class BodyEncoder:
 def quote_value(value: str) -> bytes:
     """A slot's value in quoted-printable, to be put between the runs of `quote_runs`.
 
-    Its first line has at most QUOTED_VALUE characters and its last line too, soft line breaks in it where it is longer.
+    Its first line has at most QUOTED_VALUE characters and its last line too, soft line breaks in it where it
+    is longer.
     """
     if len(value) <= QUOTED_VALUE and _UNQUOTED.fullmatch(value):
         return value.encode("ascii")
@@ -92,7 +98,8 @@ def _quote_special(value: str) -> bytes:
 
 
 def quote_runs(pieces: list[bytes]) -> list[bytes]:
-    """The constant pieces of a text in quoted-printable, so that a value of `quote_value` fits between each two.
+    """The constant pieces of a text in quoted-printable, so that a value of `quote_value` fits between each
+    two.
 
     :param pieces: texts in UTF-8 whose lines end with LF.
     """

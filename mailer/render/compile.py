@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
+from mailer.campaign.files import NamedFile
 from mailer.campaign.model import Campaign, Pattern
-from mailer.campaign.sources import InlineSource
+from mailer.campaign.secrets import FileSecret
+from mailer.campaign.sources import FileSource, InlineSource
 from mailer.errors import InputError, Place, Problem, sort_problems
-from mailer.render.attachments import FileProblem
-from mailer.render.compiled import CompiledCampaign, CompiledParts, Limits
+from mailer.render.attachments import FileProblem, ProjectFiles
+from mailer.render.compiled import CompiledCampaign, CompiledParts, MessageLimits
 from mailer.render.dkim import Signer
-from mailer.render.failure import Failure
+from mailer.render.failure import RenderFailure
 from mailer.render.head import PatternSet
 from mailer.render.html import Images
 from mailer.render.images import FileStore
@@ -38,20 +41,21 @@ def compile_campaign(
     :param max_message: the limit of one message, in bytes.
     :raises InputError: all problems of the campaign's patterns, templates, images and attachments.
     """
-    limits = Limits(seconds, max_bytes, max_message)
+    limits = MessageLimits(seconds, max_bytes, max_message)
     return _Compilation(campaign, limits, edition).compile()
 
 
 class _Compilation:
     """Collects problems, so that all are shown at once."""
 
-    def __init__(self, campaign: Campaign, limits: Limits, edition: int) -> None:
+    def __init__(self, campaign: Campaign, limits: MessageLimits, edition: int) -> None:
         self.campaign = campaign
         self.limits = limits
         self.edition = edition
         self.problems: list[Problem] = []
-        self.pages = Pages(campaign, limits.output)
-        self.store = FileStore([campaign.path.parent, campaign.root], campaign.root, limits.message)
+        files = ProjectFiles(campaign.root, _list_withheld(campaign))
+        self.pages = Pages(campaign, files, limits.output)
+        self.store = FileStore(files, [campaign.path.parent, campaign.root], limits.message)
 
     def compile(self) -> CompiledCampaign:
         named = {name: found for name, path in self.campaign.images.items() if (found := self._compile_pattern(path))}
@@ -126,6 +130,18 @@ class _Compilation:
     def _collect_failure(self, make: Callable[[], T]) -> T | None:
         try:
             return make()
-        except Failure as failure:
+        except RenderFailure as failure:
             self.problems.append(Problem(failure.place, str(failure)))
             return None
+
+
+def _list_withheld(campaign: Campaign) -> list[Path]:
+    """The campaign's files that are never sent."""
+    withheld = [campaign.path]
+    if isinstance(campaign.recipients, FileSource) and isinstance(campaign.recipients.file, NamedFile):
+        withheld.append(campaign.recipients.file.path)
+    if campaign.dkim is not None:
+        withheld.append(campaign.dkim.key_file)
+    if campaign.server is not None and isinstance(campaign.server.password, FileSecret):
+        withheld.append(campaign.server.password.file.path)
+    return withheld

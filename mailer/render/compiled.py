@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from mailer.campaign.model import Campaign, Recipient
 from mailer.errors import Place, Problem, RenderError
-from mailer.render.attachments import FileProblem, format_size
+from mailer.files import format_binary_size
+from mailer.render.attachments import FileProblem
 from mailer.render.body import BodyEncoder
 from mailer.render.dkim import Signer
-from mailer.render.failure import Failure
+from mailer.render.failure import RenderFailure
 from mailer.render.head import HeadMaker, PatternSet
 from mailer.render.html import Images
 from mailer.render.images import FileStore, make_attachment_part
@@ -20,13 +21,15 @@ from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Content, Pages
 from mailer.render.programs import Program
-from mailer.render.templates import Variables
+from mailer.render.templates import TemplateVariables
 from mailer.templating import bounded, describe_error, find_template_place, one_line
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of one message: seconds, characters of each template's output, bytes of the whole message."""
+class MessageLimits:
+    """MessageLimits of one message: seconds, characters of each template's output, bytes of the whole
+    message.
+    """
 
     seconds: float
     output: int
@@ -39,7 +42,7 @@ class CompiledParts:
 
     campaign: Campaign
     edition: int
-    limits: Limits
+    limits: MessageLimits
     pages: Pages
     patterns: PatternSet
     images: Images
@@ -77,7 +80,7 @@ class CompiledCampaign:
         with _ErrorContext(recipient), bounded(self._limits.seconds):
             key = self._patterns.key.render(self._variables(recipient))
             if not key.strip():  # otherwise all recipients with an empty key would be one recipient
-                raise Failure(self._patterns.key.place, "key: expected text, found only blanks")
+                raise RenderFailure(self._patterns.key.place, "key: expected text, found only blanks")
             return key
 
     def render(self, recipient: Recipient, *, eight_bit: bool = False) -> Message:
@@ -103,8 +106,8 @@ class CompiledCampaign:
     def compare_with_jinja2(self, recipient: Recipient) -> bool:
         """Whether the compiled templates and patterns give this recipient what Jinja2 gives.
 
-        A template that differs is left to Jinja2 from now on, in this process. Preflight calls this for its first
-        recipients; if one of them differs, `use_jinja2_alone` does the same in the process that sends.
+        A template that differs is left to Jinja2 from now on, in this process. Preflight calls this for its
+        first recipients; if one of them differs, `use_jinja2_alone` does the same in the process that sends.
 
         :raises RenderError: if the message cannot be made.
         """
@@ -124,12 +127,12 @@ class CompiledCampaign:
         patterns = [pattern.program for pattern in self._patterns.list_patterns()]
         return [*self._pages.list_programs(), *(program for program in patterns if program is not None)]
 
-    def _variables(self, recipient: Recipient) -> Variables:
+    def _variables(self, recipient: Recipient) -> TemplateVariables:
         """The names that a template sees: the mailer's own ones, then columns, then `vars`."""
         if recipient.problem is not None:
             raise RenderError(recipient.problem)
         names = (*recipient.columns, "email")
-        variables = Variables({**self._base, **recipient.columns, **self._own, "email": recipient.email}, names)
+        variables = TemplateVariables({**self._base, **recipient.columns, **self._own, "email": recipient.email}, names)
         if (url := self._patterns.unsubscribe_url) is not None:
             variables["unsubscribe_url"] = url.render(variables).strip()
             variables.own_names = (*names, "unsubscribe_url")
@@ -147,10 +150,12 @@ class CompiledCampaign:
         if self._signer is not None:  # never 8bit: a relay that re-encodes the message would break the signature
             content = self._signer.sign(content) + content
         if len(content) > (most := self._limits.message):
-            raise FileProblem(f"the message is {format_size(len(content))}; the limit is {format_size(most)}")
+            raise FileProblem(
+                f"the message is {format_binary_size(len(content))}; the limit is {format_binary_size(most)}"
+            )
         return Message(head.sender, head.recipients, content, message_id, needs_eight_bit, head.utf8)
 
-    def _body(self, variables: Variables, *, eight_bit: bool) -> tuple[Part, bool]:
+    def _body(self, variables: TemplateVariables, *, eight_bit: bool) -> tuple[Part, bool]:
         """The parts, and whether one of them is 8bit."""
         content = self._content(variables)
         text = content.text.encode(self._encoder, eight_bit=eight_bit)
@@ -166,33 +171,35 @@ class CompiledCampaign:
             whole = self._boundaries.make_mixed([whole, *self._attachments(variables)])
         return whole, needs_eight_bit
 
-    def _content(self, variables: Variables) -> Content:
+    def _content(self, variables: TemplateVariables) -> Content:
         try:
             return self._pages.write(variables)
         except FileProblem as problem:
             raise self._image_failure(problem, variables) from problem
 
-    def _make_images(self, content: Content, variables: Variables) -> list[Part]:
+    def _make_images(self, content: Content, variables: TemplateVariables) -> list[Part]:
         try:
             return self._images.make_parts(content.images, variables) if content.images else []
         except FileProblem as problem:
             raise self._image_failure(problem, variables) from problem
 
-    def _image_failure(self, problem: FileProblem, variables: Variables) -> Failure:
+    def _image_failure(self, problem: FileProblem, variables: TemplateVariables) -> RenderFailure:
         name = str(problem).partition(": ")[0]
-        return Failure(self._pages.place(variables, name), f"image {problem}")
+        return RenderFailure(self._pages.place(variables, name), f"image {problem}")
 
-    def _attachments(self, variables: Variables) -> Iterator[Part]:
+    def _attachments(self, variables: TemplateVariables) -> Iterator[Part]:
         for path, filename in self._patterns.attachments:
             name = path.render(variables)
             try:
                 title = filename.render(variables) if filename else name.replace("\\", "/").rpartition("/")[2]
                 yield make_attachment_part(title, self._store.load_encoded(name, name)[1])
             except (FileProblem, ValueError) as problem:
-                raise Failure(path.place, f"attachment {problem}") from problem
+                raise RenderFailure(path.place, f"attachment {problem}") from problem
 
     def _message_id(self, key: str) -> str:
-        """The same for each rendering of this message, so that a second copy can be recognized (RFC 5322 3.6.4)."""
+        """The same for each rendering of this message, so that a second copy can be recognized (RFC 5322
+        3.6.4).
+        """
         seed = "\0".join((self.campaign.name, str(self._edition), key)).encode("utf-8", "surrogatepass")
         return f"<{hashlib.blake2b(seed, digest_size=16).hexdigest()}@{self._header.domain}>"
 
@@ -226,8 +233,8 @@ class _ErrorContext:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, RenderError) or not isinstance(error, Exception):
             return
-        place = error.place if isinstance(error, Failure) else find_template_place(error)
-        text = str(error) if isinstance(error, (Failure, FileProblem, ValueError)) else describe_error(error)
+        place = error.place if isinstance(error, RenderFailure) else find_template_place(error)
+        text = str(error) if isinstance(error, (RenderFailure, FileProblem, ValueError)) else describe_error(error)
         row = self._recipient.place
         said = f"{text}, for {self._recipient.email}"
         if place is not None and place != row:

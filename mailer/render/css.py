@@ -1,7 +1,8 @@
-"""The rules of <style> in the style attributes of the elements that they select, since some clients read only those.
+"""The rules of <style> in the style attributes of the elements that they select, since some clients read only
+those.
 
-css-inline does the work. Rules that cannot be inlined (@media, :hover ...) stay in <style>, and so do rules that select
-nothing. Outlook's conditional comments stay as they are written.
+css-inline does the work. Rules that cannot be inlined (@media, :hover ...) stay in <style>, and so do rules
+that select nothing. Outlook's conditional comments stay as they are written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """DKIM signatures (RFC 6376; Ed25519 by RFC 8463), relaxed/relaxed.
 
 Every field of the message is signed. From is signed once more than it occurs, so that a second From cannot be
-added (RFC 6376 8.15). The signed fields include List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 4 requires.
+added (RFC 6376 8.15). The signed fields include List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 4
+requires.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Callable
+from pathlib import Path
 from time import time
 
 from mailer.campaign.model import Dkim
 from mailer.errors import MissingExtra
-from mailer.render.attachments import FileProblem, read_file
-from mailer.render.headers import encode_domain
+from mailer.files import UnusableFile, open_regular_file, read_limited
+from mailer.idna import encode_domain
+from mailer.render.attachments import FileProblem
 
 MAX_KEY = 65536  # bytes of a key file
 MIN_BITS = 1024  # RFC 8301 3.2; 2048 is what is recommended
@@ -31,13 +34,16 @@ class Signer:
         """:raises FileProblem: if the key cannot be used.
         :raises MissingExtra: if `cryptography` is not installed.
         """
-        self._algorithm, self._sign = _load_key(read_file(str(dkim.key_file), MAX_KEY), str(dkim.key_file))
-        self._domain = encode_domain("@" + dkim.domain)[1:]
+        self._algorithm, self._sign = _load_key(_read_key(dkim.key_file), str(dkim.key_file))
+        self._domain = encode_domain(dkim.domain)
         self._selector = dkim.selector
         self._clock = clock
 
     def sign(self, content: bytes) -> bytes:
-        """Make the DKIM-Signature field, which goes before the message. `content` is a message that ends with CRLF."""
+        """Make the DKIM-Signature field, which goes before the message.
+
+        `content` is a message that ends with CRLF.
+        """
         head, _, body = content.partition(b"\r\n\r\n")
         fields = [field.partition(b":") for field in _FIELD_END.split(head)]
         names = [name.decode("ascii").lower() for name, _, _ in fields]
@@ -76,7 +82,9 @@ def _canonicalize_value(value: bytes) -> bytes:
 
 
 def _canonicalize_body(body: bytes) -> bytes:
-    """RFC 6376 3.4.4: remove blanks at the end of each line, reduce others to one, remove empty lines at the end."""
+    """RFC 6376 3.4.4: remove blanks at the end of each line, reduce others to one, remove empty lines at the
+    end.
+    """
     body = body.replace(b"\t", b" ")
     end = body.rfind(b" ") + 3  # and a line end; what follows has no blanks and needs no work (mostly an image)
     text = body[:end]
@@ -85,6 +93,14 @@ def _canonicalize_body(body: bytes) -> bytes:
     body = text.replace(b" \r\n", b"\r\n") + body[end:]
     body = body.rstrip(b"\r\n")
     return body + b"\r\n" if body else b""
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        with open_regular_file(path) as stream:
+            return read_limited(stream, MAX_KEY)
+    except UnusableFile as problem:
+        raise FileProblem(f"{path}: {problem}") from None
 
 
 def _load_key(pem: bytes, name: str) -> tuple[str, Callable[[bytes], bytes]]:

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from mailer.campaign.addresses import check_address, parse_mailbox
 from mailer.campaign.model import Campaign, Mailbox, Recipient
+from mailer.idna import encode_address
 from mailer.render import headers
-from mailer.render.failure import Failure
-from mailer.render.templates import PatternTemplate, Variables
+from mailer.render.failure import RenderFailure
+from mailer.render.templates import PatternTemplate, TemplateVariables
 
 T = TypeVar("T")
 
@@ -62,19 +63,19 @@ class HeadMaker:
 
     def __init__(self, campaign: Campaign, patterns: PatternSet) -> None:
         self._patterns = patterns
-        self._sender = headers.encode_domain(campaign.sender.address)
+        self._sender = encode_address(campaign.sender.address)
         self._from = headers.format_mailboxes("From", [(campaign.sender.name, self._sender)])
         self._reply_to = _reply_to(campaign.reply_to)
         self._one_click = bool(campaign.unsubscribe and campaign.unsubscribe.one_click)
         self.domain = self._sender.rpartition("@")[2]
 
-    def make_head(self, recipient: Recipient, variables: Variables, message_id: str) -> MessageHead:
+    def make_head(self, recipient: Recipient, variables: TemplateVariables, message_id: str) -> MessageHead:
         """Make the envelope and the header of one message.
 
-        :raises Failure: at the pattern whose value cannot be in a header or an envelope.
+        :raises RenderFailure: at the pattern whose value cannot be in a header or an envelope.
         """
         patterns = self._patterns
-        to = headers.encode_domain(recipient.email)
+        to = encode_address(recipient.email)
         name = recipient.columns.get("name")
         display = name.strip() if isinstance(name, str) else ""
         subject = patterns.subject
@@ -101,21 +102,23 @@ class HeadMaker:
         utf8 = not (sender.isascii() and all(map(str.isascii, people)) and all(map(bytes.isascii, fields)))
         return MessageHead(sender, tuple(dict.fromkeys(people)), utf8, fields)
 
-    def _envelope_sender(self, variables: Variables) -> str:
+    def _envelope_sender(self, variables: TemplateVariables) -> str:
         pattern = self._patterns.envelope_from
         if pattern is None:
             return self._sender
-        return _at("envelope_from", pattern, lambda: headers.encode_domain(check_address(pattern.render(variables))))
+        return _at("envelope_from", pattern, lambda: encode_address(check_address(pattern.render(variables))))
 
-    def _unsubscribe(self, variables: Variables) -> list[bytes]:
+    def _unsubscribe(self, variables: TemplateVariables) -> list[bytes]:
         """RFC 2369 3.2; and RFC 8058 3.1, which needs an https address."""
         ways = []
         if url := self._patterns.unsubscribe_url:
             address = str(variables["unsubscribe_url"])
             if self._one_click and not address.startswith("https://"):
-                raise Failure(url.place, f"one_click needs an address that starts with https://, found {address!r}")
+                raise RenderFailure(
+                    url.place, f"one_click needs an address that starts with https://, found {address!r}"
+                )
             if not address.lower().startswith(("https://", "http://")):  # as the campaign file asks of a constant
-                raise Failure(
+                raise RenderFailure(
                     url.place,
                     f"unsubscribe url: expected an address that starts with https:// or http://, found {address!r}",
                 )
@@ -124,7 +127,7 @@ class HeadMaker:
             rest = mailto.render(variables).strip().removeprefix("mailto:")
             ways.append(_at("unsubscribe mailto", mailto, lambda: _format_mailto(rest)))
         if max(map(len, ways)) > headers.MAX_LINE - 30:
-            raise Failure(
+            raise RenderFailure(
                 url.place if url else None, f"the unsubscribe address is longer than {headers.MAX_LINE - 30} characters"
             )
         field = "List-Unsubscribe: " + ",\r\n ".join(f"<{way}>" for way in ways) + "\r\n"
@@ -140,24 +143,26 @@ def _format_mailto(rest: str) -> str:
 
 
 def _reply_to(box: Mailbox | None) -> bytes:
-    return headers.format_mailboxes("Reply-To", [(box.name, headers.encode_domain(box.address))]) if box else b""
+    return headers.format_mailboxes("Reply-To", [(box.name, encode_address(box.address))]) if box else b""
 
 
-def _custom(name: str, value: PatternTemplate, variables: Variables) -> bytes:
+def _custom(name: str, value: PatternTemplate, variables: TemplateVariables) -> bytes:
     return _at(f"header {name}", value, lambda: headers.format_unstructured(name, value.render(variables)))
 
 
-def _copies(name: str, patterns: tuple[PatternTemplate, ...], variables: Variables) -> Iterator[tuple[str, str]]:
+def _copies(
+    name: str, patterns: tuple[PatternTemplate, ...], variables: TemplateVariables
+) -> Iterator[tuple[str, str]]:
     """The copies' mailboxes. A pattern that renders empty gives this recipient no copy."""
     for pattern in patterns:
         if text := pattern.render(variables).strip():
             box = _at(name, pattern, lambda: parse_mailbox(text))
-            yield box.name, headers.encode_domain(box.address)
+            yield box.name, encode_address(box.address)
 
 
 def _at(name: str, where: PatternTemplate | Recipient, make: Callable[[], T]) -> T:
-    """`make()`; a ValueError in it becomes a Failure that names the key `name`."""
+    """`make()`; a ValueError in it becomes a RenderFailure that names the key `name`."""
     try:
         return make()
     except ValueError as error:
-        raise Failure(where.place, f"{name}: {error}") from error
+        raise RenderFailure(where.place, f"{name}: {error}") from error

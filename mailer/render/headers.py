@@ -1,8 +1,8 @@
 """Header fields as bytes: RFC 5322 folding, RFC 2047 encoded words, RFC 2231 file names, RFC 6532 addresses.
 
-A value is written as it is only if every parser reads it back unchanged. Otherwise it is written in encoded words; a
-text that looks like an encoded word is encoded too. A control character, line end or lone surrogate raises ValueError;
-the caller knows whose value it is.
+A value is written as it is only if every parser reads it back unchanged. Otherwise it is written in encoded
+words; a text that looks like an encoded word is encoded too. A control character, line end or lone surrogate
+raises ValueError; the caller knows whose value it is.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def format_unstructured(name: str, value: str) -> bytes:
 
 
 def format_mailboxes(name: str, boxes: Iterable[tuple[str, str]]) -> bytes:
-    """The field `Name: a list of mailboxes`. Each box is a display name, which may be empty, and an address."""
+    """The field `Name: a list of mailboxes`.
+
+    Each box is a display name, which may be empty, and an address.
+    """
     words: list[str] = []
     for display, address in boxes:
         if words:
@@ -81,7 +84,9 @@ def encode_phrase(text: str, first: int = LINE) -> list[str]:
 
 
 def encode_words(text: str, first: int = LINE) -> list[str]:
-    """`text` as encoded words (RFC 2047), in B or Q, whichever is smaller; the first has at most `first` characters."""
+    """`text` as encoded words (RFC 2047), in B or Q, whichever is smaller; the first has at most `first`
+    characters.
+    """
     if (single := _encode_one_word(text, first)) is not None:
         return [single]
     pieces = [cluster.encode("utf-8") for cluster in split_clusters(text)]
@@ -124,8 +129,8 @@ def _word(raw: bytes, base64: bool) -> str:
 def split_clusters(text: str) -> Iterator[str]:
     """Split a text into characters as a reader sees them, similar to UAX 29 and with a maximum length.
 
-    Accents, joined emoji and flags stay together: RFC 2047 5 asks only for whole code points, but many mail clients
-    decode and draw each encoded word alone.
+    Accents, joined emoji and flags stay together: RFC 2047 5 asks only for whole code points, but many mail
+    clients decode and draw each encoded word alone.
     """
     if text.isascii():
         yield from text
@@ -170,18 +175,6 @@ def _lines(name: str, words: list[str]) -> bytes:
     if max(map(len, field.split(b"\r\n"))) > MAX_LINE:
         raise ValueError(f"a part without a blank is longer than {MAX_LINE} octets")
     return field
-
-
-def encode_domain(address: str) -> str:
-    """`address` with its domain as A-labels (RFC 5891). ValueError if the domain has no A-label form."""
-    if address.isascii():
-        return address
-    local, _, domain = address.rpartition("@")
-    if domain.isascii():
-        return address
-    import idna
-
-    return f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
 
 
 def format_parameter(name: str, value: str) -> str:

@@ -1,7 +1,7 @@
 """Images of an HTML message: local files become inline parts, `cid:` names are those of the campaign.
 
-A message carries the images that its HTML uses. `<img src="images/x.png">` is looked for beside the template, beside
-the campaign and in the root; addresses with a scheme (https:, data:) are left alone.
+A message carries the images that its HTML uses. `<img src="images/x.png">` is looked for beside the template,
+beside the campaign and in the root; addresses with a scheme (https:, data:) are left alone.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from mailer.errors import Problem
-from mailer.render.attachments import FileProblem, show_path
-from mailer.render.failure import Failure
+from mailer.files import show_path
+from mailer.render.attachments import FileProblem
+from mailer.render.failure import RenderFailure
 from mailer.render.headers import check_text
 from mailer.render.images import FileStore, make_image_part
 from mailer.render.mime import Part
 from mailer.render.skeleton import has_token
-from mailer.render.templates import PatternTemplate, Variables
+from mailer.render.templates import PatternTemplate, TemplateVariables
 
 MAX_TAGS = 1024  # kept, of at most
 MAX_TAG = 2048  # characters
@@ -53,7 +54,7 @@ class Images:
             if path.constant is not None:
                 try:
                     self._constant[name] = self._image(name, path.constant, path)
-                except Failure as failure:
+                except RenderFailure as failure:
                     problems.append(Problem(failure.place, str(failure)))
         return problems
 
@@ -79,8 +80,9 @@ class Images:
                 used[name] = None
         return html, used
 
-    def make_parts(self, used: Mapping[str, str | None], variables: Variables) -> list[Part]:
-        """The parts of the images `used`: Content-IDs with the path of a local file, or None for a named image.
+    def make_parts(self, used: Mapping[str, str | None], variables: TemplateVariables) -> list[Part]:
+        """The parts of the images `used`: Content-IDs with the path of a local file, or None for a named
+        image.
 
         :raises FileProblem: if a file cannot be used.
         """
@@ -122,7 +124,7 @@ class Images:
             self._tags[text, folder] = tag
         return tag
 
-    def _part(self, cid: str, path: str | None, variables: Variables) -> Part:
+    def _part(self, cid: str, path: str | None, variables: TemplateVariables) -> Part:
         if path is not None:
             return make_image_part(cid, path, self._store.load_encoded(path, show_path(path))[1])
         return self._constant.get(cid) or self._image(cid, self._named[cid].render(variables), self._named[cid])
@@ -131,7 +133,7 @@ class Images:
         try:
             return make_image_part(name, *self._store.load_encoded(check_text(path), path))
         except (FileProblem, ValueError) as problem:
-            raise Failure(expression.place, str(problem)) from problem
+            raise RenderFailure(expression.place, str(problem)) from problem
 
     def _unknown(self, name: str) -> str:
         names = ", ".join(self._named) or "it has none"

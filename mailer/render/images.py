@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailer.render.attachments import FileProblem, find_file, read_file
+from mailer.render.attachments import FileProblem, ProjectFiles
 from mailer.render.body import encode_base64
 from mailer.render.headers import check_text, format_parameter
 from mailer.render.mime import Part
@@ -50,15 +50,16 @@ def guess_content_type(name: str) -> str:
 class FileStore:
     """Encoded files by path. The least recently used ones are removed when MAX_KEPT is reached."""
 
-    def __init__(self, folders: Sequence[Path], root: Path, most: int) -> None:
+    def __init__(self, files: ProjectFiles, folders: Sequence[Path], max_size: int) -> None:
+        """`folders` are looked in for each name, in this order; `max_size` is a file's largest size in bytes."""
+        self._files = files
         self._folders = folders
-        self._root = root
-        self._most = most
+        self._max_size = max_size
         self._kept: OrderedDict[tuple[str, int, int], EncodedFile] = OrderedDict()
         self._size = 0
 
     def find_path(self, name: str, *beside: Path) -> str:
-        return find_file(name, [*beside, *self._folders], self._root)
+        return self._files.find(name, [*beside, *self._folders])
 
     def load_encoded(self, name: str, title: str) -> tuple[str, EncodedFile]:
         """Find, read and encode a file.
@@ -77,7 +78,7 @@ class FileStore:
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return path, kept
-        content = read_file(path, self._most, title)
+        content = self._files.read(path, self._max_size, title)
         kind = guess_content_type(path)
         if kind.startswith("text/") and _is_utf8(content):
             kind += "; charset=utf-8"
@@ -88,7 +89,7 @@ class FileStore:
     def list_digests(self) -> list[str]:
         """Digests of the kept files, each with the file's path in the root."""
         made = [
-            f"{os.path.relpath(path, self._root)} {hashlib.sha256(kept.content).hexdigest()}"
+            f"{os.path.relpath(path, self._files.root)} {hashlib.sha256(kept.content).hexdigest()}"
             for (path, _, _), kept in self._kept.items()
         ]
         return sorted(made)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class Message:
     """RFC 5321 2.3.1: envelope and content.
 
-    `recipients[0]` is the person the message is for; the others are copies (cc, then bcc), whose refusal does not
-    stop it. `content` ends every line with CRLF, has no bare CR or LF and no line over 998 octets, and is not
-    dot-stuffed. `eight_bit` says that it needs 8BITMIME (RFC 6152), `utf8` that an address needs SMTPUTF8 (RFC 6531).
+    `recipients[0]` is the person the message is for; the others are copies (cc, then bcc), whose refusal does
+    not stop it. `content` ends every line with CRLF, has no bare CR or LF and no line over 998 octets, and is
+    not dot-stuffed. `eight_bit` says that it needs 8BITMIME (RFC 6152), `utf8` that an address needs SMTPUTF8
+    (RFC 6531).
     """
 
     sender: str

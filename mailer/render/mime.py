@@ -1,8 +1,9 @@
-"""Parts of a message as lists of bytes, put together without a copy until the last join (RFC 2045, 2046, 2387).
+"""Parts of a message as lists of bytes, put together without a copy until the last join (RFC 2045, 2046,
+2387).
 
-multipart/mixed( multipart/alternative( text, multipart/related( html, images ... ) ), attachments ... ), of which the
-levels that hold one thing are left out. A part is its Content-* fields, a blank line and its body, without a last
-line end: the boundary brings it (RFC 2046 5.1.1).
+multipart/mixed( multipart/alternative( text, multipart/related( html, images ... ) ), attachments ... ), of
+which the levels that hold one thing are left out. A part is its Content-* fields, a blank line and its body,
+without a last line end: the boundary brings it (RFC 2046 5.1.1).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ MARK = b"=_"  # occurs in no quoted-printable and no base64 body (RFC 2045 6.7, 
 
 @dataclass(frozen=True, slots=True)
 class Boundaries:
-    """The opening fields and the delimiters of one campaign's multiparts; `token` differs from campaign to campaign."""
+    """The opening fields and the delimiters of one campaign's multiparts; `token` differs from campaign to
+    campaign.
+    """
 
     token: str
     mark: bytes = field(init=False)

@@ -1,12 +1,12 @@
 """The HTML and the text of a message: which template, and what is made of its output.
 
-A template's output is made in one of two ways with the same result: by its compiled form (`programs.py`), or by Jinja2.
-The first messages are Jinja2's, since compiling a template takes as long as some dozens of them; so are those of
-recipients whose way through the template cannot be compiled.
+A template's output is made in one of two ways with the same result: by its compiled form (`programs.py`), or
+by Jinja2. The first messages are Jinja2's, since compiling a template takes as long as some dozens of them;
+so are those of recipients whose way through the template cannot be compiled.
 
-What is made of the output (`transform.py`) works on a skeleton: its slots hold tokens. So it is done once for each way
-through the template's branches, and not for each recipient. A value that would change the structure (an empty one, say,
-or one in a style) is not a slot: it is part of the skeleton, which is then another one.
+What is made of the output (`transform.py`) works on a skeleton: its slots hold tokens. So it is done once for
+each way through the template's branches, and not for each recipient. A value that would change the structure
+(an empty one, say, or one in a style) is not a slot: it is part of the skeleton, which is then another one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from jinja2 import Template
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
-from mailer.render.attachments import show_path
+from mailer.files import show_path
+from mailer.render.attachments import ProjectFiles
 from mailer.render.body import Body, BodyEncoder
-from mailer.render.failure import Failure
+from mailer.render.failure import RenderFailure
 from mailer.render.placeholders import Placeholders
 from mailer.render.programs import Program, Way
 from mailer.render.skeleton import Skeleton
@@ -31,7 +32,7 @@ from mailer.render.templates import (
     PatternTemplate,
     ProjectLoader,
     TemplateEnvironment,
-    Variables,
+    TemplateVariables,
     find_problems,
     load_template,
     run_template,
@@ -66,7 +67,8 @@ class FilledText(NamedTuple):
 class Content(NamedTuple):
     """What the templates made for one recipient.
 
-    `images` are the files of the images that the HTML shows, by Content-ID; None for a named image of the campaign.
+    `images` are the files of the images that the HTML shows, by Content-ID; None for a named image of the
+    campaign.
     """
 
     html: FilledText | None
@@ -82,7 +84,7 @@ class Kind(NamedTuple):
     transformer: Transformer | None
 
 
-class Page:
+class TemplatePage:
     """One template."""
 
     def __init__(self, template: Template, kind: Kind, place: Place, max_output: int) -> None:
@@ -96,8 +98,8 @@ class Page:
         self.path = template.name or ""
         self.folder = dirname(self.path)
 
-    def write_text(self, variables: Variables) -> FilledText:
-        """The template's output. Failure at its line."""
+    def write_text(self, variables: TemplateVariables) -> FilledText:
+        """The template's output. RenderFailure at its line."""
         if (filled := self._fill(variables)) is not None:
             way, registers = filled
             skeleton = way.skeletons.get(None)
@@ -106,8 +108,11 @@ class Page:
             return FilledText(skeleton, [registers[number] for number in way.shown], True)
         return FilledText(Skeleton([self._run(variables)], []), (), False)
 
-    def write_html(self, variables: Variables) -> Content:
-        """The HTML made of the template's output, and its text alternative if that is derived. Failure at its line."""
+    def write_html(self, variables: TemplateVariables) -> Content:
+        """The HTML made of the template's output, and its text alternative if that is derived.
+
+        :raises RenderFailure: at the line of the template that is wrong.
+        """
         transformer = self._kind.transformer
         if transformer is None:
             raise TypeError("a text template has no HTML")
@@ -122,8 +127,11 @@ class Page:
             return _make_content(made, placeholders.shown, placeholders.raw, is_kept=False)
         return _make_content(self._transform(transformer, self._run(variables)), (), (), is_kept=False)
 
-    def compare(self, variables: Variables) -> bool:
-        """Whether the compiled form gives this recipient what Jinja2 gives. If not, it is not used any more."""
+    def compare(self, variables: TemplateVariables) -> bool:
+        """Whether the compiled form gives this recipient what Jinja2 gives.
+
+        If not, it is not used any more.
+        """
         self._count = max(self._count, COMPILED_AFTER)
         filled = self._fill(variables)
         if filled is None or self._program is None:
@@ -148,7 +156,7 @@ class Page:
         """The compiled form; None before it is made."""
         return self._program
 
-    def _fill(self, variables: Variables) -> tuple[Way, list[Any]] | None:
+    def _fill(self, variables: TemplateVariables) -> tuple[Way, list[Any]] | None:
         self._count += 1
         if self._count <= COMPILED_AFTER or not self._is_compiled:
             return None
@@ -182,16 +190,16 @@ class Page:
         try:
             return transformer.transform(written, self.folder)
         except ValueError as error:
-            raise Failure(Place(self._template.filename or self._place.file), str(error)) from error
+            raise RenderFailure(Place(self._template.filename or self._place.file), str(error)) from error
 
-    def _run(self, variables: Variables) -> str:
+    def _run(self, variables: TemplateVariables) -> str:
         try:
             return "".join(run_template(self._template, variables, self._max_output))
         except Exception as error:
             place = find_template_place(error) or Place(self._template.filename or self._place.file)
-            raise Failure(place, describe_error(error, variables)) from error
+            raise RenderFailure(place, describe_error(error, variables)) from error
 
-    def _run_plain(self, variables: Variables) -> str:
+    def _run_plain(self, variables: TemplateVariables) -> str:
         """Jinja2's output, without placeholders."""
         with self._kind.environment.show_plainly():
             return "".join(run_template(self._template, variables, self._max_output))
@@ -211,16 +219,16 @@ class _Source:
         self.place = pattern.place
         self.path = PatternTemplate(pattern, patterns)
         self._kinds = kinds
-        self.pages: OrderedDict[str, Page] = OrderedDict()
+        self.pages: OrderedDict[str, TemplatePage] = OrderedDict()
         self.is_compiled = True
 
-    def page(self, variables: Variables, max_output: int) -> Page:
+    def page(self, variables: TemplateVariables, max_output: int) -> TemplatePage:
         name = self.path.render(variables)
         page = self.pages.get(name)
         if page is None:
             kind = self._kinds(name, self.place)
             template = load_template(kind.environment, name, self.place)
-            page = self.pages[name] = Page(template, kind, self.place, max_output)
+            page = self.pages[name] = TemplatePage(template, kind, self.place, max_output)
             if not self.is_compiled:
                 page.stop_compiling()
             if len(self.pages) > MAX_PAGES:
@@ -234,17 +242,17 @@ class _Source:
         try:
             environment = self._kinds(self.path.constant, self.place).environment
             return find_problems(environment, load_template(environment, self.path.constant, self.place))
-        except Failure as failure:
+        except RenderFailure as failure:
             return [Problem(failure.place, str(failure))]
 
 
 class Pages:
     """The campaign's HTML and text."""
 
-    def __init__(self, campaign: Campaign, max_output: int) -> None:
+    def __init__(self, campaign: Campaign, files: ProjectFiles, max_output: int) -> None:
         self._campaign = campaign
         self._max_output = max_output
-        self._loader = ProjectLoader(campaign)
+        self._loader = ProjectLoader(campaign, files)
         self.patterns = TemplateEnvironment(self._loader, autoescape=False)
         self._text_kind = Kind(self.patterns, None, None)
         self._kinds: dict[str, Kind] = {}
@@ -254,7 +262,10 @@ class Pages:
         self._text: _Source | None = None
 
     def load(self, own: dict[str, Any], images: Any) -> list[Problem]:
-        """Compile what is the same for every recipient; returns its problems. Every template and macro sees `own`."""
+        """Compile what is the same for every recipient; returns its problems.
+
+        Every template and macro sees `own`.
+        """
         self._own = own
         self._images = images
         self.patterns.globals.update(own)
@@ -270,7 +281,7 @@ class Pages:
             return None
         try:
             source = _Source(pattern, kinds, self.patterns)
-        except Failure as failure:
+        except RenderFailure as failure:
             problems.append(Problem(failure.place, str(failure)))
             return None
         problems += source.problems()
@@ -281,7 +292,7 @@ class Pages:
         format_ = _SUFFIXES.get(path.suffix.lower())
         if format_ is None:
             expected = "expected .html, .md or .mjml, each with or without .j2; a text template goes under `text:`"
-            raise Failure(place, f"template {name}: {expected}")
+            raise RenderFailure(place, f"template {name}: {expected}")
         if format_ not in self._kinds:
             self._kinds[format_] = self._new_kind(format_)
         return self._kinds[format_]
@@ -296,21 +307,21 @@ class Pages:
         transformer = make_transformer(self._campaign, format_, self._images)
         return Kind(environment, placeholders, transformer)
 
-    def write(self, variables: Variables) -> Content:
-        """HTML and text for one recipient. Failure at a template's line."""
+    def write(self, variables: TemplateVariables) -> Content:
+        """HTML and text for one recipient. RenderFailure at a template's line."""
         html = self._html.page(variables, self._max_output).write_html(variables) if self._html else None
         if self._text is None:
             return html or Content(None, FilledText(Skeleton([""], []), (), False), {})
         text = self._text.page(variables, self._max_output).write_text(variables)
         return Content(html.html, text, html.images) if html else Content(None, text, {})
 
-    def compare(self, variables: Variables) -> bool:
+    def compare(self, variables: TemplateVariables) -> bool:
         """Whether the compiled templates give this recipient what Jinja2 gives."""
         sources = [source for source in (self._html, self._text) if source is not None]
         results = [source.page(variables, self._max_output).compare(variables) for source in sources]
         return all(results)
 
-    def place(self, variables: Variables, text: str) -> Place:
+    def place(self, variables: TemplateVariables, text: str) -> Place:
         """The line with `text` in the HTML template or one that it includes; else the template."""
         if self._html is None:
             return Place(show_path(self._campaign.path))

@@ -1,4 +1,6 @@
-"""Values as tokens while Markdown or MJML is made into HTML, so that a value's own characters are never markup."""
+"""Values as tokens while Markdown or MJML is made into HTML, so that a value's own characters are never
+markup.
+"""
 
 from __future__ import annotations
 

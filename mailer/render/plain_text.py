@@ -1,8 +1,8 @@
 """The text alternative of an HTML message. inscriptis lays it out, after the tree is prepared for mail.
 
-Most tables of a newsletter are its layout: their rows become lines. A table with <th> cells and short text in every
-cell is data: its cells are separated by bars. Links keep their addresses, in <> (RFC 3986 appendix C). What is hidden
-(a preheader) stays hidden, Outlook's conditional comments too. Images are their alt text.
+Most tables of a newsletter are its layout: their rows become lines. A table with <th> cells and short text in
+every cell is data: its cells are separated by bars. Links keep their addresses, in <> (RFC 3986 appendix C).
+What is hidden (a preheader) stays hidden, Outlook's conditional comments too. Images are their alt text.
 
 No width depends on a cell's text. So a text can be derived from a skeleton whose slots are filled afterwards.
 """
@@ -68,7 +68,9 @@ def _prepare(tree: Any, compared: list[tuple[str, str]]) -> None:
 
 
 def _protect_entities(tree: Any) -> None:
-    """inscriptis resolves entities once more than HTML does: `&amp;lt;`, which is the text `&lt;`, would become `<`."""
+    """inscriptis resolves entities once more than HTML does: `&amp;lt;`, which is the text `&lt;`, would
+    become `<`.
+    """
     for element in tree.iter():
         if element.text and "&" in element.text:
             element.text = element.text.replace("&", "&amp;")
@@ -147,7 +149,10 @@ def _flatten_table(table: Any) -> None:
 
 
 def _is_data(table: Any, rows: list[Any]) -> bool:
-    """Whether it is a table of data. Some layouts are made of <th> cells too; those have blocks or one cell a row."""
+    """Whether it is a table of data.
+
+    Some layouts are made of <th> cells too; those have blocks or one cell a row.
+    """
     if (table.get("role") or "").lower() in ("presentation", "none") or not table.xpath("boolean(.//th)"):
         return False
     for row in rows:

@@ -1,11 +1,12 @@
 """Compiled templates: a tree of straight-line Python code that fills a template's slots for one recipient.
 
-A Program is the compiled form of one template. Its tree is made of traces (`symbols.py`): a node computes registers and
-ends with a guard; the guard's outcome leads to the next node. A leaf is a way through the template's branches, with the
-constant texts and the slots of its output. A recipient whose way is not known yet is traced, which adds a leaf.
+A Program is the compiled form of one template. Its tree is made of traces (`symbols.py`): a node computes
+registers and ends with a guard; the guard's outcome leads to the next node. A leaf is a way through the
+template's branches, with the constant texts and the slots of its output. A recipient whose way is not known
+yet is traced, which adds a leaf.
 
-A way is added only if its output equals that of Jinja2 for the recipient it was traced with. If a program fails for a
-recipient, Jinja2 renders that recipient's message, and says what is wrong if something is.
+A way is added only if its output equals that of Jinja2 for the recipient it was traced with. If a program
+fails for a recipient, Jinja2 renders that recipient's message, and says what is wrong if something is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jinja2 import Template
 
 from mailer.errors import Place
 from mailer.render.symbols import Guard, Instruction, Piece, Slot, Trace, Untraceable
-from mailer.render.templates import Variables
+from mailer.render.templates import TemplateVariables
 from mailer.render.tracing import TracingEnvironment
 from mailer.templating import LimitExceeded, describe_error, find_template_place
 
@@ -33,7 +34,9 @@ Outcome = bool | int | str
 
 @dataclass(slots=True)
 class Way:
-    """One way through a template's branches: its output as texts and numbers of slots, and each slot's registers."""
+    """One way through a template's branches: its output as texts and numbers of slots, and each slot's
+    registers.
+    """
 
     pieces: list[str | int]
     raw: list[int]
@@ -52,7 +55,7 @@ class Way:
 class _Node:
     """Code that ends with a guard, or with the end of the template."""
 
-    run: Callable[[Variables, list[Any]], Outcome | None]
+    run: Callable[[TemplateVariables, list[Any]], Outcome | None]
     source: str
     next: dict[Outcome, _Node] = field(default_factory=dict)
     way: Way | None = None
@@ -87,7 +90,7 @@ class Program:
         self.reason: Reason | None = None
         self.is_off = False
 
-    def fill(self, variables: Variables) -> tuple[Way, list[Any]] | None:
+    def fill(self, variables: TemplateVariables) -> tuple[Way, list[Any]] | None:
         """The way of a recipient, with the recipient's registers; None if it is not known, or fails."""
         registers: list[Any] = []
         node = self._roots.get(variables.own_names)
@@ -102,7 +105,7 @@ class Program:
             return None
         return None
 
-    def learn(self, variables: Variables, render: Callable[[], str]) -> tuple[Way, list[Any]] | None:
+    def learn(self, variables: TemplateVariables, render: Callable[[], str]) -> tuple[Way, list[Any]] | None:
         """Trace a recipient whose way is not known yet.
 
         :param render: the output of Jinja2 for this recipient.
@@ -145,7 +148,7 @@ class Program:
         size = sum(map(len, map(registers.__getitem__, way.shown)))
         return size * (len(way.pieces) + 1) * 2 <= self._max_output
 
-    def _may_trace(self, variables: Variables) -> bool:
+    def _may_trace(self, variables: TemplateVariables) -> bool:
         if len(self.ways) >= MAX_WAYS or self._constant > MAX_CONSTANT:
             return False
         if variables.own_names not in self._roots and len(self._roots) >= MAX_SHAPES:
@@ -200,8 +203,8 @@ def _make_way(pieces: list[Piece]) -> Way:
 def _write_code(steps: list[Instruction], guard: Guard | None) -> tuple[str, dict[str, object]]:
     """The source of a node's function, and the constants that it names.
 
-    `c` are the template's variables, `r` the registers so far. Registers are numbered in the order in which they are
-    computed, so that appending them puts each at its number.
+    `c` are the template's variables, `r` the registers so far. Registers are numbered in the order in which
+    they are computed, so that appending them puts each at its number.
     """
     constants: dict[str, object] = {}
     own = {step.register for step in steps}
@@ -226,8 +229,8 @@ def _rename(source: str, step: Instruction) -> str:
     return source.format_map({name: f"{name}_{step.register}" for name in step.constants})
 
 
-def _compile(source: str, constants: dict[str, object]) -> Callable[[Variables, list[Any]], Outcome | None]:
+def _compile(source: str, constants: dict[str, object]) -> Callable[[TemplateVariables, list[Any]], Outcome | None]:
     namespace: dict[str, Any] = dict(constants)
     exec(compile(source, "<compiled template>", "exec"), namespace)  # noqa: S102 - written above, without any text of the template
-    function: Callable[[Variables, list[Any]], Outcome | None] = namespace["run"]
+    function: Callable[[TemplateVariables, list[Any]], Outcome | None] = namespace["run"]
     return function

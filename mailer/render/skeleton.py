@@ -1,7 +1,9 @@
-"""Skeletons: texts with slots, from which a recipient's text is made by filling, and encoded without encoding it again.
+"""Skeletons: texts with slots, from which a recipient's text is made by filling, and encoded without encoding
+it again.
 
-While a text is post-processed (CSS, text alternative, Markdown ...), a token stands in each slot: a word of ASCII
-letters and digits that passes through any markup unchanged. No data contains it, since it is made anew in each process.
+While a text is post-processed (CSS, text alternative, Markdown ...), a token stands in each slot: a word of
+ASCII letters and digits that passes through any markup unchanged. No data contains it, since it is made anew
+in each process.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ def has_token(text: str) -> bool:
 
 
 class Skeleton:
-    """A text with slots. `pieces` are constant texts at even indexes; `numbers` are the slots between them."""
+    """A text with slots.
+
+    `pieces` are constant texts at even indexes; `numbers` are the slots between them.
+    """
 
     __slots__ = ("_encoded", "numbers", "pieces")
 
@@ -38,7 +43,10 @@ class Skeleton:
 
     @classmethod
     def from_text(cls, text: str) -> Skeleton:
-        """A text with tokens. ValueError if a token did not come through whole: the value in it would be lost."""
+        """A text with tokens.
+
+        ValueError if a token did not come through whole: the value in it would be lost.
+        """
         parts = TOKEN.split(text)
         if any(has_token(piece) for piece in parts[0::2]):
             raise ValueError("a value is changed after it was written: use a filter on the value, not on a block")
@@ -148,7 +156,9 @@ def _interleave(pieces: list[bytes]) -> list[bytes]:
 
 
 def _measure_room(pieces: list[bytes]) -> int:
-    """The length in bytes that every value may have so that no line is too long; -1 if one is without any value."""
+    """The length in bytes that every value may have so that no line is too long; -1 if one is without any
+    value.
+    """
     room = MAX_LINE
     for line in b"\0".join(pieces).split(b"\n"):
         slots = line.count(b"\0")

@@ -1,12 +1,13 @@
 """Symbols: stand-ins for a recipient's values while a template is traced.
 
-A trace runs a template once with one recipient's values. Each value that comes from a column is wrapped in a Symbol,
-and each operation on a Symbol is recorded as an instruction beside its result. Everything else (inheritance, includes,
-macros, loops over `vars`) is simply executed by Jinja2 and leaves only constant text. If the template asks whether a
-Symbol is true, or how many items it has, the answer becomes a guard: the trace is valid for the recipients whose guards
-have the same outcomes.
+A trace runs a template once with one recipient's values. Each value that comes from a column is wrapped in a
+Symbol, and each operation on a Symbol is recorded as an instruction beside its result. Everything else
+(inheritance, includes, macros, loops over `vars`) is simply executed by Jinja2 and leaves only constant text.
+If the template asks whether a Symbol is true, or how many items it has, the answer becomes a guard: the trace
+is valid for the recipients whose guards have the same outcomes.
 
-A Symbol that reaches code which is not prepared for it raises Untraceable. The template is then left to Jinja2.
+A Symbol that reaches code which is not prepared for it raises Untraceable. The template is then left to
+Jinja2.
 """
 
 from __future__ import annotations
@@ -127,7 +128,10 @@ class ColumnSymbol(Symbol):
 
 
 class Slot(NamedTuple):
-    """A place of the output that a Symbol fills. `shown` is what is written, `raw` the text before it is escaped."""
+    """A place of the output that a Symbol fills.
+
+    `shown` is what is written, `raw` the text before it is escaped.
+    """
 
     raw: Symbol
     shown: Symbol
@@ -137,7 +141,10 @@ Piece = str | Slot
 
 
 class TextSymbol(Symbol):
-    """What a macro, a block or `{% set %}` wrote, if it has slots in it. It gets a register only if it is needed."""
+    """What a macro, a block or `{% set %}` wrote, if it has slots in it.
+
+    It gets a register only if it is needed.
+    """
 
     __slots__ = ("is_markup", "pieces")
 
@@ -217,7 +224,8 @@ class Trace:
         return self.apply(_COMPARISONS[name], left, right)
 
     def apply(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Symbol:
-        """Record `function(*arguments, **named)`, some of which hold Symbols, and compute it for this recipient.
+        """Record `function(*arguments, **named)`, some of which hold Symbols, and compute it for this
+        recipient.
 
         The same function of the same arguments is recorded once. It must be pure.
         """

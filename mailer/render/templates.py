@@ -1,8 +1,8 @@
 """Templates and patterns: found inside the root, compiled once, run within bounds.
 
-A template's name is its real path, so that each file is compiled once, however it was asked for. An include is looked
-for beside the template that includes it, then where the campaign's `template` is: beside the campaign, in
-`templates/`, in the root.
+A template's name is its real path, so that each file is compiled once, however it was asked for. An include
+is looked for beside the template that includes it, then where the campaign's `template` is: beside the
+campaign, in `templates/`, in the root.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from jinja2.runtime import Context
 
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
-from mailer.render.attachments import FileProblem, find_file, read_file, show_path
-from mailer.render.failure import Failure
+from mailer.files import show_path
+from mailer.render.attachments import FileProblem, ProjectFiles
+from mailer.render.failure import RenderFailure
 from mailer.templating import UNNAMED_TEMPLATE, BoundedEnvironment, LimitExceeded, describe_error, find_template_place
 from mailer.templating.environment import show_html
 
@@ -32,7 +33,7 @@ MAX_SOURCE = 4 * 1024 * 1024  # bytes of one template
 _CHUNK = 4096  # pieces of output between two looks at how much there is
 
 
-class Variables(dict[str, Any]):
+class TemplateVariables(dict[str, Any]):
     """The names that a template sees. `own_names` are those whose values are the recipient's own."""
 
     __slots__ = ("own_names",)
@@ -45,7 +46,8 @@ class Variables(dict[str, Any]):
 class ProjectLoader(BaseLoader):
     """Loads templates by real path; `resolve` finds the path."""
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: Campaign, files: ProjectFiles) -> None:
+        self._files = files
         self.root = campaign.root
         self.folders = list(dict.fromkeys([campaign.path.parent, campaign.root / "templates", campaign.root]))
         self.sources: dict[str, str] = {}
@@ -54,13 +56,13 @@ class ProjectLoader(BaseLoader):
         """The real path of a template; TemplateNotFound with a sentence."""
         folders = [Path(beside).parent, *self.folders] if beside else self.folders
         try:
-            return find_file(name, folders, self.root)
+            return self._files.find(name, folders)
         except FileProblem as problem:
             raise TemplateNotFound(name, str(problem)) from None
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         try:
-            content = read_file(template, MAX_SOURCE, show_path(template))
+            content = self._files.read(template, MAX_SOURCE, show_path(template))
             source = content.decode("utf-8-sig")
         except FileProblem as problem:
             raise TemplateNotFound(template, str(problem)) from None
@@ -119,11 +121,11 @@ class TemplateEnvironment(BoundedEnvironment):
         return path
 
 
-def run_template(template: Template, variables: Variables, most: int) -> list[str]:
+def run_template(template: Template, variables: TemplateVariables, most: int) -> list[str]:
     """The pieces of the template's output, at most `most` characters in all.
 
-    `variables` hold the environment's globals too. This is `Template.render` without its copies of the variables,
-    and with its output counted as it comes.
+    `variables` hold the environment's globals too. This is `Template.render` without its copies of the
+    variables, and with its output counted as it comes.
     """
     events = template.root_render_func(
         Context(template.environment, variables, template.name, template.blocks)  # shares `variables`: nothing writes
@@ -151,7 +153,7 @@ class PatternTemplate:
     COMPILED_AFTER = 16  # messages
 
     def __init__(self, pattern: Pattern, environment: TemplateEnvironment) -> None:
-        """:raises Failure: if the pattern is wrong."""
+        """:raises RenderFailure: if the pattern is wrong."""
         self._environment = environment
         self._count = 0
         self._is_compiled = True
@@ -162,12 +164,12 @@ class PatternTemplate:
             tree = environment.parse(self.source)
             self._template = environment.from_string(tree)
         except Exception as error:
-            raise Failure(pattern.place, describe_error(error)) from error
+            raise RenderFailure(pattern.place, describe_error(error)) from error
         self.constant = _constant(tree)
         self.names = meta.find_undeclared_variables(tree)
 
-    def render(self, variables: Variables, most: int = 65536) -> str:
-        """Failure at the pattern's place for what goes wrong."""
+    def render(self, variables: TemplateVariables, most: int = 65536) -> str:
+        """RenderFailure at the pattern's place for what goes wrong."""
         if self.constant is not None:
             return self.constant
         self._count += 1
@@ -181,13 +183,13 @@ class PatternTemplate:
                 return filled[0].write(filled[1])
         return self.render_plainly(variables, most)
 
-    def render_plainly(self, variables: Variables, most: int = 65536) -> str:
+    def render_plainly(self, variables: TemplateVariables, most: int = 65536) -> str:
         """As `render`, always by Jinja2."""
         try:
             return "".join(run_template(self._template, variables, most))
         except Exception as error:
             place = find_template_place(error)
-            raise Failure(
+            raise RenderFailure(
                 self.place if place is None or place.file == UNNAMED_TEMPLATE else place,
                 describe_error(error, variables),
             ) from error
@@ -206,7 +208,7 @@ class PatternTemplate:
         """Render by Jinja2 alone from now on."""
         self._is_compiled = False
 
-    def compare(self, variables: Variables) -> bool:
+    def compare(self, variables: TemplateVariables) -> bool:
         """Whether the compiled form gives this recipient what Jinja2 gives."""
         if self.constant is not None:
             return True
@@ -228,15 +230,17 @@ def _constant(tree: nodes.Template) -> str | None:
 
 
 def load_template(environment: TemplateEnvironment, name: str, place: Place) -> Template:
-    """A template by its name in the campaign file; Failure at the template's line, or at `place`."""
+    """A template by its name in the campaign file; RenderFailure at the template's line, or at `place`."""
     try:
         return environment.get_template(environment.project_loader.resolve(name))
     except Exception as error:
-        raise Failure(find_template_place(error) or place, describe_error(error)) from error
+        raise RenderFailure(find_template_place(error) or place, describe_error(error)) from error
 
 
 def find_problems(environment: TemplateEnvironment, template: Template) -> list[Problem]:
-    """Those of every template that this one names, however deep: a wrong include is found before anything is sent."""
+    """Those of every template that this one names, however deep: a wrong include is found before anything is
+    sent.
+    """
     problems: list[Problem] = []
     waiting, seen = [template.name or ""], set()
     while waiting:

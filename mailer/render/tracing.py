@@ -1,9 +1,9 @@
 """A Jinja2 environment that runs templates with Symbols in place of columns, and records a trace.
 
-It compiles the same sources as the environment that it traces. Every operation of a template that looks at a value
-(filters, tests, attributes, calls, operators, comparisons, what is shown, names of templates) passes through a function
-here. If a Symbol is among the arguments, the operation is recorded with the *plain* environment's function; if not, it
-is executed. Control flow is Jinja2's own.
+It compiles the same sources as the environment that it traces. Every operation of a template that looks at a
+value (filters, tests, attributes, calls, operators, comparisons, what is shown, names of templates) passes
+through a function here. If a Symbol is among the arguments, the operation is recorded with the *plain*
+environment's function; if not, it is executed. Control flow is Jinja2's own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mailer.render.symbols import (
     compare_values,
     has_symbol,
 )
-from mailer.render.templates import TemplateEnvironment, Variables
+from mailer.render.templates import TemplateEnvironment, TemplateVariables
 from mailer.templating.environment import CheckedCodeGenerator, concat_output, show_html, show_text
 
 IMPURE = frozenset({"random"})  # filters whose result differs each time
@@ -90,7 +90,7 @@ class TracingEnvironment(TemplateEnvironment):
         self.join_html = self._trace_method(plain.join_html)
         self.join_text = self._trace_method(plain.join_text)
 
-    def run(self, template: Template, variables: Variables) -> tuple[Trace, list[Piece]]:
+    def run(self, template: Template, variables: TemplateVariables) -> tuple[Trace, list[Piece]]:
         """Run a template of this environment with Symbols in place of the recipient's own values.
 
         :returns: the trace, and the output as constant texts and slots.
@@ -110,7 +110,7 @@ class TracingEnvironment(TemplateEnvironment):
         wants = getattr(function, "jinja_pass_arg", None)  # Jinja2: context, evaluation context or environment
         first = 0 if wants is None else 1
 
-        def traced(*arguments: Any, **named: Any) -> Any:
+        def call_or_record(*arguments: Any, **named: Any) -> Any:
             if name in IMPURE:
                 raise Untraceable(f"the filter '{name}' gives another value each time")
             if not has_symbol(arguments[first:]) and not has_symbol(named):
@@ -120,14 +120,14 @@ class TracingEnvironment(TemplateEnvironment):
             return self.trace.apply(function, *arguments, **named)
 
         if wants is not None:
-            traced.jinja_pass_arg = wants  # type: ignore[attr-defined]
-        return traced
+            call_or_record.jinja_pass_arg = wants  # type: ignore[attr-defined]
+        return call_or_record
 
     def _trace_method(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def traced(*arguments: Any) -> Any:
+        def call_or_record(*arguments: Any) -> Any:
             return self.trace.apply(function, *arguments) if has_symbol(arguments) else function(*arguments)
 
-        return traced
+        return call_or_record
 
     def _plain_argument(self, value: Any) -> Any:
         """What a filter of the plain environment gets in place of this one's context."""

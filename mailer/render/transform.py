@@ -1,8 +1,10 @@
-"""What is made of a template's output: HTML of Markdown or MJML, CSS inlined, the text alternative, images found.
+"""What is made of a template's output: HTML of Markdown or MJML, CSS inlined, the text alternative, images
+found.
 
-All of it is done on text in which tokens stand for a recipient's values (`skeleton.py`). `Plan` says which values may
-be tokens. A value may be one if what is made of the text with the token, the value then put in its place, is what
-would be made of the text with the value: if it is plain words, and where it stands decides nothing.
+All of it is done on text in which tokens stand for a recipient's values (`skeleton.py`). `Plan` says which
+values may be tokens. A value may be one if what is made of the text with the token, the value then put in its
+place, is what would be made of the text with the value: if it is plain words, and where it stands decides
+nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ _TEXTS = frozenset({str})
 class Transformed(NamedTuple):
     """What was made of a template's output: skeletons of HTML and text, and the images that the HTML shows.
 
-    `text` is None if it is not derived. `compared` are a link's text and address that are equal for some values.
+    `text` is None if it is not derived. `compared` are a link's text and address that are equal for some
+    values.
     """
 
     html: Skeleton
@@ -173,14 +176,18 @@ class Plan:
         return text if number in self._addresses and not _URL.match(words) else None
 
     def _convert_slot(self, number: int, value: Any, text: str) -> str | None:
-        """For Markdown and MJML, as `Placeholders.show`: but a number in running text is a value as any other."""
+        """For Markdown and MJML, as `Placeholders.show`: but a number in running text is a value as any
+        other.
+        """
         if hasattr(value, "__html__") or not text.strip():
             return text
         return text if number in self._numeric and NUMBER.fullmatch(text) else None
 
 
 class _Sites(NamedTuple):
-    """Slots by where they stand: `literal` ones decide something, `addresses` begin one, `images` choose a file."""
+    """Slots by where they stand: `literal` ones decide something, `addresses` begin one, `images` choose a
+    file.
+    """
 
     literal: set[int]
     addresses: set[int]

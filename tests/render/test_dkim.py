@@ -118,7 +118,7 @@ def test_the_time_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (None, "no such file or directory"),
+        (None, "there is no such file"),
         (b"not a key", "is not a private key in PEM"),
         (pem(KEYS["rsa"], BestAvailableEncryption(b"secret")), "the key is encrypted"),
         (pem(generate_private_key(SECP256R1())), "expected an RSA or Ed25519 key"),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mailer.idna import encode_address
 from mailer.render import headers
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=200)
@@ -138,9 +139,9 @@ def test_a_file_name_arrives_as_it_was_written(name: str) -> None:
 
 
 def test_the_domain_travels_as_its_a_label() -> None:
-    assert headers.encode_domain("ada@bücher.example") == "ada@xn--bcher-kva.example"
-    assert headers.encode_domain("zoë@bücher.example") == "zoë@xn--bcher-kva.example"
-    assert headers.encode_domain("zoë@example.com") == "zoë@example.com"
+    assert encode_address("ada@bücher.example") == "ada@xn--bcher-kva.example"
+    assert encode_address("zoë@bücher.example") == "zoë@xn--bcher-kva.example"
+    assert encode_address("zoë@example.com") == "zoë@example.com"
 
 
 def test_an_address_beyond_ascii_is_written_in_utf8() -> None:

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mailer.render import images
-from mailer.render.attachments import FileProblem
+from mailer.render.attachments import FileProblem, ProjectFiles
 from mailer.render.images import FileStore, guess_content_type, make_attachment_part
 from tests.render.projects import Project
 
@@ -33,7 +33,7 @@ def test_the_type_is_told_by_the_name(name: str, kind: str) -> None:
 
 def test_a_file_is_encoded_once_and_again_when_it_changed(project: Project) -> None:
     path = project.put("a.pdf", b"one")
-    store = FileStore([project.root], project.root, 1000)
+    store = FileStore(ProjectFiles(project.root), [project.root], 1000)
     first = store.load_encoded("a.pdf", "a.pdf")[1]
     assert store.load_encoded("./a.pdf", "a.pdf")[1] is first
     path.write_bytes(b"two")
@@ -43,7 +43,7 @@ def test_a_file_is_encoded_once_and_again_when_it_changed(project: Project) -> N
 
 def test_what_is_kept_is_bounded(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_KEPT", 3000)
-    store = FileStore([project.root], project.root, 10_000)
+    store = FileStore(ProjectFiles(project.root), [project.root], 10_000)
     for n in range(20):
         project.put(f"{n}.pdf", bytes([n]) * 600)
         store.load_encoded(f"{n}.pdf", "x")
@@ -79,6 +79,6 @@ def test_a_file_name_with_a_line_end_is_refused() -> None:
 def test_text_says_its_charset_only_where_it_is_known(project: Project) -> None:
     project.put("utf8.txt", "é")
     project.put("latin1.txt", "é".encode("latin-1"))
-    store = FileStore([project.root], project.root, 1000)
+    store = FileStore(ProjectFiles(project.root), [project.root], 1000)
     assert store.load_encoded("utf8.txt", "")[1].type == "text/plain; charset=utf-8"
     assert store.load_encoded("latin1.txt", "")[1].type == "text/plain"

@@ -8,7 +8,7 @@ from jinja2 import DictLoader
 from mailer.errors import RenderError
 from mailer.render.pages import COMPILED_AFTER
 from mailer.render.programs import FREE_TRACES
-from mailer.render.templates import TemplateEnvironment, Variables, run_template
+from mailer.render.templates import TemplateEnvironment, TemplateVariables, run_template
 from tests.render.projects import person
 
 VARS = {
@@ -68,7 +68,7 @@ class Both:
         self.program = self.environment.make_program(lambda tracing: tracing.get_template("main"), "main", 1 << 20)
 
     def variables(self, columns):
-        return Variables({**self.environment.globals, **VARS, **columns}, tuple(columns))
+        return TemplateVariables({**self.environment.globals, **VARS, **columns}, tuple(columns))
 
     def render(self, columns):
         """What Jinja2 gives, or its error."""
