@@ -90,10 +90,13 @@ async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> 
     ledger = given.pop("ledger", None) or get_project_ledger(campaign.root)
     observer, stop = given.pop("observer", None), given.pop("stop", None)
     server = choose_server(campaign.server, given.pop("server", None), ca_file=given.pop("ca_file", None))
+    password = _read_password(given.pop("password", None), server.password)
+    if arguments.get("password") is not None:
+        server = replace(server, password=None)  # the server's own is not asked again
     overrides = {name: given.pop(name) for name in DELIVERY_FIELDS & given.keys()}
     options = SendOptions(
         server=server,
-        password=_read_password(given.pop("password", None), server.password),
+        password=password,
         delivery=override_delivery(campaign.delivery, **overrides),
         **given,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mailer.campaign.model import ServerConfig
+from mailer.campaign.model import SecretSource, ServerConfig
 from mailer.cli import console
 from mailer.errors import InputError
 from mailer.secret import Secret
@@ -36,6 +36,8 @@ def choose_server_and_password(
     password = _find_password(server, url, environment, ask)
     if password is not None:
         console.add_secret(password)
+    if server.password is not None and server.password is not _password_source(server, url, environment):
+        server = replace(server, password=None)  # another one was given: the server's is not asked again
     return server, password
 
 
@@ -56,21 +58,26 @@ def _choose_server(own: ServerConfig | None, url: str | None, user: str | None) 
 def _find_password(
     server: ServerConfig, url: str | None, environment: Mapping[str, str], ask: Callable[[str], str] | None
 ) -> Secret | None:
-    from mailer.campaign import parse_server
-
     given = environment.get("MAILER_PASSWORD")
     if server.username is None:
         if given:
             console.print_warning("MAILER_PASSWORD is set, but there is no user name, so there is no login")
         return None
-    typed = parse_server(url).password if url else None
-    if typed is not None:
-        return typed.read()
+    if (source := _password_source(server, url, environment)) is not None:
+        return source.read()
     if given:
         return Secret(given)
-    if server.password is not None:
-        return server.password.read()
     return _ask_password(server, ask)
+
+
+def _password_source(server: ServerConfig, url: str | None, environment: Mapping[str, str]) -> SecretSource | None:
+    """The source in `url`, or the server's unless MAILER_PASSWORD is set."""
+    from mailer.campaign import parse_server
+
+    typed = parse_server(url).password if url else None
+    if typed is not None:
+        return typed
+    return None if environment.get("MAILER_PASSWORD") else server.password
 
 
 def _ask_password(server: ServerConfig, ask: Callable[[str], str] | None) -> Secret:

@@ -106,7 +106,7 @@ class RunState:
     def record_session_closed(self, details: SessionDetails, traits: ServerTraits) -> None:
         """Keep what a session learned about the server for the next one."""
         self.sessions.open -= 1
-        if traits != NOTHING_LEARNED:
-            self.traits = self.traits.merged_with(traits)
+        self.traits = self.traits.merged_with(traits)
+        if traits.strategy_at_most is not None:  # the session continued with another strategy than it began with
             self.server = details
         self.wake_waiters()

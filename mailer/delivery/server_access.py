@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 
-from mailer.campaign.model import ServerConfig
+from mailer.campaign.model import SecretSource, ServerConfig
+from mailer.errors import AuthenticationError, InputError
 from mailer.secret import Secret
 from mailer.smtp.connection import SessionDetails
 from mailer.smtp.protocol.values import Endpoint, Login
 
+TOKEN_MECHANISMS = frozenset({"xoauth2", "oauthbearer"})  # the password is a token, which expires
+
 
 @dataclass(frozen=True, slots=True)
 class ServerAccess:
-    """An endpoint and a login; without a login none is tried."""
+    """An endpoint and a login; without a login none is tried. `token_source` gives a new token for each login."""
 
     endpoint: Endpoint
     login: Login | None
+    token_source: SecretSource | None = None
+
+    async def read_login(self) -> Login | None:
+        """Return the login for the next session. Raises AuthenticationError if its token cannot be read."""
+        if self.login is None or self.token_source is None:
+            return self.login
+        try:  # in a thread: a command may take seconds, and other sessions continue
+            return replace(self.login, secret=await asyncio.to_thread(self.token_source.read))
+        except InputError as error:
+            raise AuthenticationError(f"no token for the login: {error}", hint=error.hint) from error
 
 
 def server_access(server: ServerConfig, password: Secret | None) -> ServerAccess:
-    """Return the campaign's `server` with its password as the SMTP client needs them."""
+    """Return the campaign's `server` with its password as the SMTP client needs them.
+
+    If the login needs a token, and `server` has the source of the password, the token is read for each login.
+    """
     endpoint = Endpoint(
         server.host, server.port, server.security, server.ca_file, server.allow_plaintext, ehlo_name=None
     )
     if server.username is None or password is None:
         return ServerAccess(endpoint, None)
-    return ServerAccess(endpoint, Login(server.username, password, server.auth))
+    source = server.password if server.auth in TOKEN_MECHANISMS else None
+    return ServerAccess(endpoint, Login(server.username, password, server.auth), source)
 
 
 def session_record(details: SessionDetails) -> dict[str, object]:

@@ -46,6 +46,7 @@ class Worker:
         self._plan = SessionPlan(is_careful=is_careful)
         self._connection: Connection | None = None
         self._is_retired = False
+        self._has_new_token = False  # one was asked for after a refusal, and there was no login since
         self._was_lost = False  # the last session, so that the next one is a reconnect
         self._lost_message_count = 0  # messages of the last session that was lost
 
@@ -84,24 +85,28 @@ class Worker:
 
     async def _open(self) -> Connection | None:
         """Return a session that is logged in; None if the run is over."""
-        state, delivery, plan = self._state, self._options.delivery, self._plan
+        state, plan = self._state, self._plan
         async with state.login_lock:  # one after the other: a wrong password is tried once, not by each worker
             if state.is_over:
                 return None
-            connecting = connect(
-                self._access.endpoint,
-                self._access.login,
-                timeout=delivery.timeout,
-                window=1 if plan.is_careful else delivery.window,
-                strategy_at_most=Strategy.SEQUENTIAL if plan.is_careful else None,
-                traits=state.traits,
-                trace=self._options.trace,
-            )
-            connection = await race(connecting, state.wait_until_ended())
+            connection = await race(self._connect(), state.wait_until_ended())
         if connection is not None:
             self._connection = connection
+            self._has_new_token = False
             state.record_session_opened(connection.details, is_reconnect=self._was_lost, is_careful=plan.is_careful)
         return connection
+
+    async def _connect(self) -> Connection:
+        delivery, is_careful = self._options.delivery, self._plan.is_careful
+        return await connect(
+            self._access.endpoint,
+            await self._access.read_login(),
+            timeout=delivery.timeout,
+            window=1 if is_careful else delivery.window,
+            strategy_at_most=Strategy.SEQUENTIAL if is_careful else None,
+            traits=self._state.traits,
+            trace=self._options.trace,
+        )
 
     async def _use(self, connection: Connection) -> SessionEnd:
         session = self._make_session(connection, self._plan)
@@ -134,6 +139,9 @@ class Worker:
         if isinstance(error, AuthenticationError):
             if error.temporary:  # too many logins: the sessions that are open continue
                 return self._retire(str(error))
+            if self._access.token_source is not None and not self._has_new_token:  # it may have just expired
+                self._has_new_token = True
+                return True
             # A wrong password is not tried twice: providers lock accounts for that.
         elif not isinstance(error, TlsError) or self._state.figures.sessions:
             return self._act_on_closing_reply(error)

@@ -106,14 +106,14 @@ class Bench:
     def ledger_path(self) -> Path:
         return self.folder / "ledger.sqlite3"
 
-    def options(self, server: FaultServer, delivery: Delivery = QUICK, **more: object) -> SendOptions:
-        security = server.security
-        where = ServerConfig("127.0.0.1", server.port, security, USERNAME, ca_file=server.ca_file)  # type: ignore[arg-type]
+    def options(self, fault_server: FaultServer, delivery: Delivery = QUICK, **more: object) -> SendOptions:
+        security, ca_file = fault_server.security, fault_server.ca_file
+        where = ServerConfig("127.0.0.1", fault_server.port, security, USERNAME, ca_file=ca_file)  # type: ignore[arg-type]
         return replace(SendOptions(where, Secret(PASSWORD), delivery), **more)  # type: ignore[arg-type]
 
     def send(
         self,
-        server: FaultServer,
+        fault_server: FaultServer,
         delivery: Delivery = QUICK,
         *,
         clock: Clock | None = None,
@@ -124,7 +124,7 @@ class Bench:
         """Run the campaign, in at most 60 s; with `cancel_after`, cancel the run after so many outcomes."""
         campaign = load_campaign(self.path)
         compiled = compile_campaign(campaign)
-        options = self.options(server, delivery, **more)
+        options = self.options(fault_server, delivery, **more)
         with Ledger.open(self.ledger_path) as ledger:
             sending = run(campaign, compiled, ledger, options, self.observer, stop=stop, clock=clock)
             return asyncio.run(asyncio.wait_for(self._cancelled(sending, cancel_after), 60))

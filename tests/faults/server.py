@@ -84,6 +84,7 @@ class FaultServer:
     open_now: int = 0
     port: int = 0
     password: str = PASSWORD
+    mechanism: str = "PLAIN"  # or XOAUTH2, with the password as its token
 
     def __post_init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -184,7 +185,7 @@ class _Session:
     async def do_ehlo(self, _argument: str) -> None:
         lines = ["faults.example.com", *STRATEGIES[self.server.strategy], *self.server.extensions]
         if self.secure or self.server.security == "none":
-            lines.append("AUTH PLAIN LOGIN")
+            lines.append(f"AUTH {self.server.mechanism} LOGIN")
         elif self.server.security == "starttls":
             lines.append("STARTTLS")
         self.reset()
@@ -197,13 +198,17 @@ class _Session:
 
     async def do_auth(self, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
-        if mechanism.upper() != "PLAIN":
-            await self.send("504 5.5.4 only PLAIN")
+        if mechanism.upper() != self.server.mechanism:
+            await self.send(f"504 5.5.4 only {self.server.mechanism}")
             return
         if not initial:
             await self.send("334 ")
             initial = (await self.reader.readuntil(b"\r\n")).strip().decode()
-        _, user, password = base64.b64decode(initial).decode().split("\0")
+        decoded = base64.b64decode(initial).decode()
+        if mechanism.upper() == "XOAUTH2":
+            user, password = re.fullmatch("user=(.*)\x01auth=Bearer (.*)\x01\x01", decoded).groups()  # type: ignore[union-attr]
+        else:
+            _, user, password = decoded.split("\0")
         self.server.logins += 1
         if (user, password) == (USERNAME, self.server.password):
             self.logged_in = True

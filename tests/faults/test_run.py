@@ -15,6 +15,7 @@ from mailer.delivery.options import Ending
 from mailer.errors import InputError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
+from mailer.secret import Secret
 from tests.faults.harness import QUICK, Bench, FakeClock
 from tests.faults.server import Fault, FaultServer, Step
 
@@ -711,3 +712,67 @@ def test_a_cancelled_run_records_what_is_known(tmp_path, strategy):
         assert bench.send(server).ending is Ending.COMPLETE
         bench.agree(server, most_duplicates=4)
     assert bench.statuses() == {Status.SENT: 30}
+
+
+# -- tokens
+
+
+class Tokens:
+    """A source that gives another token each time."""
+
+    def __init__(self, *tokens):
+        self.tokens, self.read_count = tokens, 0
+
+    def read(self):
+        self.read_count += 1
+        return Secret(self.tokens[min(self.read_count, len(self.tokens)) - 1])
+
+
+def send_with_tokens(bench, server, tokens):
+    options = bench.options(server)
+    where = replace(options.server, auth="xoauth2", password=tokens)
+    return bench.send(server, server=where)
+
+
+def test_a_token_is_asked_for_anew_at_each_login(tmp_path):
+    bench, tokens = Bench(tmp_path, 20), Tokens("one", "two")
+    server = FaultServer("sequential", (Fault("mail", "drop", nth=10),), mechanism="XOAUTH2", password="one")
+
+    def script(step: Step) -> None:
+        if step.name == "mail" and step.count == 9:
+            server.password = "two"
+
+    server.script = script
+    with server:
+        assert send_with_tokens(bench, server, tokens).ending is Ending.COMPLETE
+        bench.agree(server)
+    assert server.refused_logins == 0
+    assert tokens.read_count == server.logins
+
+
+def test_an_expired_token_is_asked_for_once_more(tmp_path):
+    bench, tokens = Bench(tmp_path, 5), Tokens("expired", "fresh")
+    with FaultServer(mechanism="XOAUTH2", password="fresh") as server:
+        assert send_with_tokens(bench, server, tokens).ending is Ending.COMPLETE
+    assert (tokens.read_count, server.refused_logins) == (2, 1)
+
+
+def test_a_token_that_is_refused_twice_ends_the_run(tmp_path):
+    bench, tokens = Bench(tmp_path, 5), Tokens("expired")
+    with FaultServer(mechanism="XOAUTH2", password="fresh") as server:
+        assert send_with_tokens(bench, server, tokens).ending is Ending.UNREACHABLE
+    assert (tokens.read_count, server.refused_logins) == (2, 2)
+    assert bench.statuses() == {Status.PENDING: 5}
+
+
+def test_a_token_that_cannot_be_read_ends_the_run(tmp_path):
+    bench = Bench(tmp_path, 5)
+
+    class Broken(Tokens):
+        def read(self):
+            raise InputError("the password command failed with status 1")
+
+    with FaultServer(mechanism="XOAUTH2") as server:
+        result = send_with_tokens(bench, server, Broken())
+    assert result.ending is Ending.UNREACHABLE
+    assert "failed with status 1" in result.reason
