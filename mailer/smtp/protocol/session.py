@@ -57,13 +57,14 @@ class SmtpSession:
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Read octets from the server, and return what happened."""
-        if self.is_closed:
+        if self._end is not None:
             return []
+        submission = self._submission
         try:
             self._parser.feed(data)
-            while not self.is_closed and (reply := self._parser.next_reply()) is not None:
+            while self._end is None and (reply := self._parser.next_reply()) is not None:
                 self._handle_reply(reply, now)
-            if self._submission is not None and self._submission.is_stuck:
+            if submission is not None and submission.is_stuck:
                 raise ConnectionLost(f"{self.settings.host} takes no more messages in this session")
         except ServerError as error:
             self._close(error)
@@ -231,7 +232,8 @@ class SmtpSession:
         self._pipeline.handle_reply(reply, now)
         if self._machine.state is State.HANDSHAKE:
             self._events.append(HandshakeNeeded())
-        if (announcement := self._announcement) is not None:
+        submission = self._submission
+        if submission is not None and (announcement := submission.announcement) is not None:
             self._expect_end(announcement)
 
     def _expect_end(self, announcement: Reply) -> None:
