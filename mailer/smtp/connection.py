@@ -23,7 +23,6 @@ from mailer.smtp.protocol.values import (
     Transaction,
     TransactionResult,
     UnfinishedTransactions,
-    lower_strategy,
 )
 from mailer.smtp.tcp import TcpConnection, open_tcp
 from mailer.smtp.tls import (
@@ -84,7 +83,7 @@ async def connect(
         login=login,
         timeout=timeout,
         window=window,
-        strategy_at_most=lower_strategy(strategy_at_most, traits.strategy_at_most),
+        strategy_at_most=strategy_at_most,
         traits=traits,
     )
     connection = Connection(endpoint, tcp, SmtpSession(settings, trace=trace))

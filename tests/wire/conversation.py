@@ -20,7 +20,7 @@ from mailer.smtp.protocol.events import Event, NoopAnswered
 from mailer.smtp.protocol.opening import SessionSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
-from mailer.smtp.protocol.values import Login, Strategy, Transaction, TransactionResult
+from mailer.smtp.protocol.values import NOTHING_LEARNED, Login, ServerTraits, Strategy, Transaction, TransactionResult
 
 FEEDINGS = ("whole", "octets", "trailing")
 OPENING = """\
@@ -111,6 +111,7 @@ def converse(
     login: Login | None = None,
     window: int | None = None,
     at_most: Strategy | None = None,
+    traits: ServerTraits = NOTHING_LEARNED,
     trace: bool = False,
     then: Callable[[Run], None] | None = None,
 ) -> Run:
@@ -124,6 +125,7 @@ def converse(
         timeout=10.0,
         window=window,
         strategy_at_most=at_most,
+        traits=traits,
     )
     log: list[tuple[str, str]] = []
     run = Run(SmtpSession(settings, trace=(lambda who, line: log.append((who, line))) if trace else None), trace=log)

@@ -18,7 +18,9 @@ class Behaviour:
     pipelining: bool = True
     chunking: bool = True
     closes: bool = True  # BDAT LAST ends a transaction without recipients (Postfix), or not (Exim)
-    holds: bool = False  # a refused BDAT LAST leaves the transaction open, with its recipients
+    holds: bool = False  # refused content leaves the transaction open, with its recipients (Postfix, end-of-data)
+    behind_content: str = "works"  # works | refused (Haraka: 503 for each command) | dropped (Courier), in one segment
+    panics: bool = False  # at a MAIL behind BDAT LAST whose reply is not read, without RSET (Dovecot's proxy)
     bdat: str = "works"  # works | refused (the chunk is read) | unknown (the chunk is read as commands) | closes
     goes_to_354: bool = False  # DATA is 354 also without recipients
     nonmail: int | None = None  # so many RSETs, but one a message, then 554 and a close
@@ -52,13 +54,14 @@ class ModelServer:
         self.nonmail = 0
         self.free_reset = True
         self.mails = 0
+        self.bdat_unread = False  # the reply to BDAT LAST is not read yet, and no RSET came
         self.say(220, "model")
 
     def say(self, code: int, text: str = "x") -> None:
         self.out += b"%d %s\r\n" % (code, text.encode())
 
     def take_out(self) -> bytes:
-        out, self.out = self.out, b""
+        out, self.out, self.bdat_unread = self.out, b"", False
         return out
 
     def feed(self, data: bytes) -> None:
@@ -81,6 +84,8 @@ class ModelServer:
                 self.say(421, "enough")
             if self.behaviour.announces and self.behaviour.goes_on:
                 self.announced = True
+                if line == b"RSET":
+                    self._forget()  # or the next message would join the old transaction: nobody could send safely
                 if line.upper().startswith(b"BDAT"):  # the chunk is read all the same
                     self.chunk, self.last, self.bad_chunks = int(line.split()[1]), line.endswith(b"LAST"), True
                     self.silent = True
@@ -108,6 +113,9 @@ class ModelServer:
         match = PATH.search(line)
         assert match is not None, line
         self.mails += 1
+        if self.behaviour.panics and self.bdat_unread:
+            self.closed = True
+            return
         if self.announced or (self.behaviour.mail_max is not None and self.mails > self.behaviour.mail_max):
             self.say(421, "no more")
         elif self.sender is not None or self.content is not None:
@@ -150,7 +158,11 @@ class ModelServer:
             return False
         self.buffer, self.in_data = rest, False
         content = (head + b"\r\n").replace(b"\r\n.", b"\r\n")[2:]
-        self._decide(content)
+        self._decide(content, holds=self.behaviour.holds)
+        if self.behaviour.behind_content != "works":
+            commands, self.buffer = self.buffer.count(b"\r\n"), b""
+            if self.behaviour.behind_content == "refused":
+                self.out += b"503 pipelined after end of DATA\r\n" * commands
         return True
 
     def _bdat(self, line: bytes) -> None:
@@ -188,6 +200,7 @@ class ModelServer:
             self.say(250)
         else:
             self._decide((self.content or b"") + chunk, holds=self.behaviour.holds)
+            self.bdat_unread = True
         return True
 
     def _decide(self, content: bytes, *, holds: bool = False) -> None:
@@ -203,6 +216,7 @@ class ModelServer:
 
     def _rset(self, _line: bytes) -> None:
         self._forget()
+        self.bdat_unread = False
         if not self.free_reset:
             self.nonmail += 1
         self.free_reset = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailer.errors import ConnectionLost, ProtocolViolation
-from mailer.smtp.protocol.values import Strategy
+from mailer.smtp.protocol.values import ServerTraits, Strategy
 from tests.wire.conversation import FEEDINGS, OPENING, STREAMED, Run, converse, message
 
 M = {n: message(n) for n in range(1, 10)}
@@ -74,7 +74,7 @@ def test_a_refusal_concerns_its_message_alone(feeding: str) -> None:
 
 
 def test_where_a_refusal_leaves_nothing_it_stays_a_stream(feeding: str) -> None:
-    """However many are refused, and whatever was counted: no RSET is needed."""
+    """However many are refused, and whatever was counted: no RSET is needed behind a message that is known to be."""
 
     def more(run: Run) -> None:
         if len(run.results) < 3:
@@ -101,9 +101,12 @@ def test_where_a_refusal_leaves_nothing_it_stays_a_stream(feeding: str) -> None:
         + 5 * "S: 250 ok\n"
         + "!:\n"
         + whole(4)
+        + RESET
         + whole(5)
+        + RESET
         + whole(6)
-        + GONE * 3,
+        + GONE
+        + (RESET_OK + GONE) * 2,
         [M[1]],
         feeding=feeding,
         then=more,
@@ -172,7 +175,7 @@ def test_a_refusal_teaches_what_it_leaves_behind(feeding: str, trial: str, learn
     # Until the trial is answered, the fourth is guarded too.
     script = script.removesuffix(RESET if learnt is not True else "") + RESET + whole(4)
     script += f"S: {trial}\n" + RESET_OK + OK + RESET_OK + OK
-    script += "!:\n" + whole(5) + ("" if learnt else RESET) + whole(6)
+    script += "!:\n" + whole(5) + RESET + whole(6)
 
     def more(run: Run) -> None:
         for n in (3, 4) if 3 not in submitted else (5, 6):
@@ -180,7 +183,7 @@ def test_a_refusal_teaches_what_it_leaves_behind(feeding: str, trial: str, learn
             run.submit(M[n])
 
     submitted: list[int] = []
-    run = converse(script + OK + ("" if learnt else RESET_OK) + OK, [M[1], M[2]], feeding=feeding, then=more)
+    run = converse(script + OK + RESET_OK + OK, [M[1], M[2]], feeding=feeding, then=more)
     assert run.outcomes == {n: ("rcpt", 550) if n == 2 else ("content", 250) for n in range(1, 7)}
 
 
@@ -412,3 +415,89 @@ def test_mailmax(feeding: str) -> None:
     assert run.session.is_exhausted
     assert "takes no more messages" in str(run.failure)
     assert run.unfinished == ([3], [])
+
+
+# -- RSET between messages, and the size of the window after a loss ---------------------------------------------------
+
+OFFER_BURL = STREAMED.replace("S: 250 CHUNKING", "S: 250-CHUNKING\nS: 250 BURL imap")
+KEEPS = ServerTraits(keeps_resets=True)
+
+
+@pytest.mark.parametrize(("offer", "traits"), [(STREAMED, KEEPS), (OFFER_BURL, ServerTraits())])
+def test_where_resets_are_kept_none_is_left_out(feeding: str, offer: str, traits: ServerTraits) -> None:
+    """Dovecot's submission proxy (it offers BURL) fails at the second message in flight without RSET between."""
+    run = converse(
+        VERIFIED.replace(STREAMED, offer) + "S: 250 queued\n!:\n" + RESET + whole(2) + RESET_OK + OK,
+        [M[1]],
+        feeding=feeding,
+        traits=traits,
+        then=lambda run: run.submit(M[2]),
+    )
+    assert run.outcomes == dict.fromkeys((1, 2), ("content", 250))
+    assert run.session.traits.keeps_resets
+
+
+def test_a_session_that_is_lost_after_a_reset_was_left_out_keeps_them(feeding: str) -> None:
+    run = converse(VERIFIED + "S: 250 queued\n!:\n" + whole(2) + "E:", [M[1]], feeding=feeding, then=lambda run: (
+        run.submit(M[2])
+    ))  # fmt: skip
+    assert run.session.traits.keeps_resets
+    assert run.unfinished == ([], [2])
+
+
+def test_a_session_that_ends_by_421_says_nothing_about_resets(feeding: str) -> None:
+    script = VERIFIED + "S: 250 queued\n!:\n" + whole(2) + "S: 421 enough\nE:"
+    run = converse(script, [M[1]], feeding=feeding, then=lambda run: run.submit(M[2]))
+    assert run.session.traits == ServerTraits()
+
+
+def test_a_refused_message_never_takes_the_next_one_into_its_transaction(feeding: str) -> None:
+    """Postfix keeps the transaction of a message that its end-of-data restrictions refuse. Between messages in flight
+    RSET stays, although the server is known to close the transactions of refused envelopes.
+    """
+
+    def more(run: Run) -> None:
+        run.submit(*([M[2]] if len(run.results) == 1 else [M[3]] if len(run.results) == 2 else [M[4], M[5]]))
+
+    run = converse(
+        VERIFIED
+        + "S: 250 queued\n!:\n"
+        + whole(2)
+        + GONE
+        + "!:\nC: RCPT TO:<r3@example.com>\n"
+        + RESET
+        + whole(3)
+        + "S: 503 MAIL first\n"
+        + RESET_OK
+        + OK
+        + "!:\n"
+        + whole(4)
+        + RESET
+        + whole(5)
+        + "S: 250 ok\nS: 250 ok\nS: 554 not this\n"
+        + RESET_OK
+        + OK,
+        [M[1]],
+        feeding=feeding,
+        then=more,
+    )
+    assert run.outcomes == {n: {2: ("rcpt", 550), 4: ("content", 554)}.get(n, ("content", 250)) for n in range(1, 6)}
+
+
+def test_a_lost_session_halves_the_next_ones_window(feeding: str) -> None:
+    run = converse(WINDOW + "S: 250 queued\n" + RESET_OK + "E:", [M[n] for n in (1, 2, 3)], feeding=feeding)
+    assert run.session.traits.window_at_most == 4
+    again = converse(OPENING + STREAMED + "-:", feeding=feeding, traits=run.session.traits)
+    assert again.session.room == 4
+
+
+def test_a_mail_that_is_refused_for_the_session_goes_again_without_bdat(feeding: str) -> None:
+    run = converse(
+        VERIFIED + RESET + whole(2) + "S: 250 queued\n" + RESET_OK + "S: 503 what?\n" * 3 + RESET + RESET_OK
+        + TURNS[TURNS.index("C: MAIL FROM:<s2") : TURNS.index("S: 250 queued")] + "S: 250 ok\nS: 250 ok\nS: 354 go\n"
+        + "C: $2\nC: .\nS: 250 queued\n",
+        [M[1], M[2]],
+        feeding=feeding,
+    )  # fmt: skip
+    assert run.outcomes == dict.fromkeys((1, 2), ("content", 250))
+    assert run.session.traits.strategy_at_most is Strategy.PIPELINED

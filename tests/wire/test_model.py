@@ -20,7 +20,8 @@ from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits, Transaction, TransactionResult
 from tests.wire.model import Behaviour, ModelServer
 
-CODES = st.sampled_from([450, 451, 452, 500, 503, 504, 550, 552, 554])
+CODES = [450, 451, 452, 550, 552, 554]
+SESSION_CODES = [500, 503, 504]  # refuse a message only at its content, or as one of several
 
 
 def transactions(count: int, one_sender: bool, copies: bool) -> list[Transaction]:
@@ -35,6 +36,10 @@ def transactions(count: int, one_sender: bool, copies: bool) -> list[Transaction
     ]
 
 
+def codes_for(name: bytes) -> st.SearchStrategy[int]:
+    return st.sampled_from(CODES + SESSION_CODES * name.startswith((b"N:", b"c")))
+
+
 @st.composite
 def behaviours(draw: st.DrawFn, count: int) -> Behaviour:
     names = [f"{kind}{n}@x".encode() for n in range(count) for kind in ("r", "s", "c", "DATA r")]
@@ -44,13 +49,15 @@ def behaviours(draw: st.DrawFn, count: int) -> Behaviour:
     return Behaviour(
         pipelining=draw(st.sampled_from([True, True, False])),
         chunking=chunking,
-        closes=(closes := draw(st.booleans())),
-        holds=not closes and draw(st.booleans()),
+        closes=draw(st.booleans()),
+        holds=draw(st.booleans()),
+        behind_content=draw(st.sampled_from(["works", "works", "refused", "dropped"])),
+        panics=draw(st.sampled_from([False, False, True])),
         bdat=draw(st.sampled_from(["works", "works", "works", "refused", "unknown", "closes"])),
         goes_to_354=draw(st.booleans()),
         forgets=draw(st.booleans()),
         nonmail=draw(st.sampled_from([None, None, 2, 10])),
-        refused=draw(st.dictionaries(st.sampled_from(names), CODES, max_size=count)),
+        refused={name: draw(codes_for(name)) for name in draw(st.sets(st.sampled_from(names), max_size=count))},
         ends_after=draw(st.none() | st.integers(3, 3 + 5 * count)),
         announces=announces,
         goes_on=announces and draw(st.booleans()),
@@ -78,9 +85,9 @@ def run_session(
     session.start(0.0)
     events: list[Event] = []
     to_server, sent, now = b"", 0, 0.0
-    whole = random.random() < 0.3
+    whole, idle = random.random() < 0.3, 0
     while True:
-        now += random.choice([0.0, 0.001, 0.1])
+        now += random.choice([0.0, 0.001, 0.01])
         while session.room and waiting:
             assert session.submit(waiting.pop(0)) is None
         to_server += session.data_to_send(now)
@@ -100,7 +107,8 @@ def run_session(
         is_done = session.state is State.READY and session.is_idle and not (waiting and session.room)
         if session.is_closed or is_done:
             return Outcome(session, server, [event for event in events if isinstance(event, TransactionResult)])
-        if not heard and not to_server and not server.closed and session.state is State.ENDING:
+        idle = 0 if heard or to_server or server.closed else idle + 1
+        if idle > 2:
             events += session.handle_timeout(now)
 
 

@@ -19,11 +19,13 @@ Then no RSET is needed any more, or the counted ones are kept few, see budget.py
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 from mailer.errors import ProtocolViolation
 from mailer.smtp.protocol import commands, data
 from mailer.smtp.protocol.data_writer import DataWriter
+from mailer.smtp.protocol.events import SessionEnded
 from mailer.smtp.protocol.in_flight import NOT_WRITTEN, InFlightTransaction
 from mailer.smtp.protocol.pipeline import Pipeline, ReplyHandler
 from mailer.smtp.protocol.reply import Reply
@@ -31,7 +33,6 @@ from mailer.smtp.protocol.transaction_queue import TransactionQueue
 from mailer.smtp.protocol.values import ServerTraits, Strategy
 
 CHUNK = 64 * 1024  # octets written at once: four TLS records, one send
-NOT_IMPLEMENTED = frozenset({500, 502, 503, 504})  # to BDAT with a recipient: CHUNKING does not work
 
 
 class BdatWriter:
@@ -39,7 +40,8 @@ class BdatWriter:
 
     strategy = Strategy.STREAMED
 
-    def __init__(self, queue: TransactionQueue, pipeline: Pipeline) -> None:
+    def __init__(self, queue: TransactionQueue, pipeline: Pipeline, traits: ServerTraits) -> None:
+        self.traits = traits
         self.successor: DataWriter | None = None
         self._queue = queue
         self._pipeline = pipeline
@@ -48,22 +50,24 @@ class BdatWriter:
         self._is_leaving = False  # no more BDAT: when everything is answered, a DataWriter takes over
         self._last: InFlightTransaction | None = None  # written last
         self._closes_transactions: bool | None = None  # BDAT LAST ends a transaction without recipients
-        self._strategy_at_most: Strategy | None = None
+        self._has_left_out_reset = False
 
-    @property
-    def traits(self) -> ServerTraits:
-        """What it learned about the server."""
-        return ServerTraits(strategy_at_most=self._strategy_at_most)
+    def learn_from_loss(self, end: SessionEnded) -> None:
+        """Note what the loss of the session says about the server."""
+        if not self._is_verified:
+            # At the session's first BDAT, or before one worked by replies that fit nothing: BDAT may be why.
+            is_at_first_bdat = any(
+                each.is_envelope_answered and not each.is_envelope_refused for each in self._queue.in_flight
+            )
+            if end.is_violation or is_at_first_bdat:
+                self._lower_strategy()
+        elif end.announcement is None and self._has_left_out_reset:
+            self.traits = replace(self.traits, keeps_resets=True)
+        elif end.announcement is None and self.traits.keeps_resets and not self._queue.completed_count:
+            self._lower_strategy()
 
-    def learn_from_loss(self, *, is_violation: bool) -> None:
-        """Lost at the session's first BDAT, or before one worked by replies that fit nothing: BDAT may be why."""
-        if self._is_verified:
-            return
-        is_at_first_bdat = any(
-            each.is_envelope_answered and not each.is_envelope_refused for each in self._queue.in_flight
-        )
-        if is_violation or is_at_first_bdat:
-            self._strategy_at_most = Strategy.PIPELINED
+    def _lower_strategy(self) -> None:
+        self.traits = replace(self.traits, strategy_at_most=Strategy.PIPELINED)
 
     def write(self, now: float) -> None:
         """Write what may be written now."""
@@ -112,11 +116,15 @@ class BdatWriter:
     def _make_guard(self, current: InFlightTransaction) -> tuple[list[bytes], list[ReplyHandler]]:
         """Return what must precede MAIL, so that it cannot meet the transaction of the message before."""
         previous = self._last
-        if previous is None or previous.is_accepted:
+        if previous is None:
             return [], []
         if previous.end_offset == NOT_WRITTEN:  # refused at its first chunk: the server still waits for the last one
             return [commands.RSET], [self._handle_reset_reply]
-        if self._closes_transactions or previous.mail_refusal is not None:
+        is_closed = previous.is_accepted or previous.mail_refusal is not None
+        if is_closed or (self._closes_transactions and previous.is_envelope_refused):
+            if self.traits.keeps_resets:
+                return [commands.RSET], [self._handle_reset_reply]
+            self._has_left_out_reset = True
             return [], []
         if self._closes_transactions is None and previous.leaves_transaction_open:
             return [current.rcpt_lines[0], commands.RSET], [self._handle_trial_reply, self._handle_reset_reply]
@@ -162,9 +170,10 @@ class BdatWriter:
             raise ProtocolViolation(f"the server answered BDAT with {reply}")
         if reply.is_success:
             return False
-        if current.is_envelope_refused and not self._failed:
+        is_session_refusal = current.session_refusal is not None and self._queue.announcement is None
+        if current.is_envelope_refused and not self._failed and not is_session_refusal:
             self._queue.complete(current, "rcpt", reply)
-        elif reply.code in NOT_IMPLEMENTED or self._failed:
+        elif reply.concerns_session or self._failed or is_session_refusal:
             self._note_not_implemented(current)
         elif current.end_offset == NOT_WRITTEN:
             self._queue.complete(current, "content", reply)
@@ -176,7 +185,7 @@ class BdatWriter:
         """BDAT does not work here. What is refused from now on may have been refused for that: it goes again."""
         self._failed.append(current)
         self._is_leaving = True
-        self._strategy_at_most = Strategy.PIPELINED
+        self._lower_strategy()
         if not self._is_verified:
             self._pipeline.forgive_refusals(1)  # the chunk, a line, may have been read as a command
 
@@ -199,7 +208,7 @@ class BdatWriter:
         left_open = (
             last if last is not None and last.leaves_transaction_open and not self._closes_transactions else None
         )
-        self.successor = DataWriter(self._queue, self._pipeline, is_grouped=True, left_open=left_open)
+        self.successor = DataWriter(self._queue, self._pipeline, self.traits, is_grouped=True, left_open=left_open)
 
     def _handle_resync_reply(self, reply: Reply) -> None:
         """To the RSET behind a refused BDAT."""

@@ -8,15 +8,27 @@ that one would be answered 503 and leave under the wrong sender. Servers count R
 only when a transaction is open. If it would be counted, the next message has the same sender and the open transaction
 has no recipient, the next message's RCPT goes into that transaction. A server that had closed it answers 503: then the
 message goes again with its MAIL, which this session does not leave out any more.
+
+A reply that concerns the session (500 to 504) is not a refusal of the message. The message goes again, and the session
+asks less of the server, in this order:
+
+- Commands behind the end of a message are refused (Haraka) or dropped (Courier): MAIL waits for the reply to the
+  content, two round trips a message.
+- Groups are refused: each command waits for the reply to the one before.
+- A refused message left its transaction open (Postfix, smtpd_end_of_data_restrictions): RSET precedes each MAIL.
+- There is nothing less to ask: the session ends. But if it had accepted a message before, the refusal must concern
+  this one after all.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from functools import partial
 
-from mailer.errors import ProtocolViolation
+from mailer.errors import ConnectionLost, ProtocolViolation
 from mailer.smtp.protocol import commands, data
+from mailer.smtp.protocol.events import SessionEnded
 from mailer.smtp.protocol.in_flight import InFlightTransaction
 from mailer.smtp.protocol.pipeline import Pipeline, ReplyHandler
 from mailer.smtp.protocol.reply import Reply
@@ -33,12 +45,13 @@ class DataWriter:
         self,
         queue: TransactionQueue,
         pipeline: Pipeline,
+        traits: ServerTraits,
         *,
         is_grouped: bool,
         left_open: InFlightTransaction | None = None,
     ) -> None:
         """`is_grouped` is RFC 2920; `left_open` is the message whose transaction the server still has."""
-        self.strategy = Strategy.PIPELINED if is_grouped else Strategy.SEQUENTIAL
+        self.traits = traits
         self._queue = queue
         self._pipeline = pipeline
         self._is_grouped = is_grouped
@@ -47,35 +60,54 @@ class DataWriter:
         self._left_open = left_open
         self._keeps_open = True  # the server, as far as is known; see _has_joined_nothing
         self._has_joined = False  # the current envelope has no MAIL of its own
-        self._strategy_at_most: Strategy | None = None
+        self._needs_reset = False  # before the next MAIL
+        self._is_content_pending = False  # the end of a message has no reply yet
+        self._is_content_refused = False  # and nothing has ended its transaction since
+        self._is_behind_content = False  # the current envelope was written before the reply to the content
 
     @property
-    def traits(self) -> ServerTraits:
-        """What it learned about the server."""
-        return ServerTraits(strategy_at_most=self._strategy_at_most)
+    def strategy(self) -> Strategy:
+        return Strategy.PIPELINED if self._is_grouped else Strategy.SEQUENTIAL
 
-    def learn_from_loss(self, *, is_violation: bool) -> None:
-        """Replies that fit nothing before the first result: groups are perhaps too much for the server."""
-        if is_violation and self._is_grouped and not self._queue.completed_count:
-            self._strategy_at_most = Strategy.SEQUENTIAL
+    def learn_from_loss(self, end: SessionEnded) -> None:
+        """Note what the loss of the session says about the server."""
+        current = self._current
+        if end.is_violation and self._is_grouped and not self._queue.completed_count:
+            # Replies that fit nothing before the first result: groups are perhaps too much for the server.
+            self.traits = replace(self.traits, strategy_at_most=Strategy.SEQUENTIAL)
+        elif (
+            end.has_timed_out
+            and current is not None
+            and self._is_behind_content
+            and not self._is_content_pending
+            and not current.is_mail_answered
+        ):
+            self.traits = replace(self.traits, waits_for_content=True)
 
     def write(self, now: float) -> None:
         """Write what may be written now."""
         while True:
             if self._steps and (self._is_grouped or not self._pipeline.is_waiting):
                 self._pipeline.write_command(*self._steps.popleft())
-            elif self._current is None and self._queue.may_begin:
+            elif self._current is None and not self._steps and self._queue.may_begin and self._may_open_envelope():
                 self._open_envelope(now)
             else:
                 return
+
+    def _may_open_envelope(self) -> bool:
+        if self._is_grouped:
+            return not (self._is_content_pending and self.traits.waits_for_content)
+        return not self._pipeline.is_waiting
 
     def _open_envelope(self, now: float) -> None:
         current = self._queue.begin(now)
         previous, self._left_open = self._left_open, None
         self._has_joined = joins = previous is not None and self._may_join(previous, current)
         self._current = current
-        if previous is not None and not joins:
+        self._is_behind_content = self._is_content_pending
+        if self._must_reset(previous) and not joins:
             self._steps.append((commands.RSET, self._handle_reset_reply))
+            self._needs_reset = self._is_content_refused = False
         if not joins:
             self._steps.append((current.mail_line, partial(self._handle_mail_reply, current)))
         self._steps.extend((line, partial(self._handle_rcpt_reply, current)) for line in current.rcpt_lines)
@@ -85,10 +117,17 @@ class DataWriter:
         """Never if `previous` has a recipient, as after a refused DATA: that one would get the other's message."""
         return (
             self._keeps_open
+            and not self._needs_reset
             and not previous.accepted
             and not self._queue.budget.is_reset_free
             and previous.profile == current.profile
         )
+
+    def _must_reset(self, previous: InFlightTransaction | None) -> bool:
+        """The server has a transaction, or may have one."""
+        if previous is not None or self._needs_reset:
+            return True
+        return self.traits.resets_after_content and (self._is_content_pending or self._is_content_refused)
 
     def _handle_reset_reply(self, reply: Reply) -> None:
         self._queue.budget.note_reset()
@@ -103,18 +142,27 @@ class DataWriter:
             self._end_envelope(current, reply)
 
     def _handle_rcpt_reply(self, current: InFlightTransaction, reply: Reply) -> None:
+        if reply.is_success and current.mail_refusal is not None and self._is_content_refused:
+            raise self._note_kept_transaction(reply)
         current.handle_rcpt_reply(reply)
         if current.is_envelope_refused and not self._is_grouped:
             self._end_envelope(current, reply)
+
+    def _note_kept_transaction(self, reply: Reply) -> ConnectionLost:
+        """The server kept the transaction of a message that it refused, and takes this one for a part of it."""
+        self.traits = replace(self.traits, resets_after_content=True)
+        return ConnectionLost(f"the server kept the transaction of a message that it refused: {reply}")
 
     def _handle_data_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if reply.is_success:
             raise ProtocolViolation(f"the server answered DATA with {reply}")
         if not reply.is_intermediate:
             self._end_envelope(current, reply)
+        elif current.is_envelope_refused and current.mail_refusal is not None and self._is_content_refused:
+            raise self._note_kept_transaction(reply)  # the final dot would send nothing to the old recipients
         elif current.is_envelope_refused:
             # RFC 2920, section 3.1: a server may say 354 without a recipient; then only the final dot follows.
-            self._pipeline.write_content(data.END, _ignore_reply)
+            self._pipeline.write_content(data.END, self._handle_empty_content_reply)
             self._queue.complete(current, "rcpt", reply)
             self._end_content()
         else:
@@ -126,7 +174,13 @@ class DataWriter:
     def _handle_content_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if reply.is_intermediate:
             raise ProtocolViolation(f"the server answered the end of a message with {reply}")
+        self._is_content_pending = False
+        self._is_content_refused = not reply.is_success
         self._queue.complete(current, "content", reply)
+
+    def _handle_empty_content_reply(self, _reply: Reply) -> None:
+        """To a message without content and recipients: every reply is acceptable."""
+        self._is_content_pending = False
 
     def _end_envelope(self, current: InFlightTransaction, reply: Reply) -> None:
         """The message is refused before any content: by MAIL, by every RCPT, or by DATA."""
@@ -136,9 +190,34 @@ class DataWriter:
             self._keeps_open = False
             self._queue.requeue([current])
             return
+        refusal = current.session_refusal or (reply if current.accepted and reply.concerns_session else None)
+        if refusal is not None and self._queue.announcement is None:
+            if self._ask_less():
+                self._needs_reset = self._needs_reset or current.mail_refusal is None
+                self._queue.requeue([current])
+                return
+            if not self._queue.accepted_count:
+                lost = ConnectionLost(f"the server refuses messages in this session: {refusal}")
+                lost.reply = refusal
+                raise lost
         if current.mail_refusal is None:
             self._left_open = current
         self._queue.complete(current, "data", reply)
+
+    def _ask_less(self) -> bool:
+        """Ask less of the server from now on. Return False if there is nothing less to ask."""
+        if self._is_behind_content:
+            self.traits = replace(self.traits, waits_for_content=True)
+        elif self._is_grouped:
+            self._is_grouped = False
+            self._needs_reset = True
+            self.traits = replace(self.traits, strategy_at_most=Strategy.SEQUENTIAL)
+        elif self._is_content_refused:
+            self._needs_reset = True
+            self.traits = replace(self.traits, resets_after_content=True)
+        else:
+            return False
+        return True
 
     def _has_joined_nothing(self, current: InFlightTransaction) -> bool:
         """The transaction that it joined did not exist: 503 concerns the missing MAIL, not the recipient."""
@@ -148,8 +227,6 @@ class DataWriter:
     def _end_content(self) -> None:
         """The end of content ends the transaction, whatever its reply is (RFC 5321 4.1.1.4)."""
         self._current = None
+        self._is_content_pending = True
+        self._is_content_refused = False
         self._queue.budget.note_content()
-
-
-def _ignore_reply(_reply: Reply) -> None:
-    """Handle the reply to a message without content and recipients: every reply is acceptable."""

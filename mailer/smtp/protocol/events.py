@@ -33,12 +33,13 @@ class SessionEnded:
 
     `error` says why; it is None after QUIT. `announcement` is the reply by which the server announced the end: 421, or
     the refusal of RSET. `has_closed` is False if the server announced the end and then only fell silent: without a 421
-    it may still accept what it was sent.
+    it may still accept what it was sent. `has_timed_out` is True if a reply did not come in time.
     """
 
     error: ServerError | None
     announcement: Reply | None = None
     has_closed: bool = True
+    has_timed_out: bool = False
 
     @property
     def is_violation(self) -> bool:

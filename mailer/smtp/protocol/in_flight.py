@@ -23,8 +23,8 @@ class InFlightTransaction:
     """
 
     __slots__ = (
-        "_answered", "accepted", "end_offset", "first_refusal", "is_accepted", "mail_line", "mail_refusal", "profile",
-        "rcpt_lines", "refused", "started_at", "transaction",
+        "_answered", "accepted", "end_offset", "first_refusal", "is_accepted", "is_mail_answered", "mail_line",
+        "mail_refusal", "profile", "rcpt_lines", "refused", "started_at", "transaction",
     )  # fmt: skip
 
     def __init__(self, transaction: Transaction, extensions: Extensions) -> None:
@@ -38,6 +38,7 @@ class InFlightTransaction:
         """Forget an attempt that came to nothing."""
         self.started_at = 0.0
         self.end_offset = NOT_WRITTEN
+        self.is_mail_answered = False
         self.mail_refusal: Reply | None = None
         self.first_refusal: Reply | None = None  # of recipients[0]
         self.is_accepted = False  # the server has accepted the content: nothing of the transaction is left
@@ -60,6 +61,7 @@ class InFlightTransaction:
     def handle_mail_reply(self, reply: Reply) -> None:
         """Note the reply to MAIL. Raises ProtocolViolation if it is 3xx."""
         _check_decision(reply)
+        self.is_mail_answered = True
         if not reply.is_success:
             self.mail_refusal = reply
 
@@ -92,6 +94,15 @@ class InFlightTransaction:
     def leaves_transaction_open(self) -> bool:
         """Refused after MAIL was accepted: unless something else ended it, the server still has a transaction."""
         return self.is_envelope_refused and self.mail_refusal is None
+
+    @property
+    def session_refusal(self) -> Reply | None:
+        """The reply that refuses the whole envelope for a reason that is not in the envelope."""
+        if self.mail_refusal is not None:
+            return self.mail_refusal if self.mail_refusal.concerns_session else None
+        if self.is_envelope_refused and all(reply.code == 503 for _, reply in self.refused):
+            return self.first_refusal
+        return None
 
     def make_result(self, stage: Stage, reply: Reply) -> TransactionResult:
         """Return the result, if `reply` at `stage` is the server's last word."""

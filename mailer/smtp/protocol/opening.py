@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailer.errors import ConnectionLost, ProtocolViolation, ServerError, TlsError, Unreachable
@@ -44,7 +43,7 @@ class SessionSettings:
 
 
 class Opening:
-    """The dialogue that opens a session. It calls `on_open` when the session takes messages.
+    """The dialogue that opens a session. When it is done, the state is READY.
 
     Its handlers raise ServerError if the session cannot be had.
     """
@@ -55,7 +54,6 @@ class Opening:
         machine: StateMachine,
         pipeline: Pipeline,
         parser: ReplyParser,
-        on_open: Callable[[], None],
     ) -> None:
         self.greeting = ""
         self.extensions = Extensions()
@@ -64,7 +62,6 @@ class Opening:
         self._machine = machine
         self._pipeline = pipeline
         self._parser = parser
-        self._on_open = on_open
         self._security = settings.security
         self._ehlo_line = commands.encode_ehlo(settings.ehlo_name)
         self._helo_line = commands.encode_helo(settings.ehlo_name)
@@ -135,7 +132,6 @@ class Opening:
     def _open(self) -> None:
         self._machine.advance(Step.OPEN)
         self._parser.keep_challenges(False)
-        self._on_open()
 
     # -- STARTTLS --
 

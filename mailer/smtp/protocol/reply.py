@@ -56,6 +56,11 @@ class Reply:
     def is_permanent(self) -> bool:
         return self.code >= 500
 
+    @property
+    def concerns_session(self) -> bool:
+        """500 to 504: bad sequence of commands, or a command or parameter that is not known (RFC 5321 4.2.2)."""
+        return 500 <= self.code <= 504
+
     def __str__(self) -> str:
         return f"{self.code} {self.text}".rstrip()
 

@@ -43,16 +43,21 @@ class SmtpSession:
         self._machine = StateMachine()
         self._pipeline = Pipeline(trace)
         self._parser = ReplyParser(show=(lambda line: trace("S", line)) if trace else None)
-        self._opening = Opening(settings, self._machine, self._pipeline, self._parser, self._open)
+        self._opening = Opening(settings, self._machine, self._pipeline, self._parser)
         self._submission: Submission | None = None  # once the session is open
         self._events: list[Event] = []
         self._end: SessionEnded | None = None
         self._is_end_told = False
+        self._began_at = 0.0
 
     # -- octets and time --
 
-    def start(self, now: float) -> None:
-        """Wait for the greeting; called once the socket, and TLS if it comes first, are there."""
+    def start(self, now: float, *, since: float | None = None) -> None:
+        """Wait for the greeting; called once the socket, and TLS if it comes first, are there.
+
+        `since` is the time at which connecting began, if that was earlier.
+        """
+        self._began_at = now if since is None else since
         self._opening.start(now)
 
     def receive(self, data: bytes, now: float) -> list[Event]:
@@ -89,7 +94,8 @@ class SmtpSession:
             self._close(self._make_ended_error(announcement), has_closed=announcement.code == 421)
         else:
             seconds = f"{self.settings.timeout:g}"
-            self._close(ConnectionLost(f"{self.settings.host} did not answer within {seconds} seconds"))
+            error = ConnectionLost(f"{self.settings.host} did not answer within {seconds} seconds")
+            self._close(error, has_timed_out=True)
         return self._take_events(now)
 
     def complete_handshake(self, now: float) -> None:
@@ -154,7 +160,7 @@ class SmtpSession:
     @property
     def traits(self) -> ServerTraits:
         """What the session learned about the server."""
-        return self._submission.traits if self._submission is not None else ServerTraits()
+        return self._submission.traits if self._submission is not None else self.settings.traits
 
     def note(self, text: str) -> None:
         """Add a line to the trace that is not SMTP."""
@@ -212,13 +218,15 @@ class SmtpSession:
     def _announcement(self) -> Reply | None:
         return self._submission.announcement if self._submission is not None else None
 
-    def _open(self) -> None:
+    def _open(self, now: float) -> None:
         settings = self.settings
         self._submission = Submission(
             self._pipeline,
             self.extensions,
+            settings.traits,
             window=settings.window,
             strategy_at_most=settings.strategy_at_most,
+            session_cost=now - self._began_at,
         )
         self._events.append(SessionReady())
 
@@ -230,10 +238,13 @@ class SmtpSession:
             if not self._pipeline.is_waiting:
                 raise self._make_ended_error(reply)
         self._pipeline.handle_reply(reply, now)
-        if self._machine.state is State.HANDSHAKE:
-            self._events.append(HandshakeNeeded())
         submission = self._submission
-        if submission is not None and (announcement := submission.announcement) is not None:
+        if submission is None:
+            if self._machine.state is State.READY:
+                self._open(now)
+            elif self._machine.state is State.HANDSHAKE:
+                self._events.append(HandshakeNeeded())
+        elif (announcement := submission.announcement) is not None:
             self._expect_end(announcement)
 
     def _expect_end(self, announcement: Reply) -> None:
@@ -257,7 +268,7 @@ class SmtpSession:
         lost.reply = reply
         return lost
 
-    def _close(self, error: ServerError | None, *, has_closed: bool = True) -> None:
+    def _close(self, error: ServerError | None, *, has_closed: bool = True, has_timed_out: bool = False) -> None:
         """The only way to CLOSED. Behind an announced end, that is what ended the session."""
         if self._machine.state is State.CLOSED:
             return
@@ -265,7 +276,7 @@ class SmtpSession:
         if announcement is not None and error is not None:
             error = self._make_ended_error(announcement)
         self._machine.advance(Step.CLOSE)
-        self._end = SessionEnded(error, announcement, has_closed)
+        self._end = SessionEnded(error, announcement, has_closed, has_timed_out)
         if self._submission is not None:
             self._submission.close(self._end)
 

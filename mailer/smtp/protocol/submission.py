@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from mailer.smtp.protocol.bdat_writer import BdatWriter
@@ -10,6 +11,7 @@ from mailer.smtp.protocol.events import SessionEnded
 from mailer.smtp.protocol.extensions import Extensions
 from mailer.smtp.protocol.pipeline import Pipeline
 from mailer.smtp.protocol.reply import Reply
+from mailer.smtp.protocol.slowdown import SlowdownDetector
 from mailer.smtp.protocol.transaction_queue import TransactionQueue
 from mailer.smtp.protocol.values import (
     ServerTraits,
@@ -17,20 +19,23 @@ from mailer.smtp.protocol.values import (
     Transaction,
     TransactionResult,
     UnfinishedTransactions,
+    lower_strategy,
 )
 from mailer.smtp.protocol.window import Window
 
-DATA_WINDOW = 4  # messages at hand without BDAT; only one or two are on their way
+# Messages on their way without BDAT: one, or the end of one and the envelope of the next.
+DATA_WINDOWS = {Strategy.SEQUENTIAL: 1, Strategy.PIPELINED: 2}
 
 
 class Writer(Protocol):
     """Decides what is written when, and handles the replies."""
 
-    strategy: Strategy
+    @property
+    def strategy(self) -> Strategy: ...
 
     @property
     def traits(self) -> ServerTraits:
-        """What it learned about the server."""
+        """What is known of the server."""
 
     @property
     def successor(self) -> Writer | None:
@@ -39,8 +44,8 @@ class Writer(Protocol):
     def write(self, now: float) -> None:
         """Write what may be written now."""
 
-    def learn_from_loss(self, *, is_violation: bool) -> None:
-        """The session was lost. `is_violation` says that a reply fitted nothing that was sent."""
+    def learn_from_loss(self, end: SessionEnded) -> None:
+        """Note what the loss of the session says about the server."""
 
 
 class Submission:
@@ -50,22 +55,28 @@ class Submission:
         self,
         pipeline: Pipeline,
         extensions: Extensions,
+        traits: ServerTraits,
         *,
         window: int | None,
         strategy_at_most: Strategy | None,
+        session_cost: float,
     ) -> None:
-        """`window` is the maximum of messages in flight; None chooses it."""
+        """`window` is the maximum of messages in flight; None chooses it. `session_cost` is in seconds."""
         self._pipeline = pipeline
-        strategy = Strategy.SEQUENTIAL if window == 1 else extensions.strategy.at_most(strategy_at_most)
-        if strategy is not Strategy.STREAMED:
-            window = DATA_WINDOW if window is None else min(window, DATA_WINDOW)
-        self._queue = TransactionQueue(extensions, Window(window))
-        self._writer: Writer = (
-            BdatWriter(self._queue, pipeline)
-            if strategy is Strategy.STREAMED
-            else DataWriter(self._queue, pipeline, is_grouped=strategy is Strategy.PIPELINED)
+        if "BURL" in extensions.names:  # RFC 4468: Dovecot's submission proxy, which fails if they are left out
+            traits = replace(traits, keeps_resets=True)
+        limit = lower_strategy(strategy_at_most, traits.strategy_at_most)
+        strategy = Strategy.SEQUENTIAL if window == 1 else extensions.strategy.at_most(limit)
+        if strategy in DATA_WINDOWS:
+            window = min(window or DATA_WINDOWS[strategy], DATA_WINDOWS[strategy])
+        self._queue = TransactionQueue(
+            extensions, Window(window, ceiling=traits.window_at_most), SlowdownDetector(session_cost)
         )
-        self._traits = ServerTraits()
+        self._writer: Writer = (
+            BdatWriter(self._queue, pipeline, traits)
+            if strategy is Strategy.STREAMED
+            else DataWriter(self._queue, pipeline, traits, is_grouped=strategy is Strategy.PIPELINED)
+        )
         self._end: SessionEnded | None = None
 
     @property
@@ -74,8 +85,11 @@ class Submission:
 
     @property
     def traits(self) -> ServerTraits:
-        """What the session learned about the server."""
-        return self._traits.merged_with(self._writer.traits)
+        """What is known of the server, for the next session."""
+        window = self._queue.window
+        has_lost = self._end is not None and self._end.error is not None and self._end.announcement is None
+        ceiling = max(1, window.limit // 2) if has_lost and not self._queue.is_empty else window.ceiling
+        return replace(self._writer.traits, window_at_most=ceiling)
 
     @property
     def room(self) -> int:
@@ -120,7 +134,6 @@ class Submission:
         """Write what may be written now."""
         self._writer.write(now)
         if (successor := self._writer.successor) is not None:
-            self._traits = self.traits
             self._writer = successor
             successor.write(now)
 
@@ -138,7 +151,7 @@ class Submission:
         """The session is over. A message whose whole envelope was refused has its answer, if replies can be trusted."""
         self._end = end
         if end.error is not None:
-            self._writer.learn_from_loss(is_violation=end.is_violation)
+            self._writer.learn_from_loss(end)
             if end.announcement is None and not end.is_violation:
                 self._queue.complete_refused()
 

@@ -8,6 +8,7 @@ from mailer.smtp.protocol.budget import CommandBudget
 from mailer.smtp.protocol.extensions import Extensions
 from mailer.smtp.protocol.in_flight import InFlightTransaction, UnsendableTransaction
 from mailer.smtp.protocol.reply import Reply
+from mailer.smtp.protocol.slowdown import SlowdownDetector
 from mailer.smtp.protocol.values import Stage, Transaction, TransactionResult
 from mailer.smtp.protocol.window import Window
 
@@ -18,13 +19,16 @@ class TransactionQueue:
     Once `announcement` is set, the server ends the session: nothing more is begun.
     """
 
-    def __init__(self, extensions: Extensions, window: Window) -> None:
+    def __init__(self, extensions: Extensions, window: Window, slowdown: SlowdownDetector) -> None:
         self.window = window
+        self._slowdown = slowdown
+        self._last_result_at = 0.0
         self.budget = CommandBudget()
         self.waiting: deque[InFlightTransaction] = deque()
         self.in_flight: deque[InFlightTransaction] = deque()
         self.announcement: Reply | None = None
         self.completed_count = 0  # by a reply, in this session
+        self.accepted_count = 0  # of these, by the server's acceptance
         self._extensions = extensions
         self._completed: list[tuple[InFlightTransaction, TransactionResult]] = []
         self._octets = 0
@@ -73,6 +77,11 @@ class TransactionQueue:
         for transaction, result in completed:
             if result.stage == "content":
                 self.window.note_result(now - transaction.started_at)
+            seconds = now - max(transaction.started_at, self._last_result_at)
+            self._slowdown.note_result(seconds, is_refused=not result.is_success)
+        self._last_result_at = now
+        if self._slowdown.is_new_session_cheaper:
+            self.mark_exhausted()
         return [result for _, result in completed]
 
     # -- for the writers --
@@ -102,12 +111,14 @@ class TransactionQueue:
         self.in_flight.remove(transaction)  # mostly the first
         self._octets -= len(transaction.transaction.content)
         self.completed_count += 1
+        self.accepted_count += result.is_success
         self.budget.note_result(is_refused=transaction.leaves_transaction_open)
         self._completed.append((transaction, result))
 
     def complete_refused(self) -> None:
         """Complete each message whose whole envelope is refused, without waiting for the reply to its content."""
-        for transaction in [each for each in self.in_flight if each.is_envelope_refused]:
+        refused = [each for each in self.in_flight if each.is_envelope_refused and each.session_refusal is None]
+        for transaction in refused:
             self.complete(transaction, "rcpt", transaction.mail_refusal or transaction.refused[0][1])
 
     def requeue(self, transactions: list[InFlightTransaction]) -> None:

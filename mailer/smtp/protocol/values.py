@@ -114,14 +114,28 @@ class ServerTraits:
 
     Give the traits of one session to the next `connect`, so that it need not learn them again.
 
-    `strategy_at_most` is the highest strategy that worked; None if no session had to go to a lower one.
+    - `strategy_at_most`: the highest strategy that worked; None if no session had to go to a lower one.
+    - `waits_for_content`: the server refuses or drops commands behind a message, so MAIL waits for its reply.
+    - `resets_after_content`: a refused message leaves its transaction open, so RSET precedes the next MAIL.
+    - `keeps_resets`: a session was lost after RSETs were left out, so none is.
+    - `window_at_most`: halved by each lost session, and doubled by success; None is no limit.
     """
 
     strategy_at_most: Strategy | None = None
+    waits_for_content: bool = False
+    resets_after_content: bool = False
+    keeps_resets: bool = False
+    window_at_most: int | None = None
 
     def merged_with(self, newer: ServerTraits) -> ServerTraits:
-        """Return these traits with those that a later session learned; the later ones win."""
-        return ServerTraits(strategy_at_most=newer.strategy_at_most or self.strategy_at_most)
+        """Return these traits with those that a later session learned."""
+        return ServerTraits(
+            strategy_at_most=lower_strategy(self.strategy_at_most, newer.strategy_at_most),
+            waits_for_content=self.waits_for_content or newer.waits_for_content,
+            resets_after_content=self.resets_after_content or newer.resets_after_content,
+            keeps_resets=self.keeps_resets or newer.keeps_resets,
+            window_at_most=newer.window_at_most,
+        )
 
 
 NOTHING_LEARNED = ServerTraits()

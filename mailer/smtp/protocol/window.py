@@ -15,17 +15,21 @@ FREE = 64  # up to which it grows whatever the messages' time
 MAX_MESSAGES = 512  # 35 KB messages at 100 ms and 5,000 a second
 MAX_OCTETS = 32 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
 QUEUEING = 2.0  # how many times a lone message's time says that there is a queue
+WINDOWS_TO_RECOVER = 4  # full windows of results before the ceiling of a session after a loss is doubled
 IDLE = 1.25  # and that there is nearly none: the window is far too small
 
 
 class Window:
     """`limit` is the number of messages that may be in flight; it never exceeds `maximum`."""
 
-    def __init__(self, maximum: int | None = None) -> None:
+    def __init__(self, maximum: int | None = None, *, ceiling: int | None = None) -> None:
+        """`maximum` is the caller's limit. `ceiling` is one that is doubled by success; None is no such limit."""
         if maximum is not None and maximum < 1:
             raise ValueError("a window has at least one message")
         self.maximum = MAX_MESSAGES if maximum is None else maximum
-        self.limit = min(INITIAL, self.maximum)
+        self.ceiling = ceiling
+        self.limit = min(INITIAL, self.maximum, ceiling or INITIAL)
+        self._results_below_ceiling = 0
         self._shortest = 1e9  # the shortest time of a message: the round trip, and the server's own work
         self._count = 0
         self._total = 0.0
@@ -44,10 +48,20 @@ class Window:
         self._shortest = min(self._shortest, max(seconds, 1e-6))
         self._total += seconds
         self._count += 1
+        if self.ceiling is not None:
+            self._raise_ceiling(self.ceiling)
         if self._count < self.limit:
             return
         slower = self._total / self._count / self._shortest
         if self._was_full and (slower < QUEUEING or self.limit < FREE):
             grown = self.limit * (4 if slower < IDLE else 2)
-            self.limit = min(grown if slower < QUEUEING else min(grown, FREE), self.maximum)
+            grown = min(grown if slower < QUEUEING else min(grown, FREE), self.maximum)
+            self.limit = grown if self.ceiling is None else min(grown, self.ceiling)
         self._count, self._total, self._was_full = 0, 0.0, False
+
+    def _raise_ceiling(self, ceiling: int) -> None:
+        """Count a success; after some windows of them, double the ceiling."""
+        self._results_below_ceiling += 1
+        if self._results_below_ceiling >= ceiling * WINDOWS_TO_RECOVER:
+            self._results_below_ceiling = 0
+            self.ceiling = ceiling * 2 if ceiling * 2 < self.maximum else None

@@ -71,3 +71,20 @@ def test_no_room_for_messages_or_for_octets():
 def test_a_window_for_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         Window(0)
+
+
+def test_a_ceiling_is_doubled_by_success_until_it_is_gone():
+    window = Window(ceiling=2)
+    assert window.limit == 2
+    limits = [run(window, 0.001, rounds=1) for _ in range(60)]
+    assert limits == sorted(limits)
+    assert limits[0] == 2
+    assert window.ceiling is None
+    assert limits[-1] > 64
+
+
+def test_a_ceiling_beyond_the_maximum_is_gone_at_once():
+    window = Window(4, ceiling=2)
+    run(window, 0.001, rounds=12)
+    assert window.ceiling is None
+    assert window.limit == 4
