@@ -18,7 +18,7 @@ from time import process_time
 from jinja2 import Environment, FileSystemLoader
 
 from benchmarks.workload import COLUMNS, rows, variables, write
-from mailer.campaign.model import Campaign, Mailbox, Pattern, Recipient
+from mailer.campaign.model import Campaign, Pattern, Recipient
 from mailer.errors import Place
 from mailer.render.compile import compile_campaign
 
@@ -41,7 +41,7 @@ def campaign(folder: Path, *, text: bool) -> Campaign:
         path=folder / "bench.yaml",
         root=folder,
         name="bench",
-        sender=Mailbox("Example News", "news@example.com"),
+        sender=Pattern("Example News <news@example.com>", place),
         subject=Pattern("{{ company }}: news for {{ name }}", place),
         recipients=_List(),
         template=Pattern("newsletter.html.j2", place),

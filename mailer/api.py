@@ -130,7 +130,7 @@ def choose_server(
             chosen,
             username=chosen.username or own.username,
             password=chosen.password or login,
-            auth=own.auth if chosen.auth == "auto" else chosen.auth,
+            auth=chosen.auth or own.auth,
             ca_file=chosen.ca_file or own.ca_file,
         )
     if chosen is None:

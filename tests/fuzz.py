@@ -25,7 +25,7 @@ from time import monotonic
 from typing import Any
 
 from mailer.campaign import check_address, load_campaign
-from mailer.campaign.files import NamedFile
+from mailer.campaign.named_file import NamedFile
 from mailer.campaign.sources.source import FileSource, Format
 from mailer.errors import InputError, Place, ProtocolViolation
 from mailer.idna import encode_address

@@ -3,102 +3,171 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mailer.campaign.files import NamedFile, detect_bom_encoding, printable
-from mailer.campaign.model import Attachment, Campaign, Pattern, Unsubscribe
+from mailer.campaign.access import HINT, TRUSTED, Access, is_project_file
+from mailer.campaign.model import Attachment, Calendar, Campaign, Delivery, Pattern, Unsubscribe
+from mailer.campaign.named_file import NamedFile, detect_bom_encoding
+from mailer.campaign.providers import PROVIDERS
 from mailer.campaign.schema import nodes
 from mailer.campaign.schema.field_types import LoadContext, ParsedMapping, ValidationError
 from mailer.campaign.schema.fields import CAMPAIGN, check_campaign_name
-from mailer.campaign.schema.special_types import check_variable
-from mailer.campaign.sources import InlineSource
+from mailer.campaign.sources import InlineSource, check_variable_name
 from mailer.errors import InputError, Place, Problem, sort_problems
+from mailer.text import make_printable
 
-MAX_FILE = 8 * 1024 * 1024  # octets; a list of this size belongs into a file of its own
+MAX_FILE = 8 * 1024 * 1024  # octets; a longer list belongs in a file of its own
 
-_RENAMED = {"campaign": "name", "from": "sender"}  # the file's words that Python or the model has another use for
+_RENAMED = {"campaign": "name", "from": "sender"}  # keys that Python or the model uses for something else
+_REQUIRED = ("sender", "subject", "recipients")
 
 
-def load_campaign(path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None) -> Campaign:
-    """The campaign in the YAML file at `path`; `variables` (`--var`) win over its `vars`.
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """A campaign file as far as it can be read.
 
-    InputError holds all problems of the file, sorted. Environment variables that `vars` name are read; no secret is,
-    no command runs, and no list is opened.
+    `campaign` has the values that are right; it is None if a required one is not. If there are problems it must not be
+    sent, but its templates and its list can be checked in the same round.
     """
-    shown = printable(os.fspath(path))
+
+    campaign: Campaign | None
+    problems: tuple[Problem, ...]
+
+
+def load_campaign(
+    path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None, access: Access = TRUSTED
+) -> Campaign:
+    """Return the campaign in the YAML file at `path`.
+
+    `variables` (`--var`) take precedence over its `vars`. `access` says what the campaign may make the mailer read.
+    Environment variables that `vars` names are read. No secret is read, no command is run and no list is opened.
+    InputError has all problems of the file, sorted by place.
+    """
+    result = read_campaign(path, variables=variables, access=access)
+    if result.problems or result.campaign is None:
+        raise InputError(result.problems)
+    return result.campaign
+
+
+def read_campaign(
+    path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None, access: Access = TRUSTED
+) -> LoadResult:
+    """Return what `load_campaign` returns or raises. InputError only for a file that is not YAML with a mapping."""
+    shown = make_printable(os.fspath(path))
     if not shown:
         raise InputError("expected the path of a campaign file, found an empty one")
     overrides = _check_overrides(variables or {})
-    absolute = Path(os.path.abspath(path))
-    node, problems = nodes.compose(_read_text(NamedFile(absolute, shown)), shown)
+    file = Path(os.path.abspath(path))
+    root = project_root(file)
+    if not access.outside_files and not is_project_file(file, root):
+        raise InputError(Problem(Place(shown), "the campaign file is a link out of the project, or hidden"), hint=HINT)
+    node, problems = nodes.compose(_read_text(NamedFile(file, shown)), shown)
     if node is None:
         raise InputError(Problem(Place(shown), "the file is empty; expected a campaign"))
     try:
-        parsed = CAMPAIGN.parse(node, LoadContext(absolute.parent, Path(path).parent))
+        parsed = CAMPAIGN.parse(node, LoadContext(file.parent, Path(path).parent, root, access))
     except ValidationError as error:
         raise InputError([*problems, *error.problems]) from None
     parsed.problems.extend(problems)
+    unknown = _find_unknown(overrides, parsed)
     parsed.values["vars"] = {**parsed.values.get("vars", {}), **overrides}
     name = _render_name(parsed)
     if parsed.problems:
-        raise InputError(sort_problems([*parsed.problems, *_find_later_problems(parsed.values)]))
-    return _build_campaign(absolute, name, parsed.values)
+        parsed.problems.extend(_find_later_problems(parsed.values))
+    _apply_provider(parsed, node)
+    warnings = _find_empty(parsed, overrides)
+    campaign = _build_campaign(file, root, name, {**parsed.values, "warnings": warnings, "unknown_variables": unknown})
+    return LoadResult(campaign, tuple(sort_problems(parsed.problems)))
 
 
 def project_root(path: Path) -> Path:
-    """The folder that templates and files must lie in: the campaign's, or its parent where that is `campaigns`."""
+    """Return the folder that templates and files must be in: the campaign's, or its parent if that is `campaigns`."""
     return path.parent.parent if path.parent.name == "campaigns" else path.parent
 
 
-def _build_campaign(path: Path, name: str, values: Mapping[str, Any]) -> Campaign:
+def _build_campaign(path: Path, root: Path, name: str, values: Mapping[str, Any]) -> Campaign | None:
     values = {_RENAMED.get(key, key): value for key, value in values.items()}
-    return Campaign(**{**values, "path": path, "root": project_root(path), "name": name})
+    if not all(key in values for key in _REQUIRED):
+        return None
+    return Campaign(**{**values, "path": path, "root": root, "name": name or "unnamed"})
 
 
 def _render_name(parsed: ParsedMapping) -> str:
-    """The campaign's name, rendered. What is wrong with it joins the other problems."""
+    """Return the campaign's name, rendered; "" if it is wrong. Its problems are added to the others."""
     pattern: Pattern | None = parsed.values.get("campaign")
-    if pattern is None or (parsed.problems and "{" in pattern.source):
-        return ""  # with `vars` in doubt its problems would only be echoes
+    if pattern is None or (parsed.problems and not pattern.is_constant):
+        return ""  # if `vars` is in doubt, the name's problems would only repeat that
     try:
         name = pattern.source
-        if "{" in name:
+        if not pattern.is_constant:
             from mailer.templating import render_pattern
 
             name = render_pattern(pattern.source, parsed.values["vars"], pattern.place)
         return check_campaign_name(name)
     except InputError as error:
-        parsed.problems.extend(error.problems)
+        parsed.problems.extend(replace(problem, text=f"campaign: {problem.text}") for problem in error.problems)
     except ValueError as error:
-        parsed.problems.append(Problem(pattern.place, str(error)))
+        parsed.problems.append(parsed.problem(pattern.place, str(error), "campaign"))
     return ""
 
 
+def _apply_provider(parsed: ParsedMapping, node: nodes.Node) -> None:
+    """Set the provider's rate, unless the campaign says one (or that there is none)."""
+    server = parsed.values.get("server")
+    own = node.entries.get("delivery") if isinstance(node, nodes.Mapping) else None
+    has_rate = isinstance(own, nodes.Mapping) and "rate" in own.entries
+    if server is not None and server.provider and not has_rate:
+        delivery = parsed.values.get("delivery", Delivery())
+        parsed.values["delivery"] = replace(delivery, rate=PROVIDERS[server.provider].rate)
+
+
+def _find_unknown(overrides: Mapping[str, str], parsed: ParsedMapping) -> tuple[str, ...]:
+    """Return the names of `--var` that the campaign file does not have: only a template may use them."""
+    known = set(parsed.values.get("vars", {}))
+    for _, pattern in _iter_patterns("", parsed.values):
+        if not pattern.is_constant:
+            known.update(re.findall(r"\w+", pattern.source))
+    return tuple(name for name in overrides if name not in known)
+
+
+def _find_empty(parsed: ParsedMapping, overrides: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Return warnings about values that are empty although somebody meant to give them."""
+    warnings = [Problem(None, f"--var {name}: the value is empty") for name, value in overrides.items() if not value]
+    return (*warnings, *parsed.context.warnings)
+
+
 def _find_later_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """What would only be found when the campaign is compiled and its list is read: all errors of a file at once."""
+    """Yield what would only be found when the campaign is compiled and its list is read."""
     from mailer.templating import find_pattern_problem
 
-    for pattern in _iter_patterns(list(values.values())):
-        if "{" in pattern.source and (problem := find_pattern_problem(pattern.source, pattern.place)):
-            yield problem
+    for key, pattern in _iter_patterns("", values):
+        if not pattern.is_constant and (problem := find_pattern_problem(pattern.source, pattern.place)):
+            yield replace(problem, text=f"{key}: {problem.text}")
     if isinstance(rows := values.get("recipients"), InlineSource):
         yield from rows.find_problems()
 
 
-def _iter_patterns(value: object) -> Iterator[Pattern]:
+def _iter_patterns(key: str, value: object) -> Iterator[tuple[str, Pattern]]:
+    """Yield the patterns in a value, each with its key, as in "unsubscribe.url"."""
+    below: Iterable[tuple[str, object]] = ()
     if isinstance(value, Pattern):
-        yield value
+        yield key, value
     elif isinstance(value, Attachment):
-        yield from _iter_patterns([value.path, value.filename])
+        below = [(key, value.path), (f"{key}.filename", value.filename)]
+    elif isinstance(value, Calendar):
+        below = [(key, value.path)]
     elif isinstance(value, Unsubscribe):
-        yield from _iter_patterns([value.url, value.mailto])
+        below = [(f"{key}.url", value.url), (f"{key}.mailto", value.mailto)]
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _iter_patterns(item)
-    elif isinstance(value, dict):
-        yield from _iter_patterns(list(value.values()))
+        below = [(key, item) for item in value]
+    elif isinstance(value, dict) and key != "vars":
+        below = [(f"{key}.{name}" if key else name, item) for name, item in value.items()]
+    for name, item in below:
+        yield from _iter_patterns(name, item)
 
 
 def _read_text(file: NamedFile) -> str:
@@ -124,12 +193,12 @@ def _check_overrides(variables: Mapping[str, str]) -> dict[str, str]:
     problems = []
     for name, value in variables.items():
         try:
-            check_variable(name)
+            check_variable_name(name)
             value.encode()
         except UnicodeEncodeError:
             problems.append(Problem(None, f"--var {name}: the value is not UTF-8"))
         except ValueError as error:
-            problems.append(Problem(None, f"--var {name[:80]}: {error}"))
+            problems.append(Problem(None, f"--var {name[:20]}: {error}"))
     if problems:
         raise InputError(problems)
     return dict(variables)

@@ -1,7 +1,7 @@
 """What a campaign file says, as frozen values. Nothing here reads a file or renders a template.
 
-A `Pattern` is a Jinja2 source from the campaign file with the place where it stands, so that an error found when
-it is rendered can still say FILE:LINE:COLUMN. Durations are seconds; paths are absolute.
+A `Pattern` is a Jinja2 source from the campaign file with its place, so that an error that is found when it is
+rendered can still say FILE:LINE:COLUMN. Durations are seconds; paths are absolute.
 """
 
 from __future__ import annotations
@@ -9,27 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from mailer.errors import Place, Problem
 from mailer.secret import Secret
 
 Security = Literal["tls", "starttls", "none"]
-AuthChoice = Literal["auto", "plain", "login", "cram-md5", "scram-sha-256", "xoauth2", "oauthbearer"]
+AuthMechanism = Literal["plain", "login", "cram-md5", "scram-sha-256", "xoauth2", "oauthbearer"]
 InDoubt = Literal["resend", "hold"]
+Strategy = Literal["auto", "streamed", "pipelined", "sequential"]
+CssMode = Literal["inline", "keep"]
+AUTO: Final = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A Jinja2 source and where it stands in the campaign file."""
+    """A Jinja2 source and where it is in the campaign file."""
 
     source: str
     place: Place
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it has no Jinja2 tag, so that every recipient gets the source itself."""
+        return "{" not in self.source
+
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """RFC 5322 3.4: a display name (maybe empty) and an address, as written by the user."""
+    """RFC 5322 3.4: a display name (may be empty) and an address, as the user wrote them."""
 
     name: str
     address: str
@@ -39,28 +47,52 @@ class Mailbox:
 class Recipient:
     """One row of the list. `columns` holds JSON values only, `email` included; dates are text as a person sees them.
 
-    `problem` is set for a row that cannot be sent to (a wrong address, say); `email` is then the text as it stands.
+    `problem` is set for a row that cannot be sent to (a wrong address, say). `email` is then the cell's text.
     """
 
     email: str
     columns: Mapping[str, object]
     place: Place
     problem: Problem | None = None
+    nulls: tuple[str, ...] = ()  # columns that were null in the list, and are "" here
+
+
+class RowView(dict[str, object]):
+    """A row's values by the names that templates use, and by the list's own: `row["First Name"]`."""
+
+    __slots__ = ()
+
+    def __missing__(self, name: str) -> object:
+        from mailer.campaign.sources.names import variable_name
+
+        if (known := variable_name(name)) != name and known in self:
+            return self[known]
+        raise KeyError(name)
 
 
 class RecipientSource(Protocol):
-    """A list of recipients that is read as a stream, as often as asked; InputError where it cannot be read."""
+    """A list of recipients that is read as a stream, as often as asked. InputError if it cannot be read."""
 
     def __iter__(self) -> Iterator[Recipient]: ...
 
     def fingerprint(self) -> str | None:
-        """A digest of the list's bytes (and `where`), quick to have; None where there is none (SQL)."""
+        """Return a digest of the list's bytes (and of `where`) that is quick to make; None if there is none (SQL)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
+    """A file that is attached. Without `filename`, the attachment has the file's own name."""
+
     path: Pattern
     filename: Pattern | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """An iCalendar file (RFC 5545) sent as a text/calendar alternative with `method` (RFC 6047)."""
+
+    path: Pattern
+    method: str = "REQUEST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +105,42 @@ class Unsubscribe:
 
 
 class SecretSource(Protocol):
-    """Where a password comes from (env, command, file); read only when asked."""
+    """Where a password comes from. It is read only when asked."""
 
     def read(self) -> Secret:
-        """The secret; InputError says which variable, command or file did not give it."""
+        """Return the secret. InputError says which variable, command or file did not give it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A client's certificate and its private key, PEM files."""
+
+    cert: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
+    """A submission server and how to use it.
+
+    `auth` holds the mechanisms that may be used, the preferred one first; empty means all (`auto`).
+    `ca_file` is None for the system's trust store. `ehlo_name` is None for the client's address literal.
+    `proxy` is the URL of a SOCKS5 proxy. `provider` names the entry of `PROVIDERS` that gave host, port and security.
+    """
+
     host: str
     port: int
     security: Security = "tls"
     username: str | None = None
     password: SecretSource | None = None
-    auth: AuthChoice = "auto"
+    auth: tuple[AuthMechanism, ...] = ()
     ca_file: Path | None = None
     allow_plaintext: bool = False
+    client_cert: ClientCertificate | None = None
+    ehlo_name: str | None = None
+    source_address: str | None = None
+    proxy: str | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +158,15 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
+    """Seconds to wait after the first failed attempt, and at most between two attempts."""
+
     first: float = 1.0
     most: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class StopAfter:
-    """Give up after `in_a_row` final failures in a row, or at `share` (0..1) of those settled in this run."""
+    """End the run after `in_a_row` permanent failures in a row, or when `share` (0 to 1) of this run's failed."""
 
     in_a_row: int | None = None
     share: float | None = None
@@ -120,9 +174,12 @@ class StopAfter:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    connections: int = 1
+    """How the messages are sent. `connections` is a number or AUTO; `window` is None for automatic."""
+
+    connections: int | Literal["auto"] = 1
     rate: Rate | None = None
-    window: int | None = None  # None is auto
+    strategy: Strategy = "auto"
+    window: int | None = None
     attempts: int = 5
     backoff: Backoff = field(default_factory=Backoff)
     timeout: float = 60.0
@@ -132,23 +189,29 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Dkim:
+    """The signing domain, the selector and the private key's file (RFC 6376)."""
+
     domain: str
     selector: str
     key_file: Path
-    place: Place | None = field(default=None, compare=False, repr=False)  # of the key file's name in the campaign
+    place: Place | None = field(default=None, compare=False, repr=False)  # of `key_file` in the campaign file
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """A campaign file, read and checked. `root` is the folder that templates and files must lie in."""
+    """A campaign, read and checked. `root` is the folder that templates and files must be in.
+
+    `path` is the campaign file. A template is looked for in the file's folder first.
+    """
 
     path: Path
     root: Path
     name: str
-    sender: Mailbox
+    sender: Pattern
     subject: Pattern
     recipients: RecipientSource
-    reply_to: Mailbox | None = None
+    reply_to: tuple[Pattern, ...] = ()
+    to: Pattern | None = None  # the display name in To
     cc: tuple[Pattern, ...] = ()
     bcc: tuple[Pattern, ...] = ()
     envelope_from: Pattern | None = None
@@ -157,6 +220,8 @@ class Campaign:
     images: Mapping[str, Pattern] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     headers: Mapping[str, Pattern] = field(default_factory=dict)
+    calendar: Calendar | None = None
+    css: CssMode = "inline"
     unsubscribe: Unsubscribe | None = None
     vars: Mapping[str, object] = field(default_factory=dict)
     key: Pattern | None = None
@@ -164,3 +229,5 @@ class Campaign:
     delivery: Delivery = field(default_factory=Delivery)
     dkim: Dkim | None = None
     ignore: tuple[str, ...] = ()  # rules of `mailer check` that do not apply to this campaign
+    warnings: tuple[Problem, ...] = ()  # what is allowed but probably not meant, as an empty `--var`
+    unknown_variables: tuple[str, ...] = ()  # names of `--var` that only a template may use

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from mailer.campaign.model import Security, ServerConfig
 from mailer.campaign.secrets import GivenSecret
 from mailer.errors import InputError
+from mailer.idna import encode_domain
 from mailer.secret import Secret
 
 DEFAULT_PORT: dict[Security, int] = {"tls": 465, "starttls": 587, "none": 25}
@@ -73,19 +74,13 @@ def parse_host(text: str) -> str:
         return str(ipaddress.ip_address(bare))
     except ValueError:
         pass
-    name = (bare if bare.isascii() else _to_ascii(bare)).removesuffix(".")
+    try:
+        name = encode_domain(bare).removesuffix(".")
+    except ValueError:
+        name = ""
     if bare != text or len(name) > 253 or not _HOST.fullmatch(name) or re.fullmatch(r"[0-9.]*", name):
         raise ValueError("the host is neither a domain name nor an IP address")
     return name.lower()
-
-
-def _to_ascii(name: str) -> str:
-    import idna  # email-validator's dependency, and RFC 5891's encoder
-
-    try:
-        return idna.encode(name, uts46=True).decode("ascii") if len(name) <= 253 else ""
-    except idna.IDNAError:
-        return ""
 
 
 def is_loopback(host: str) -> bool:
@@ -105,5 +100,5 @@ def plaintext_problem(host: str, security: Security, username: str | None, *, al
     if username:
         return "a login never crosses a connection without TLS, except on loopback; use tls or starttls"
     if not allowed:
-        return "without TLS only loopback is spoken to, unless the campaign says allow_plaintext: true"
+        return "without TLS the mailer connects only to loopback, unless the campaign says allow_plaintext: true"
     return None

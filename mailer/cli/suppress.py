@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mailer.campaign import check_address
-from mailer.campaign.files import NamedFile
+from mailer.campaign.named_file import NamedFile
 from mailer.campaign.sources.source import FileSource, list_format
 from mailer.campaign.sources.text import open_text, read_lines
 from mailer.cli import console

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from mailer.campaign.model import Campaign
+from mailer.campaign.model import AUTO, Campaign
 from mailer.delivery.backoff import RetryPolicy
 from mailer.delivery.clock import Clock, SystemClock
 from mailer.delivery.dispositions import DispositionPolicy
@@ -230,7 +230,8 @@ class _SendPhase:
         """Send to up to `count` recipients. `is_careful`: some are in doubt from a run before."""
         state = self._state
         access = server_access(self._options.server, self._options.password)
-        state.sessions.workers = min(self._options.delivery.connections, count)
+        wanted = self._options.delivery.connections
+        state.sessions.workers = min(1 if wanted == AUTO else wanted, count)
         self._workers = [
             Worker(
                 access,

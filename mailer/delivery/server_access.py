@@ -38,12 +38,12 @@ def server_access(server: ServerConfig, password: Secret | None) -> ServerAccess
     If the login needs a token, and `server` has the source of the password, the token is read for each login.
     """
     endpoint = Endpoint(
-        server.host, server.port, server.security, server.ca_file, server.allow_plaintext, ehlo_name=None
+        server.host, server.port, server.security, server.ca_file, server.allow_plaintext, ehlo_name=server.ehlo_name
     )
     if server.username is None or password is None:
         return ServerAccess(endpoint, None)
-    source = server.password if server.auth in TOKEN_MECHANISMS else None
-    return ServerAccess(endpoint, Login(server.username, password, server.auth), source)
+    source = server.password if TOKEN_MECHANISMS.intersection(server.auth) else None
+    return ServerAccess(endpoint, Login(server.username, password, server.auth or "auto"), source)
 
 
 def session_record(details: SessionDetails) -> dict[str, object]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from mailer.campaign import Campaign
+from mailer.campaign.addresses import constant_mailbox
 from mailer.lint.finding import Finding
 from mailer.lint.source import Sources
 
@@ -28,7 +29,8 @@ _REPLY = re.compile(r"\s*(re|fwd?|aw|wg|tr)\s*:", re.IGNORECASE)
 
 def campaign_rules(campaign: Campaign, sources: Sources) -> Iterator[Finding]:
     """What the campaign file alone can show."""
-    domain = campaign.sender.address.rpartition("@")[2].lower()
+    sender = constant_mailbox(campaign.sender)
+    domain = sender.address.rpartition("@")[2].lower() if sender else ""
     hosted = campaign.server is not None and campaign.server.host.lower().endswith(domain)
     if domain in FREE_MAIL and not hosted:
         yield Finding(sources.key("from"), "from-freemail", f"'from' is an address at {domain}")

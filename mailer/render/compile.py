@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mailer.campaign.files import NamedFile
 from mailer.campaign.model import Campaign, Pattern
+from mailer.campaign.named_file import NamedFile
 from mailer.campaign.secrets import FileSecret
 from mailer.campaign.sources import FileSource, InlineSource
 from mailer.errors import InputError, Place, Problem, sort_problems
@@ -82,6 +82,8 @@ class _Compilation:
         c, before = self.campaign, len(self.problems)
         unsubscribe = c.unsubscribe
         made = PatternSet(
+            sender=self._compile_required(c.sender),
+            reply_to=self._compile_all(c.reply_to),
             subject=self._compile_required(c.subject),
             cc=self._compile_all(c.cc),
             bcc=self._compile_all(c.bcc),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mailer.campaign.addresses import normalize_address
 from mailer.campaign.model import Campaign, Recipient
 from mailer.errors import Place, Problem, RenderError
 from mailer.files import format_binary_size
@@ -141,7 +142,7 @@ class CompiledCampaign:
     def _message(self, recipient: Recipient, *, eight_bit: bool) -> Message:
         variables = self._variables(recipient)
         key = self._patterns.key
-        message_id = self._message_id(key.render(variables) if key else recipient.email.casefold())
+        message_id = self._message_id(key.render(variables) if key else normalize_address(recipient.email), variables)
         head = self._header.make_head(recipient, variables, message_id)
         body, needs_eight_bit = self._body(variables, eight_bit=eight_bit and self._signer is None)
         content = b"".join([*head.fields, *body])
@@ -196,19 +197,19 @@ class CompiledCampaign:
             except (FileProblem, ValueError) as problem:
                 raise RenderFailure(path.place, f"attachment {problem}") from problem
 
-    def _message_id(self, key: str) -> str:
+    def _message_id(self, key: str, variables: TemplateVariables) -> str:
         """The same for each rendering of this message, so that a second copy can be recognized (RFC 5322
         3.6.4).
         """
         seed = "\0".join((self.campaign.name, str(self._edition), key)).encode("utf-8", "surrogatepass")
-        return f"<{hashlib.blake2b(seed, digest_size=16).hexdigest()}@{self._header.domain}>"
+        return f"<{hashlib.blake2b(seed, digest_size=16).hexdigest()}@{self._header.find_domain(variables)}>"
 
     def _fingerprint(self) -> str:
         """A digest of everything that the messages are made of, except the recipients."""
         campaign = self.campaign
         digest = hashlib.sha256()
         parts = (
-            repr((campaign.sender, campaign.reply_to, campaign.dkim, list(campaign.headers), list(campaign.images))),
+            repr((campaign.dkim, list(campaign.headers), list(campaign.images))),
             json.dumps(campaign.vars, sort_keys=True, default=str),
             *self._patterns.list_sources(),
             *self._pages.sources(),

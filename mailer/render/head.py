@@ -9,7 +9,7 @@ from time import time
 from typing import TypeVar
 
 from mailer.campaign.addresses import check_address, parse_mailbox
-from mailer.campaign.model import Campaign, Mailbox, Recipient
+from mailer.campaign.model import Campaign, Recipient
 from mailer.idna import encode_address
 from mailer.render import headers
 from mailer.render.failure import RenderFailure
@@ -22,6 +22,8 @@ T = TypeVar("T")
 class PatternSet:
     """The campaign's patterns, compiled."""
 
+    sender: PatternTemplate
+    reply_to: tuple[PatternTemplate, ...]
     subject: PatternTemplate
     cc: tuple[PatternTemplate, ...]
     bcc: tuple[PatternTemplate, ...]
@@ -42,8 +44,9 @@ class PatternSet:
             yield pattern.source if pattern else ""
 
     def _list_all(self) -> Iterator[PatternTemplate | None]:
-        yield from (self.subject, self.envelope_from, self.key, self.unsubscribe_url, self.unsubscribe_mailto)
-        yield from (*self.cc, *self.bcc, *(value for _, value in self.headers))
+        yield from (self.sender, self.subject, self.envelope_from, self.key)
+        yield from (self.unsubscribe_url, self.unsubscribe_mailto)
+        yield from (*self.reply_to, *self.cc, *self.bcc, *(value for _, value in self.headers))
         for pair in self.attachments:
             yield from pair
 
@@ -63,11 +66,17 @@ class HeadMaker:
 
     def __init__(self, campaign: Campaign, patterns: PatternSet) -> None:
         self._patterns = patterns
-        self._sender = encode_address(campaign.sender.address)
-        self._from = headers.format_mailboxes("From", [(campaign.sender.name, self._sender)])
-        self._reply_to = _reply_to(campaign.reply_to)
+        # Most campaigns have one sender for all recipients: it is parsed once.
+        is_constant = patterns.sender.constant is not None
+        self._constant_sender = _parse_sender(patterns.sender, TemplateVariables()) if is_constant else None
         self._one_click = bool(campaign.unsubscribe and campaign.unsubscribe.one_click)
-        self.domain = self._sender.rpartition("@")[2]
+
+    def find_domain(self, variables: TemplateVariables) -> str:
+        """Return the domain of the address in From, for the Message-ID.
+
+        :raises RenderFailure: if the sender's pattern does not render to a mailbox.
+        """
+        return self._find_sender(variables)[0].rpartition("@")[2]
 
     def make_head(self, recipient: Recipient, variables: TemplateVariables, message_id: str) -> MessageHead:
         """Make the envelope and the header of one message.
@@ -79,14 +88,16 @@ class HeadMaker:
         name = recipient.columns.get("name")
         display = name.strip() if isinstance(name, str) else ""
         subject = patterns.subject
+        from_address, from_field = self._find_sender(variables)
         fields = [
-            self._from,
+            from_field,
             _at("name", recipient, lambda: headers.format_mailboxes("To", [(display, to)])),
             _at("subject", subject, lambda: headers.format_unstructured("Subject", subject.render(variables))),
             headers.format_date(int(time())),
             f"Message-ID: {message_id}\r\n".encode("ascii"),
-            self._reply_to,
         ]
+        if patterns.reply_to and (replies := [*_copies("reply_to", patterns.reply_to, variables)]):
+            fields.append(headers.format_mailboxes("Reply-To", replies))
         people = [to]
         if patterns.cc and (copies := [*_copies("cc", patterns.cc, variables)]):
             fields.append(headers.format_mailboxes("Cc", copies))
@@ -97,15 +108,18 @@ class HeadMaker:
             fields += self._unsubscribe(variables)
         fields += [_custom(name, value, variables) for name, value in patterns.headers]
         fields.append(b"MIME-Version: 1.0\r\n")
-        sender = self._envelope_sender(variables)
+        sender = self._envelope_sender(from_address, variables)
         # Only an address is written in UTF-8; everything else in a header is encoded.
         utf8 = not (sender.isascii() and all(map(str.isascii, people)) and all(map(bytes.isascii, fields)))
         return MessageHead(sender, tuple(dict.fromkeys(people)), utf8, fields)
 
-    def _envelope_sender(self, variables: TemplateVariables) -> str:
+    def _find_sender(self, variables: TemplateVariables) -> tuple[str, bytes]:
+        return self._constant_sender or _parse_sender(self._patterns.sender, variables)
+
+    def _envelope_sender(self, from_address: str, variables: TemplateVariables) -> str:
         pattern = self._patterns.envelope_from
         if pattern is None:
-            return self._sender
+            return from_address
         return _at("envelope_from", pattern, lambda: encode_address(check_address(pattern.render(variables))))
 
     def _unsubscribe(self, variables: TemplateVariables) -> list[bytes]:
@@ -142,8 +156,11 @@ def _format_mailto(rest: str) -> str:
     return headers.format_uri(f"mailto:{rest}")
 
 
-def _reply_to(box: Mailbox | None) -> bytes:
-    return headers.format_mailboxes("Reply-To", [(box.name, encode_address(box.address))]) if box else b""
+def _parse_sender(pattern: PatternTemplate, variables: TemplateVariables) -> tuple[str, bytes]:
+    """The address in From, with its domain as A-labels, and the field."""
+    box = _at("from", pattern, lambda: parse_mailbox(pattern.render(variables)))
+    address = encode_address(box.address)
+    return address, headers.format_mailboxes("From", [(box.name, address)])
 
 
 def _custom(name: str, value: PatternTemplate, variables: TemplateVariables) -> bytes:

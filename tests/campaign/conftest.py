@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailer.campaign import Campaign, Recipient, load_campaign
-from mailer.campaign.files import NamedFile
+from mailer.campaign.named_file import NamedFile
 from mailer.campaign.sources import FileSource, list_format
 from mailer.errors import InputError
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailer.campaign import Mailbox, check_address, parse_mailbox
-from mailer.campaign.addresses import _PLAIN
+from mailer.campaign.addresses import _PLAIN, normalize_address
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_accepted(text: str, normal: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "it is empty"),
+        ("", "there is no address"),
         ("ada", "must have an @-sign"),
         ("@example.com", "something before the @-sign"),
         ("ada@", "something after the @-sign"),
@@ -60,19 +60,19 @@ def test_accepted(text: str, normal: str) -> None:
         ("ada x@example.com", "SPACE"),
         ("ada@exa mple.com", "invalid characters"),
         ("a" * 65 + "@example.com", "too long before the @-sign"),
-        ("ä" * 33 + "@example.com", "66 octets stand before the @-sign"),
+        ("ä" * 33 + "@example.com", "there are 66 octets before the @-sign"),
         ("a@" + "b" * 64 + ".com", "so many characters"),
         ("a@" + "b." * 130 + "com", "longer than 254"),
         ("a" * 100_000, "longer than 254"),
-        (" ada@example.com", "a blank stands before or after it"),
+        (" ada@example.com", "there is a blank before or after it"),
         ("ada@example.com\n", "control character or line end"),
         ("ada@example.com\r\nRCPT TO:<x@example.com>", "control character or line end"),
         ("a\0b@example.com", "control character or line end"),
         ("ada@example.com\u2028", "control character or line end"),
-        ("ada@[127.0.0.1]", "an address literal in brackets is not taken"),
+        ("ada@[127.0.0.1]", "an address literal in brackets is not accepted"),
         ("Ada <ada@example.com>", "the address alone is expected"),
-        ("a@example.com, b@example.com", "one address is expected, not a list"),
-        ("a@example.com;b@example.com", "one address is expected, not a list"),
+        ("a@example.com, b@example.com", "one address is expected, found several"),
+        ("a@example.com;b@example.com", "one address is expected, found several"),
         ("ada@example.com (Ada)", "invalid characters"),
         ("(Ada)ada@example.com", "invalid characters"),
         ("Team: a@example.com;", "invalid characters"),
@@ -168,3 +168,33 @@ def test_mailboxes(text: str, mailbox: Mailbox) -> None:
 def test_what_is_no_mailbox(text: str) -> None:
     with pytest.raises(ValueError):
         parse_mailbox(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ada@EXAMPLE.com", " ada@example.com "),
+        ("jo\u0308rg@müller.de", "JÖRG@xn--mller-kva.de".replace("Ö", "ö")),
+        ("ü@BÜCHER.example", "ü@xn--bcher-kva.example"),
+    ],
+)
+def test_two_spellings_of_one_mailbox_are_compared_as_equal(one: str, other: str) -> None:
+    assert normalize_address(one) == normalize_address(other)
+    assert normalize_address(normalize_address(one)) == normalize_address(one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("\u017fam@example.com", "sam@example.com"),
+        ("straße@example.com", "strasse@example.com"),
+        ("\uff21\uff24\uff21@example.com", "ada@example.com"),
+    ],
+)
+def test_two_mailboxes_are_not_one(one: str, other: str) -> None:
+    assert normalize_address(one) != normalize_address(other)
+
+
+@given(st.text(max_size=30))
+def test_any_text_can_be_compared(text: str) -> None:
+    assert normalize_address(normalize_address(text)) == normalize_address(text)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-from mailer.campaign.model import Campaign, Mailbox, Pattern, Recipient
+from mailer.campaign.model import Campaign, Pattern, Recipient
 from mailer.errors import Place, Problem, RenderError
 from mailer.render.message import Message
 
@@ -77,7 +77,7 @@ def campaign(recipients, *, key=None, variables=None) -> Campaign:
         path=Path("autumn.yaml"),
         root=Path(),
         name="autumn",
-        sender=Mailbox("", "a@example.com"),
+        sender=Pattern("a@example.com", place),
         subject=Pattern("x", place),
         recipients=recipients,
         key=Pattern(key, place) if key else None,

@@ -104,15 +104,15 @@ class TestFirst:
             def __iter__(self):
                 for line in range(2, 25):
                     place = Place("people.csv", line)
-                    yield Recipient("x", {}, place, Problem(place, "'x' is no address"))
+                    yield Recipient("x", {}, place, Problem(place, "'x' is not an address"))
                 raise InputError("people.csv:25: not UTF-8")
 
         with pytest.raises(InputError) as caught:
             plan(planned.ledger, campaign(Broken()), Compiled(), planned.edition)
         said = str(caught.value).split("\n")
-        assert said[0] == "people.csv:2: 'x' is no address"
+        assert said[0] == "people.csv:2: 'x' is not an address"
         assert said[19:] == [
-            "people.csv:21: 'x' is no address",
+            "people.csv:21: 'x' is not an address",
             "and 3 more before this",
             "people.csv:25: not UTF-8",
         ]

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
 
-from mailer.campaign.model import Campaign, Mailbox, Pattern, Recipient
+from mailer.campaign.model import Campaign, Pattern, Recipient
 from mailer.errors import Place
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
@@ -78,7 +78,7 @@ class Project:
             "path": self.root / "campaign.yaml",
             "root": self.root,
             "name": "spring",
-            "sender": Mailbox("Example News", "news@example.com"),
+            "sender": "Example News <news@example.com>",
             "subject": "Hello",
             "recipients": People(),
         }
@@ -87,12 +87,12 @@ class Project:
             if isinstance(source := made.get(key), str) and not self._has(source):
                 self.put(name, source)
                 made[key] = name
-        for key in ("subject", "text", "template", "envelope_from", "key"):
+        for key in ("sender", "subject", "text", "template", "envelope_from", "key"):
             if isinstance(made.get(key), str):
                 made[key] = pattern(made[key])
         for key in ("images", "headers"):
             made[key] = {name: pattern(value) for name, value in made.get(key, {}).items()}
-        for key in ("cc", "bcc"):
+        for key in ("cc", "bcc", "reply_to"):
             made[key] = tuple(pattern(value) for value in made.get(key, ()))
         return Campaign(**made)
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mailer.campaign.model import Attachment, Mailbox, Unsubscribe
+from mailer.campaign.model import Attachment, Unsubscribe
 from tests.render.projects import PIXEL, Project, pattern, person
 
 READER = Path(__file__).with_name("read_mail.mjs")
@@ -147,7 +147,7 @@ def test_a_whole_message(project: Project, node: str) -> None:
         template='<img src="cid:logo"><img alt="x" src="images/inline.png">',
         images={"logo": "images/logo.png"},
         attachments=(Attachment(pattern("terms.txt")),),
-        reply_to=Mailbox("Hilfe für Sie", "help@bücher.example"),
+        reply_to=["Hilfe für Sie <help@bücher.example>"],
         cc=["boss@example.com"],
         unsubscribe=Unsubscribe(pattern("https://e.com/u/1"), None, True),
     )

@@ -8,26 +8,27 @@ pattern), but never less.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from mailer.campaign.files import NamedFile, printable
+from mailer.campaign.access import TRUSTED, Access, is_project_file
 from mailer.campaign.model import Pattern
+from mailer.campaign.named_file import NamedFile
 from mailer.campaign.schema import nodes
 from mailer.campaign.schema.nodes import Node, Scalar, describe
 from mailer.errors import Place, Problem
+from mailer.text import find_similar, make_printable, shorten
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Schema = dict[str, Any]
 
 MAX_TEMPLATE = 10_000  # characters; also keeps the search for tags, quadratic at worst, short
-MAX_PROBLEMS = 1_000  # of one mapping; nobody reads on
+MAX_PROBLEMS = 1_000  # of one mapping
 
 _TAGS = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -41,22 +42,46 @@ class ValidationError(Exception):
         super().__init__(self.problems)
 
 
-def validation_error(place: Place, text: str) -> ValidationError:
-    return ValidationError([Problem(place, text)])
-
-
 @dataclass(frozen=True, slots=True)
 class LoadContext:
-    """What a type may need beside its node: the campaign's folder, and the folder as messages show it."""
+    """What a type needs beside its node.
+
+    `folder` is the campaign's folder and `shown_folder` is how messages show it. `root` is the project root. `key` is
+    the node's key with those above it, as in "delivery.window"; every problem begins with it. `warnings` collects what
+    is allowed but probably not meant.
+    """
 
     folder: Path
-    shown: Path
+    shown_folder: Path
+    root: Path
+    access: Access = TRUSTED
+    key: str = ""
+    warnings: list[Problem] = field(default_factory=list)
 
-    def locate(self, name: str, place: Place) -> NamedFile:
-        return NamedFile(self.folder / name, printable(str(self.shown / name)), place)
+    def below(self, key: str) -> LoadContext:
+        """Return the context of the value of `key` in this node."""
+        return replace(self, key=f"{self.key}.{key}" if self.key else key)
+
+    def problem(self, place: Place, text: str) -> Problem:
+        """Return a problem at `place` that names the key."""
+        return Problem(place, f"{self.key}: {text}" if self.key else text)
+
+    def error(self, place: Place, text: str) -> ValidationError:
+        """Return the error with one problem at `place`."""
+        return ValidationError([self.problem(place, text)])
+
+    def locate_file(self, name: str, place: Place) -> NamedFile:
+        """Return the file `name`, relative to the campaign's folder, as named at `place`."""
+        return NamedFile(self.folder / name, make_printable(str(self.shown_folder / name)), place, self.key)
+
+    def may_read(self, file: NamedFile) -> bool:
+        """Return whether the campaign is trusted with `file`."""
+        return self.access.outside_files or is_project_file(file.path, self.root)
 
 
 class FieldType(Protocol[T_co]):
+    """A type of value. `schema` is its JSON Schema."""
+
     def read(self, node: Node, context: LoadContext, /) -> T_co: ...
 
     def schema(self) -> Schema: ...
@@ -64,19 +89,19 @@ class FieldType(Protocol[T_co]):
 
 @dataclass(frozen=True)
 class Text(Generic[T]):
-    """A text that `parse` takes; its ValueError becomes the problem."""
+    """A text that `parse` accepts; its ValueError becomes the problem."""
 
     parse: Callable[[str], T]
     what: str = "text"
     pattern: str | None = None
     examples: tuple[str, ...] = ()
 
-    def read(self, node: Node, _context: LoadContext) -> T:
-        text = require_text(node, self.what, self.parse)
+    def read(self, node: Node, context: LoadContext) -> T:
+        text = require_text(node, context, self.what, self.parse)
         try:
             return self.parse(text)
         except ValueError as error:
-            raise validation_error(node.place, str(error)) from None
+            raise context.error(node.place, str(error)) from None
 
     def schema(self) -> Schema:
         schema: Schema = {"type": "string"}
@@ -94,25 +119,23 @@ class Template:
     check: Callable[[str], object] | None = None
     one_line: bool = True
 
-    def read(self, node: Node, _context: LoadContext) -> Pattern:
-        source = require_text(node, "text")
+    def read(self, node: Node, context: LoadContext) -> Pattern:
+        source = require_text(node, context, "text")
         if len(source) > MAX_TEMPLATE:
-            raise validation_error(
-                node.place, f"expected at most {MAX_TEMPLATE:,} characters; longer templates are files"
-            )
+            text = f"expected at most {MAX_TEMPLATE:,} characters; longer templates are files"
+            raise context.error(node.place, text)
         if self.one_line:
             source = source.rstrip("\n")  # what a block scalar (`>`, `|`) adds
             if found := _CONTROL.search(_TAGS.sub("", source)):
-                raise validation_error(
-                    node.place, f"a control character or line end (U+{ord(found[0]):04X}) cannot stand here"
-                )
+                text = f"a control character or line end (U+{ord(found[0]):04X}) is not allowed here"
+                raise context.error(node.place, text)
         if not source.strip():
-            raise validation_error(node.place, "expected text, found nothing but blanks")
+            raise context.error(node.place, "expected text, found only blanks")
         if self.check and "{" not in source:
             try:
                 self.check(source)
             except ValueError as error:
-                raise validation_error(node.place, str(error)) from None
+                raise context.error(node.place, str(error)) from None
         return Pattern(source, node.place)
 
     def schema(self) -> Schema:
@@ -121,26 +144,33 @@ class Template:
 
 @dataclass(frozen=True)
 class Integer:
-    least: int
-    most: int
+    """A whole number from `minimum` to `maximum`."""
 
-    def read(self, node: Node, _context: LoadContext) -> int:
+    minimum: int
+    maximum: int
+
+    def read(self, node: Node, context: LoadContext) -> int:
         value = node.value if isinstance(node, Scalar) else None
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise validation_error(node.place, f"expected a whole number, found {describe(node)}")
-        if not self.least <= value <= self.most:
-            raise validation_error(node.place, f"expected a number from {self.least} to {self.most}, found {value}")
+        if not isinstance(node, Scalar) or not isinstance(value, int) or isinstance(value, bool):
+            raise context.error(node.place, f"expected a whole number, found {describe(node)}")
+        if not self.minimum <= value <= self.maximum:
+            text = (
+                f"expected a number from {self.minimum} to {self.maximum}, found {shorten(node.text, nodes.MAX_QUOTED)}"
+            )
+            raise context.error(node.place, text)
         return value
 
     def schema(self) -> Schema:
-        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
 
 
 @dataclass(frozen=True)
 class Flag:
-    def read(self, node: Node, _context: LoadContext) -> bool:
+    """true or false."""
+
+    def read(self, node: Node, context: LoadContext) -> bool:
         if not isinstance(node, Scalar) or not isinstance(node.value, bool):
-            raise validation_error(node.place, f"expected true or false, found {describe(node)}")
+            raise context.error(node.place, f"expected true or false, found {describe(node)}")
         return node.value
 
     def schema(self) -> Schema:
@@ -149,23 +179,26 @@ class Flag:
 
 @dataclass(frozen=True)
 class Choice:
+    """One of a few words. YAML may read a word as a number (`163`); then its text counts."""
+
     values: tuple[str, ...]
 
-    def read(self, node: Node, _context: LoadContext) -> Any:
-        value = node.value if isinstance(node, Scalar) else None
+    def read(self, node: Node, context: LoadContext) -> Any:
+        value = node.text if isinstance(node, Scalar) and node.value is not None else None
         if value not in self.values:
-            expected = ", ".join(self.values[:-1]) + " or " + self.values[-1]
-            near = suggest_nearest(value, self.values) if isinstance(value, str) else ""
-            raise validation_error(node.place, f"expected {expected}, found {describe(node)}{near}")
+            expected = join_words(self.values, "or")
+            near = suggest_nearest(value, self.values) if value else ""
+            raise context.error(node.place, f"expected {expected}, found {describe(node)}{near}")
         return value
 
     def schema(self) -> Schema:
-        return {"enum": list(self.values)}
+        numbers = [int(value) for value in self.values if value.isdecimal()]
+        return {"enum": [*self.values, *numbers]}
 
 
 @dataclass(frozen=True)
 class Constant(Generic[T]):
-    """One word that stands for a value (`auto`, null) where otherwise `type` is expected."""
+    """One word that means `value` (`auto`, null) where otherwise `type` is expected."""
 
     word: str | None
     value: T
@@ -174,7 +207,15 @@ class Constant(Generic[T]):
     def read(self, node: Node, context: LoadContext) -> T:
         if isinstance(node, Scalar) and node.value == self.word:
             return self.value
-        return self.type.read(node, context)
+        try:
+            return self.type.read(node, context)
+        except ValidationError as error:
+            raise ValidationError(map(self._add_word, error.problems)) from None
+
+    def _add_word(self, problem: Problem) -> Problem:
+        if self.word is None:
+            return problem
+        return replace(problem, text=problem.text.replace("expected ", f"expected {self.word} or ", 1))
 
     def schema(self) -> Schema:
         return {"anyOf": [{"const": self.word}, self.type.schema()]}
@@ -182,16 +223,16 @@ class Constant(Generic[T]):
 
 @dataclass(frozen=True)
 class FilePath:
-    """A path relative to the campaign file; with `exists` the file must be there."""
+    """A path relative to the campaign file. With `exists` the file must be there."""
 
     exists: bool = False
 
     def read(self, node: Node, context: LoadContext) -> NamedFile:
-        name = require_text(node, "a path")
+        name = require_text(node, context, "a path")
         if not name or "\0" in name:
-            raise validation_error(node.place, "expected a path")
-        file = context.locate(name, node.place)
-        if self.exists and (problem := file.find_problem()):
+            raise context.error(node.place, "expected a path")
+        file = context.locate_file(name, node.place)
+        if self.exists and context.may_read(file) and (problem := file.find_problem()):
             raise ValidationError([problem])
         return file
 
@@ -201,20 +242,30 @@ class FilePath:
 
 @dataclass(frozen=True)
 class ListOf(Generic[T]):
+    """A list of values of one type, at least `minimum`. With `or_one` a value alone is a list of one."""
+
     type: FieldType[T]
+    or_one: bool = False
+    minimum: int = 0
 
     def read(self, node: Node, context: LoadContext) -> tuple[T, ...]:
+        if self.or_one and isinstance(node, Scalar):
+            return (self.type.read(node, context),)
         if not isinstance(node, nodes.Sequence):
-            raise validation_error(node.place, f"expected a list, found {describe(node)}")
-        return tuple(_collect_values(functools.partial(self.type.read, item, context) for item in node.items))
+            raise context.error(node.place, f"expected a list, found {describe(node)}")
+        if len(node.items) < self.minimum:
+            raise context.error(node.place, f"the list is too short; expected {self.minimum} or more")
+        return tuple(collect_values(functools.partial(self.type.read, item, context) for item in node.items))
 
     def schema(self) -> Schema:
-        return {"type": "array", "items": self.type.schema()}
+        items = self.type.schema()
+        many: Schema = {"type": "array", "items": items, "minItems": self.minimum}
+        return {"anyOf": [items, many]} if self.or_one else many
 
 
 @dataclass(frozen=True)
 class MapOf(Generic[T]):
-    """A mapping whose keys are the user's own; `check_key` says by ValueError that one cannot be."""
+    """A mapping whose keys are the user's own. `check_key` says by ValueError that one is not allowed."""
 
     type: FieldType[T]
     check_key: Callable[[str], object]
@@ -222,16 +273,16 @@ class MapOf(Generic[T]):
 
     def read(self, node: Node, context: LoadContext) -> dict[str, T]:
         if not isinstance(node, nodes.Mapping):
-            raise validation_error(node.place, f"expected a mapping, found {describe(node)}")
-        values = _collect_values(functools.partial(self._read, node, *entry, context) for entry in node.entries.items())
+            raise context.error(node.place, f"expected a mapping, found {describe(node)}")
+        values = collect_values(functools.partial(self._read, node, *entry, context) for entry in node.entries.items())
         return dict(zip(node.entries, values, strict=True))
 
     def _read(self, node: nodes.Mapping, key: str, value: Node, context: LoadContext) -> T:
         try:
             self.check_key(key)
         except ValueError as error:
-            raise validation_error(node.keys[key], str(error)) from None
-        return self.type.read(value, context)
+            raise context.error(node.keys[key], str(error)) from None
+        return self.type.read(value, context.below(key))
 
     def schema(self) -> Schema:
         return {
@@ -243,29 +294,43 @@ class MapOf(Generic[T]):
 
 @dataclass(frozen=True)
 class Field:
-    """One key: its type, and what it means to a person. `also` are other names people try."""
+    """One key of a mapping.
+
+    `description` and `example` (YAML) are for people: editors and the reference of campaign files show them.
+    `default` is the value as YAML has it, None if there is none. `also` are other names that people try.
+    """
 
     name: str
     type: FieldType[Any]
-    doc: str
+    description: str
     required: bool = False
     default: object = None
     also: tuple[str, ...] = ()
+    example: str = ""
 
 
 @dataclass
 class ParsedMapping:
-    """A mapping as far as it could be read: the values that are right, where each stands, and what is wrong."""
+    """A mapping as far as it could be read: the valid values, the place of each key, and the problems."""
 
     place: Place
+    context: LoadContext
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
+    def problem(self, place: Place, text: str, key: str = "") -> Problem:
+        """Return a problem at `place` that names the mapping's key, and `key` below it if given."""
+        return (self.context.below(key) if key else self.context).problem(place, text)
+
 
 @dataclass(frozen=True)
 class MappingType(Generic[T]):
-    """A mapping with the keys of `fields`. `check` sees what could be read; `build` runs when nothing is wrong."""
+    """A mapping with the keys of `fields`.
+
+    `check` sees what could be read and yields more problems. `build` makes the value if there is no problem.
+    `rules` are added to the JSON Schema.
+    """
 
     what: str
     fields: tuple[Field, ...]
@@ -280,39 +345,43 @@ class MappingType(Generic[T]):
         return self.build(parsed.values, parsed)
 
     def parse(self, node: Node, context: LoadContext) -> ParsedMapping:
-        """All that can be read, and all that is wrong."""
+        """Return every value that can be read, and every problem. ValidationError if `node` is not a mapping."""
         if not isinstance(node, nodes.Mapping):
-            raise validation_error(node.place, f"expected {self.what}, found {describe(node)}")
-        parsed = ParsedMapping(node.place, places=dict(node.keys))
+            raise context.error(node.place, f"expected {self.what}, found {describe(node)}")
+        parsed = ParsedMapping(node.place, context, places=dict(node.keys))
         known = {entry.name: entry for entry in self.fields}
         for key, value in node.entries.items():
             if len(parsed.problems) >= MAX_PROBLEMS:
                 break
+            if isinstance(value, nodes.Mapping) and value.is_broken:
+                continue  # its problem is known
             if key not in known:
-                parsed.problems.append(Problem(node.keys[key], self._unknown(key)))
+                parsed.problems.append(context.problem(node.keys[key], self._describe_unknown(key)))
                 continue
             try:
-                parsed.values[key] = known[key].type.read(value, context)
+                parsed.values[key] = known[key].type.read(value, context.below(key))
             except ValidationError as error:
                 parsed.problems.extend(error.problems)
         for entry in self.fields:
             if entry.required and entry.name not in node.entries:
-                parsed.problems.append(Problem(node.place, f"the key {entry.name!r} is missing; it is required"))
+                parsed.problems.append(
+                    context.problem(node.place, f"the key {entry.name!r} is missing; it is required")
+                )
         parsed.problems.extend(self.check(parsed))
         return parsed
 
-    def _unknown(self, key: str) -> str:
+    def _describe_unknown(self, key: str) -> str:
         for other in self.fields:
             if key.lower() in other.also:
                 return f"unknown key {key!r}; did you mean {other.name!r}?"
         names = [entry.name for entry in self.fields]
         near = suggest_nearest(key, names)
-        return f"unknown key {nodes.shorten(key)!r}{near or '; expected one of ' + ', '.join(names)}"
+        return f"unknown key {shorten(key, nodes.MAX_QUOTED)!r}{near or '; expected one of ' + ', '.join(names)}"
 
     def schema(self) -> Schema:
         properties = {}
         for entry in self.fields:
-            properties[entry.name] = {"description": entry.doc, **entry.type.schema()}
+            properties[entry.name] = {"description": entry.description, **entry.type.schema()}
             if entry.default is not None:
                 properties[entry.name]["default"] = entry.default
         required = [entry.name for entry in self.fields if entry.required]
@@ -320,8 +389,36 @@ class MappingType(Generic[T]):
         return {**schema, **({"required": required} if required else {}), **self.rules}
 
 
-def require_text(node: Node, what: str, parse: Callable[[str], object] = str) -> str:
-    """The text of a scalar that is text; a number or a word that YAML reads otherwise must be quoted."""
+@dataclass(frozen=True)
+class OrMapping(Generic[T]):
+    """A mapping, or a shorter form (a text, say) that means the same."""
+
+    mapping: MappingType[T]
+    short: FieldType[Any]
+    build: Callable[[Any], T]
+
+    def read(self, node: Node, context: LoadContext) -> T:
+        if isinstance(node, nodes.Mapping):
+            return self.mapping.read(node, context)
+        return self.build(self.short.read(node, context))
+
+    def schema(self) -> Schema:
+        return {"anyOf": [self.short.schema(), self.mapping.schema()]}
+
+
+def text_matching(pattern: str, what: str, *examples: str) -> Text[str]:
+    """Return the type of a text that matches the regular expression `pattern` whole; `what` is for messages."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"expected {what}")
+        return text
+
+    return Text(parse, what, pattern, examples)
+
+
+def require_text(node: Node, context: LoadContext, what: str, parse: Callable[[str], object] = str) -> str:
+    """Return the text of a scalar that is text; a number or a word that YAML reads otherwise must be quoted."""
     advice = ""
     if isinstance(node, Scalar):
         if isinstance(node.value, str):
@@ -330,17 +427,23 @@ def require_text(node: Node, what: str, parse: Callable[[str], object] = str) ->
             with contextlib.suppress(ValueError):
                 parse(node.text)
                 advice = "; in quotes it is text"
-    raise validation_error(node.place, f"expected {what}, found {describe(node)}{advice}")
+    raise context.error(node.place, f"expected {what}, found {describe(node)}{advice}")
 
 
 def suggest_nearest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean …?` with the word that is meant, or nothing."""
-    found = difflib.get_close_matches(word[:64].lower().replace("-", "_"), list(words), 1, 0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """Return `; did you mean …?` with the word that is probably meant, or nothing."""
+    found = find_similar(word, words)
+    return f"; did you mean {found!r}?" if found else ""
 
 
-def _collect_values(reads: Iterable[Callable[[], T]]) -> list[T]:
-    """The values of all, or the problems of all."""
+def join_words(words: Iterable[str], conjunction: str) -> str:
+    """Return "a, b or c"."""
+    *first, last = words
+    return f"{', '.join(first)} {conjunction} {last}" if first else last
+
+
+def collect_values(reads: Iterable[Callable[[], T]]) -> list[T]:
+    """Return the values of all `reads`, or raise ValidationError with the problems of all."""
     values: list[T] = []
     problems: list[Problem] = []
     for read in reads:

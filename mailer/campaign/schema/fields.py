@@ -1,37 +1,36 @@
-"""The campaign file, key by key: the one table from which both the loader and the editors' JSON Schema come."""
+"""The campaign file, key by key: the one table for the loader, the editors' JSON Schema and the reference in docs/."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
-from mailer.campaign import quantities
 from mailer.campaign.addresses import check_address, parse_mailbox
-from mailer.campaign.model import Attachment, Backoff, Delivery, Dkim, Mailbox, ServerConfig, Unsubscribe
+from mailer.campaign.model import Attachment, Calendar, CssMode, Unsubscribe
+from mailer.campaign.schema.delivery_fields import DELIVERY, DKIM
 from mailer.campaign.schema.field_types import (
     Choice,
-    Constant,
     Field,
-    FilePath,
     Flag,
-    Integer,
     ListOf,
     MapOf,
     MappingType,
+    OrMapping,
     ParsedMapping,
     Template,
-    Text,
+    text_matching,
 )
-from mailer.campaign.schema.special_types import AttachmentType, Password, Recipients, Variables
-from mailer.campaign.servers import DEFAULT_PORT, parse_host, plaintext_problem
+from mailer.campaign.schema.recipients import Recipients
+from mailer.campaign.schema.secret_types import Variables
+from mailer.campaign.schema.server_fields import SERVER
 from mailer.errors import Problem
 
 CAMPAIGN_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 _IMAGE_NAME = r"[A-Za-z0-9._@-]{1,64}"
 _HEADER_NAME = r"[!-9;-~]{1,76}"  # RFC 5322 3.6.8 ftext; no longer than fits a line
 _RULE = r"[a-z0-9][a-z0-9-]{0,63}"
-_SELECTOR = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_METHODS = ("PUBLISH", "REQUEST", "REPLY", "ADD", "CANCEL", "REFRESH", "COUNTER", "DECLINECOUNTER")  # RFC 5546 1.4
 _OWN_HEADERS = re.compile(
     r"from|to|cc|bcc|subject|date|message-id|mime-version|content-.*|list-unsubscribe.*|dkim-signature|received"
     r"|return-path",
@@ -39,49 +38,34 @@ _OWN_HEADERS = re.compile(
 )
 
 
-def _matching_text(pattern: str, what: str) -> Text[str]:
-    def parse(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"expected {what}")
-        return text
-
-    return Text(parse, what, pattern)
-
-
 def check_campaign_name(text: str) -> str:
+    """Return `text` if it can be a campaign's name; ValueError if not."""
     if not re.fullmatch(CAMPAIGN_NAME, text):
         raise ValueError(
-            f"{text[:80]!r} is no campaign name; expected lower-case letters, digits, '.', '_' and '-', at most 64, "
-            "the first a letter or digit"
+            f"{text[:80]!r} is not a campaign name; expected lower-case letters, digits, '.', '_' and '-', at most 64,"
+            " the first a letter or digit"
         )
     return text
 
 
-def _mailbox(text: str) -> Mailbox:
-    if "{{" in text or "{%" in text:
-        raise ValueError('this key is not a template: everyone gets the same; expected "Name <name@example.com>"')
-    return parse_mailbox(text)
+def _check_display_name(text: str) -> None:
+    if "@" in text or text.rstrip().endswith(">"):
+        raise ValueError("expected a display name; the address in To is always the recipient's")
 
 
-def _image_name(text: str) -> None:
+def _check_image_name(text: str) -> None:
     if not re.fullmatch(_IMAGE_NAME, text):
-        raise ValueError(f"{text[:80]!r} is no image name; expected 1 to 64 of A-Z a-z 0-9 . _ @ -")
+        raise ValueError(f"{text[:80]!r} is not an image name; expected 1 to 64 of A-Z a-z 0-9 . _ @ -")
 
 
-def _header_name(text: str) -> None:
+def _check_header_name(text: str) -> None:
     if _OWN_HEADERS.fullmatch(text):
         raise ValueError(f"the mailer writes the header {text[:80]} itself; it cannot be set here")
     if not re.fullmatch(_HEADER_NAME, text):
-        raise ValueError(f"{text[:80]!r} is no header name; expected letters, digits and '-'")
+        raise ValueError(f"{text[:80]!r} is not a header name; expected letters, digits and '-'")
 
 
-def _username(text: str) -> str:
-    if not text or re.search(r"[\x00-\x1f\x7f]", text):
-        raise ValueError("expected a user name without control characters")
-    return text
-
-
-def _unsubscribe_url(text: str) -> None:
+def _check_unsubscribe_url(text: str) -> None:
     if not re.fullmatch(r"https?://[^\s<>\"]+", text, re.IGNORECASE):
         raise ValueError("expected an https or http URL without blanks")
 
@@ -89,163 +73,91 @@ def _unsubscribe_url(text: str) -> None:
 def _check_unsubscribe(parsed: ParsedMapping) -> Iterator[Problem]:
     url = parsed.values.get("url")
     if not parsed.places.keys() & {"url", "mailto"}:
-        yield Problem(parsed.place, "expected 'url', 'mailto' or both")
-    if parsed.values.get("one_click"):
+        yield parsed.problem(parsed.place, "expected 'url', 'mailto' or both")
+    elif parsed.values.get("one_click"):
         if "url" not in parsed.places:
-            yield Problem(parsed.places["one_click"], "one_click needs a 'url' (RFC 8058)")
+            yield parsed.problem(parsed.places["one_click"], "one_click needs a 'url' (RFC 8058)", "one_click")
         elif url is not None and re.match(r"(?!https:)[a-z]+:", url.source, re.IGNORECASE):
-            yield Problem(url.place, "one_click needs an https URL (RFC 8058, section 3.1)")
+            yield parsed.problem(url.place, "one_click needs an https URL (RFC 8058, section 3.1)", "url")
 
 
 UNSUBSCRIBE = MappingType(
     "a mapping with 'url' or 'mailto'",
     (
-        Field("url", Template(_unsubscribe_url), "Where a recipient unsubscribes; Jinja2."),
-        Field("mailto", Template(check_address), "An address to which a mail unsubscribes; Jinja2."),
-        Field("one_click", Flag(), "Also RFC 8058's one-click header; needs an https URL.", default=False),
+        Field(
+            "url",
+            Template(_check_unsubscribe_url),
+            "The page on which the recipient unsubscribes; Jinja2.",
+            example='"https://example.com/u/{{ token }}"',
+        ),
+        Field(
+            "mailto",
+            Template(check_address),
+            "The address to which a message unsubscribes; Jinja2.",
+            example="unsubscribe@example.com",
+        ),
+        Field(
+            "one_click",
+            Flag(),
+            "Adds List-Unsubscribe-Post (RFC 8058): mail clients unsubscribe with one click. It needs an https `url`.",
+            default=False,
+            example="true",
+        ),
     ),
     build=lambda values, _parsed: Unsubscribe(**values),
     check=_check_unsubscribe,
     rules={"anyOf": [{"required": ["url"]}, {"required": ["mailto"]}]},
 )
 
-
-def _server(values: Mapping[str, Any], _parsed: ParsedMapping) -> ServerConfig:
-    values = dict(values)
-    values.setdefault("port", DEFAULT_PORT[values.get("security", "tls")])
-    if ca_file := values.pop("ca_file", None):
-        values["ca_file"] = ca_file.path
-    return ServerConfig(**values)
-
-
-def _check_server(parsed: ParsedMapping) -> Iterator[Problem]:
-    values = parsed.values
-    if "host" in values:
-        problem = plaintext_problem(
-            values["host"],
-            values.get("security", "tls"),
-            values.get("username"),
-            allowed=values.get("allow_plaintext", False),
-        )
-        if problem:
-            yield Problem(parsed.places["security"], problem)
-
-
-SERVER = MappingType(
-    "a mapping with at least 'host'",
-    (
-        Field("host", Text(parse_host, "a host name"), "The server's name or IP address.", required=True),
-        Field("port", Integer(1, 65535), "Default: 465 for tls, 587 for starttls, 25 for none."),
-        Field(
-            "security",
-            Choice(("tls", "starttls", "none")),
-            "tls from the first byte, starttls, or none (loopback only, unless allow_plaintext).",
-            default="tls",
-        ),
-        Field("username", Text(_username), "The login's name.", also=("user", "login")),
-        Field("password", Password(), "Where the password (or token) comes from; never the password itself."),
-        Field(
-            "auth",
-            Choice(("auto", "plain", "login", "cram-md5", "scram-sha-256", "xoauth2", "oauthbearer")),
-            "The login's mechanism.",
-            default="auto",
-        ),
-        Field("ca_file", FilePath(exists=True), "PEM file of the CA to trust, instead of the system's."),
-        Field("allow_plaintext", Flag(), "Allows security none beyond loopback; never with a login.", default=False),
-    ),
-    build=_server,
-    check=_check_server,
-)
-
-
-def _check_backoff(parsed: ParsedMapping) -> Iterator[Problem]:
-    both = Backoff(**parsed.values)
-    if both.first > both.most:
-        place = parsed.places.get("first") or parsed.places["most"]
-        yield Problem(place, f"'first' ({both.first:g} s) is longer than 'most' ({both.most:g} s)")
-
-
-_DURATION = Text(quantities.parse_duration, "a duration such as 30s", quantities.DURATION, ("250ms", "30s", "5m", "1h"))
-
-BACKOFF = MappingType(
-    "a mapping with 'first' and 'most'",
-    (
-        Field("first", _DURATION, "The wait before the second try.", default="1s"),
-        Field("most", _DURATION, "The longest wait between two tries.", default="5m"),
-    ),
-    build=lambda values, _parsed: Backoff(**values),
-    check=_check_backoff,
-)
-
-DELIVERY = MappingType(
-    "a mapping",
-    (
-        Field("connections", Integer(1, 100), "Sessions with the server at the same time.", default=1),
-        Field(
-            "rate",
-            Constant(None, None, Text(quantities.parse_rate, "a rate", quantities.RATE, ("30/minute", "14/second"))),
-            "The most messages in a time; null is without limit.",
-        ),
-        Field(
-            "window",
-            Constant("auto", None, Integer(1, 100_000)),
-            "Messages in flight in one session, at most, where the server allows it.",
-            default="auto",
-        ),
-        Field("attempts", Integer(1, 100), "Tries a message and run, the first included.", default=5),
-        Field("backoff", BACKOFF, "Waits between tries: exponential, with jitter."),
-        Field("timeout", _DURATION, "For one whole reply of the server.", default="60s"),
-        Field(
-            "in_doubt",
-            Choice(("resend", "hold")),
-            "What a message gets whose last byte left and whose reply never came.",
-            default="resend",
-        ),
-        Field(
-            "stop_after",
-            Constant(
-                None,
-                None,
-                Text(quantities.parse_stop_after, "a limit", quantities.STOP_AFTER, ("50 in a row", "10%")),
-            ),
-            "Give the run up when so many fail for good; null is never.",
-            default="50 in a row",
-        ),
-    ),
-    build=lambda values, _parsed: Delivery(**values),
-)
-
-DKIM = MappingType(
-    "a mapping with 'domain', 'selector' and 'key_file'",
-    (
-        Field("domain", Text(parse_host, "a domain name"), "The signing domain (d=).", required=True),
-        Field(
-            "selector", _matching_text(_SELECTOR, "a selector such as s1"), "The key's selector (s=).", required=True
-        ),
-        Field("key_file", FilePath(), "The private key, PEM.", required=True),
-    ),
-    build=lambda values, _parsed: Dkim(
-        values["domain"], values["selector"], values["key_file"].path, values["key_file"].named_at
-    ),
-)
-
 ATTACHMENT = MappingType(
     "a path, or a mapping with 'path'",
     (
-        Field("path", Template(), "The file, relative to the campaign; Jinja2.", required=True),
-        Field("filename", Template(), "The name it gets in the message; Jinja2. Default: the file's own."),
+        Field(
+            "path",
+            Template(),
+            "The file, relative to the campaign file; Jinja2. If it renders empty, there is no attachment.",
+            required=True,
+            example='"invoices/{{ invoice }}.pdf"',
+        ),
+        Field(
+            "filename",
+            Template(),
+            "The attachment's name in the message; Jinja2. Default: the file's own name.",
+            example='"Invoice {{ invoice }}.pdf"',
+        ),
     ),
     build=lambda values, _parsed: Attachment(**values),
+)
+
+CALENDAR = MappingType(
+    "a path, or a mapping with 'path'",
+    (
+        Field(
+            "path",
+            Template(),
+            "The iCalendar file (RFC 5545), relative to the campaign file; a Jinja2 template. The path is Jinja2, too.",
+            required=True,
+            example="invite.ics.j2",
+        ),
+        Field(
+            "method",
+            Choice(_METHODS),
+            "What the recipient's calendar does with it (RFC 5546).",
+            default="REQUEST",
+            example="CANCEL",
+        ),
+    ),
+    build=lambda values, _parsed: Calendar(**values),
 )
 
 
 def _check_campaign(parsed: ParsedMapping) -> Iterator[Problem]:
     if not parsed.places.keys() & {"template", "text"}:
-        yield Problem(parsed.place, "the key 'template' or 'text' is missing; one of them is required")
-    by_folded: dict[str, str] = {"reply-to": "reply_to"} if "reply_to" in parsed.places else {}
+        yield parsed.problem(parsed.place, "the key 'template' or 'text' is missing; one of them is required")
+    first_names: dict[str, str] = {"reply-to": "reply_to"} if "reply_to" in parsed.places else {}
     for name, pattern in parsed.values.get("headers", {}).items():
-        if (first := by_folded.setdefault(name.lower(), name)) != name:
-            yield Problem(pattern.place, f"the header {name!r} repeats {first!r}")
+        if (first := first_names.setdefault(name.lower(), name)) != name:
+            yield parsed.problem(pattern.place, f"the header {name!r} repeats {first!r}", "headers")
 
 
 CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
@@ -254,30 +166,164 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
         Field(
             "campaign",
             Template(check_campaign_name),
-            "The campaign's identity; Jinja2 over vars.",
-            True,
+            "The name that identifies the campaign in the ledger: lower-case letters, digits, `.`, `_` and `-`, at most"
+            " 64. Jinja2 with `vars` and `--var`.",
+            required=True,
             also=("name", "id"),
+            example='"release-{{ version }}"',
         ),
-        Field("from", Text(_mailbox, "a mailbox"), "The sender: an address or Name <address>.", True, also=("sender",)),
-        Field("reply_to", Text(_mailbox, "a mailbox"), "Where replies go.", also=("replyto", "reply-to")),
-        Field("cc", ListOf(Template(parse_mailbox)), "Copies that everyone sees; Jinja2."),
-        Field("bcc", ListOf(Template(parse_mailbox)), "Copies that nobody sees; Jinja2."),
-        Field("envelope_from", Template(check_address), "Where bounces go; Jinja2. Default: the address in from."),
-        Field("subject", Template(), "The subject; Jinja2.", required=True, also=("title",)),
-        Field("template", Template(), "The HTML, Markdown or MJML template's path; Jinja2.", also=("html", "body")),
-        Field("text", Template(), "The text template's path; Jinja2. Default: derived from the HTML.", also=("plain",)),
-        Field("images", MapOf(Template(), _image_name, _IMAGE_NAME), "Inline images: name and path; Jinja2."),
-        Field("attachments", ListOf(AttachmentType(ATTACHMENT)), "Files that go along; Jinja2."),
-        Field("headers", MapOf(Template(), _header_name, _HEADER_NAME), "More headers; values are Jinja2."),
-        Field("unsubscribe", UNSUBSCRIBE, "How a recipient leaves (List-Unsubscribe)."),
-        Field("vars", Variables(), "Values for every recipient; a recipient's own value wins.", also=("variables",)),
-        Field("key", Template(), "What makes a message unique; Jinja2. Default: the address, case-folded."),
-        Field("recipients", Recipients(), "To whom: a list, a file, or a query.", True, also=("to", "list")),
-        Field("server", SERVER, "Through which server; --server and MAILER_SERVER win.", also=("smtp",)),
-        Field("delivery", DELIVERY, "How fast, how often, and when to give up."),
-        Field("dkim", DKIM, "Signs each message (RFC 6376)."),
         Field(
-            "ignore", ListOf(_matching_text(_RULE, "a rule's id")), "Rules of `mailer check` that do not apply here."
+            "from",
+            Template(parse_mailbox),
+            "The sender: an address, or a name with an address; Jinja2.",
+            required=True,
+            also=("sender",),
+            example='"Ada Example <news@example.com>"',
+        ),
+        Field(
+            "reply_to",
+            ListOf(Template(parse_mailbox), or_one=True),
+            "The address, or the list of addresses, that replies go to; Jinja2. An address that renders empty is left"
+            " out.",
+            also=("replyto", "reply-to"),
+            example="help@example.com",
+        ),
+        Field(
+            "to",
+            Template(_check_display_name),
+            "The recipient's display name in To; Jinja2. The address in To is always the recipient's. Default: the"
+            " column `name`.",
+            example='"{{ first }} {{ last }}"',
+        ),
+        Field(
+            "cc",
+            ListOf(Template(parse_mailbox), or_one=True),
+            "Addresses that get a visible copy of each message; Jinja2. One that renders empty is left out.",
+            example="[boss@example.com]",
+        ),
+        Field(
+            "bcc",
+            ListOf(Template(parse_mailbox), or_one=True),
+            "Addresses that get a copy of each message without being named in it; Jinja2. One that renders empty is"
+            " left out.",
+            example="[archive@example.com]",
+        ),
+        Field(
+            "envelope_from",
+            Template(check_address),
+            "The address that bounces go to; Jinja2. Default: the address in `from`. With a value of the recipient in"
+            " it, each recipient has a separate one (VERP).",
+            example='"bounce+{{ token }}@example.com"',
+        ),
+        Field(
+            "subject",
+            Template(),
+            "The subject; Jinja2.",
+            required=True,
+            also=("title",),
+            example='"Hello {{ name }}"',
+        ),
+        Field(
+            "template",
+            Template(),
+            "The template of the message: HTML (.html, .html.j2), Markdown (.md, .md.j2) or MJML (.mjml, .mjml.j2),"
+            " with Jinja2. The path is Jinja2, too. This key or `text` is required.",
+            also=("html", "body"),
+            example="newsletter.html.j2",
+        ),
+        Field(
+            "text",
+            Template(),
+            "The template of the plain text; its path is Jinja2. Default: the text is derived from the rendered HTML.",
+            also=("plain",),
+            example="newsletter.txt.j2",
+        ),
+        Field(
+            "images",
+            MapOf(Template(), _check_image_name, _IMAGE_NAME),
+            "Images in the message: a name of A-Z a-z 0-9 . _ @ -, and a file (Jinja2). A template shows one by"
+            ' src="cid:logo" or by src="{{ image(\'logo\') }}".',
+            example="{logo: images/logo.png}",
+        ),
+        Field(
+            "attachments",
+            ListOf(OrMapping(ATTACHMENT, Template(), Attachment)),
+            "Files that are attached: a path, or a mapping with `path` and `filename`.",
+            example='["files/terms.pdf", {path: "invoices/{{ invoice }}.pdf", filename: "Invoice.pdf"}]',
+        ),
+        Field(
+            "headers",
+            MapOf(Template(), _check_header_name, _HEADER_NAME),
+            "More header fields; the values are Jinja2. Fields that the mailer writes itself are refused.",
+            example="{X-Team: growth}",
+        ),
+        Field(
+            "calendar",
+            OrMapping(CALENDAR, Template(), Calendar),
+            "An invitation: a text/calendar alternative (RFC 6047), which mail clients show as an event.",
+            example="{path: invite.ics.j2, method: REQUEST}",
+        ),
+        Field(
+            "css",
+            Choice(get_args(CssMode)),
+            "`inline`: the rules of <style> elements are also copied into style attributes, because some mail clients"
+            " ignore <style>; `keep`: nothing is changed.",
+            default="inline",
+            example="keep",
+        ),
+        Field(
+            "unsubscribe",
+            UNSUBSCRIBE,
+            "How the recipient unsubscribes: adds List-Unsubscribe (RFC 2369).",
+            example='{url: "https://example.com/u/{{ token }}", one_click: true}',
+        ),
+        Field(
+            "vars",
+            Variables(),
+            "Values for the templates of every recipient. A recipient's own value takes precedence. `{env: NAME}` is"
+            " the value of an environment variable.",
+            also=("variables",),
+            example="{company: Example, version: {env: CI_COMMIT_TAG}}",
+        ),
+        Field(
+            "key",
+            Template(),
+            "What identifies a message within the campaign; Jinja2. Default: the address, with ASCII letters in lower"
+            " case and the domain as an A-label.",
+            example='"{{ email }}/{{ invoice }}"',
+        ),
+        Field(
+            "recipients",
+            Recipients(),
+            "The recipients: a list of addresses and mappings, a file, or a mapping with `file` or `sql`.",
+            required=True,
+            also=("list",),
+            example="people.csv",
+        ),
+        Field(
+            "server",
+            SERVER,
+            "The submission server. `--server` and MAILER_SERVER take precedence.",
+            also=("smtp",),
+            example="{host: smtp.example.com, username: news@example.com, password: {env: SMTP_PASSWORD}}",
+        ),
+        Field(
+            "delivery",
+            DELIVERY,
+            "How fast and how often messages are sent, and when the run ends early.",
+            example="{connections: 4, rate: 14/second}",
+        ),
+        Field(
+            "dkim",
+            DKIM,
+            "Signs each message (RFC 6376).",
+            example="{domain: example.com, selector: s1, key_file: dkim.pem}",
+        ),
+        Field(
+            "ignore",
+            ListOf(text_matching(_RULE, "a rule's name")),
+            "Rules of `mailer check` that do not apply to this campaign.",
+            example="[http-links]",
         ),
     ),
     build=lambda values, _parsed: values,
@@ -287,10 +333,10 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
 
 
 def json_schema() -> dict[str, Any]:
-    """The campaign file's JSON Schema (draft 2020-12), for editors."""
+    """Return the campaign file's JSON Schema (draft 2020-12), for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mailer campaign",
-        "description": "A campaign of the batch mailer: what goes to whom, through which server.",
+        "description": "A campaign of the batch mailer: which message goes to which recipients, by which server.",
         **CAMPAIGN.schema(),
     }

@@ -1,9 +1,9 @@
-"""YAML 1.2 text to nodes that know where they stand. Safe by construction: nothing is ever instantiated.
+"""YAML 1.2 text to nodes that know their places. Safe by construction: no object is ever instantiated.
 
-PyYAML (libyaml where it is built in) gives the events; composing and resolving are ours, because PyYAML resolves as
-YAML 1.1 does (`NO` is false, `12:30` is 750), takes repeated keys, recurses without bound and unfolds aliases.
-Plain scalars resolve by the core schema (YAML 1.2.2, 10.3) with one exception: an integer with a leading zero or a
-plus sign is text, because a postcode or a telephone number would lose what makes it one.
+PyYAML (with libyaml if it is built in) gives the events. Composing and resolving are done here, because PyYAML
+resolves as YAML 1.1 does (`NO` is false, `12:30` is 750), accepts repeated keys, recurses without a limit and unfolds
+aliases. Plain scalars resolve by the core schema (YAML 1.2.2, 10.3) with one exception: an integer with a leading zero
+or a plus sign is text, because a postcode or a telephone number needs them.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import yaml
 
 from mailer.errors import InputError, Place, Problem
+from mailer.text import shorten
 
-MAX_DEPTH = 100  # nobody nests deeper by hand; keeps the recursion below far from Python's limit
+T = TypeVar("T")
+
+MAX_DEPTH = 100  # keeps the recursion below far from Python's limit
 MAX_VALUES = 500_000  # nodes of one file, counted with aliases unfolded
 MAX_DIGITS = 400
 MAX_PROBLEMS = 1_000
+MAX_QUOTED = 20  # characters of a value in a message: a file that is not a campaign may hold secrets
 
 _CORE = "tag:yaml.org,2002:"
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -43,6 +47,10 @@ _TAGS: dict[str, tuple[type, ...]] = {
     _CORE + "float": (int, float),
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+# `key: {{ name }} hi`, and `key: "Name" <address>`: texts that YAML takes for something else.
+_UNQUOTED_TAG = re.compile(r"(\s*(?:- )?[\w-]+\s*:\s+|\s*-\s+)(\{\{.*\}\}.*|\{%.*%\}.*)")
+_QUOTED_NAME = re.compile(r"(\s*(?:- )?[\w-]+\s*:\s+|\s*-\s+)(\"[^\"]*\"\s*<[^>]*>)\s*")
 
 type_names = {str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
 
@@ -66,23 +74,26 @@ class Sequence:
 
 @dataclass(slots=True)
 class Mapping:
-    """Keys are text as written; `keys` holds their places."""
+    """Keys are text as written; `keys` holds their places. `is_broken` means that a problem with it is known."""
 
     place: Place
     entries: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, Place] = field(default_factory=dict)
     size: int = 1
+    is_broken: bool = False
 
 
 Node = Scalar | Sequence | Mapping
 
 
 class TextStream(Protocol):
+    """A text that is read in pieces."""
+
     def read(self, size: int = -1, /) -> str: ...
 
 
 def describe(node: Node) -> str:
-    """What a node is, for `expected …, found …`."""
+    """Return what a node is, for `expected …, found …`."""
     if isinstance(node, Sequence):
         return "a list"
     if isinstance(node, Mapping):
@@ -90,16 +101,12 @@ def describe(node: Node) -> str:
     if node.value is None:
         return "nothing"
     if isinstance(node.value, str):
-        return f"the text {shorten(node.value)!r}"
-    return f"{shorten(node.text)}, {type_names[type(node.value)]}"
-
-
-def shorten(text: str, length: int = 60) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+        return f"the text {shorten(node.value, MAX_QUOTED)!r}"
+    return f"{shorten(node.text, MAX_QUOTED)}, {type_names[type(node.value)]}"
 
 
 def to_value(node: Node) -> object:
-    """The node as a JSON value: nested dicts, lists and scalars."""
+    """Return the node as a JSON value: nested dicts, lists and scalars."""
     if isinstance(node, Scalar):
         return node.value
     if isinstance(node, Sequence):
@@ -107,51 +114,70 @@ def to_value(node: Node) -> object:
     return {key: to_value(value) for key, value in node.entries.items()}
 
 
-def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
-    """The one document in `text` (None where it is empty), and what is wrong with it.
+def to_row(node: Node) -> object:
+    """Return the node as `to_value` does, but with numbers that show as they are written."""
+    if isinstance(node, Scalar):
+        return written_number(node.value, node.text)
+    if isinstance(node, Sequence):
+        return [to_row(item) for item in node.items]
+    return {key: to_row(value) for key, value in node.entries.items()}
 
-    InputError where nothing can be read beyond a point.
+
+def written_number(value: T, text: str) -> T | str:
+    """Return `value`, or `text` if `value` is a number that would not be shown as it was written (1.10, 1e3, 0x1F)."""
+    return text if isinstance(value, (int, float)) and not isinstance(value, bool) and str(value) != text else value
+
+
+def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
+    """Return the one document in `text` (None if it is empty), and the problems that do not end the reading.
+
+    InputError if nothing can be read beyond a point.
     """
     if found := find_unreadable(text):
         offset, what = found
         raise InputError(Problem(place_of(text, offset, file), what))
-    composer = _Composer(text, file)
+    composer = _Composer(text, file, text.splitlines())
     with composer:
-        node = composer.document()
+        node = composer.read_document()
     return node, composer.problems
 
 
 def stream_items(stream: TextStream, file: str) -> Iterator[tuple[Node, list[Problem]]]:
-    """The items of the list that is the one document, one at a time, each with its own problems."""
-    composer = _Composer(stream, file)
+    """Yield the items of the list that is the one document, each with its own problems."""
+    composer = _Composer(stream, file, [])
     with composer:
-        yield from composer.items()
+        yield from composer.read_items()
 
 
 def find_unreadable(text: str) -> tuple[int, str] | None:
-    """The first character that YAML does not allow (or that its versions read differently): its offset, and why."""
+    """Return the offset of the first character that YAML does not allow (or its versions read differently), and why."""
     match = _UNREADABLE.search(text)
     if match is None:
         return None
     if match[0] == "\0":
-        return match.start(), "U+0000 cannot stand in YAML; is it UTF-16 without a byte order mark, or no text at all?"
-    what = f"U+{ord(match[0]):04X} cannot stand in YAML as it is; in double quotes, write it as an escape"
+        return match.start(), "U+0000 is not allowed in YAML; is it UTF-16 without a byte order mark, or not text?"
+    what = f"U+{ord(match[0]):04X} is not allowed in YAML; in double quotes, write it as an escape"
     return match.start(), what
 
 
 def place_of(text: str, offset: int, file: str) -> Place:
+    """Return the line and column of `offset` in `text`."""
     before = re.sub(r"\r\n?", "\n", text[:offset])
     return Place(file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
 class _Composer:
-    """Events to nodes. Recursion is bounded by MAX_DEPTH, memory by MAX_VALUES, aliases by both."""
+    """Makes nodes of events. Recursion is limited by MAX_DEPTH, memory by MAX_VALUES, aliases by both.
 
-    def __init__(self, source: str | TextStream, file: str) -> None:
+    `lines` are those of the file if they are at hand; then a problem can say what to type.
+    """
+
+    def __init__(self, source: str | TextStream, file: str, lines: list[str]) -> None:
         self._file = file
+        self._lines = lines
         self.problems: list[Problem] = []
         self._anchors: dict[str, Node | None] = {}  # None: still being composed
-        self._values = self._kept = 0
+        self._values = self._kept = 0  # nodes of the current item; those that an alias may still name
         self._parser = _loader()(source)
         self._next: Callable[[], Any] = self._parser.get_event
 
@@ -161,142 +187,157 @@ class _Composer:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self._parser.dispose()
         if isinstance(error, yaml.YAMLError):
-            self.problems.append(_syntax_problem(error, self._file))
-            raise InputError(sorted(self.problems, key=str)) from None
+            self.problems.append(self._say_what_to_type(_syntax_problem(error, self._file)))
+            raise InputError(sorted(set(self.problems), key=str)) from None
 
-    def document(self) -> Node | None:
+    def _say_what_to_type(self, problem: Problem) -> Problem:
+        """A value that begins with a tag or a quoted name is a common slip, for which PyYAML has only riddles."""
+        line = problem.place.line if problem.place else 0
+        for number in (line, line - 1):  # an error may be noticed on the next line
+            if 0 < number <= len(self._lines) and (advice := _advise_quotes(self._lines[number - 1])):
+                return Problem(Place(self._file, number, advice[0]), advice[1])
+        return problem
+
+    def read_document(self) -> Node | None:
         self._next()  # stream start
         event = self._next()
         if isinstance(event, yaml.StreamEndEvent):
             return None
-        node = self._node(self._next(), 0)
-        self._end()
+        node = self._compose_node(self._next(), 0)
+        self._expect_end()
         return None if isinstance(node, Scalar) and not node.text else node
 
-    def items(self) -> Iterator[tuple[Node, list[Problem]]]:
+    def read_items(self) -> Iterator[tuple[Node, list[Problem]]]:
         self._next()
         if isinstance(self._next(), yaml.StreamEndEvent):
             return
         event = self._next()
         if not isinstance(event, yaml.SequenceStartEvent):
-            self._stop(event, "expected a list of recipients, each starting with '- '")
+            self._fail(event, "expected a list of recipients, each starting with '- '")
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            self._values = self._kept  # what went by is forgotten, but for what an alias may still name
-            node = self._node(event, 1)
+            self._values = self._kept
+            node = self._compose_node(event, 1)
             yield node, self.problems
             self.problems = []
-        self._end()
+        self._expect_end()
 
-    def _end(self) -> None:
+    def _expect_end(self) -> None:
         self._next()  # document end
         event = self._next()
         if not isinstance(event, yaml.StreamEndEvent):
-            self._stop(event, "a second document starts here; expected one")
+            self._fail(event, "a second document starts here; expected one")
 
-    def _node(self, event: Any, depth: int) -> Node:
+    def _compose_node(self, event: Any, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            return self._resolve_alias(event)
         anchor: str | None = event.anchor
         if anchor:
             self._anchors[anchor] = None
-        node = self._compose(event, depth)
+        node = self._compose_new(event, depth)
         if anchor:
             self._anchors[anchor] = node
             self._kept += node.size
         return node
 
-    def _compose(self, event: Any, depth: int) -> Node:
-        self._count(event, 1)
+    def _compose_new(self, event: Any, depth: int) -> Node:
+        self._count_values(event, 1)
         if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event)
+            return self._compose_scalar(event)
         if depth >= MAX_DEPTH:
-            self._stop(event, f"nested deeper than {MAX_DEPTH} levels")
+            self._fail(event, f"nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(event, depth)
-        return self._mapping(event, depth)
+            return self._compose_sequence(event, depth)
+        return self._compose_mapping(event, depth)
 
-    def _sequence(self, event: Any, depth: int) -> Sequence:
+    def _compose_sequence(self, event: Any, depth: int) -> Sequence:
         self._expect_tag(event, "seq", "a list")
-        node = Sequence(self._place(event))
+        node = Sequence(self._place_of(event))
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            item = self._node(event, depth + 1)
+            item = self._compose_node(event, depth + 1)
             node.items.append(item)
             node.size += item.size
         return node
 
-    def _mapping(self, event: Any, depth: int) -> Mapping:
+    def _compose_mapping(self, event: Any, depth: int) -> Mapping:
         self._expect_tag(event, "map", "a mapping")
-        node = Mapping(self._place(event))
+        node = Mapping(self._place_of(event))
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            place, key = self._place(event), self._node(event, depth + 1)
-            value = self._node(self._next(), depth + 1)
+            place, key = self._place_of(event), self._compose_node(event, depth + 1)
+            value = self._compose_node(self._next(), depth + 1)
             node.size += key.size + value.size
-            if problem := self._key_problem(key, event, node):
-                self._note(place, problem)
+            if problem := self._find_key_problem(key, event, node):
+                node.is_broken = not isinstance(key, Scalar)
+                said = self._say_what_to_type(Problem(place, problem))
+                self._add_problem(said.place or place, said.text)
             elif isinstance(key, Scalar):
                 node.entries[key.text], node.keys[key.text] = value, place
         return node
 
-    def _key_problem(self, key: Node, event: Any, mapping: Mapping) -> str | None:
+    def _find_key_problem(self, key: Node, event: Any, mapping: Mapping) -> str | None:
         if not isinstance(key, Scalar):
             return f"a key must be text, found {describe(key)}"
         if key.text == "<<" and getattr(event, "style", None) not in ("'", '"'):
             return "merge keys ('<<') are not part of YAML 1.2; write the keys out"
         if key.text in mapping.keys:
-            return f"the key {shorten(key.text)!r} is repeated; it first stands in line {mapping.keys[key.text].line}"
+            name = shorten(key.text, MAX_QUOTED)
+            return f"the key {name!r} is repeated; it is first in line {mapping.keys[key.text].line}"
         return None
 
-    def _scalar(self, event: Any) -> Scalar:
-        text, tag, place = event.value, event.tag, self._place(event)
+    def _compose_scalar(self, event: Any) -> Scalar:
+        text, tag, place = event.value, event.tag, self._place_of(event)
         try:
-            value = _value(text, tag, plain=event.implicit[0])
+            value = _scalar_value(text, tag, plain=event.implicit[0])
             if not text.isascii() and _SURROGATE.search(text):
                 raise ValueError("half of a surrogate pair is not a character")
         except ValueError as error:
-            self._note(place, str(error))
+            self._add_problem(place, str(error))
             value = text
         return Scalar(place, value, text)
 
-    def _alias(self, event: Any) -> Node:
+    def _resolve_alias(self, event: Any) -> Node:
         name: str = event.anchor
         if name not in self._anchors:
-            self._stop(event, f"the alias *{shorten(name)} has no anchor &{shorten(name)} before it")
+            self._fail(
+                event, f"the alias *{shorten(name, MAX_QUOTED)} has no anchor &{shorten(name, MAX_QUOTED)} before it"
+            )
         node = self._anchors[name]
         if node is None:
-            self._stop(event, f"the alias *{shorten(name)} stands inside its own anchor")
-        self._count(event, node.size)
+            self._fail(event, f"the alias *{shorten(name, MAX_QUOTED)} is inside its own anchor")
+        self._count_values(event, node.size)
         return node
 
-    def _count(self, event: Any, size: int) -> None:
+    def _count_values(self, event: Any, size: int) -> None:
         self._values += size
         if self._values > MAX_VALUES:
-            self._stop(event, f"more than {MAX_VALUES:,} values (aliases counted as often as they are used)")
+            self._fail(event, f"more than {MAX_VALUES:,} values (aliases counted as often as they are used)")
 
     def _expect_tag(self, event: Any, name: str, what: str) -> None:
         if event.tag not in (None, "!", _CORE + name):
-            self._note(self._place(event), f"the tag {_show_tag(event.tag)} is not allowed; expected {what} without it")
+            self._add_problem(
+                self._place_of(event), f"the tag {_show_tag(event.tag)} is not allowed; expected {what} without it"
+            )
 
-    def _place(self, event: Any) -> Place:
+    def _place_of(self, event: Any) -> Place:
         mark = event.start_mark
         return Place(self._file, mark.line + 1, mark.column + 1)
 
-    def _note(self, place: Place, text: str) -> None:
+    def _add_problem(self, place: Place, text: str) -> None:
         self.problems.append(Problem(place, text))
         if len(self.problems) >= MAX_PROBLEMS:
             raise InputError(self.problems)
 
-    def _stop(self, event: Any, text: str) -> NoReturn:
-        raise InputError([*self.problems, Problem(self._place(event), text)])
+    def _fail(self, event: Any, text: str) -> NoReturn:
+        raise InputError([*self.problems, Problem(self._place_of(event), text)])
 
 
-def _value(text: str, tag: str | None, *, plain: bool) -> str | int | float | bool | None:
+def _scalar_value(text: str, tag: str | None, *, plain: bool) -> str | int | float | bool | None:
     if tag is not None:
-        return _tagged(text, tag)
-    return resolve(text) if plain else text
+        return _tagged_value(text, tag)
+    return resolve_plain(text) if plain else text
 
 
-def resolve(text: str) -> str | int | float | bool | None:
-    """A plain scalar's value. ValueError for a number that no JSON reader could hold."""
+def resolve_plain(text: str) -> str | int | float | bool | None:
+    """Return a plain scalar's value. ValueError for a number that JSON readers cannot hold."""
     if not text:
         return None
     if text[0] not in _FIRST:
@@ -308,28 +349,28 @@ def resolve(text: str) -> str | int | float | bool | None:
             raise ValueError(f"a number of more than {MAX_DIGITS} digits; in quotes it is text")
         return int(text, 0)
     if _FLOAT.fullmatch(text):
-        return _finite(float(text))
+        return _require_finite(float(text))
     if _SPECIAL_FLOAT.fullmatch(text):
-        return _finite(math.inf)
+        return _require_finite(math.inf)
     return text
 
 
-def _finite(number: float) -> float:
+def _require_finite(number: float) -> float:
     if math.isinf(number):
-        raise ValueError("infinity and NaN are no numbers here; in quotes it is text")
+        raise ValueError("infinity and NaN are not numbers here; in quotes they are text")
     return number
 
 
-def _tagged(text: str, tag: str) -> str | int | float | bool | None:
+def _tagged_value(text: str, tag: str) -> str | int | float | bool | None:
     """An explicit tag of the core schema asks for that type; any other is refused."""
     if tag in ("!", _CORE + "str"):
         return text
     types = _TAGS.get(tag)
     if types is None:
         raise ValueError(f"the tag {_show_tag(tag)} is not allowed; expected a plain value")
-    value = resolve(text)
+    value = resolve_plain(text)
     if type(value) not in types:
-        raise ValueError(f"{shorten(text)!r} is not what its tag {_show_tag(tag)} says")
+        raise ValueError(f"{shorten(text, MAX_QUOTED)!r} is not what its tag {_show_tag(tag)} says")
     return float(value) if tag == _CORE + "float" and isinstance(value, int) else value
 
 
@@ -337,8 +378,22 @@ def _show_tag(tag: str) -> str:
     return shorten("!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag)
 
 
+def _advise_quotes(line: str) -> tuple[int, str] | None:
+    """Return the column of a value that needs quotes, and what to type."""
+    if match := _UNQUOTED_TAG.fullmatch(line):
+        value = match[2].strip()
+        quote = "'" if '"' in value else '"'
+        shown = value if len(value) <= 60 else "{{ … }} …"
+        text = f"a value that begins with {value[:2]} needs quotes: {match[1].strip()} {quote}{shown}{quote}"
+        return len(match[1]) + 1, text
+    if match := _QUOTED_NAME.fullmatch(line):
+        text = f"a quoted name with an address needs quotes around both: {match[1].strip()} '{match[2]}'"
+        return len(match[1]) + 1, text if len(match[2]) <= 80 else "a quoted name with an address needs ' around both"
+    return None
+
+
 def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
-    """PyYAML's words are kept, with the place where the reader should look."""
+    """Return PyYAML's words with the place where the reader should look."""
     if not isinstance(error, yaml.MarkedYAMLError):  # ReaderError: a character that slipped through
         return Problem(Place(file), "it is not YAML: " + str(error).partition("\n")[0])
     # An open quote or bracket is noticed at the end of the file; the reader wants its beginning.

@@ -3,56 +3,76 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 from mailer.campaign.addresses import check_address
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import parse_header, recipient_from_cells
+from mailer.campaign.sources.names import Header, is_address_name, parse_header
+from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_cells
 from mailer.campaign.sources.text import open_text, read_lines
 from mailer.errors import InputError, Place, Problem
 
+_SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)  # what Excel writes above the header
+
 
 def read_csv(
-    binary: BinaryIO, shown: str, encoding: str | None, delimiter: str | None = None
+    binary: BinaryIO, shown: str, encoding: str | None, rules: RowRules = PLAIN_RULES, delimiter: str | None = None
 ) -> Generator[Recipient, None, None]:
-    """The rows below the header. A row's line is the one it starts in, also after cells with line ends in them."""
+    """Yield the recipients of the rows below the header. A row's line is its first one, also if cells have line ends.
+
+    `shown` is the file's name in messages. `delimiter` is None if the header (or a line `sep=;` above it) tells it.
+    """
     with open_text(binary, shown, encoding) as stream:
-        text = read_lines(stream, shown)
-        first, skipped = "", 0
-        for first in text:
-            if first.strip():
-                break
-            skipped += 1
-        else:
+        lines = read_lines(stream, shown)
+        first, skipped = _find_header(lines)
+        if match := _SEP_LINE.fullmatch(first):
+            delimiter = match[1]
+            first, more = _find_header(lines)
+            skipped += more + 1
+        if not first:
             raise InputError(Problem(Place(shown), "the file is empty; expected a header line with a column 'email'"))
-        table = csv.reader(_prepend_line(first, text), delimiter=delimiter or _detect_delimiter(first), strict=True)
+        if delimiter is None:
+            delimiter = _detect_delimiter(first, rules)
+        # A blank after the delimiter would make the quote behind it part of the cell.
+        table = csv.reader(_prepend_line(first, lines), delimiter=delimiter, strict=True, skipinitialspace=rules.trim)
         end = skipped
         try:
-            names = parse_header(next(table), Place(shown, skipped + 1))
+            header = parse_header(next(table), Place(shown, skipped + 1), rules.columns)
             end = skipped + table.line_num
+            is_usual = header.plain and rules.split is None and rules.trim
+            count = len(header.names)
             for cells in table:
                 place = Place(shown, end + 1)
                 end = skipped + table.line_num
-                if cells and any(map(str.strip, cells)):
-                    yield _recipient(names, cells, place)
+                if is_usual and len(cells) == count and (recipient := _read_usual_row(header, cells, place)):
+                    yield recipient
+                elif any(map(str.strip, cells)):
+                    yield from recipients_from_cells(header, cells, place, rules)
         except csv.Error as error:
             raise InputError(_describe_csv_error(error, shown, end + 1)) from None
 
 
-def _recipient(names: list[str], cells: list[str], place: Place) -> Recipient:
-    """`recipient_from_cells` for the usual row, without its detours: a list may have a million."""
-    if len(cells) == len(names):
-        columns: dict[str, object] = dict(zip(names, cells, strict=True))
-        email = columns["email"]
-        try:
-            address = check_address(email)  # type: ignore[arg-type]  # a cell of CSV is text
-        except ValueError:
-            pass
-        else:
-            columns["email"] = address
-            return Recipient(address, columns, place)
-    return recipient_from_cells(names, list(cells), place)
+def _find_header(lines: Iterator[str]) -> tuple[str, int]:
+    """Return the first line that is not blank ("" if there is none), and the number of lines before it."""
+    skipped = 0
+    for line in lines:
+        if line.strip():
+            return line, skipped
+        skipped += 1
+    return "", skipped
+
+
+def _read_usual_row(header: Header, cells: list[str], place: Place) -> Recipient | None:
+    """`recipients_from_cells` for the usual row, without its detours, because a list may have a million rows."""
+    columns = dict(zip(header.names, map(str.strip, cells), strict=True))
+    try:
+        address = check_address(columns["email"])
+    except ValueError:
+        return None
+    columns["email"] = address
+    return Recipient(address, columns, place)  # type: ignore[arg-type]  # a plain header has all names
 
 
 def _prepend_line(first: str, rest: Iterator[str]) -> Iterator[str]:
@@ -60,17 +80,19 @@ def _prepend_line(first: str, rest: Iterator[str]) -> Iterator[str]:
     yield from rest
 
 
-def _detect_delimiter(header: str) -> str:
-    """The separator of the header line: of comma, semicolon and tab the one that gives a column `email`.
+def _detect_delimiter(header: str, rules: RowRules) -> str:
+    """Return the delimiter of the header line: that of comma, semicolon and tab which gives a column of addresses.
 
-    Else, or where several do, the one most often outside of quotes.
+    If several do, or none, it is the one that is most often outside quotes.
     """
     bare = "".join(header.split('"')[::2])
+    named = rules.columns.get("email", "email").casefold()
 
-    def has_email_column(separator: str) -> bool:
-        return any(cell.strip(' \t\r\n\xa0"').lower() == "email" for cell in header.split(separator))
+    def has_address_column(delimiter: str) -> bool:
+        cells = [cell.strip(' \t\r\n\xa0"') for cell in header.split(delimiter)]
+        return any(cell.casefold() == named or is_address_name(cell) for cell in cells)
 
-    return max(",;\t", key=lambda separator: (has_email_column(separator), bare.count(separator)))
+    return max(",;\t", key=lambda delimiter: (has_address_column(delimiter), bare.count(delimiter)))
 
 
 def _describe_csv_error(error: csv.Error, shown: str, line: int) -> Problem:
@@ -80,5 +102,5 @@ def _describe_csv_error(error: csv.Error, shown: str, line: int) -> Problem:
     elif "field larger" in text:
         text = f"a cell of more than {csv.field_size_limit():,} characters; is a quote not closed?"
     elif "expected after" in text:
-        text = "text stands after a closing quote; a quote inside a quoted cell is written twice"
+        text = "there is text after a closing quote; a quote inside a quoted cell is written twice"
     return Problem(Place(shown, line), text)

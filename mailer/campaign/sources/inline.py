@@ -1,4 +1,4 @@
-"""Recipients that stand in the campaign file itself."""
+"""Recipients that are written in the campaign file itself, given by a program, or withheld."""
 
 from __future__ import annotations
 
@@ -8,26 +8,41 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import MAX_SHOWN, recipient_from_value
+from mailer.campaign.sources.rows import MAX_SHOWN, recipients_from_value
 from mailer.errors import Place, Problem, append_remainder
 
 
 @dataclass(frozen=True, slots=True)
 class InlineSource:
-    """Items as read from YAML, each with its place."""
+    """The items of the key `recipients`, each with its place."""
 
     rows: tuple[tuple[object, Place], ...]
 
     def __iter__(self) -> Iterator[Recipient]:
         for value, place in self.rows:
             # A copy: what a reader does with its columns must not reach the next one.
-            yield recipient_from_value(dict(value) if isinstance(value, dict) else value, place)
+            yield from recipients_from_value(dict(value) if isinstance(value, dict) else value, place)
 
     def find_problems(self) -> list[Problem]:
-        """What is wrong with the rows, for whoever tells all the errors of the campaign file: the first 20."""
+        """Return the first 20 problems of the rows, and the number of the others."""
         found = [row.problem for row in self if row.problem is not None]
         return append_remainder(found[:MAX_SHOWN], len(found))
 
     def fingerprint(self) -> str:
+        """Return a digest of the rows."""
         text = json.dumps([value for value, _ in self.rows])
         return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class WithheldSource:
+    """A list that an untrusted campaign may not make the mailer read. It has no recipients; `reason` says why."""
+
+    place: Place
+    reason: str
+
+    def __iter__(self) -> Iterator[Recipient]:
+        return iter(())
+
+    def fingerprint(self) -> None:
+        """Return None: nothing was read."""

@@ -1,4 +1,4 @@
-"""JSON and JSON Lines (RFC 8259), an object or an address at a time: a list's size is not memory's concern."""
+"""JSON and JSON Lines (RFC 8259), an object or an address at a time, so that memory use does not grow with the list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, NoReturn, TextIO
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import MAX_SHOWN, recipient_from_value
+from mailer.campaign.schema import nodes
+from mailer.campaign.sources.rows import MAX_SHOWN, PLAIN_RULES, RowRules, recipients_from_value
 from mailer.campaign.sources.text import MAX_LINE, open_text, read_lines
 from mailer.errors import InputError, Place, Problem, append_remainder
 
@@ -19,17 +20,17 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _DEPTH = 100
 
 
-def _parse_integer(text: str) -> int:
-    if len(text) > 400:  # Python itself refuses more than 4,300; no template has a use for either
+def _parse_integer(text: str) -> int | str:
+    if len(text) > 400:  # Python itself refuses more than 4,300
         raise ValueError("a number of more than 400 digits")
-    return int(text)
+    return nodes.written_number(int(text), text)
 
 
-def _parse_float(text: str) -> float:
+def _parse_float(text: str) -> float | str:
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"the number {text[:40]} is out of range")
-    return number
+        raise ValueError(f"the number {text[:20]} is out of range")
+    return nodes.written_number(number, text)
 
 
 def _refuse_constant(text: str) -> NoReturn:
@@ -41,7 +42,7 @@ def _build_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {repeated[:60]!r} is repeated")
+        raise ValueError(f"the key {repeated[:20]!r} is repeated")
     return found
 
 
@@ -50,8 +51,13 @@ _decoder = json.JSONDecoder(
 )
 
 
-def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
-    """One object a line; blank lines are skipped. Lines that are no JSON are an error of the list, told at its end."""
+def read_jsonl(
+    binary: BinaryIO, shown: str, encoding: str | None, rules: RowRules = PLAIN_RULES
+) -> Generator[Recipient, None, None]:
+    """Yield the recipients of a file with one object per line; blank lines are skipped.
+
+    Lines that are not JSON are an error of the list. It is raised at the end, with the first 20 and their number.
+    """
     wrong: list[Problem] = []
     count = 0
     with open_text(binary, shown, encoding) as stream:
@@ -59,45 +65,49 @@ def read_jsonl(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[
             if line.isspace():
                 continue
             try:
-                row = _parse_line(line.strip(), Place(shown, number))
+                found = _parse_line(line.strip(), Place(shown, number), rules)
             except InputError as error:
                 count += 1
                 wrong += error.problems if count <= MAX_SHOWN else ()
             else:
-                yield row
+                yield from found
     if count:
         raise InputError(append_remainder(wrong, count))
 
 
-def _parse_line(line: str, place: Place) -> Recipient:
+def _parse_line(line: str, place: Place, rules: RowRules) -> Iterator[Recipient]:
     try:
         value = _decoder.decode(line)
     except json.JSONDecodeError as error:
         raise _input_error(Place(place.file, place.line, error.pos + 1), error) from None
     except (ValueError, RecursionError) as error:
         raise _input_error(place, error) from None
-    return _check_value(value, line, place)
+    return _check_value(value, line, place, rules)
 
 
-def read_json(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
-    """The items of the one array that the file is."""
+def read_json(
+    binary: BinaryIO, shown: str, encoding: str | None, rules: RowRules = PLAIN_RULES
+) -> Generator[Recipient, None, None]:
+    """Yield the recipients of a file that is one array."""
     with open_text(binary, shown, encoding) as stream:
-        yield from _ArrayReader(stream, shown).rows()
+        yield from _ArrayReader(stream, shown, rules).read_rows()
 
 
 class _ArrayReader:
-    """An array's items from a text that is never held whole: a window that moves along, and knows its place."""
+    """Reads an array's items from a text that is never held whole: a window moves along it, and knows its place."""
 
-    def __init__(self, stream: TextIO, shown: str) -> None:
+    def __init__(self, stream: TextIO, shown: str, rules: RowRules) -> None:
         self._stream = stream
         self._shown = shown
+        self._rules = rules
         self._window = ""
         self._at = 0
         self._line = 1
         self._column = 1
         self._ended = False
 
-    def rows(self) -> Iterator[Recipient]:
+    def read_rows(self) -> Iterator[Recipient]:
+        """Yield the recipients of the array's items."""
         if self._peek_character() != "[":
             what = "the file is empty" if not self._window else "the file is not an array"
             self._raise_problem(f"{what}; expected [ with an object for each recipient")
@@ -108,7 +118,7 @@ class _ArrayReader:
             self._peek_character()
             place = self._current_place()
             value, source = self._next_value()
-            yield _check_value(value, source, place)
+            yield from _check_value(value, source, place, self._rules)
             if self._peek_character() == "]":
                 return self._expect_end()
             if self._peek_character() != ",":
@@ -121,14 +131,14 @@ class _ArrayReader:
             self._raise_problem("expected nothing after the array")
 
     def _next_value(self) -> tuple[object, str]:
-        """The next item. One that is cut off by the window's end is tried again with twice as much."""
+        """Return the next item and its source. One that the window cuts off is tried again with twice as much text."""
         if self._peek_character() in ("", ",", "]"):
             self._raise_problem("expected an object (or an address in quotes) for each recipient")
         place = self._current_place()
         while True:
             try:
                 value, end = _decoder.raw_decode(self._window, self._at)
-                if end == len(self._window) and self._read_more():  # a number may go on
+                if end == len(self._window) and self._read_more():  # a number may continue
                     continue
             except json.JSONDecodeError as error:
                 if self._read_more():
@@ -144,14 +154,14 @@ class _ArrayReader:
             return value, source
 
     def _read_more(self) -> bool:
-        """Twice the text of the item that begins here, unless that is all or too much."""
+        """Double the text of the item that begins here; return False if there is no more, or too much."""
         if self._ended or len(self._window) - self._at >= MAX_LINE:
             return False
         self._fill_window(max(_CHUNK, len(self._window) - self._at))
         return True
 
     def _peek_character(self) -> str:
-        """The next character that is not a blank, or nothing at the end."""
+        """Skip blanks; return the next character, or "" at the end."""
         while True:
             match = _BLANK.match(self._window, self._at)
             self._advance(match.end() - self._at if match else 0)
@@ -180,22 +190,24 @@ class _ArrayReader:
         raise InputError(Problem(self._current_place(), text))
 
 
-def _check_value(value: object, source: str, place: Place) -> Recipient:
-    """JSON can write half of a surrogate pair, which is no character, and nest deeper than anything downstream."""
+def _check_value(value: object, source: str, place: Place, rules: RowRules) -> Iterator[Recipient]:
+    """Yield the recipients of an item that can be written as JSON again: no half surrogate pair, no deep nesting."""
+    text = ""
     if _HALF.search(source):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            return Recipient(
-                "", {}, place, Problem(place, "half of a surrogate pair (\\ud800 to \\udfff) is no character")
-            )
+            text = "half of a surrogate pair (\\ud800 to \\udfff) is not a character"
     if source.count("[") + source.count("{") > _DEPTH and _measure_depth(value) > _DEPTH:
-        return Recipient("", {}, place, Problem(place, f"nested deeper than {_DEPTH} levels"))
-    return recipient_from_value(value, place)
+        text = f"nested deeper than {_DEPTH} levels"
+    if text:
+        yield Recipient("", {}, place, Problem(place, text))
+    else:
+        yield from recipients_from_value(value, place, rules)
 
 
 def _measure_depth(value: object) -> int:
-    """Levels of nesting, without recursion."""
+    """Return the levels of nesting, without recursion."""
     depth, level = 0, [value]
     while level:
         depth += 1

@@ -1,125 +1,217 @@
-"""What every list has in common: the names of its columns, and how a row becomes a recipient."""
+"""What every list has in common: how a row becomes a recipient, and which rows are recipients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from mailer.campaign.addresses import check_address
-from mailer.campaign.files import printable
-from mailer.campaign.model import Recipient
+from mailer.campaign.addresses import SEVERAL, check_address
+from mailer.campaign.model import Recipient, RowView
+from mailer.campaign.sources.names import (
+    RESERVED,
+    Header,
+    describe_columns,
+    is_address_name,
+    variable_name,
+)
 from mailer.errors import InputError, Place, Problem
+from mailer.text import count_noun
 
-RESERVED = ("campaign", "image", "unsubscribe_url")  # names that templates have from us (contract, section 1)
-MAX_SHOWN = 20
-MAX_COLUMNS = 16_384  # as many as a spreadsheet has
+MAX_SHOWN = 20  # problems of a list that are listed; the others are counted
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A `where` expression, compiled; `source` goes into the fingerprint."""
+    """A `where` expression. It is compiled once in each process that uses it."""
 
     source: str
     test: Callable[[Mapping[str, object]], bool]
+    place: Place
 
     @classmethod
-    def compile(cls, source: str, place: Place) -> Where:
-        """InputError at `place` for an expression that is wrong."""
+    def compile(cls, source: str, place: Place, key: str = "recipients.where") -> Where:
+        """Return the expression, compiled. InputError at `place` if it is wrong."""
         from mailer.templating import compile_where  # brings Jinja2 along
 
-        return cls(source, compile_where(source, place))
+        with _naming_key(key):
+            compiled = compile_where(source, place)
+        uses_row = "row" in source
+
+        def test(columns: Mapping[str, object]) -> bool:
+            with _naming_key(key):
+                return compiled({**columns, "row": RowView(columns)} if uses_row else columns)
+
+        return cls(source, test, place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Where.compile, (self.source, self.place)
 
 
-def filter_rows(rows: Iterable[Recipient], where: Where | None, place: Place) -> Iterator[Recipient]:
-    """The rows that `where` keeps; those too that cannot be told. InputError at the end where there were none."""
-    empty = nobody = True
+class _naming_key:  # noqa: N801 - used as a function; a class costs less in a loop than a generator
+    """Makes the problems of its block name the key in the campaign file."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, InputError):
+            problems = [replace(p, text=f"{self._key}: {p.text.removeprefix('where: ')}") for p in error.problems]
+            raise InputError(problems) from None
+
+
+@dataclass(frozen=True, slots=True)
+class RowRules:
+    """How the campaign wants rows to be read.
+
+    `where` selects rows. `columns` maps a variable's name to the list's name of a column. `split` is the character
+    between several addresses in one cell. `trim` removes blanks at both ends of each cell.
+    """
+
+    where: Where | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    split: str | None = None
+    trim: bool = True
+
+    def identity(self) -> tuple[object, ...]:
+        """Return what decides which recipients a list gives, for a fingerprint."""
+        return (self.where and self.where.source, sorted(self.columns.items()), self.split, self.trim)
+
+
+PLAIN_RULES = RowRules()
+
+
+def select_recipients(rows: Iterable[Recipient], where: Where | None, place: Place) -> Iterator[Recipient]:
+    """Yield the rows for which `where` is true, and the rows that it cannot be asked about.
+
+    InputError at the end if there were none.
+    """
+    is_empty = is_unmatched = True
     for recipient in rows:
-        empty = False
+        is_empty = False
         # A row without columns could not be read as one; it must not go unnoticed.
         if where is None or not recipient.columns or where.test(recipient.columns):
-            nobody = False
+            is_unmatched = False
             yield recipient
-    if nobody:
-        text = "the list has no recipients" if empty else "no recipient of the list matches 'where'"
+    if is_unmatched:
+        text = "the list has no recipients" if is_empty else "no recipient of the list matches 'where'"
         raise InputError(Problem(place, text))
 
 
-def parse_header(cells: Iterable[object], place: Place) -> list[str]:
-    """The header's names without blanks around them, the address's as `email`; InputError with all that is wrong."""
-    names = [_normalize_name(str(cell).strip() if cell is not None else "") for cell in cells]
-    problems: list[str] = []
-    if len(names) > MAX_COLUMNS:
-        problems.append(f"the list has {len(names):,} columns; at most {MAX_COLUMNS:,} are read")
-        names = names[:MAX_COLUMNS]
-    seen: set[str] = set()
-    for number, name in enumerate(names, 1):
-        if not name:
-            problems.append(f"column {number} has no name")
-        elif name in RESERVED:
-            problems.append(f"the column {name!r} needs another name; templates have {name!r} already")
-        elif name in seen:
-            problems.append(f"the column {_shorten(name)!r} is repeated")
-        seen.add(name)
-    if "email" not in seen:
-        shown = ", ".join(printable(_shorten(name)) for name in names[:10] if name)
-        problems.append(
-            f"there is no column 'email'; the columns are: {shown}" if shown else "there is no column 'email'"
-        )
-    if problems:
-        more = [f"and {len(problems) - MAX_SHOWN:,} more like these"] if len(problems) > MAX_SHOWN else []
-        raise InputError([Problem(place, text) for text in [*problems[:MAX_SHOWN], *more]])
-    return names
+def recipients_from_cells(
+    header: Header, cells: Sequence[object], place: Place, rules: RowRules
+) -> Iterator[Recipient]:
+    """Yield the recipients of a table's row: one, or with `split` one for each address in it.
+
+    A row whose cells do not fit the header is a recipient with a problem. Blank cells at its end are left out.
+    """
+    count = len(header.names)
+    if len(cells) > count and not any(str(cell).strip() for cell in cells[count:] if cell is not None):
+        cells = cells[:count]
+    if len(cells) != count:
+        email = str(cells[header.address]) if header.address < len(cells) else ""
+        text = f"the row has {count_noun(len(cells), 'cell')}; the header has {count}"
+        yield Recipient(email, {}, place, Problem(place, text))
+        return
+    if rules.trim:
+        cells = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
+    nulls = tuple(name for name, cell in zip(header.names, cells, strict=True) if cell is None and name)
+    if nulls or None in cells:
+        cells = ["" if cell is None else cell for cell in cells]
+    yield from _split_addresses(header.make_columns(cells), place, rules, nulls)
 
 
-def recipient_from_cells(names: list[str], cells: list[object], place: Place) -> Recipient:
-    """A row of a table; one whose cells do not fit the header is a problem of its own."""
-    if len(cells) != len(names):
-        at = names.index("email")
-        email = str(cells[at]) if at < len(cells) else ""
-        text = f"the row has {_count_noun(len(cells), 'cell')} where the header has {len(names)}"
-        return Recipient(email, {}, place, Problem(place, text))
-    return recipient_from_columns(dict(zip(names, cells, strict=True)), place)
+def recipients_from_value(value: object, place: Place, rules: RowRules = RowRules()) -> Iterator[Recipient]:
+    """Yield the recipients of an item of a list in YAML or JSON: an address, or a mapping with `email`."""
+    if isinstance(value, str):
+        yield from _split_addresses({"email": value}, place, rules, ())
+        return
+    if not isinstance(value, dict):
+        yield Recipient("", {}, place, Problem(place, "expected an address or a mapping with 'email'"))
+        return
+    try:
+        columns = _name_values(value, rules.columns)
+    except ValueError as error:
+        yield Recipient(str(value.get("email", "")), {}, place, Problem(place, str(error)))
+        return
+    nulls = []
+    for name, item in columns.items():
+        if item is None:
+            columns[name] = ""
+            nulls.append(name)
+        elif rules.trim and item.__class__ is str:
+            columns[name] = item.strip()
+        elif isinstance(item, (list, dict)):
+            columns[name] = empty_if_null(item)
+    yield from _split_addresses(columns, place, rules, tuple(nulls))
 
 
-def recipient_from_columns(columns: dict[str, object], place: Place) -> Recipient:
-    """A row whose column `email` is there."""
+def empty_if_null(value: object) -> object:
+    """Return `value` with "" in place of None, at any depth: a template shows null as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return [empty_if_null(item) for item in value]
+    if isinstance(value, dict):
+        return {key: empty_if_null(item) for key, item in value.items()}
+    return value
+
+
+def _name_values(value: dict[str, object], aliases: Mapping[str, str]) -> dict[str, object]:
+    """Return the item's values by the names that templates use. ValueError if that is not possible."""
+    columns: dict[str, object] = {}
+    given = {column: name for name, column in aliases.items()}
+    for key, item in value.items():
+        alias = given.get(key)
+        name = variable_name(key)
+        if alias is not None and alias != name:
+            columns[alias] = item
+            if name in RESERVED or name in aliases or name == "email":
+                continue
+        if name in RESERVED:
+            raise ValueError(f"{key!r} needs another name, because templates have {name!r} already")
+        if name in columns:
+            if name in aliases:
+                continue
+            raise ValueError(f"two of the item's names are the same in templates ({name})")
+        columns[name] = item
+    if "email" not in columns:
+        found = next((key for key in value if is_address_name(key)), None)
+        if found is None or "email" in aliases:
+            column = aliases.get("email", "email")
+            raise ValueError(f"there is no {column!r}" + describe_columns(list(value)).replace("columns", "names"))
+        columns["email"] = value[found]
+        if variable_name(found).lower() == "email":
+            del columns[variable_name(found)]
+    return columns
+
+
+def _split_addresses(
+    columns: dict[str, object], place: Place, rules: RowRules, nulls: tuple[str, ...]
+) -> Iterator[Recipient]:
+    email = columns["email"]
+    if rules.split is None or not isinstance(email, str) or rules.split not in email:
+        yield make_recipient(columns, place, nulls)
+        return
+    addresses = [part for part in map(str.strip, email.split(rules.split)) if part]
+    for address in addresses or [""]:
+        yield make_recipient({**columns, "email": address}, place, nulls)
+
+
+def make_recipient(columns: dict[str, object], place: Place, nulls: tuple[str, ...] = ()) -> Recipient:
+    """Return the recipient of a row with the column `email`; a wrong address is its problem."""
     email = columns["email"]
     if not isinstance(email, str):
-        text = "there is no address" if email is None else f"expected an address, found {_shorten(repr(email))}"
-        return Recipient("", columns, place, Problem(place, text))
-    stripped = email.strip(" \t\xa0")
+        return Recipient("", columns, place, Problem(place, "expected an address in 'email', found another value"))
     try:
-        address = check_address(stripped)
+        address = check_address(email.strip())
     except ValueError as error:
-        return Recipient(email, columns, place, Problem(place, str(error)))
+        text = str(error)
+        if text.endswith(SEVERAL):
+            text += f'; to send to each of them: recipients: {{file: …, split: "{";" if ";" in email else ","}"}}'
+        return Recipient(email, columns, place, Problem(place, text), nulls)
     columns["email"] = address
-    return Recipient(address, columns, place)
-
-
-def recipient_from_value(value: object, place: Place) -> Recipient:
-    """An item of a list in YAML or JSON: an address, or a mapping with `email`."""
-    if isinstance(value, str):
-        return recipient_from_columns({"email": value}, place)
-    if not isinstance(value, dict):
-        return Recipient("", {}, place, Problem(place, "expected an address or a mapping with 'email'"))
-    if "email" not in value:
-        value = {_normalize_name(key): item for key, item in value.items()}
-    if "email" not in value:
-        return Recipient("", {}, place, Problem(place, "there is no 'email'"))
-    for name in RESERVED:
-        if name in value:
-            text = f"{name!r} needs another name; templates have {name!r} already"
-            return Recipient(str(value["email"]), {}, place, Problem(place, text))
-    return recipient_from_columns(value, place)
-
-
-def _normalize_name(name: str) -> str:
-    return "email" if name.strip().lower() == "email" else name
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _count_noun(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return Recipient(address, columns, place, None, nulls)

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mailer.campaign.files import NamedFile, printable
 from mailer.campaign.model import Recipient, SecretSource
-from mailer.campaign.sources.rows import Where, filter_rows, parse_header, recipient_from_cells
+from mailer.campaign.named_file import NamedFile
+from mailer.campaign.sources.names import parse_header
+from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_cells, select_recipients
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.secret import blank_secrets
+from mailer.text import make_printable
 
 _PORTION = 1_000
 
@@ -35,10 +37,10 @@ class SqlSource:
     url: SecretSource
     place: Place
     folder: Path
-    where: Where | None = None
+    rules: RowRules = PLAIN_RULES
 
     def __iter__(self) -> Iterator[Recipient]:
-        yield from filter_rows(self._read_rows(), self.where, self.place)
+        yield from select_recipients(self._read_rows(), self.rules.where, self.place)
 
     def fingerprint(self) -> None:
         """A query's rows have none: they can differ the next time."""
@@ -114,11 +116,10 @@ class SqlSource:
         rows = connection.execute(sqlalchemy.text(self.query.replace(":", "\\:")))
         if not rows.returns_rows:
             raise self._input_error("the query gives no rows; expected a SELECT")
-        names = parse_header(rows.keys(), self.place)
+        header = parse_header(list(rows.keys()), self.place, self.rules.columns)
         for number, row in enumerate(rows, 1):
-            yield recipient_from_cells(
-                names, [_json_value(value) for value in row], Place(f"{self.place}: row ", number)
-            )
+            place = Place(f"{self.place}: row ", number)
+            yield from recipients_from_cells(header, [_json_value(value) for value in row], place, self.rules)
 
     def _input_error(self, text: str) -> InputError:
         return InputError(Problem(self.place, text))
@@ -169,4 +170,4 @@ def _describe_database_error(error: Exception) -> str:
     original = getattr(error, "orig", None) or error
     details = original.args[0] if original.args and isinstance(original.args[0], dict) else None
     text = str(details.get("M", details)) if details is not None else str(original)  # pg8000 gives its fields
-    return "the database: " + printable(" ".join(text.split()))[:300]
+    return "the database: " + make_printable(" ".join(text.split()))[:300]

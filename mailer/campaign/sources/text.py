@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
-from mailer.campaign.files import detect_bom_encoding
+from mailer.campaign.named_file import detect_bom_encoding
 from mailer.errors import InputError, Place, Problem
 
 MAX_LINE = 4 * 1024 * 1024  # characters; a row is one person's
@@ -24,9 +24,7 @@ def check_encoding(name: str) -> str:
     except (LookupError, ValueError):
         known = False
     if not known:
-        raise ValueError(
-            f"{name[:80]!r} is no encoding that is known; expected one such as utf-8, utf-16 or windows-1252"
-        )
+        raise ValueError(f"{name[:20]!r} is not a known encoding; expected one such as utf-8, utf-16 or windows-1252")
     return info.name
 
 

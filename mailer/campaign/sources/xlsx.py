@@ -15,11 +15,12 @@ import zipfile
 from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO
 
-from mailer.campaign.files import printable
 from mailer.campaign.model import Recipient
+from mailer.campaign.sources.names import MAX_COLUMNS, parse_header
 from mailer.campaign.sources.number_format import show_date, show_number
-from mailer.campaign.sources.rows import MAX_COLUMNS, parse_header, recipient_from_cells
+from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_cells
 from mailer.errors import InputError, MissingExtra, Place, Problem
+from mailer.text import make_printable
 
 MAX_UNPACKED = 1 << 30
 MAX_STRINGS = 1 << 28  # the texts of all cells, which a workbook keeps apart
@@ -28,7 +29,9 @@ MAX_MEMBERS = 10_000
 MAX_ROWS = 1_048_576  # of a sheet, by the format
 
 
-def read_xlsx(binary: BinaryIO, shown: str, sheet: str | None) -> Generator[Recipient, None, None]:
+def read_xlsx(
+    binary: BinaryIO, shown: str, sheet: str | None, rules: RowRules = PLAIN_RULES
+) -> Generator[Recipient, None, None]:
     """The rows below the header, the first row that is not blank."""
     try:
         import openpyxl
@@ -42,7 +45,7 @@ def read_xlsx(binary: BinaryIO, shown: str, sheet: str | None) -> Generator[Reci
     except Exception as error:  # whatever a damaged workbook makes it raise
         raise _damaged_file_error(shown, error) from None
     try:
-        yield from _read_rows(_find_sheet(book, sheet, shown), shown)
+        yield from _read_rows(_find_sheet(book, sheet, shown), shown, rules)
     finally:
         book.close()
 
@@ -76,7 +79,7 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str)
         start = stream.read(4096)
     if b"\0" in start or b"<!DOCTYPE" in start or b"<!ENTITY" in start or (start.strip() and b"<" not in start):
         raise InputError(
-            Problem(Place(shown), f"{printable(member.filename[:80])} in it is not the XML of a spreadsheet")
+            Problem(Place(shown), f"{make_printable(member.filename[:80])} in it is not the XML of a spreadsheet")
         )
 
 
@@ -90,18 +93,17 @@ def _find_sheet(book: Any, name: str | None, shown: str) -> Any:
     return sheets[name]
 
 
-def _read_rows(sheet: Any, shown: str) -> Iterator[Recipient]:
+def _read_rows(sheet: Any, shown: str, rules: RowRules) -> Iterator[Recipient]:
     sheet.reset_dimensions()  # what the file says of its size is not what it has
     header = next(_read_cells(sheet, shown, 1, MAX_COLUMNS), None)
     if header is None:
         raise InputError(Problem(Place(shown), "the sheet is empty; expected a header row with a column 'email'"))
     number, cells = header
-    names = parse_header(cells, Place(shown, number))
-    at = names.index("email")
-    for below, cells in _read_cells(sheet, shown, number + 1, len(names) + 1):
-        row = cells + [""] * (len(names) - len(cells))
-        row[at] = str(row[at])
-        yield recipient_from_cells(names, row, Place(shown, below))
+    table = parse_header(cells, Place(shown, number), rules.columns)
+    for below, cells in _read_cells(sheet, shown, number + 1, len(table.names) + 1):
+        row = cells + [""] * (len(table.names) - len(cells))
+        row[table.address] = str(row[table.address])
+        yield from recipients_from_cells(table, row, Place(shown, below), rules)
 
 
 def _read_cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple[int, list[object]]]:
@@ -142,5 +144,5 @@ def _show_cell(cell: Any) -> object:
 def _damaged_file_error(shown: str, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return error
-    reason = printable(" ".join(str(error).split()))[:120] or type(error).__name__
+    reason = make_printable(" ".join(str(error).split()))[:120] or type(error).__name__
     return InputError(Problem(Place(shown), f"it is not an .xlsx file that can be read, or it is damaged ({reason})"))

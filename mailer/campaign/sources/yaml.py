@@ -7,22 +7,25 @@ from typing import BinaryIO, TextIO
 
 from mailer.campaign.model import Recipient
 from mailer.campaign.schema import nodes
-from mailer.campaign.sources.rows import recipient_from_value
+from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_value
 from mailer.campaign.sources.text import open_text
 from mailer.errors import InputError, Place, Problem
 
 
-def read_yaml(binary: BinaryIO, shown: str, encoding: str | None) -> Generator[Recipient, None, None]:
+def read_yaml(
+    binary: BinaryIO, shown: str, encoding: str | None, rules: RowRules = PLAIN_RULES
+) -> Generator[Recipient, None, None]:
+    """Yield the recipients of a file that is one list."""
     with open_text(binary, shown, encoding) as stream:
         for node, problems in nodes.stream_items(_CheckedStream(stream, shown), shown):
             if problems:
                 yield Recipient("", {}, node.place, problems[0])
             else:
-                yield recipient_from_value(nodes.to_value(node), node.place)
+                yield from recipients_from_value(nodes.to_row(node), node.place, rules)
 
 
 class _CheckedStream:
-    """Text on its way to the parser: characters that YAML does not allow are found before it, with their place."""
+    """Finds characters that YAML does not allow before the parser does, with their place."""
 
     def __init__(self, stream: TextIO, shown: str) -> None:
         self._stream = stream

@@ -46,11 +46,12 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """`auth` is the campaign's choice: auto, plain, login, cram-md5, scram-sha-256, xoauth2 or oauthbearer."""
+    """`auth` is the campaign's choice: auto, or those of plain, login, cram-md5, scram-sha-256, xoauth2 and oauthbearer
+    that may be used, the preferred one first."""
 
     username: str
     secret: Secret
-    auth: str = "auto"
+    auth: Literal["auto"] | tuple[str, ...] = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

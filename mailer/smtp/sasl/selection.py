@@ -40,15 +40,16 @@ def is_token_like(secret: Secret) -> bool:
 def choose_mechanisms(
     username: str | None,
     secret: Secret | None,
-    auth_choice: str,
+    auth_choice: str | Sequence[str],
     advertised: Iterable[str],
     *,
     security: ChannelSecurity,
 ) -> list[Mechanism]:
     """Fresh mechanisms, the best first, each to be tried at most once; never empty.
 
-    `auth_choice` is the campaign's `auth`; `advertised` the names behind EHLO's AUTH, in any case; `security` says
-    what carries the credentials ("loopback" is plaintext to ourselves). AuthenticationError where nothing fits.
+    `auth_choice` is the campaign's `auth`: auto, a name, or names of which those that the server offers are used.
+    `advertised` are the names behind EHLO's AUTH, in any case. `security` says what carries the credentials ("loopback"
+    is plaintext to ourselves). AuthenticationError if none fits.
     """
     if security == "plaintext":
         raise AuthenticationError(
@@ -60,7 +61,9 @@ def choose_mechanisms(
     if not offered:
         raise AuthenticationError("the server offers no login", hint=_no_login_hint(security))
     if auth_choice != "auto":
-        return [_chosen(auth_choice, username, secret, offered)]
+        names = [auth_choice] if isinstance(auth_choice, str) else auth_choice
+        offered_names = [name for name in names if MECHANISMS[name].name in offered]
+        return [_chosen(name, username, secret, offered) for name in offered_names or names[:1]]
     return _automatic(username, secret, offered)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from mailer.campaign import Recipient
-from mailer.campaign.secrets import EnvSecret, GivenSecret
-from mailer.campaign.sources import SqlSource, Where
+from mailer.campaign.secrets import EnvironmentSecret, GivenSecret
+from mailer.campaign.sources import RowRules, SqlSource, Where
 from mailer.errors import InputError, MissingExtra, Place
 from mailer.secret import Secret
 
@@ -27,7 +27,7 @@ QUOTED = "p%40ss%3Aw%2Ford"
 
 
 def people(query: str, url: str = "sqlite:///people.db", where: Where | None = None) -> list[Recipient]:
-    return list(SqlSource(query, GivenSecret(Secret(url)), HERE, Path.cwd(), where))
+    return list(SqlSource(query, GivenSecret(Secret(url)), HERE, Path.cwd(), RowRules(where=where)))
 
 
 def refusal(query: str, url: str = "sqlite:///people.db") -> str:
@@ -56,7 +56,7 @@ def test_sqlite_rows() -> None:
     )
     assert ada.columns == {"email": "Ada@example.com", "name": "Ada", "amount": 1.5, "t": "12:30", "s": "a%:b"}
     assert str(ada.place) == "x.yaml:5:3: row 1"
-    assert str(bad.problem).startswith("x.yaml:5:3: row 2: 'bad' is no address")
+    assert str(bad.problem).startswith("x.yaml:5:3: row 2: 'bad' is not an address")
 
 
 @pytest.mark.usefixtures("database")
@@ -130,7 +130,7 @@ def test_a_missing_driver_is_named() -> None:
 
 
 def test_the_url_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, database: Path) -> None:
-    source = SqlSource("select email from people", EnvSecret("DATABASE_URL", HERE), HERE, database.parent)
+    source = SqlSource("select email from people", EnvironmentSecret("DATABASE_URL", HERE), HERE, database.parent)
     with pytest.raises(InputError, match="the environment variable DATABASE_URL is not set"):
         list(source)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
@@ -197,7 +197,7 @@ def test_postgresql_rows(postgres: str) -> None:
         "j": {"a": [1]},
         "a": [1, 2],
         "t": True,
-        "x": None,
+        "x": "",
         "s": "x%y:z",
         "f": "nan",
     }

@@ -93,8 +93,8 @@ def test_another_sheet(rows, refusal) -> None:
 def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
     found = rows("a.xlsx", workbook(["email", "n"], ["a@example.com", 1, 2], [5, 1], ["b@example.com"]))
     assert [str(r.problem or "") for r in found] == [
-        "a.xlsx:2: the row has 3 cells where the header has 2",
-        "a.xlsx:3: '5' is no address: an email address must have an @-sign",
+        "a.xlsx:2: the row has 3 cells; the header has 2",
+        "a.xlsx:3: '5' is not an address: an email address must have an @-sign",
         "",
     ]
 
@@ -105,7 +105,7 @@ def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
         (b"", "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
         (b"email\na@example.com\n", "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
         (workbook(["email"])[:-300], "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
-        (workbook(["mail"]), "a.xlsx:1: there is no column 'email'; the columns are: mail"),
+        (workbook(["post"]), "a.xlsx:1: there is no column 'email'; the columns are: post"),
         (workbook(["email"]), "a.xlsx: the list has no recipients"),
         (workbook(), "a.xlsx: the sheet is empty; expected a header row"),
         (workbook(["email", None, "email"]), "a.xlsx:1: column 2 has no name"),

@@ -31,7 +31,7 @@ def test_an_item_that_is_wrong_is_its_own_problem(rows) -> None:
     content = "- {email: a@example.com, x: 1, x: 2}\n- 5\n- !x {email: b@example.com}\n- c@example.com\n"
     found = rows("a.yaml", content)
     assert [str(r.problem) for r in found[:3]] == [
-        "a.yaml:1:32: the key 'x' is repeated; it first stands in line 1",
+        "a.yaml:1:32: the key 'x' is repeated; it is first in line 1",
         "a.yaml:2:3: expected an address or a mapping with 'email'",
         "a.yaml:3:3: the tag !x is not allowed; expected a mapping without it",
     ]
@@ -49,9 +49,9 @@ def test_an_item_that_is_wrong_is_its_own_problem(rows) -> None:
             "- a@example.com\n- {b\n",
             "a.yaml:3:1: it is not YAML: did not find expected ',' or '}', while parsing a flow",
         ),
-        ("- a@example.com\r\n- b\x07\r\n", "a.yaml:2:4: U+0007 cannot stand in YAML as it is"),
+        ("- a@example.com\r\n- b\x07\r\n", "a.yaml:2:4: U+0007 is not allowed in YAML"),
         ("- " + "[" * 500, "a.yaml:1:102: nested deeper than 100 levels"),
-        ("- &a [*a]\n", "a.yaml:1:7: the alias *a stands inside its own anchor"),
+        ("- &a [*a]\n", "a.yaml:1:7: the alias *a is inside its own anchor"),
         ("- a@example.com\n- Zoë\n".encode("latin-1"), "a.yaml:2:5: not UTF-8 (found 0xEB)"),
     ],
 )

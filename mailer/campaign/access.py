@@ -1,0 +1,45 @@
+"""What a campaign may make the mailer read, beside the files of its own project.
+
+`mailer send` trusts the campaign that it is given (TRUSTED). `mailer check` also runs on a stranger's campaign, such as
+one from a pull request (UNTRUSTED): it must show no secret and no file that is not the project's.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HINT = "`--trusted` reads what `mailer send` would read"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Which sources outside the project a campaign may use.
+
+    `environment`: values of environment variables in `vars`. `secrets`: passwords and keys, from wherever they come.
+    `commands`: the password's command. `sql`: recipients from a database. `outside_files`: files outside the project
+    root, and files in it whose name or folder begins with a dot.
+    """
+
+    environment: bool = True
+    secrets: bool = True
+    commands: bool = True
+    sql: bool = True
+    outside_files: bool = True
+
+
+TRUSTED = Access()
+UNTRUSTED = Access(environment=False, secrets=False, commands=False, sql=False, outside_files=False)
+
+
+def is_project_file(path: Path, root: Path) -> bool:
+    """Return whether `path` is inside `root` after symbolic links are resolved, with no dot-file on its way.
+
+    A file that does not exist counts by its name. Nothing is opened.
+    """
+    try:
+        inside = Path(os.path.realpath(path)).relative_to(os.path.realpath(root))
+    except (OSError, ValueError):
+        return False
+    return not any(part.startswith(".") for part in inside.parts)
