@@ -56,11 +56,14 @@ class Contender:
         runner = ["node", str(HERE / "contenders" / self.module)]
         if not self.module.endswith(".mjs"):
             runner = [sys.executable, "-m", f"benchmarks.contenders.{self.module}"]
-        return [*runner, str(folder), str(port), str(ca_file), count, *self.options]
+        before, after = (self.options, ()) if self.module == "whole_command" else ((), self.options)
+        return [*runner, *before, str(folder), str(port), str(ca_file), count, *after]
 
 
 CONTENDERS = [
     Contender("mailer", "ours", (6000, 6000)),
+    Contender("mailer send, whole command", "whole_command", (20000, 20000), ("bench",)),
+    Contender("mailer send, foreign newsletter", "whole_command", (20000, 20000), ("foreign",)),
     Contender("mailer, no CHUNKING", "ours", (4000, 150), chunking=False),
     Contender("smtplib", "smtplib_loop", (400, 40)),
     Contender("aiosmtplib, 1", "aiosmtplib_pool", (400, 40)),
@@ -186,7 +189,7 @@ def main() -> None:
             print(f"{contender.name} is left out: {contender.missing}", flush=True)
     chosen = [c for c in chosen if not c.missing]
     if not chosen:
-        parser.error("there is nobody to compare")
+        parser.error("there is no contender to compare")
     print(table(compare(chosen, options.rtt, options.rounds), chosen, options.rtt), flush=True)
     if not options.quick:
         print(profile(), memory(), whole_process(options.rounds), sep="\n", flush=True)

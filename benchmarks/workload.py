@@ -1,6 +1,7 @@
-"""The same work for everybody: a newsletter of 8 KB HTML, a text part, a 20 KB inline image, nine columns a recipient.
+"""The same work for each contender: a newsletter of 8 KB HTML, a text part, a 20 KB inline image, nine columns a recipient.
 
-One recipient in five has a name that is not ASCII. `write(folder, count)` lays out the campaign, the templates, the
+One recipient in five has a name that is not ASCII. No two recipients have the same name or token, so that a cache of what
+was made for another recipient does not flatter a contender. `write(folder, count)` lays out the campaign, the templates, the
 list and the image, so that each contender reads the same files.
 """
 
@@ -31,7 +32,7 @@ def variables() -> dict[str, object]:
 def rows(count: int) -> Iterator[list[str]]:
     """`count` recipients in the order of COLUMNS, the same for the same count."""
     for n in range(count):
-        name = OTHER_NAMES[n // 5 % len(OTHER_NAMES)] if n % 5 == 0 else f"{ASCII_NAMES[n % 4]} {n}"
+        name = f"{OTHER_NAMES[n // 5 % len(OTHER_NAMES)] if n % 5 == 0 else ASCII_NAMES[n % 4]} {n}"
         plan = "pro" if n % 3 else "free"
         token = f"{n * 2654435761 % 2**32:08x}"
         yield [

@@ -10,11 +10,10 @@ import signal
 import sys
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.contenders.common import Stopwatch, Work, work
+from benchmarks.contenders.common import Stopwatch, shorten_campaign, work
 from mailer.campaign import load_campaign, parse_server
 from mailer.delivery.run import Ending, Observer, SendOptions, StopSignal, run
 from mailer.ledger import Ledger
@@ -53,19 +52,9 @@ class Profile:
         return {room: count / total for room, count in self.samples.most_common(14)}
 
 
-def short_list(job: Work) -> None:
-    """The list cut to the messages asked for; line by line, since the process's peak memory is measured."""
-    people, short = job.folder / "people.csv", job.folder / f"people-{job.count}.csv"
-    with people.open(encoding="utf-8", newline="") as file, short.open("w", encoding="utf-8", newline="") as cut:
-        cut.writelines(islice(file, job.count + 1))
-
-
 def main(profiling: bool) -> None:
     job = work()
-    short_list(job)
-    text = (job.folder / "bench.yaml").read_text(encoding="utf-8").replace("people.csv", f"people-{job.count}.csv")
-    path = job.folder / f"bench-{job.count}.yaml"
-    path.write_text(text, encoding="utf-8")
+    path = shorten_campaign(job, "bench")
     ledger_path = job.folder / "ledger" / "ledger.sqlite3"
     campaign = load_campaign(path)
     compiled = compile_campaign(campaign)

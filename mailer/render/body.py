@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 MAX_LINE = 998  # RFC 5322 2.1.1: octets of a line
@@ -34,7 +33,7 @@ class _QuotedLines(dict[bytes, bytes]):
     MOST = 2048
 
     def __missing__(self, line: bytes) -> bytes:
-        encoded = binascii.b2a_qp(line).replace(b"=\n", b"=\r\n")  # its soft breaks are bare line feeds
+        encoded = _quote_line(line)
         if len(line) <= MAX_LINE:
             if len(self) >= self.MOST:
                 self.clear()
@@ -88,13 +87,20 @@ def quote_value(value: str) -> bytes:
     return _quote_special(value)
 
 
-@lru_cache(maxsize=4096)
 def _quote_special(value: str) -> bytes:
-    units = _quote_units(value.encode("utf-8"))
-    if len(units) == 1 and sum(map(len, units[0])) <= QUOTED_VALUE:
-        return b"".join(units[0])
-    lines = [_wrap(line, 0, QUOTED_VALUE)[0] for line in units]
-    return b"=\r\n" + b"\r\n".join(lines)
+    raw = value.encode("utf-8")
+    if b"\n" in raw:
+        quoted = b"\r\n".join(map(_quote_line, raw.split(b"\n")))
+    else:
+        quoted = _quote_line(raw)
+        if len(quoted) <= QUOTED_VALUE:
+            return quoted
+    is_last_long = len(quoted) - quoted.rfind(b"\n") - 1 > QUOTED_VALUE
+    return b"=\r\n" + quoted + (b"=\r\n" if is_last_long else b"")
+
+
+def _quote_line(line: bytes) -> bytes:
+    return binascii.b2a_qp(line).replace(b"=\n", b"=\r\n")  # its soft breaks are bare line feeds
 
 
 def quote_runs(pieces: list[bytes]) -> list[bytes]:

@@ -161,6 +161,23 @@ class TextSymbol(Symbol):
         return self.register
 
 
+class JoinedSymbol(Symbol):
+    """Plain texts side by side (`a ~ b`). It gets a register only if it is needed."""
+
+    __slots__ = ("function", "parts")
+
+    def __init__(self, trace: Trace, function: Callable[[tuple[Any, ...]], str], parts: list[str | Symbol]) -> None:
+        super().__init__(trace, -1, None)
+        self.function = function
+        self.parts = parts
+
+    def use(self) -> int:
+        if self.register < 0:
+            made = self.trace.apply(self.function, tuple(self.parts))
+            self.register, self.value = made.register, made.value
+        return self.register
+
+
 def _join_text(parts: tuple[str, ...]) -> str:
     return "".join(parts)
 
@@ -318,7 +335,7 @@ class _ArgumentWriter:
 def _value_of(argument: Any) -> Any:
     """An argument with this recipient's values in place of the Symbols."""
     if isinstance(argument, Symbol):
-        if isinstance(argument, TextSymbol):
+        if isinstance(argument, (TextSymbol, JoinedSymbol)):
             argument.use()
         return iter(argument.value) if argument.is_iterator else argument.value
     if not has_symbol(argument):

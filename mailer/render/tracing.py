@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from mailer.render.symbols import (
     ColumnSymbol,
+    JoinedSymbol,
     Piece,
     Slot,
     Symbol,
@@ -87,8 +88,8 @@ class TracingEnvironment(TemplateEnvironment):
         self.show_html = self._show_html
         self.show_text = self._show_text
         self.concat = self._concat
-        self.join_html = self._trace_method(plain.join_html)
-        self.join_text = self._trace_method(plain.join_text)
+        self.join_html = partial(self._join, plain.join_html)
+        self.join_text = partial(self._join, plain.join_text)
 
     def run(self, template: Template, variables: TemplateVariables) -> tuple[Trace, list[Piece]]:
         """Run a template of this environment with Symbols in place of the recipient's own values.
@@ -121,12 +122,6 @@ class TracingEnvironment(TemplateEnvironment):
 
         if wants is not None:
             call_or_record.jinja_pass_arg = wants  # type: ignore[attr-defined]
-        return call_or_record
-
-    def _trace_method(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call_or_record(*arguments: Any) -> Any:
-            return self.trace.apply(function, *arguments) if has_symbol(arguments) else function(*arguments)
-
         return call_or_record
 
     def _plain_argument(self, value: Any) -> Any:
@@ -201,10 +196,18 @@ class TracingEnvironment(TemplateEnvironment):
     def _show_html(self, value: Any) -> Any:
         if isinstance(value, TextSymbol) and value.is_markup:
             return value
+        if isinstance(value, JoinedSymbol):
+            return TextSymbol(self.trace, [self._show_part(show_html, part) for part in value.parts], is_markup=True)
         return self._make_slot(show_html, value)
 
     def _show_text(self, value: Any) -> Any:
+        if isinstance(value, JoinedSymbol):
+            return TextSymbol(self.trace, [self._show_part(show_text, part) for part in value.parts], is_markup=False)
         return value if isinstance(value, TextSymbol) else self._make_slot(show_text, value)
+
+    def _show_part(self, show: Callable[[Any], str], part: str | Symbol) -> Piece:
+        piece: Piece = self._make_slot(show, part)
+        return piece
 
     def _make_slot(self, show: Callable[[Any], str], value: Any) -> Any:
         if not has_symbol(value):
@@ -214,6 +217,26 @@ class TracingEnvironment(TemplateEnvironment):
         if value.is_iterator:
             raise Untraceable("a generator is shown")
         return Slot(value, self.trace.apply(show, value))
+
+    def _join(self, function: Callable[[tuple[Any, ...]], str], values: tuple[Any, ...]) -> Any:
+        """`a ~ b`: the values side by side if all of them are plain text, so that each one is a slot of its own."""
+        if not has_symbol(values):
+            return function(values)
+        parts: list[str | Symbol] = []
+        for value in values:
+            if isinstance(value, JoinedSymbol):
+                parts += value.parts
+            elif value.__class__ is str or self._is_plain_text(value):
+                parts.append(value)
+            else:
+                return self.trace.apply(function, values)
+        return JoinedSymbol(self.trace, function, parts)
+
+    def _is_plain_text(self, value: Any) -> bool:
+        """Whether a Symbol is text without markup for this recipient; a guard of the trace."""
+        if not isinstance(value, Symbol) or isinstance(value, TextSymbol) or value.is_iterator:
+            return False
+        return self.trace.decide(self.trace.apply(_is_text, value))
 
     def _concat(self, pieces: Iterable[Any]) -> Any:
         """What a macro, a block or `{% set %}` wrote."""
@@ -338,6 +361,10 @@ def _require_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("a filter block gives what is not text")
     return str(value)
+
+
+def _is_text(value: Any) -> bool:
+    return value.__class__ is str
 
 
 def _return_value(value: Any) -> Any:

@@ -250,6 +250,6 @@ def make_transformer(campaign: Campaign, format_: str, images: Images) -> Transf
     return Transformer(
         make() if make else None,
         is_text_derived=campaign.text is None,
-        is_css_inlined=False,
+        is_css_inlined=campaign.css == "inline" and format_ != "mjml",
         images=images,
     )
