@@ -3,8 +3,8 @@
     python -m benchmarks                  everything: about 15 minutes on two cores
     python -m benchmarks --rounds 1 --rtt 0 --only mailer smtplib
 
-Contenders take turns within a round, so that a slow minute of the machine falls on all of them. Every figure is checked
-against the sink: a message that did not arrive is an error, not a fast message.
+Contenders take turns within a round, so that a slow minute of the machine falls on all of them. Every figure
+is checked against the sink: a message that did not arrive is an error, not a fast message.
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ from benchmarks.sink import listen
 
 
 class Pipe:
-    """One direction of one connection: a reader that stamps what it reads, a writer that waits until it is due."""
+    """One direction of one connection: a reader that stamps what it reads, a writer that waits until it is
+    due.
+    """
 
     def __init__(self, source: socket.socket, target: socket.socket, delay: float) -> None:
         self.source, self.target, self.delay = source, target, delay

@@ -2,7 +2,8 @@
 
     python -m benchmarks.ledger [--recipients 1000000] [--batch 64]
 
-Memory is the process's peak after planning; a queue row is claimed, committed, recorded and committed with the next.
+Memory is the process's peak after planning; a queue row is claimed, committed, recorded and committed with
+the next.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m benchmarks.render [COUNT]
 
-Three campaigns: the newsletter of `benchmarks/newsletter` (its articles are in `vars`); the foreign one there (its articles
-are in the template, with branches and filters on columns); the sample newsletter of `campaigns/` (layout, macros,
-includes). Interleaved, medians of five. Before anything is measured, each message is checked to bear its recipient's own
-name and token.
+Three campaigns: the newsletter of `benchmarks/newsletter` (its articles are in `vars`); the foreign one there
+(its articles are in the template, with branches and filters on columns); the sample newsletter of
+`campaigns/` (layout, macros, includes). Interleaved, medians of five. Before anything is measured, each
+message is checked to bear its recipient's own name and token.
 """
 
 from __future__ import annotations

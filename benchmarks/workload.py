@@ -1,8 +1,9 @@
-"""The same work for each contender: a newsletter of 8 KB HTML, a text part, a 20 KB inline image, nine columns a recipient.
+"""The same work for each contender: a newsletter of 8 KB HTML, a text part, a 20 KB inline image, nine
+columns a recipient.
 
-One recipient in five has a name that is not ASCII. No two recipients have the same name or token, so that a cache of what
-was made for another recipient does not flatter a contender. `write(folder, count)` lays out the campaign, the templates, the
-list and the image, so that each contender reads the same files.
+One recipient in five has a name that is not ASCII. No two recipients have the same name or token, so that a
+cache of what was made for another recipient does not flatter a contender. `write(folder, count)` lays out the
+campaign, the templates, the list and the image, so that each contender reads the same files.
 """
 
 from __future__ import annotations

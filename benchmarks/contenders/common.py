@@ -53,7 +53,9 @@ def work() -> Work:
 
 
 def shorten_campaign(job: Work, name: str) -> Path:
-    """The campaign `name` with a list cut to the messages asked for; line by line, as peak memory is measured."""
+    """The campaign `name` with a list cut to the messages asked for; line by line, as peak memory is
+    measured.
+    """
     people, short = job.folder / "people.csv", job.folder / f"people-{job.count}.csv"
     with people.open(encoding="utf-8", newline="") as file, short.open("w", encoding="utf-8", newline="") as cut:
         cut.writelines(islice(file, job.count + 1))

@@ -1,4 +1,7 @@
-"""mailmerge: a login for each message. It has no text alternative beside inline images, so it sends the HTML alone."""
+"""mailmerge: a login for each message.
+
+It has no text alternative beside inline images, so it sends the HTML alone.
+"""
 
 import os
 from pathlib import Path

@@ -1,6 +1,8 @@
-"""mailer itself: the whole run from planning to the last outcome, with the ledger on disk, without the preflight.
+"""mailer itself: the whole run from planning to the last outcome, with the ledger on disk, without the
+preflight.
 
-With `--profile` the figures bear the share of CPU a room, from a sample of the stack each millisecond of CPU time.
+With `--profile` the figures bear the share of CPU a room, from a sample of the stack each millisecond of CPU
+time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""mailer as a user runs it: `mailer send CAMPAIGN` with its planning and preflight, from the start of the process to its end.
+"""mailer as a user runs it: `mailer send CAMPAIGN` with its planning and preflight, from the start of the
+process to its end.
 
-The first option is the campaign file's name without its suffix. CPU is that of the command and of its children.
+The first option is the campaign file's name without its suffix. CPU is that of the command and of its
+children.
 """
 
 from __future__ import annotations
