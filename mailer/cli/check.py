@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mailer.cli.exit_codes import ExitCode
 from mailer.cli.progress import create_display
 from mailer.delivery.plan import PlanResult, plan
 from mailer.delivery.preflight import preflight
-from mailer.errors import Problem
+from mailer.errors import InputError, Problem
 from mailer.ledger import Ledger
 from mailer.lint import Finding, lint
 from mailer.render.compile import compile_campaign
@@ -20,11 +20,25 @@ from mailer.render.compiled import CompiledCampaign
 from mailer.text import count_noun
 
 
-def check_campaign(file: Path, variables: dict[str, str], *, strict: bool) -> ExitCode:
-    """Print errors to standard error and warnings to standard output, and return the exit code.
+def check_campaigns(files: Sequence[Path], variables: dict[str, str], *, strict: bool) -> ExitCode:
+    """Check each campaign and return the worst exit code.
 
-    With `strict`, warnings count as errors. Raises InputError if the campaign file cannot be loaded.
+    Errors go to standard error; warnings and a summary line for each campaign go to standard output. With `strict`,
+    warnings count as errors.
     """
+    code = ExitCode.DONE
+    for file in files:
+        try:
+            code = max(code, _check_campaign(file, variables, strict=strict))
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            console.print_error(str(error), hint=error.hint)
+            code = ExitCode.INPUT
+    return code
+
+
+def _check_campaign(file: Path, variables: dict[str, str], *, strict: bool) -> ExitCode:
     campaign = load_campaign(file, variables=variables)
     # Without DKIM: the key is a secret, and it need not exist on the machine that runs the check.
     compiled = compile_campaign(replace(campaign, dkim=None))

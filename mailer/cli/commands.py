@@ -21,6 +21,9 @@ NOT_BUILT = {"preview", "bounces", "worker", "login", "forget"}
 class CommandGroup(click.Group):
     """A group that lists its commands as declared and proposes the nearest name for a misspelt one."""
 
+    command_class = options.StrictCommand
+    group_class = type  # a group within the group is one like it
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
@@ -69,26 +72,31 @@ def init_command(name: str) -> None:
 
 
 @mailer.command("check", short_help="Find errors before anything is sent.")
-@options.campaign_argument
+@click.argument("campaign_files", metavar="CAMPAIGN...", nargs=-1, required=True, type=options.CampaignFile())
 @options.variables_option
 @click.option("--strict", is_flag=True, help="Warnings count as errors: exit code 2.")
-def check_command(campaign_file: Path, variables: dict[str, str], strict: bool) -> int:
-    """Check a campaign: its file, its templates, its list, and the message of every recipient.
+def check_command(campaign_files: tuple[Path, ...], **given: Any) -> int:
+    """Check campaigns: the file, the templates, the list, and the message of every recipient.
 
     An error would stop `mailer send`. A warning says what mailbox providers or mail programs reject or do not show. It
     ends with the name of its rule; a campaign switches a rule off under `ignore`. This command opens no connection to
     a mail server, reads no password and runs no command.
     """
-    from mailer.cli.check import check_campaign
+    from mailer.cli.check import check_campaigns
     from mailer.cli.interrupts import run_interruptible
 
-    return run_interruptible(lambda: check_campaign(campaign_file, variables, strict=strict))
+    return run_interruptible(lambda: check_campaigns(campaign_files, **given))
 
 
 @mailer.command("render", short_help="Write every recipient's message to files.")
 @options.campaign_argument
 @click.option("--out", metavar="DIR", type=options.path_type(), help="Write one file per recipient: KEY.eml.")
-@click.option("--mbox", metavar="FILE", type=options.path_type(), help="Write one file in mbox format (mboxrd).")
+@click.option(
+    "--mbox",
+    metavar="FILE",
+    type=options.path_type(),
+    help="Write one file in mbox format (mboxrd); - is standard output.",
+)
 @click.option("--only", metavar="ADDRESS", help="Only this recipient's message (address or key).")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N messages.")
 @options.variables_option
@@ -109,8 +117,17 @@ def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
 
 # -- sending
 
+_ONE_MESSAGE = ("--connections", "--window", "--rate", "--limit", "--report", "--no-preflight", "--skip-invalid")
+_LEDGER_STATE = ("--again", "--retry-failed", "--in-doubt")
+SEND_INEFFECTIVE = {
+    "--sandbox": ("--server", "--ca-file", "--ledger", *_LEDGER_STATE),
+    "--proof": (*_ONE_MESSAGE, *_LEDGER_STATE),
+    "--dry-run": (*_ONE_MESSAGE, *_LEDGER_STATE, "--proof", "--sandbox", "--server", "--ca-file", "--trace", "--yes"),
+    "--quiet": ("--verbose",),
+}
 
-@mailer.command("send", short_help="Send a campaign, or continue it.")
+
+@mailer.command("send", short_help="Send a campaign, or continue it.", ineffective=SEND_INEFFECTIVE)
 @options.campaign_argument
 @options.server_option
 @click.option(
@@ -162,7 +179,10 @@ def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
 @options.report_option("--report", "reports", help_text="Write a report.")
 @click.option("--trace", metavar="FILE", help="Write the SMTP dialogue, with secrets blanked. - is standard error.")
 @options.ledger_option
+@click.option("--dry-run", is_flag=True, help="Check, and show the first message; open no connection and send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before sending.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only: no progress, no summary.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each session and for each recipient.")
 def send_command(**given: Any) -> int:
     """Send a campaign. Run the command again to continue where it stopped.
 
@@ -175,19 +195,24 @@ def send_command(**given: Any) -> int:
 
 
 @mailer.command("report", short_help="Show a campaign's report, or write it to files.")
-@options.campaign_argument
+@click.argument("campaign_file", metavar="[CAMPAIGN]", type=options.CampaignFile(must_exist=False), required=False)
 @options.variables_option
 @options.ledger_option
 @options.report_option("--output", "outputs", help_text="Write the report to a file instead.")
 @click.option("--edition", type=click.IntRange(min=1), help="An earlier edition, if --again made several.")
-def report_command(**given: Any) -> None:
+def report_command(campaign_file: Path | None, **given: Any) -> None:
     """Show a campaign's report from the ledger as a table, or write it to files.
 
-    CAMPAIGN is the campaign's file or its name.
+    CAMPAIGN is the campaign's file or its name. Without it, the campaigns of the ledger are listed.
     """
-    from mailer.cli.report import show_report
+    from mailer.cli.report import list_campaigns, show_report
 
-    show_report(**given)
+    if campaign_file is not None:
+        show_report(campaign_file, **given)
+    elif given["outputs"] or given["edition"] or given["variables"]:
+        raise click.UsageError("--output, --edition and --var need the CAMPAIGN that they are about")
+    else:
+        list_campaigns(given["ledger"])
 
 
 # -- servers
@@ -209,7 +234,7 @@ def sandbox_command(**given: Any) -> int:
 
 
 @mailer.command("probe", short_help="Connect to a server and log in; send nothing.")
-@click.argument("campaign_file", metavar="[CAMPAIGN]", type=options.path_type(), required=False)
+@click.argument("campaign_file", metavar="[CAMPAIGN]", type=options.CampaignFile(), required=False)
 @options.server_option
 @options.ca_file_option
 @click.option(
@@ -280,7 +305,7 @@ def suppress_list_command(**given: Any) -> None:
 )
 @options.ledger_option
 def suppress_import_command(**given: Any) -> None:
-    """Add the addresses of a file: any list that `recipients` reads, or one address per line.
+    """Add the addresses of a file: any list that `recipients` reads, or one address per line; - is standard input.
 
     A column `reason` is kept. Of a report, the failed recipients are added. If one line is wrong, nothing is
     imported.

@@ -69,8 +69,38 @@ def print_output(text: str) -> None:
 
 
 def may_ask() -> bool:
-    """Return whether a person can be asked: standard input and error are a terminal, and this is not a CI job."""
-    return sys.stdin is not None and sys.stdin.isatty() and may_draw()
+    """Return whether a person can be asked: standard input is a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask_yes_or_no(question: str) -> bool:
+    """Show `question` (lines) to the person at the terminal and return whether the answer is yes. The default is no.
+
+    The end of input is a no. If standard error is not the terminal (2>file), the question goes to the terminal itself.
+    """
+    text = f"{make_printable_lines(question)} [y/N]: "
+    while True:
+        _show_to_person(text)
+        answer = sys.stdin.readline()
+        if not answer:
+            _show_to_person("\n")
+        if answer.strip().lower() in ("", "n", "no"):
+            return False
+        if answer.strip().lower() in ("y", "yes"):
+            return True
+        text = "please answer yes or no [y/N]: "
+
+
+def _show_to_person(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        return
+    try:
+        with open(os.ctermid(), "w", encoding="utf-8", errors="backslashreplace") as terminal:
+            terminal.write(text)
+    except OSError:  # no controlling terminal: the question goes where the errors go
+        _write_line(text)
 
 
 def may_draw() -> bool:

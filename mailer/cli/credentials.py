@@ -26,9 +26,12 @@ def choose_server_and_password(
     `url` (--server) takes precedence over MAILER_SERVER, which takes precedence over the campaign's server `own`. The
     password is the first of these: the one in `url`, MAILER_PASSWORD, the one in MAILER_SERVER, the campaign's (for
     the campaign's own server and user only), and the answer of `ask` to a question. `ask` is None for the terminal.
-    Raises InputError if there is no server or no password.
+    `ca_file` (--ca-file) takes precedence over MAILER_CA_FILE, and that over the campaign's. Raises InputError if there
+    is no server or no password.
     """
     server = _choose_server(own, url or environment.get("MAILER_SERVER") or None, environment.get("MAILER_USERNAME"))
+    if ca_file is None and (text := environment.get("MAILER_CA_FILE")):
+        ca_file = Path(text)
     if ca_file is not None:
         server = replace(server, ca_file=ca_file)
     if server.ca_file is not None and not server.ca_file.is_file():

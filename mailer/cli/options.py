@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+SUFFIXES = (".yaml", ".yml")
 REPORT_FORMATS = ".json .csv .html .md .xml (JUnit)"
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 def parse_variables(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return the values of `--var NAME=VALUE` by name. The last value of a name counts."""
-    variables = {}
+    """Return the values of `--var NAME=VALUE` by name."""
+    variables: dict[str, str] = {}
     for value in values:
         name, separator, text = value.partition("=")
         if not separator or not re.fullmatch(r"[^\W\d]\w*", name):
             raise click.BadParameter(f"{value!r} is not NAME=VALUE")
+        if name in variables:
+            raise click.BadParameter(f"{name} is given twice")
         variables[name] = text
     return variables
 
@@ -40,15 +44,79 @@ def path_type() -> click.Path:
     return click.Path(path_type=Path)
 
 
-def _refuse_empty_path(_context: click.Context, _parameter: click.Parameter, value: Path) -> Path:
-    if value == Path():  # an unset variable of a script gives an empty text
-        raise click.BadParameter("expected the path of a campaign file", param_hint="CAMPAIGN")
-    return value
+def find_campaign_file(text: str) -> Path:
+    """Return the path that CAMPAIGN names: a path, or a NAME whose file is campaigns/NAME.yaml or NAME.yaml.
+
+    If no such file exists, the result is the path `text`.
+    """
+    path = Path(text)
+    if not path.exists() and path.parent == Path() and path.suffix not in SUFFIXES:
+        for folder in (Path("campaigns"), Path()):
+            for suffix in SUFFIXES:
+                if (found := folder / f"{text}{suffix}").is_file():
+                    return found
+    return path
+
+
+class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """The path or the name of a campaign. With `must_exist`, a name without a file is an error."""
+
+    name = "campaign"
+
+    def __init__(self, *, must_exist: bool = True) -> None:
+        self._must_exist = must_exist
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if isinstance(value, Path):
+            return value
+        if not value:  # an unset variable of a script gives an empty text
+            raise click.BadParameter("expected the path of a campaign file, found an empty one", param_hint="CAMPAIGN")
+        path = find_campaign_file(value)
+        if self._must_exist and path.parent == Path() and path.suffix not in SUFFIXES and not path.exists():
+            raise click.BadParameter(
+                f"there is no {value}, campaigns/{value}.yaml or {value}.yaml", param_hint="CAMPAIGN"
+            )
+        return path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Propose the names in campaigns/ and the files that begin with `incomplete`."""
+        names = [path.stem for path in sorted(Path("campaigns").glob("*.y*ml")) if path.stem.startswith(incomplete)]
+        return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
+class StrictCommand(click.Command):
+    """A command that refuses an option given twice, unless it is repeatable.
+
+    `ineffective` names, for an option, the options that have no effect beside it: giving both is an error.
+    """
+
+    def __init__(self, *args: Any, ineffective: Mapping[str, Sequence[str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ineffective = ineffective or {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            self._refuse_repeated(ctx, order)
+            self._refuse_ineffective(ctx, order)
+        return super().parse_args(ctx, args)
+
+    def _refuse_repeated(self, ctx: click.Context, given: Sequence[click.Parameter]) -> None:
+        for parameter in given:
+            is_repeatable = not isinstance(parameter, click.Option) or parameter.multiple or parameter.count
+            if not is_repeatable and given.count(parameter) > 1:
+                raise click.UsageError(f"{parameter.opts[-1]} is given twice", ctx)
+
+    def _refuse_ineffective(self, ctx: click.Context, given: Sequence[click.Parameter]) -> None:
+        names = {name for parameter in given if isinstance(parameter, click.Option) for name in parameter.opts}
+        for option, others in self._ineffective.items():
+            if option in names and (found := [other for other in others if other in names]):
+                raise click.UsageError(f"{', '.join(found)} has no effect beside {option}", ctx)
 
 
 def campaign_argument(command: Decorated) -> Decorated:
     """Add the argument CAMPAIGN as `campaign_file`."""
-    return click.argument("campaign_file", metavar="CAMPAIGN", type=path_type(), callback=_refuse_empty_path)(command)
+    return click.argument("campaign_file", metavar="CAMPAIGN", type=CampaignFile())(command)
 
 
 def variables_option(command: Decorated) -> Decorated:

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from typing import Any
 
 from mailer.cli import console
 from mailer.delivery.observer import Observer
 from mailer.ledger.outcome import Outcome, Status
 from mailer.report.words import format_duration
+from mailer.smtp.connection import SessionDetails
 from mailer.text import count_noun, make_printable
 
 LOG_INTERVAL = 5.0  # seconds between two lines of a log
 MAX_UNKNOWN = 3  # addresses kept for a hint
+MAX_WARNINGS = 5  # warnings kept for the question
+WIDTH_FOR_BAR = 72  # columns; a narrower terminal has no bar
+WIDTH_FOR_OUTCOMES = 50  # columns; a narrower one has no outcomes either
 REDRAW_INTERVAL = 0.1  # seconds between two changes of the bar, so that it costs the send loop nothing
 
 
-class ProgressDisplay(Observer):
-    """What every display counts.
+Question = Callable[[int, int], None]
 
-    `clock` returns seconds. `ask` is called with the number of recipients before the first message is sent.
+
+class ProgressDisplay(Observer):
+    """What every display counts. It shows nothing itself but warnings, and with `verbose` sessions and outcomes.
+
+    `ask` is called before the first message is sent, with the number of pending recipients and of those who have
+    their outcome already. If it raises, nothing is sent. `clock` returns seconds.
     """
 
-    def __init__(self, ask: Callable[[int], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ask: Question | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        verbose: bool = False,
+        server_name: str | None = None,
+    ) -> None:
         self.clock = clock
+        self.warnings: list[str] = []  # the first few, for the question
+        self.server_name = server_name  # HOST:PORT
         self._ask = ask
+        self._verbose = verbose
         self.total = 0
         self.done = 0
         self.counts = dict.fromkeys(Status, 0)
@@ -40,26 +58,46 @@ class ProgressDisplay(Observer):
         """Take the display off the screen."""
 
     def on_warning(self, text: str) -> None:
-        console.print_warning(text)
+        if len(self.warnings) < MAX_WARNINGS:
+            self.warnings.append(text)
+        self._print_above(lambda: console.print_warning(text))
 
     def on_start(self, total: int, already: int) -> None:
-        if already:
-            console.print_note(f"{already:,} of {count_noun(total, 'recipient')} already have an outcome")
-        if self._ask is not None:
-            self._ask(total - already)
+        self._print_above(lambda: self._begin(total, already))
         self.total, self.done, self.began = total, already, self.clock()
+
+    def on_session(self, details: SessionDetails) -> None:
+        if self._verbose:
+            parts = [f"{details.host}:{details.port}", details.tls or "no TLS", details.mechanism or "no login"]
+            self._print_above(lambda: console.print_note(f"session: {', '.join([*parts, str(details.strategy)])}"))
 
     def on_outcome(self, outcome: Outcome) -> None:
         self.done += 1
         self.counts[outcome.status] += 1
+        if self._verbose:
+            words = [outcome.status.value, outcome.email, outcome.reply or outcome.error or ""]
+            if outcome.code is not None:
+                words.insert(2, str(outcome.code))
+            self._print_above(lambda: console.print_note(" ".join(word for word in words if word)))
 
     def on_unknown_user(self, email: str) -> None:
         self.unknown_count += 1
         if len(self.unknown) < MAX_UNKNOWN:
             self.unknown.append(email)
 
+    def _begin(self, total: int, already: int) -> None:
+        if already:
+            console.print_note(f"{already:,} of {count_noun(total, 'recipient')} already have an outcome")
+        if self._ask is not None:
+            self._ask(total - already, already)
+
+    def _print_above(self, print_text: Callable[[], None]) -> None:
+        """Print a text where the display does not draw over it."""
+        print_text()
+
     @property
     def finished_count(self) -> int:
+        """The number of outcomes in this run."""
         return sum(self.counts.values())
 
     def message_rate(self) -> float:
@@ -77,9 +115,9 @@ class ProgressDisplay(Observer):
 class LogDisplay(ProgressDisplay):
     """For logs and CI: at most one line every LOG_INTERVAL seconds."""
 
-    def __init__(self, ask: Callable[[int], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(ask, clock)
-        self._last = clock()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._last = self.clock()
 
     def on_planning(self, done: int) -> None:
         self._write_line(lambda: f"reading the list: {done:,}")
@@ -109,31 +147,31 @@ class LogDisplay(ProgressDisplay):
 class BarDisplay(ProgressDisplay):
     """A progress bar for a terminal. Rich draws it from its own thread, 8 times a second."""
 
-    def __init__(self, ask: Callable[[int], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
             Progress,
+            ProgressColumn,
             SpinnerColumn,
             TextColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
-        super().__init__(ask, clock)
-        self._screen = Console(stderr=True, highlight=False)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None, complete_style="green", finished_style="green"),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False, style="cyan"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[words]}", markup=False, style="dim"),
-            console=self._screen, transient=True, refresh_per_second=8,
-        )  # fmt: skip
+        super().__init__(*args, **kwargs)
+        screen = Console(stderr=True, highlight=False)
+        columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
+        if screen.width >= WIDTH_FOR_BAR:
+            columns.append(BarColumn(bar_width=None, complete_style="green", finished_style="green"))
+        columns += [MofNCompleteColumn(), TextColumn("{task.fields[rate]}", markup=False, style="cyan")]
+        columns.append(TimeRemainingColumn(compact=True))
+        if screen.width >= WIDTH_FOR_OUTCOMES:
+            one_line = Column(no_wrap=True, overflow="ellipsis")
+            columns.append(TextColumn("{task.fields[words]}", markup=False, style="dim", table_column=one_line))
+        self._progress = Progress(*columns, console=screen, transient=True, refresh_per_second=8)
         self._task = self._progress.add_task("", total=None, rate="", words="")
-        self._stack = ExitStack()
         self._next_draw = 0.0
         self._drawn = False
 
@@ -156,13 +194,11 @@ class BarDisplay(ProgressDisplay):
     def on_preflight(self, done: int, total: int) -> None:
         self._draw("checking", completed=done, total=total)
 
-    def on_warning(self, text: str) -> None:
-        self._print_above(lambda: console.print_warning(text))
-
     def on_start(self, total: int, already: int) -> None:
-        self._print_above(lambda: super(BarDisplay, self).on_start(total, already))
+        super().on_start(total, already)
         self._progress.reset(self._task, total=total, completed=already, description="sending", rate="", words="")
-        self._draw("sending", completed=already, total=total)
+        description = make_printable(f"connecting to {self.server_name}") if self.server_name else "sending"
+        self._draw(description, completed=already, total=total, now=True)
 
     def on_outcome(self, outcome: Outcome) -> None:
         super().on_outcome(outcome)
@@ -196,9 +232,12 @@ class BarDisplay(ProgressDisplay):
             self._progress.start()
 
 
-def create_display(ask: Callable[[int], None] | None = None) -> ProgressDisplay:
-    """Return a display that suits standard error.
+def create_display(
+    ask: Question | None = None, *, quiet: bool = False, verbose: bool = False, server_name: str | None = None
+) -> ProgressDisplay:
+    """Return a display that suits standard error; with `quiet`, one that shows warnings only.
 
-    `ask` is called with the number of recipients before the first message is sent. If it raises, nothing is sent.
+    `ask` and `verbose` are as for `ProgressDisplay`; `server_name` is shown until the first session is open.
     """
-    return BarDisplay(ask) if console.may_draw() else LogDisplay(ask)
+    kind = ProgressDisplay if quiet else BarDisplay if console.may_draw() else LogDisplay
+    return kind(ask, verbose=verbose, server_name=server_name)

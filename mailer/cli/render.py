@@ -6,9 +6,11 @@ Every message is rendered once before the first file is written, so an error lea
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from email import message_from_bytes, policy
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -20,6 +22,7 @@ from mailer.cli.progress import create_display
 from mailer.cli.protected_files import list_protected_files
 from mailer.delivery.plan import plan
 from mailer.delivery.preflight import preflight
+from mailer.delivery.proof import find_recipient
 from mailer.errors import InputError, append_remainder
 from mailer.files import replace_file
 from mailer.ledger import Claim, Edition, Ledger
@@ -63,7 +66,29 @@ def render_campaign(
             raise InputError(
                 f"{error.filename or out or mbox}: cannot be written: {error.strerror or error}"
             ) from error
-    console.print_note(f"{count_noun(count, 'message')} in {out or mbox}")
+    console.print_note(
+        f"{count_noun(count, 'message')} in {out or mbox}" if mbox != Path("-") else count_noun(count, "message")
+    )
+    return ExitCode.DONE
+
+
+def show_first_message(campaign_file: Path, variables: dict[str, str], *, only: str | None) -> ExitCode:
+    """Check every message, then print the first one (or the one of `only`) as its reader would see its text.
+
+    Opens no connection and no ledger. Raises InputError if a message cannot be rendered.
+    """
+    campaign = load_campaign(campaign_file, variables=variables)
+    compiled = compile_campaign(campaign)
+    with Ledger.open_temporary() as ledger:
+        edition = _plan_and_check(campaign, compiled, ledger, only)
+        count = sum(ledger.count_by_status(edition, only=only).values())
+    message = compiled.render(find_recipient(campaign, compiled, only))
+    parsed = message_from_bytes(message.content, policy=policy.default)
+    for name in ("From", "To", "Subject"):
+        console.print_output(f"{name}: {parsed[name]}")
+    text = parsed.get_body(("plain", "html"))
+    console.print_output("\n" + (text.get_content().rstrip() if text is not None else ""))
+    console.print_note(f"{count_noun(count, 'message')} without errors; nothing was sent")
     return ExitCode.DONE
 
 
@@ -130,7 +155,7 @@ def _open_mbox(mbox: Path, campaign: Campaign) -> Iterator[MessageWriter]:
     if mbox.exists() and not mbox.is_file():
         raise InputError(f"{mbox}: is not a regular file")
     now = time.time()
-    with replace_file(mbox) as stream:
+    with nullcontext(sys.stdout.buffer) if mbox == Path("-") else replace_file(mbox) as stream:
 
         def write_message(_key: str, message: Message) -> None:
             stream.write(format_mbox_entry(message, now))

@@ -13,6 +13,7 @@ from mailer.errors import InputError
 from mailer.ledger import Ledger, find_nearest_ledger, get_project_ledger
 from mailer.report.formats import terminal
 from mailer.report.summary import read_report
+from mailer.report.words import STATUS_WORDS, format_moment
 from mailer.report.write import check_report_targets, write_report
 
 
@@ -42,6 +43,20 @@ def show_report(
             terminal.print_summary(report, sys.stdout, rich=sys.stdout.isatty())
 
 
+def list_campaigns(ledger: str | None) -> None:
+    """Print the campaigns of a ledger, by default the nearest one, with the figures of their latest edition."""
+    place = ledger or find_nearest_ledger(Path.cwd())
+    with Ledger.open(place, create=False) as book, book.read_consistently():
+        names = book.list_campaigns()
+        if not names:
+            console.print_note(f"{place}: the ledger has no campaign yet")
+        for name in names:
+            report = read_report(book, name)
+            counts = [f"{STATUS_WORDS[status]} {count:,}" for status, count in report.counts.by_status() if count]
+            when = f" · {format_moment(report.started)}" if report.started else ""
+            console.print_output(f"{name}  {', '.join(counts) or 'no recipient'}{when}")
+
+
 def _default_ledger(campaign_file: Path) -> Path:
     """The ledger of the campaign file's project; for a campaign's name, the nearest one."""
     if campaign_file.exists():
@@ -61,6 +76,8 @@ def read_campaign_name(given: Path, variables: dict[str, str]) -> str:
         and re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", text)
         and given.suffix not in (".yaml", ".yml")
     ):
+        if variables:
+            raise InputError("--var has no effect beside a campaign's name: no file is read")
         return text
     try:
         return load_campaign(given, variables=variables).name

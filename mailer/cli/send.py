@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
+from email import policy
+from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
-
-import click
 
 from mailer.api import DELIVERY_FIELDS, override_delivery
 from mailer.campaign import Campaign, ServerConfig, load_campaign, parse_server
@@ -19,17 +20,19 @@ from mailer.cli.credentials import choose_server_and_password
 from mailer.cli.exit_codes import ExitCode, code_for_signal
 from mailer.cli.progress import ProgressDisplay, create_display
 from mailer.cli.protected_files import list_protected_files
+from mailer.cli.render import show_first_message
 from mailer.cli.summary import conclude
 from mailer.cli.trace import Trace, check_trace_path, open_trace
+from mailer.delivery.proof import find_recipient
 from mailer.delivery.run import RunResult, SendOptions, StopSignal, run
 from mailer.delivery.signals import Interrupted
-from mailer.errors import InputError
+from mailer.files import show_path
 from mailer.ledger import Ledger, get_project_ledger
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.report.write import ReportTarget, check_report_targets
 from mailer.secret import Secret
-from mailer.text import count_noun, make_printable
+from mailer.text import count_noun, shorten
 
 
 class Declined(KeyboardInterrupt):
@@ -48,7 +51,10 @@ class SendRequest:
     reports: tuple[str, ...]
     trace: str | None
     ledger: str | None
+    dry_run: bool
     yes: bool
+    quiet: bool
+    verbose: bool
     overrides: Mapping[str, Any]
 
     @classmethod
@@ -91,21 +97,37 @@ def run_send_command(given: Mapping[str, Any]) -> int:
 
 
 def _send(request: SendRequest, stop: StopSignal) -> int:
+    if request.dry_run:
+        with stop.raise_on_request():
+            return show_first_message(request.campaign_file, request.variables, only=request.overrides["only"])
     with stop.raise_on_request():
         job = _prepare_job(request)
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(request.trace))
         is_recorded = not (request.sandbox or request.overrides["proof"])
         ledger = stack.enter_context(Ledger.open(job.ledger) if is_recorded else Ledger.open_temporary())
-        display = create_display(_create_question(job, stop))
+        question = SendQuestion(job, ledger, stop)
+        display = create_display(
+            question.ask if question.is_needed else None,
+            quiet=request.quiet,
+            verbose=request.verbose,
+            server_name=f"{job.server.host}:{job.server.port}" if job.server else None,
+        )
+        question.warnings = display.warnings
         try:
+            if request.overrides["proof"] and question.is_needed:
+                question.ask(1, 0)
             with display:
                 result, maildir = asyncio.run(_run_job(job, ledger, trace, display, stop))
         except Declined:
             console.print_note("nothing was sent")
             return ExitCode.INPUT
+        if ledger.is_new and not request.quiet:
+            console.print_note(f"new ledger: {show_path(job.ledger)}")
         proof = request.overrides["proof"]
-        code = conclude(result, ledger, job.campaign.name, job.reports, display, proof=proof, stop=stop)
+        code = conclude(
+            result, ledger, job.campaign.name, job.reports, display, proof=proof, quiet=request.quiet, stop=stop
+        )
         if maildir is not None:
             console.print_note(f"caught messages: {maildir}")
         return code
@@ -113,8 +135,6 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
 
 def _prepare_job(request: SendRequest) -> SendJob:
     """Load and check everything but the list. The password is asked for last."""
-    if request.overrides["proof"] and request.reports:
-        raise InputError("--report has no effect beside --proof: a proof is not recorded")
     campaign = load_campaign(request.campaign_file, variables=request.variables)
     ledger = request.ledger or get_project_ledger(campaign.root)
     keep = list_protected_files(campaign) | {Path(ledger): "ledger"}
@@ -156,30 +176,46 @@ async def _provide_server(job: SendJob) -> AsyncIterator[tuple[ServerConfig, Sec
         yield replace(parse_server(sandbox.url), ca_file=sandbox.ca_file), secret, sandbox.maildir
 
 
-def _create_question(job: SendJob, stop: StopSignal) -> Callable[[int], None] | None:
-    """Return a function that asks before the first message is sent, or None if nobody is to be asked.
+class SendQuestion:
+    """The question before the first message is sent: what goes to whom, through which server, into which ledger."""
 
-    The function takes the number of recipients and raises Declined if the answer is no.
-    """
-    server = job.server
-    if job.request.yes or server is None or not console.may_ask():
-        return None
+    def __init__(self, job: SendJob, ledger: Ledger, stop: StopSignal) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._stop = stop
+        self.warnings: list[str] = []
 
-    def ask(count: int) -> None:
-        only, limit = job.request.overrides["only"], job.request.overrides["limit"]
-        count = min(count, 1 if only else count, limit or count)
-        as_user = f" as {server.username}" if server.username else ""
-        question = (
-            f"Send {job.campaign.name} to {count_noun(count, 'recipient')} via {server.host}:{server.port}{as_user}?"
-        )
-        try:
-            with stop.raise_on_request():
-                agreed = click.confirm(make_printable(question), err=True)
-        except click.Abort:  # click raises it for Ctrl-C and for the end of input
-            if stop.requested:
-                raise Interrupted from None
-            agreed = False
-        if not agreed:
-            raise Declined
+    @property
+    def is_needed(self) -> bool:
+        """Whether a person sits at the terminal and has not said --yes. A rehearsal reaches no recipient."""
+        return self._job.server is not None and not self._job.request.yes and console.may_ask()
 
-    return ask
+    def ask(self, pending: int, already: int) -> None:
+        """Ask, and raise Declined if the answer is no. `pending` and `already` are numbers of recipients."""
+        only, limit, proof = (self._job.request.overrides[name] for name in ("only", "limit", "proof"))
+        count = min(pending, 1 if only else pending, limit or pending)
+        with self._stop.raise_on_request():
+            lines = list(self._describe(count, already, proof))
+            if not console.ask_yes_or_no("\n".join(lines)):
+                raise Declined
+
+    def _describe(self, count: int, already: int, proof: str | None) -> Iterator[str]:
+        job, server = self._job, self._job.server
+        assert server is not None  # noqa: S101 - see is_needed
+        where = f"{server.host}:{server.port}" + (f" as {server.username}" if server.username else "")
+        first = find_recipient(job.campaign, job.compiled, job.request.overrides["only"])
+        header = BytesHeaderParser(policy=policy.default).parsebytes(job.compiled.render(first).content)
+        is_kept = " (new)" if self._ledger.is_new else ""
+        yield f"  from        {shorten(str(header['From']), 100)}"
+        yield f"  subject     {shorten(str(header['Subject']), 100)}"
+        if proof is None:
+            yield f"  recipients  {count:,}" + (f" ({already:,} others already have an outcome)" if already else "")
+        yield f"  server      {where}"
+        if proof is None:
+            yield f"  ledger      {show_path(job.ledger)}{is_kept}"
+        if not sys.stderr.isatty():  # the warnings went to a file
+            yield from (f"  warning     {shorten(text, 100)}" for text in self.warnings)
+        if proof is None:
+            yield f"Send {job.campaign.name} to {count_noun(count, 'recipient')} via {where}?"
+        else:
+            yield f"Send a proof of {job.campaign.name} ({first.email}) to {proof} via {where}?"

@@ -34,26 +34,30 @@ def conclude(
     display: ProgressDisplay,
     *,
     proof: str | None,
+    quiet: bool,
     stop: StopSignal,
 ) -> int:
     """Print how the run ended, write the reports, print hints, and return the exit code.
 
     `campaign` is the campaign's name, `proof` the address of a proof (which has no report), `display` the display that
-    observed the run, `stop` the signal that interrupted it.
+    observed the run, `stop` the signal that interrupted it. With `quiet`, only errors are printed.
     """
     is_interrupted = result.ending is Ending.INTERRUPTED
     code: int = code_for_signal(stop.number) if is_interrupted else EXIT_CODES[result.ending]
-    _print_ending(result)
+    if not quiet or result.ending not in (Ending.COMPLETE, Ending.INCOMPLETE):
+        _print_ending(result)
     if proof:
-        if result.ending is Ending.COMPLETE:
+        if result.ending is Ending.COMPLETE and not quiet:
             console.print_note(f"proof sent to {proof}; it is not recorded")
         return code
     try:
         report = read_report(ledger, campaign)
-        is_written = _write_reports(report, reports)
+        is_written = _write_reports(report, reports, quiet=quiet)
     except MailerError as error:  # the ledger cannot be read any more; the exit code still says how the run ended
         console.print_error(str(error), hint=error.hint)
         return code or ExitCode.IO
+    if quiet:
+        return code if is_written else (code or ExitCode.IO)
     # The program that reads the output may have ended; the reports and the exit code do not depend on it.
     with suppress(OSError):
         _print_summary(report, is_output_taken=any(target.path is None for target in reports))
@@ -103,13 +107,13 @@ def _print_summary(report: Report, *, is_output_taken: bool) -> None:
     stream.flush()
 
 
-def _write_reports(report: Report, targets: Sequence[ReportTarget]) -> bool:
+def _write_reports(report: Report, targets: Sequence[ReportTarget], *, quiet: bool) -> bool:
     """Write each report and return whether all of them were written; an error does not stop the others."""
     is_written = True
     for target in targets:
         try:
             write_report(report, target)
-            if target.path is not None:
+            if target.path is not None and not quiet:
                 console.print_note(f"report: {target}")
         except MailerError as error:
             console.print_error(str(error))

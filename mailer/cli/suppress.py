@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mailer.campaign import check_address
 from mailer.campaign.named_file import NamedFile
-from mailer.campaign.sources.source import FileSource, list_format
+from mailer.campaign.sources.source import FileSource, StandardInput, list_format
 from mailer.campaign.sources.text import open_text, read_lines
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode
@@ -63,7 +63,7 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
     A file without a suffix, or with .txt, has one address per line; blank lines and lines with `#` are skipped. Raises
     InputError at the first row without a valid address.
     """
-    named = NamedFile(file, str(file))
+    named = StandardInput() if file == Path("-") else NamedFile(file, str(file))
     if file.suffix.lower() in ("", ".txt"):
         yield from ((address, reason) for address in _read_lines(named))
         return
@@ -79,7 +79,7 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
         yield unescape_cell(recipient.email), unescape_cell(str(recipient.columns.get("reason") or reason))
 
 
-def _read_lines(named: NamedFile) -> Iterator[str]:
+def _read_lines(named: NamedFile | StandardInput) -> Iterator[str]:
     with named.open() as binary, open_text(binary, named.shown, None) as text:
         for number, line in enumerate(read_lines(text, named.shown), 1):
             address = line.strip()

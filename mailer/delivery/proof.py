@@ -48,12 +48,12 @@ async def send_proof(
         raise InputError(f"--proof {address}: {error}") from None
     with stop.raise_on_request():
         compiled = compile_campaign(campaign, edition=-secrets.randbits(62) - 1)  # no edition of the campaign has it
-        recipient = _find_recipient(campaign, compiled, options.only)
+        recipient = find_recipient(campaign, compiled, options.only)
         compiled.render(recipient)  # an error of a template is raised before a connection is opened
     return await _Proof(compiled, options, recipient, address, observer=observer, clock=clock).send(stop)
 
 
-def _find_recipient(campaign: Campaign, compiled: CompiledCampaign, only: str | None) -> Recipient:
+def find_recipient(campaign: Campaign, compiled: CompiledCampaign, only: str | None) -> Recipient:
     """Return the one with that address or key, or the first one that has no problem."""
     for recipient in campaign.recipients:
         if only and recipient.email.casefold() == only.casefold():

@@ -35,15 +35,15 @@ def test_a_line_every_few_seconds_at_most(capsys: pytest.CaptureFixture[str]) ->
     assert said[-1] == "mailer: 1,002 of 3,000 (sent 1,001, failed 1), 66.8/s, 30 s left"
 
 
-def test_going_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_continued_campaign_says_how_many_have_an_outcome(capsys: pytest.CaptureFixture[str]) -> None:
     LogDisplay().on_start(10, 4)
     assert capsys.readouterr().err == "4 of 10 recipients already have an outcome\n"
 
 
 def test_the_question_comes_with_the_number_to_send() -> None:
-    asked: list[int] = []
-    LogDisplay(asked.append).on_start(10, 4)
-    assert asked == [6]
+    asked: list[tuple[int, int]] = []
+    LogDisplay(lambda *numbers: asked.append(numbers)).on_start(10, 4)
+    assert asked == [(6, 4)]
 
 
 def test_a_hostile_reason_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:

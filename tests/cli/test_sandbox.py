@@ -4,7 +4,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@contextmanager
+def killed_at_the_end(running: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A test that fails must not wait for a server that serves until it is interrupted."""
+    with running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
 def lines(running: subprocess.Popen[str], count: int) -> list[str]:
     assert running.stdout is not None
     return [running.stdout.readline().rstrip("\n") for _ in range(count)]
@@ -27,9 +38,9 @@ def lines(running: subprocess.Popen[str], count: int) -> list[str]:
 def test_it_says_where_it_is_and_serves_until_interrupted(
     process: Command, campaign: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    with start(tmp_path) as running:
-        said = dict(line.split(" ", 1) for line in lines(running, 3))
-        assert list(said) == ["page", "smtps", "ca"]
+    with killed_at_the_end(start(tmp_path)) as running:
+        said = dict(line.split(" ", 1) for line in lines(running, 5))
+        assert {"page", "smtps", "ca"} <= said.keys()
         assert said["page"].startswith("http://127.0.0.1:")
         ended = process("send", campaign, "--server", said["smtps"], "--ca-file", said["ca"])
         assert ended.code == 0, ended.err
@@ -41,7 +52,7 @@ def test_it_says_where_it_is_and_serves_until_interrupted(
 
 
 def test_json(tmp_path: Path) -> None:
-    with start(tmp_path, "--json", "--maildir", "kept") as running:
+    with killed_at_the_end(start(tmp_path, "--json", "--maildir", "kept")) as running:
         (line,) = lines(running, 1)
         said = json.loads(line)
         assert {"page", "smtps", "ca"} <= said.keys()

@@ -119,8 +119,7 @@ def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sa
         (["--trace", "/proc/nowhere/t"], "trace /proc/nowhere/t"),
         (["--trace", "spring.yaml"], "this is the campaign file"),
         (["--trace", "r.json", "--report", "r.json"], "this is the report"),
-        (["--server", "http://x"], "the server's URL"),
-        (["--proof", "me@example.com", "--report", "r.json"], "a proof is not recorded"),
+        (["--proof", "me@example.com", "--report", "r.json"], "--report has no effect beside --proof"),
         (["--only", "nobody@example.com"], "not in the list"),
     ],
 )
@@ -131,6 +130,12 @@ def test_what_cannot_be_is_exit_2_and_nothing_is_sent(
     assert (ended.code, sandbox.messages) == (2, [])
     assert said in ended.err
     assert all(line.startswith(("mailer: error: ", "hint: ")) for line in ended.err.splitlines())
+
+
+def test_a_server_url_of_another_kind_is_refused(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--server", "http://x")
+    assert ended.code == 2
+    assert "the server's URL" in ended.err
 
 
 def test_no_password_and_nobody_to_ask(process: Command, campaign: Path, sandbox: Sandbox) -> None:
