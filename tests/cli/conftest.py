@@ -63,7 +63,7 @@ def process(tmp_path: Path) -> Command:
             capture_output=True,
             timeout=60,
         )
-        return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Ended(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     return call
 

@@ -80,7 +80,7 @@ def test_a_name_without_a_file_says_where_it_was_looked_for(command: Command, tm
 def test_an_mbox_can_go_to_standard_output(process: Command, campaign: Path) -> None:
     ended = process("render", campaign, "--mbox", "-")
     assert (ended.code, ended.out.count("From ada@example.com ")) == (0, 3)
-    assert ended.err == "3 messages in standard output\n"
+    assert ended.err == "3 messages\n"
 
 
 def test_suppressed_addresses_can_come_from_standard_input(process: Command, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import pty
@@ -10,8 +11,10 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -215,13 +218,15 @@ def test_a_pipe_that_closes_does_not_lose_the_exit_code(process: Command, campai
 class Terminal:
     """A process at a terminal: what it shows, what is typed."""
 
-    def __init__(self, arguments: list[str], folder: Path, **environment: str) -> None:
+    def __init__(self, arguments: list[str], folder: Path, errors: Path | None = None, **environment: str) -> None:
         ours, theirs = pty.openpty()
         variables = {key: value for key, value in os.environ.items() if key != "CI"} | environment | {"TERM": "xterm"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mailer", *arguments], cwd=folder, env=variables,
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        )  # fmt: skip
+        with errors.open("wb") if errors else nullcontext() as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mailer", *arguments], cwd=folder, env=variables,
+                stdin=theirs, stdout=theirs, stderr=stream or theirs, start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - the controlling terminal
+            )  # fmt: skip
         os.close(theirs)
         self._ours = ours
         self.shown = ""
@@ -266,6 +271,97 @@ def test_at_a_terminal_it_asks(campaign: Path, sandbox: Sandbox) -> None:
     terminal.type("y\n")
     assert terminal.end() == 0, terminal.shown
     assert len(sandbox.messages) == 3
+
+
+def test_the_question_says_what_goes_to_whom(campaign: Path, sandbox: Sandbox) -> None:
+    arguments = ["send", str(campaign), *login(sandbox), "--limit", "1"]
+    terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
+    terminal.until("[y/N]")
+    for words in (
+        "from        Ada <ada@example.com>", "subject     Hello Bob", "recipients  1",
+        f"server      127.0.0.1:{sandbox.port} as sandbox", "ledger      .mailer/ledger.sqlite3 (new)",
+    ):  # fmt: skip
+        assert words in terminal.shown
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
+    terminal.until("[y/N]")
+    assert "recipients  1 (1 others already have an outcome)" in terminal.shown
+    assert "(new)" not in terminal.shown
+    terminal.type("\n")
+    assert terminal.end() == 2
+
+
+def test_it_asks_though_standard_error_is_a_file(campaign: Path, sandbox: Sandbox) -> None:
+    errors = campaign.parent / "errors.txt"
+    arguments = ["send", str(campaign), *login(sandbox)]
+    terminal = Terminal(arguments, campaign.parent, errors, MAILER_PASSWORD=sandbox.password)
+    terminal.until("Send spring to 3 recipients")
+    terminal.type("no\n")
+    assert terminal.end() == 2
+    assert "nothing was sent" in errors.read_text()
+    assert sandbox.messages == []
+
+
+def test_it_asks_in_a_ci_job_that_has_a_terminal(campaign: Path, sandbox: Sandbox) -> None:
+    terminal = Terminal(
+        ["send", str(campaign), *login(sandbox)], campaign.parent, MAILER_PASSWORD=sandbox.password, CI="true"
+    )
+    terminal.until("Send spring to 3 recipients")
+    terminal.type("n\n")
+    assert terminal.end() == 2
+
+
+def test_a_proof_is_asked_for_too(campaign: Path, sandbox: Sandbox) -> None:
+    arguments = ["send", str(campaign), *login(sandbox), "--proof", "me@example.com"]
+    terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
+    terminal.until("Send a proof of spring (bob@example.com) to me@example.com via")
+    terminal.type("n\n")
+    assert terminal.end() == 2
+    assert sandbox.messages == []
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}])
+def test_a_locale_without_the_characters_loses_no_report(
+    process: Command, campaign: Path, locale: dict[str, str], tmp_path: Path
+) -> None:
+    campaign.write_text(campaign.read_text().replace("Bob}", "王伟}").replace("bob@", "b\u00fc@"))
+    ended = process("send", campaign, "--sandbox", "--report", "r.json", "--verbose", PYTHONUTF8="0", **locale)
+    assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "r.json").read_text())["counts"]["sent"] == 3
+
+
+def test_quiet_prints_nothing_of_a_run_that_went_well(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--sandbox", "--quiet", "--report", "r.json")
+    assert (ended.code, ended.out) == (0, "")
+    assert "sent" not in ended.err
+    assert (campaign.parent / "r.json").exists()
+
+
+def test_verbose_prints_a_line_for_each_session_and_recipient(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--sandbox", "-v")
+    lines = ended.err.splitlines()
+    assert sum(line.startswith("session: 127.0.0.1:") for line in lines) == 1
+    assert [line.split()[:3] for line in lines if line.startswith("sent ")] == [
+        ["sent", f"{name}@example.com", "250"] for name in ("bob", "chloe", "dmitri")
+    ]
+
+
+def test_a_new_ledger_is_named_once(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    password = {"MAILER_PASSWORD": sandbox.password}
+    assert "new ledger: .mailer/ledger.sqlite3" in process("send", campaign, *login(sandbox), **password).err
+    assert "new ledger" not in process("send", campaign, *login(sandbox), **password).err
+
+
+def test_the_environment_can_name_the_authority(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = process("send", campaign, MAILER_SERVER=sandbox.url, MAILER_CA_FILE=str(sandbox.ca_file))
+    assert (ended.code, len(sandbox.messages)) == (0, 3), ended.err
+
+
+def test_a_short_password_blanks_nothing_of_our_own_words(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--server", "smtps://me:p@127.0.0.1:1", "--report", "r.md")
+    assert "[secret]" not in ended.err + ended.out + (campaign.parent / "r.md").read_text()
+    assert "port" in ended.err or "127.0.0.1:1" in ended.err
 
 
 def test_at_a_terminal_the_password_is_asked_for_and_not_echoed(campaign: Path, sandbox: Sandbox) -> None:
