@@ -6,9 +6,11 @@ rendered can still say FILE:LINE:COLUMN. Durations are seconds; paths are absolu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, Protocol
 
 from mailer.errors import Place, Problem
@@ -24,10 +26,10 @@ AUTO: Final = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A Jinja2 source and where it is in the campaign file."""
+    """A Jinja2 source and where it is in the campaign file (or that a program gave it)."""
 
     source: str
-    place: Place
+    place: Place = field(default=Place("<campaign>"))
 
     @property
     def is_constant(self) -> bool:
@@ -197,11 +199,12 @@ class Dkim:
     place: Place | None = field(default=None, compare=False, repr=False)  # of `key_file` in the campaign file
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Campaign:
-    """A campaign, read and checked. `root` is the folder that templates and files must be in.
+    """A campaign, checked. `mailer.load_campaign` makes one from a file; a program can make one itself.
 
-    `path` is the campaign file. A template is looked for in the file's folder first.
+    `root` is the folder that templates and files must be in. `path` is the campaign file. A template is looked for in
+    the file's folder first.
     """
 
     path: Path
@@ -210,24 +213,70 @@ class Campaign:
     sender: Pattern
     subject: Pattern
     recipients: RecipientSource
-    reply_to: tuple[Pattern, ...] = ()
-    to: Pattern | None = None  # the display name in To
-    cc: tuple[Pattern, ...] = ()
-    bcc: tuple[Pattern, ...] = ()
-    envelope_from: Pattern | None = None
-    template: Pattern | None = None
-    text: Pattern | None = None
-    images: Mapping[str, Pattern] = field(default_factory=dict)
-    attachments: tuple[Attachment, ...] = ()
-    headers: Mapping[str, Pattern] = field(default_factory=dict)
-    calendar: Calendar | None = None
-    css: CssMode = "inline"
-    unsubscribe: Unsubscribe | None = None
-    vars: Mapping[str, object] = field(default_factory=dict)
-    key: Pattern | None = None
-    server: ServerConfig | None = None
-    delivery: Delivery = field(default_factory=Delivery)
-    dkim: Dkim | None = None
-    ignore: tuple[str, ...] = ()  # rules of `mailer check` that do not apply to this campaign
-    warnings: tuple[Problem, ...] = ()  # what is allowed but probably not meant, as an empty `--var`
-    unknown_variables: tuple[str, ...] = ()  # names of `--var` that only a template may use
+    reply_to: tuple[Pattern, ...]
+    to: Pattern | None  # the display name in To
+    cc: tuple[Pattern, ...]
+    bcc: tuple[Pattern, ...]
+    envelope_from: Pattern | None
+    template: Pattern | None
+    text: Pattern | None
+    images: Mapping[str, Pattern]
+    attachments: tuple[Attachment, ...]
+    headers: Mapping[str, Pattern]
+    calendar: Calendar | None
+    css: CssMode
+    unsubscribe: Unsubscribe | None
+    vars: Mapping[str, object]
+    key: Pattern | None
+    server: ServerConfig | None
+    delivery: Delivery
+    dkim: Dkim | None
+    ignore: tuple[str, ...]  # rules of `mailer check` that do not apply to this campaign
+    warnings: tuple[Problem, ...]  # what is allowed but probably not meant, as an empty `--var`
+    unknown_variables: tuple[str, ...]  # names of `--var` that only a template may use
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        sender: str | Pattern,
+        subject: str | Pattern,
+        recipients: RecipientSource | Iterable[Mapping[str, object] | str],
+        path: str | PathLike[str] | None = None,
+        root: str | PathLike[str] | None = None,
+        reply_to: str | Pattern | Sequence[str | Pattern] = (),
+        to: str | Pattern | None = None,
+        cc: str | Pattern | Sequence[str | Pattern] = (),
+        bcc: str | Pattern | Sequence[str | Pattern] = (),
+        envelope_from: str | Pattern | None = None,
+        template: str | Pattern | None = None,
+        text: str | Pattern | None = None,
+        images: Mapping[str, str | Pattern] = MappingProxyType({}),
+        attachments: Sequence[str | Mapping[str, str] | Attachment] = (),
+        headers: Mapping[str, str | Pattern] = MappingProxyType({}),
+        calendar: str | Mapping[str, str] | Calendar | None = None,
+        css: CssMode = "inline",
+        unsubscribe: Mapping[str, object] | Unsubscribe | None = None,
+        vars: Mapping[str, object] = MappingProxyType({}),
+        key: str | Pattern | None = None,
+        server: Mapping[str, object] | ServerConfig | None = None,
+        delivery: Mapping[str, object] | Delivery | None = None,
+        dkim: Mapping[str, str] | Dkim | None = None,
+        ignore: Sequence[str] = (),
+        warnings: tuple[Problem, ...] = (),
+        unknown_variables: tuple[str, ...] = (),
+    ) -> None:
+        """Make a campaign. Each argument is what the key of the same name is in a campaign file (`sender` is `from`).
+
+        `recipients` is an iterable of mappings with `email`, or of addresses. It is read once, when it is needed, and
+        kept in a file, so that it may be long. Dates and other values become text as a person writes them.
+        Files are looked for in `root`, which is the working directory by default.
+
+        Raises InputError with every problem of the arguments.
+        """
+        from mailer.campaign.arguments import check_arguments
+
+        values = dict(locals())
+        del values["self"], values["check_arguments"]
+        for field_name, value in check_arguments(values).items():
+            object.__setattr__(self, field_name, value)

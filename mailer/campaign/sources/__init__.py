@@ -3,13 +3,14 @@
 from mailer.campaign.sources.inline import InlineSource, WithheldSource
 from mailer.campaign.sources.names import check_variable_name
 from mailer.campaign.sources.rows import RowRules, Where
-from mailer.campaign.sources.source import FileSource, StandardInput, list_format
+from mailer.campaign.sources.source import FileSource, IterableSource, StandardInput, list_format
 from mailer.campaign.sources.sql import SqlSource
 from mailer.campaign.sources.text import check_encoding
 
 __all__ = [
     "FileSource",
     "InlineSource",
+    "IterableSource",
     "RowRules",
     "SqlSource",
     "StandardInput",

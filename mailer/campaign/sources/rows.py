@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -215,3 +217,25 @@ def make_recipient(columns: dict[str, object], place: Place, nulls: tuple[str, .
         return Recipient(email, columns, place, Problem(place, text), nulls)
     columns["email"] = address
     return Recipient(address, columns, place, None, nulls)
+
+
+def to_json_value(value: object) -> object:
+    """Return `value` as a template and the ledger can have it: JSON's types, and text for what has none.
+
+    Dates and times are ISO 8601, with a blank between them. Octets are read as UTF-8.
+    """
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, (list, tuple)):
+        return [to_json_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_json_value(item) for key, item in value.items()}
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(" ")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", "replace")
+    return str(value)

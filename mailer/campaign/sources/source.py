@@ -5,20 +5,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import BinaryIO, Literal
 
 from mailer.campaign.model import Recipient
 from mailer.campaign.named_file import NamedFile
-from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, select_recipients
-from mailer.errors import InputError, Place
+from mailer.campaign.sources.rows import (
+    PLAIN_RULES,
+    RowRules,
+    recipients_from_value,
+    select_recipients,
+    to_json_value,
+)
+from mailer.errors import InputError, Place, Problem
 
 Format = Literal["csv", "tsv", "jsonl", "json", "yaml", "xlsx"]
 _SUFFIXES: dict[str, Format] = {
@@ -112,10 +119,83 @@ def _spool_standard_input() -> int:
         raise InputError(f"standard input cannot be read: {error}") from None
 
 
+class IterableSource:
+    """Recipients that a program gives: an iterable of mappings with `email`, or of addresses.
+
+    It is read once, row by row, when the first reader asks. Its rows are kept in a file without a name, so that they
+    can be read as often as asked and memory use does not grow with them.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, object] | str]) -> None:
+        """`rows` is read later. Values that JSON does not have, such as dates, become text."""
+        self._rows = iter(rows)
+        self._spool: int | None = None
+        self._count = 0
+        self._is_complete = False
+
+    def __iter__(self) -> Iterator[Recipient]:
+        yield from select_recipients(self._read(), None, Place("<campaign>"))
+
+    def fingerprint(self) -> None:
+        """Return None: the rows are not known before they are read."""
+
+    def _read(self) -> Iterator[Recipient]:
+        number = 0
+        while number == self._count and not self._is_complete:  # the others are read from the file
+            number += 1
+            if (line := self._pull_row()) is not None:
+                yield from _recipients_from_line(line, number)
+        yielded = min(number, self._count)
+        for number, line in enumerate(self._read_spool(), 1):
+            if number > yielded:
+                yield from _recipients_from_line(line, number)
+
+    def _pull_row(self) -> bytes | None:
+        """Return the next row as a line of JSON, after it was written to the file; None at the end."""
+        try:
+            value: object = next(self._rows)
+        except StopIteration:
+            self._is_complete = True
+            return None
+        self._count += 1
+        line = _encode_row(value)
+        if self._spool is None:
+            with tempfile.TemporaryFile(prefix="mailer-") as spool:
+                self._spool = os.dup(spool.fileno())
+            weakref.finalize(self, os.close, self._spool)
+        view = memoryview(line + b"\n")
+        while view:
+            view = view[os.write(self._spool, view) :]
+        return line
+
+    def _read_spool(self) -> Iterator[bytes]:
+        while not self._is_complete:
+            self._pull_row()
+        if self._spool is not None:
+            yield from io.BufferedReader(_SharedView(self, self._spool), 65_536)
+
+
+def _encode_row(value: object) -> bytes:
+    """Return a row as JSON; for a row that JSON cannot hold, a "!" and why."""
+    try:
+        return json.dumps(to_json_value(value), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return b"!half of a surrogate pair is not a character"
+    except (ValueError, RecursionError):
+        return b"!expected values that JSON can have"
+
+
+def _recipients_from_line(line: bytes, number: int) -> Iterator[Recipient]:
+    place = Place("<campaign>: recipient ", number)
+    if line.startswith(b"!"):
+        return iter([Recipient("", {}, place, Problem(place, line[1:].decode().strip()))])
+    return recipients_from_value(json.loads(line), place)
+
+
 class _SharedView(io.RawIOBase):
     """A descriptor with an offset of its own, so that several readers do not move one another."""
 
-    def __init__(self, owner: StandardInput, descriptor: int) -> None:
+    def __init__(self, owner: object, descriptor: int) -> None:
         self._owner = owner  # which closes the descriptor when the last view is gone
         self._descriptor = descriptor
         self._offset = 0
