@@ -9,7 +9,8 @@ from mailer.campaign.model import SecretSource, ServerConfig
 from mailer.errors import AuthenticationError, InputError
 from mailer.secret import Secret
 from mailer.smtp.connection import SessionDetails
-from mailer.smtp.protocol.values import Endpoint, Login
+from mailer.smtp.endpoint import Endpoint
+from mailer.smtp.protocol.values import Login
 
 TOKEN_MECHANISMS = frozenset({"xoauth2", "oauthbearer"})  # the password is a token, which expires
 

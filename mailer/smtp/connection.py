@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailer.errors import ConnectionLost, ServerError
+from mailer.smtp.endpoint import Endpoint
 from mailer.smtp.protocol.bdat_writer import CHUNK
 from mailer.smtp.protocol.events import Event, NoopAnswered, SessionEnded
 from mailer.smtp.protocol.extensions import Extensions
@@ -16,7 +17,6 @@ from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import (
     NOTHING_LEARNED,
-    Endpoint,
     Login,
     ServerTraits,
     Strategy,
@@ -26,9 +26,12 @@ from mailer.smtp.protocol.values import (
 )
 from mailer.smtp.tcp import TcpConnection, open_tcp
 from mailer.smtp.tls import (
+    WRONG_NAME,
     CertificateSummary,
     fetch_certificate_names,
+    is_client_certificate_alert,
     make_client_context,
+    make_silence_hint,
     make_tls_error,
     summarize_certificate,
 )
@@ -37,7 +40,7 @@ from mailer.smtp.transport import Transport
 LINGER = 0.01  # seconds that next_results() waits for more results: a caller's fsync is then for several messages
 BATCH = 128  # results that next_results() does not wait beyond, if half of the window is more
 GOODBYE = 5.0  # seconds for the reply to QUIT
-WRONG_NAME = frozenset({62, 64})  # OpenSSL's verify codes for host name and IP address
+SILENCE = 5.0  # seconds without a greeting before the caller is told what that can mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +67,19 @@ async def connect(
     strategy_at_most: Strategy | None = None,
     traits: ServerTraits = NOTHING_LEARNED,
     trace: Callable[[str, str], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Connection:
     """Return a session that is ready for messages.
 
     `timeout` is the seconds for one complete reply, `window` the maximum of messages in flight, `strategy_at_most` the
     campaign's limit, and `traits` what earlier sessions learned about this server. `trace` is called with a direction
-    ("C", "S" or "*") and each line, secrets blanked.
+    ("C", "S" or "*") and each line, secrets blanked; `on_notice` with what a person who waits may want to know.
 
-    Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable `ca_file`.
+    Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable file or address.
     """
-    context = make_client_context(endpoint.ca_file) if endpoint.security != "none" else None
-    tcp = await open_tcp(endpoint, timeout)
+    began_at = asyncio.get_running_loop().time()
+    context = make_client_context(endpoint.ca_file, endpoint.client_cert) if endpoint.security != "none" else None
+    tcp = await open_tcp(endpoint, timeout, preferred=traits.address)
     settings = SessionSettings(
         host=endpoint.host,
         ehlo_name=endpoint.ehlo_name or tcp.own_literal,
@@ -88,7 +93,7 @@ async def connect(
     )
     connection = Connection(endpoint, tcp, SmtpSession(settings, trace=trace))
     try:
-        await connection._open(context)
+        await connection._open(context, began_at, on_notice)
     except BaseException:
         connection.abort()
         raise
@@ -100,6 +105,7 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, tcp: TcpConnection, session: SmtpSession) -> None:
         self._endpoint = endpoint
+        self._address = tcp.address
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._transport = Transport(tcp.sock, self)
@@ -145,7 +151,7 @@ class Connection:
     @property
     def traits(self) -> ServerTraits:
         """What this session learned about the server, for the next `connect`."""
-        return self._session.traits
+        return replace(self._session.traits, address=self._address)
 
     def submit(self, transaction: Transaction) -> None:
         """Queue a message. It is written by `next_results` at the latest, or earlier if the socket takes more."""
@@ -207,18 +213,26 @@ class Connection:
     def _make_error(self) -> ServerError:
         """Return the reason why the session is over."""
         end = self._session.end
-        return (end and end.error) or ConnectionLost(f"the session with {self._endpoint.host} is over")
+        error = (end and end.error) or ConnectionLost(f"the session with {self._endpoint.host} is over")
+        if end is not None and end.has_timed_out and not self._session.greeting and error.hint is None:
+            error.hint = make_silence_hint(self._endpoint.host, self._endpoint.port, self._endpoint.security)
+        return error
 
     # -- opening --
 
-    async def _open(self, context: ssl.SSLContext | None) -> None:
+    async def _open(
+        self, context: ssl.SSLContext | None, began_at: float, on_notice: Callable[[str], None] | None
+    ) -> None:
         session = self._session
         if context is not None and self._endpoint.security == "tls":
             await self._start_tls(context)
-        session.start(self._loop.time())
+        session.start(self._loop.time(), since=began_at)
         if self._transport.tls is None:
             self._transport.start()
         self._write()
+        await self._wait_until(lambda: session.state is not State.GREETING, at_most=SILENCE)
+        if session.state is State.GREETING and on_notice is not None:
+            on_notice(self._describe_silence())
         await self._wait_until(lambda: session.state in (State.READY, State.HANDSHAKE))
         if session.state is State.HANDSHAKE and context is not None:
             await self._start_tls(context)
@@ -228,14 +242,20 @@ class Connection:
         if session.state is State.CLOSED:
             raise self._make_error()
 
+    def _describe_silence(self) -> str:
+        host, port, security = self._endpoint.host, self._endpoint.port, self._endpoint.security
+        hint = make_silence_hint(host, port, security)
+        return f"{host}:{port} has not greeted within {SILENCE:g} seconds: {hint}"
+
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         endpoint = self._endpoint
         try:
             async with asyncio.timeout(self._session.settings.timeout):
                 tls = await self._transport.start_tls(context, endpoint.host)
         except OSError as error:
-            names: tuple[str, ...] = ()
-            if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME:
+            names: tuple[str, ...] | None = None
+            is_wrong_name = isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME
+            if is_wrong_name and endpoint.proxy is None:
                 names = await fetch_certificate_names(
                     endpoint.host, endpoint.port, endpoint.ca_file, security=endpoint.security
                 )
@@ -261,9 +281,14 @@ class Connection:
         if error is None or session.state in (State.QUITTING, State.ENDING):
             self._handle_events(session.receive_eof(now))
         else:
-            reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-            lost = ConnectionLost(f"the connection to {self._endpoint.host} broke: {reason or error}")
-            self._handle_events(session.fail(lost, now))
+            self._handle_events(session.fail(self._make_broken_error(error), now))
+
+    def _make_broken_error(self, error: OSError) -> ServerError:
+        host, port = self._endpoint.host, self._endpoint.port
+        if is_client_certificate_alert(error):  # in TLS 1.3 it comes after the handshake
+            return make_tls_error(error, host, port=port, security=self._endpoint.security)
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        return ConnectionLost(f"the connection to {host} broke: {reason or error}")
 
     def data_to_send(self) -> bytes:
         """Return what the session wants to write."""

@@ -1,7 +1,9 @@
 """TLS for an SMTP session: the context, what went wrong in words, and what the certificate says.
 
 There is no switch that turns verification off: `ca_file` is the way to a private CA or a self-signed server. With a
-`ca_file` only what it holds is trusted; the system's store is for sessions without one.
+`ca_file` only what it holds is trusted; the system's store is for sessions without one. A certificate needs a
+subjectAltName: its common name does not count (RFC 9525). Chains to the system's store must meet RFC 5280 strictly;
+private CAs often miss some of its extensions, so chains to a `ca_file` need not.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mailer.errors import InputError, TlsError
+from mailer.errors import ConnectionLost, InputError, TlsError
+from mailer.smtp.endpoint import ClientCertificate
 from mailer.text import make_printable
 
 MAX_CA_FILE = 16 << 20  # the system's own bundle has 0.2 MB
@@ -47,13 +50,27 @@ _VERDICTS: Mapping[int, tuple[str, str]] = {
     67: _TOO_WEAK,
     68: _TOO_WEAK,
 }
-_WRONG_NAME = frozenset({62, 64})  # host name, IP address
+WRONG_NAME = frozenset({62, 64})  # verify codes: host name, IP address
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 _OLD_PROTOCOL = frozenset(
     {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW"}
 )
-_OWN_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_CERTIFICATE_REQUIRED"})
+# Alerts about the client's certificate (RFC 8446, section 6.2). A TLS 1.2 server that misses one says only that the
+# handshake failed. In TLS 1.3 they come after the handshake, with the first octets that are read.
+_CERTIFICATE_WANTED = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_CERTIFICATE_REQUIRED"})
+_CERTIFICATE_REFUSED = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
+_CLIENT_CERT_HINT = "set server.client_cert (cert and key in PEM) in the campaign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +84,38 @@ class CertificateSummary:
     valid_until: str
 
 
-def make_client_context(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, chain and name verified. InputError where `ca_file` cannot be read or holds no certificate."""
+def make_client_context(ca_file: Path | None, client_cert: ClientCertificate | None = None) -> ssl.SSLContext:
+    """Return a context for TLS 1.2 or newer that verifies chain and name.
+
+    Raises InputError if a file cannot be read, or holds no certificate.
+    """
     if ca_file is None:
         context = ssl.create_default_context()
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
     else:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and name
         _trust(context, ca_file)
         # The file may hold the server's own certificate, or an intermediate one, instead of the root.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False
+    if client_cert is not None:
+        _load_client_certificate(context, client_cert)
     return context
+
+
+def _load_client_certificate(context: ssl.SSLContext, files: ClientCertificate) -> None:
+    names = " and ".join(str(path) for path in (files.cert, files.key) if path is not None)
+    try:
+        context.load_cert_chain(files.cert, files.key, password=lambda: b"")  # or OpenSSL asks at the terminal
+    except ssl.SSLError as error:
+        reason = (error.reason or "not PEM").replace("_", " ").lower()
+        raise InputError(
+            f"client_cert cannot be used: {names}: {reason}",
+            hint="it must be a certificate and its key in PEM, the key without a password",
+        ) from None
+    except OSError as error:
+        raise InputError(f"client_cert cannot be read: {names}: {error.strerror or error}") from None
 
 
 def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
@@ -103,12 +141,15 @@ def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
 
 
 def make_tls_error(
-    error: BaseException, host: str, *, port: int = 0, security: str = "tls", names: Sequence[str] = ()
-) -> TlsError:
-    """Return what a failed handshake means, and what to do. `names` are those of the certificate, if they are known."""
+    error: BaseException, host: str, *, port: int = 0, security: str = "tls", names: Sequence[str] | None = None
+) -> TlsError | ConnectionLost:
+    """Return what a failed handshake means, and what to do: ConnectionLost if it may be another time.
+
+    `names` are those of the certificate, None if they are not known.
+    """
     where = f"{host}:{port}" if port else host
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_error(error, host, where, names)
+        return _make_certificate_error(error, host, where, names)
     reason: str = getattr(error, "reason", None) or ""  # of an SSLError, though not of everyone
     if reason in _NOT_TLS:
         return TlsError(f"{where} does not speak TLS: it answered in plaintext", hint=_plaintext_hint(security))
@@ -117,19 +158,42 @@ def make_tls_error(
             f"{where} speaks only TLS older than 1.2",
             hint="TLS 1.0 and 1.1 are forbidden (RFC 8996); the server needs an update",
         )
-    if reason in _OWN_CERTIFICATE:
-        return TlsError(f"{where} wants a certificate from the client, which is not supported")
+    if is_client_certificate_alert(error):
+        verb = "wants a certificate from the client" if reason in _CERTIFICATE_WANTED else "refuses our certificate"
+        return TlsError(f"{where} {verb} ({_name_alert(reason)})", hint=_CLIENT_CERT_HINT)
+    if reason == "SSLV3_ALERT_HANDSHAKE_FAILURE":
+        hint = "it may want a certificate from the client: " + _CLIENT_CERT_HINT
+        return TlsError(f"{where} refuses the TLS handshake", hint=hint)
     if isinstance(error, TimeoutError | ConnectionAbortedError):  # the latter is asyncio's ssl_handshake_timeout
-        return TlsError(
+        return ConnectionLost(
             f"{where} did not finish the TLS handshake in time", hint=make_security_hint(port, security) or _BUSY
         )
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
-        return TlsError(
+        return ConnectionLost(
             f"{where} closed the connection during the TLS handshake", hint=make_security_hint(port, security) or _BUSY
         )
     if reason:
         return TlsError(f"TLS with {where} failed: {reason.replace('_', ' ').lower()}")
     return TlsError(f"TLS with {where} failed: {_one_line(str(error)) or type(error).__name__}")
+
+
+def is_client_certificate_alert(error: BaseException) -> bool:
+    """Return whether the server wants a certificate from the client, or refuses the one that it got."""
+    return getattr(error, "reason", None) in _CERTIFICATE_WANTED | _CERTIFICATE_REFUSED
+
+
+def _name_alert(reason: str) -> str:
+    return reason.partition("_ALERT_")[2].replace("_", " ").lower()
+
+
+def make_silence_hint(host: str, port: int, security: str) -> str:
+    """Return what it can mean that a server does not greet."""
+    known = make_security_hint(port, security)
+    if known is not None:
+        return known
+    if security == "tls":
+        return f"{host} may be busy, or refuse this address by silence"
+    return "the port may speak TLS from the first byte (security: tls); or the server is slow to greet"
 
 
 _BUSY = "it may be overloaded, or refuse this address; `mailer probe` shows what it says"
@@ -150,11 +214,16 @@ def make_security_hint(port: int, security: str) -> str | None:
     return None
 
 
-def _certificate_error(error: ssl.SSLCertVerificationError, host: str, where: str, names: Sequence[str]) -> TlsError:
-    if error.verify_code in _WRONG_NAME:
-        return _wrong_name(host, where, names)
+def _make_certificate_error(
+    error: ssl.SSLCertVerificationError, host: str, where: str, names: Sequence[str] | None
+) -> TlsError:
+    if error.verify_code in WRONG_NAME:
+        return _make_wrong_name_error(host, where, names)
     if error.verify_code not in _VERDICTS:
-        return TlsError(f"the certificate of {where} was not accepted: {_one_line(error.verify_message)}")
+        return TlsError(
+            f"the certificate of {where} was not accepted: {_one_line(error.verify_message)}",
+            hint="if it comes from a private CA that leaves extensions out (RFC 5280): " + _GIVE_CA,
+        )
     verdict, hint = _VERDICTS[error.verify_code]
     paths = ssl.get_default_verify_paths()
     if hint.endswith(_GIVE_CA) and paths.cafile is None and paths.capath is None:
@@ -162,23 +231,28 @@ def _certificate_error(error: ssl.SSLCertVerificationError, host: str, where: st
     return TlsError(f"the certificate of {where} {verdict}", hint=hint)
 
 
-def _wrong_name(host: str, where: str, names: Sequence[str]) -> TlsError:
-    if not names:
+def _make_wrong_name_error(host: str, where: str, names: Sequence[str] | None) -> TlsError:
+    if names is not None and not names:
+        return TlsError(
+            f"the certificate of {where} has no subjectAltName: its common name does not count (RFC 9525)",
+            hint=_OPERATOR,
+        )
+    if names is None:
         return TlsError(
             f"the certificate of {where} is for another name",
-            hint="use the name that the certificate bears as the host",
+            hint="use a name that is in the certificate as the host",
         )
     shown = ", ".join(names[:_MAX_NAMES]) + (" …" if len(names) > _MAX_NAMES else "")
     return TlsError(
-        f"the certificate of {where} is for another name: it bears {shown}, not {host}",
+        f"the certificate of {where} is for another name: it is for {shown}, not for {host}",
         hint="use one of its names as the host, if it is the same server",
     )
 
 
 async def fetch_certificate_names(
     host: str, port: int, ca_file: Path | None, *, security: str = "tls", seconds: float = 10.0
-) -> tuple[str, ...]:
-    """The names in the certificate of a server whose name did not match, for `explain`; () where it cannot be told.
+) -> tuple[str, ...] | None:
+    """Return the names in the certificate of a server whose name did not match; None if they cannot be had.
 
     OpenSSL forgets the certificate when a handshake fails. So this connects once more, the chain verified and the
     name not, reads the names, and hangs up: nothing is sent over it but what STARTTLS needs.
@@ -189,7 +263,7 @@ async def fetch_certificate_names(
         async with asyncio.timeout(seconds):
             return await _read_names(host, port, context, security)
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-        return ()
+        return None
 
 
 async def _read_names(host: str, port: int, context: ssl.SSLContext, security: str) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import pytest
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret
 from mailer.smtp.connection import SessionDetails, connect
-from mailer.smtp.protocol.values import Endpoint, Login, Security
+from mailer.smtp.endpoint import Endpoint, Security
+from mailer.smtp.protocol.values import Login
 from tests.servers.dovecot import MECHANISMS, Dovecot
 from tests.servers.mailserver import MailServer
 from tests.servers.product import mailer

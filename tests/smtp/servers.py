@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import trustme
 
-from mailer.smtp.protocol.values import Endpoint, Security
+from mailer.smtp.endpoint import Endpoint, Security
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 OFFERS = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 50000000", "AUTH PLAIN")
@@ -126,3 +127,52 @@ class Smtp:
                 await writer.drain()
                 return
             writer.write(reply + b"\r\n")
+
+
+@dataclass
+class SocksServer:
+    """A SOCKS 5 proxy (RFC 1928) that looks names up in `names`. `login` is what it wants, `status` what it says."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    login: tuple[str, str] | None = None
+    status: int = 0
+    asked: list[tuple[str, int]] = field(default_factory=list)
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, count = await reader.readexactly(2)
+        methods = await reader.readexactly(count)
+        wanted = 2 if self.login else 0
+        writer.write(bytes([5, wanted if wanted in methods else 255]))
+        if wanted not in methods:
+            return
+        if self.login:
+            name = await reader.readexactly((await reader.readexactly(2))[1])
+            password = await reader.readexactly((await reader.readexactly(1))[0])
+            is_right = (name.decode(), password.decode()) == self.login
+            writer.write(bytes([1, not is_right]))
+            if not is_right:
+                return
+        kind = (await reader.readexactly(4))[3]
+        if kind == 3:
+            host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
+        else:
+            host = str(ipaddress.ip_address(await reader.readexactly(4 if kind == 1 else 16)))
+        port = int.from_bytes(await reader.readexactly(2), "big")
+        self.asked.append((host, port))
+        writer.write(bytes([5, self.status, 0, 1]) + socket.inet_aton("192.0.2.99") + b"\0\0")
+        if self.status:
+            return
+        far_reader, far_writer = await asyncio.open_connection(self.names.get(host, host), port)
+        try:
+            await asyncio.wait(
+                [asyncio.ensure_future(_copy(reader, far_writer)), asyncio.ensure_future(_copy(far_reader, writer))],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            far_writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()

@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mailer.errors import InputError, TlsError
+from mailer.smtp.endpoint import ClientCertificate
 from mailer.smtp.tls import (
     fetch_certificate_names,
     make_client_context,
@@ -184,20 +188,20 @@ def test_wrong_name(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
     names = asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file))
     assert names == ("mail.example.com", "*.example.net")
     error = failure(port, ca_file, names=names)
-    assert "it bears mail.example.com, *.example.net, not localhost" in str(error)
+    assert "it is for mail.example.com, *.example.net, not for localhost" in str(error)
     assert "another name" in str(failure(port, ca_file, host="127.0.0.1"))  # an address has a code of its own
 
 
 def test_names_are_read_of_a_trusted_chain_only(serve: Serve, ca_file: Path) -> None:
     port = serve(with_certificate(trustme.CA().issue_cert("mail.example.com")))
-    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file)) == ()
+    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file)) is None
 
 
 @pytest.mark.parametrize("behaviour", [b"", b"220 ready\r\n", b"500 no\r\n" * 3, b"x" * 70_000])
 def test_names_of_a_server_that_is_none(serve: Serve, ca_file: Path, behaviour: bytes) -> None:
     port = serve(behaviour)
-    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls", seconds=2)) == ()
-    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, seconds=2)) == ()
+    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls", seconds=2)) is None
+    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, seconds=2)) is None
 
 
 def test_names_behind_starttls(ca: trustme.CA, ca_file: Path) -> None:
@@ -324,3 +328,54 @@ def test_no_summary_before_the_handshake() -> None:
     tls = make_client_context(None).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
     with suppress(ValueError):  # Python's way to say: not yet
         assert summarize_certificate(tls) is None
+
+
+def test_a_common_name_does_not_count(tmp_path: Path, serve: Serve) -> None:
+    """RFC 9525: only subjectAltName has names."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW - timedelta(1), NOW + timedelta(1))
+    encoding = serialization.Encoding.PEM
+    ca_file = tmp_path / "own.pem"
+    ca_file.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(encoding))
+    key_format, no_password = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(encoding, key_format, no_password))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca_file, tmp_path / "key.pem")
+    port = serve(context)
+    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file)) == ()
+    error = failure(port, ca_file, names=())
+    assert "has no subjectAltName" in str(error)
+
+
+def test_client_certificates_that_cannot_be_used(tmp_path: Path, ca: trustme.CA) -> None:
+    one, other = ca.issue_cert("a@example.com"), ca.issue_cert("b@example.com")
+    one.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    other.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    for files, text in (
+        (ClientCertificate(tmp_path / "missing.pem"), "client_cert cannot be read: .*missing.pem: No such file"),
+        (ClientCertificate(tmp_path / "cert.pem"), "client_cert cannot be used"),
+        (ClientCertificate(tmp_path / "cert.pem", tmp_path / "key.pem"), "key values mismatch"),
+    ):
+        with pytest.raises(InputError, match=text):
+            make_client_context(None, files)
+
+
+def test_an_encrypted_key_asks_nothing_at_the_terminal(tmp_path: Path, ca: trustme.CA) -> None:
+    own = ca.issue_cert("a@example.com")
+    key = serialization.load_pem_private_key(own.private_key_pem.bytes(), None)
+    encrypted = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (tmp_path / "me.pem").write_bytes(own.cert_chain_pems[0].bytes() + encrypted)
+    with pytest.raises(InputError, match="client_cert cannot be used") as caught:
+        make_client_context(None, ClientCertificate(tmp_path / "me.pem"))
+    assert "without a password" in (caught.value.hint or "")
+
+
+def test_chains_to_the_systems_store_are_checked_strictly(ca_file: Path) -> None:
+    assert make_client_context(None).verify_flags & ssl.VERIFY_X509_STRICT
+    assert not make_client_context(ca_file).verify_flags & ssl.VERIFY_X509_STRICT
+    assert not make_client_context(None).hostname_checks_common_name

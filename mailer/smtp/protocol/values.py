@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mailer.secret import Secret
 from mailer.smtp.protocol.reply import Reply
 
-Security = Literal["tls", "starttls", "none"]
+SocketAddress = tuple[Any, ...]  # as the socket module has it: host, port, and more for IPv6
 Stage = Literal["mail", "rcpt", "data", "content"]
 
 
@@ -30,18 +29,6 @@ class Strategy(StrEnum):
 def lower_strategy(one: Strategy | None, other: Strategy | None) -> Strategy | None:
     """Return the lower of two limits; None is no limit."""
     return other if one is None else one.at_most(other)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to connect. `ehlo_name` None is our own address as a literal (RFC 5321 4.1.3): no DNS is asked."""
-
-    host: str
-    port: int
-    security: Security = "tls"
-    ca_file: Path | None = None
-    allow_plaintext: bool = False
-    ehlo_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +107,7 @@ class ServerTraits:
     - `resets_after_content`: a refused message leaves its transaction open, so RSET precedes the next MAIL.
     - `keeps_resets`: a session was lost after RSETs were left out, so none is.
     - `window_at_most`: halved by each lost session, and doubled by success; None is no limit.
+    - `address`: the one of the host's addresses that worked.
     """
 
     strategy_at_most: Strategy | None = None
@@ -127,6 +115,7 @@ class ServerTraits:
     resets_after_content: bool = False
     keeps_resets: bool = False
     window_at_most: int | None = None
+    address: SocketAddress | None = None
 
     def merged_with(self, newer: ServerTraits) -> ServerTraits:
         """Return these traits with those that a later session learned."""
@@ -136,6 +125,7 @@ class ServerTraits:
             resets_after_content=self.resets_after_content or newer.resets_after_content,
             keeps_resets=self.keeps_resets or newer.keeps_resets,
             window_at_most=newer.window_at_most,
+            address=newer.address or self.address,
         )
 
 
