@@ -134,7 +134,7 @@ LIST_SQL = MappingType(
         Field(
             "url",
             DatabaseUrl(),
-            "The database, as SQLAlchemy writes its URL; `{env: NAME}` if it holds a password.",
+            "The database: `sqlite:///people.db` or `postgresql://user@host/name`; `{env: NAME}` if it has a password.",
             required=True,
             example="{env: DATABASE_URL}",
         ),

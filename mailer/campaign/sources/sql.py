@@ -1,37 +1,59 @@
-"""Recipients from a database (extra `sql`): one query, in a read-only transaction, streamed.
+"""Recipients from a database: one statement, in a read-only transaction, streamed.
 
-SQLite files are opened read-only, which also keeps a misspelt name from making an empty database; PostgreSQL is told
-that the transaction is read-only, and sends the rows in portions (a server-side cursor).
+SQLite files are opened read-only, and an authorizer refuses everything but reading tables. PostgreSQL (extra `sql`)
+gets each statement by the extended protocol, whose Parse message takes only one, and makes a cursor of the query, which
+it refuses for anything but a SELECT. A SELECT may still call functions that do more, if the database's role may call
+them: only a role that may do nothing but SELECT is a boundary.
 """
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import logging
-import math
 import os
-import uuid
-from collections.abc import Iterator
+import ssl
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from mailer.campaign.model import Recipient, SecretSource
 from mailer.campaign.named_file import NamedFile
 from mailer.campaign.sources.names import parse_header
-from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_cells, select_recipients
+from mailer.campaign.sources.rows import (
+    PLAIN_RULES,
+    RowRules,
+    recipients_from_cells,
+    select_recipients,
+    to_json_value,
+)
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.secret import blank_secrets
-from mailer.text import make_printable
+from mailer.text import make_printable, shorten
 
-_PORTION = 1_000
+if TYPE_CHECKING:
+    import sqlite3
+
+PORTION = 1_000  # rows
+PORTION_SECONDS = 60.0  # for each portion, in the database
+CONNECT_SECONDS = 30
+MAX_CELL = 1_000_000  # octets
+
+_SCHEMES = ("postgresql", "postgres", "postgresql+pg8000")
+_FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
+# libpq's words for TLS. `require` encrypts without a look at the certificate, as libpq does.
+_TLS_MODES = ("disable", "require", "verify-ca", "verify-full")
+
+
+class _DatabaseError(Exception):
+    """The database, or its driver, said no; `str()` is its reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class SqlSource:
-    """A query whose rows have a column `email`. `place` is where it stands in the campaign."""
+    """A query whose rows have a column with the address. `place` is the query's in the campaign file."""
 
     query: str
     url: SecretSource
@@ -40,134 +62,179 @@ class SqlSource:
     rules: RowRules = PLAIN_RULES
 
     def __iter__(self) -> Iterator[Recipient]:
-        yield from select_recipients(self._read_rows(), self.rules.where, self.place)
+        yield from select_recipients(self._read(), self.rules.where, self.place)
 
     def fingerprint(self) -> None:
-        """A query's rows have none: they can differ the next time."""
+        """Return None: a query's rows can differ the next time."""
 
-    def _read_rows(self) -> Iterator[Recipient]:
+    def _read(self) -> Iterator[Recipient]:
+        url = self.url.read().reveal()
         try:
-            import sqlalchemy
-        except ImportError:
-            raise MissingExtra("recipients from SQL need SQLAlchemy", hint="pip install 'mailer[sql]'") from None
-        text = self.url.read().reveal()
-        try:
-            url = sqlalchemy.make_url(text)
-            secrets = (text, str(url.password or ""), quote(str(url.password or ""), safe=""))
-        except (sqlalchemy.exc.ArgumentError, ValueError):
+            parts = urlsplit(url)
+            password = unquote(parts.password or "")
+            _ = parts.port  # ValueError if it is not a number
+        except ValueError:
             raise self._input_error("the database's URL is not one; expected postgresql://user@host/name") from None
         try:
-            engine = self._engine(url)
-            try:
-                with _connect(engine) as connection:
-                    yield from self._stream_rows(connection)
-            finally:
-                engine.dispose()
-        except sqlalchemy.exc.NoSuchModuleError:
-            raise self._input_error(
-                f"SQLAlchemy knows no database {url.drivername!r}; expected sqlite or postgresql"
-            ) from None
-        except ImportError:
-            raise MissingExtra(
-                f"the database driver for {url.drivername} is not installed",
-                hint="pip install 'mailer[sql]' brings SQLite and PostgreSQL",
-            ) from None
-        except (sqlalchemy.exc.SQLAlchemyError, _UnsuitableDriver) as error:
-            raise self._input_error(blank_secrets(_describe_database_error(error), secrets)) from None
+            with closing(self._read_portions(parts)) as portions:
+                yield from self._make_recipients(portions)
+        except _DatabaseError as error:
+            text = blank_secrets(str(error), (url, password, parts.password or ""))
+            raise self._input_error(f"the database: {shorten(make_printable(text), 300)}") from None
 
-    def _engine(self, url: Any) -> Any:
-        import sqlalchemy
-        from sqlalchemy.pool import NullPool
+    def _read_portions(self, parts: SplitResult) -> Any:
+        if parts.scheme == "sqlite":
+            return _read_sqlite(self._locate_sqlite(parts), self.query)
+        if parts.scheme in _SCHEMES:
+            if not parts.username:  # libpq would use the name of the user who runs this
+                raise self._input_error("the database's URL names no user; expected postgresql://user@host/name")
+            return _read_postgresql(parts, self.query)
+        if not parts.scheme or "://" not in parts.geturl():
+            raise self._input_error("the database's URL is not one; expected postgresql://user@host/name")
+        expected = "expected sqlite:///FILE or postgresql://user@host/name"
+        raise self._input_error(f"{shorten(make_printable(parts.scheme), 20)} is not read; {expected}")
 
-        # A cursor that cannot be closed after an error is logged with a traceback, which nobody asked for.
-        silent = logging.getLogger("sqlalchemy.pool.impl.NullPool.mailer")
-        silent.propagate = False
-        silent.addHandler(logging.NullHandler())
-        options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True, "pool_logging_name": "mailer"}
-        if url.get_backend_name() == "sqlite":
-            return sqlalchemy.create_engine(url, creator=lambda: self._sqlite(url.database), **options)
-        if url.drivername in ("postgresql", "postgres"):
-            url = url.set(drivername="postgresql+pg8000")  # BSD; psycopg is LGPL, and taken where the URL asks for it
-        if url.get_backend_name() != "postgresql":
-            raise self._input_error(f"{url.get_backend_name()} is not read; expected sqlite or postgresql")
-        if not url.username and url.get_driver_name() == "pg8000":  # libpq would take whoever runs this
-            raise self._input_error("the database's URL names no user; expected postgresql://user@host/name")
-        return sqlalchemy.create_engine(url, **options)
+    def _make_recipients(self, portions: Iterator[tuple[list[str], Sequence[Sequence[object]]]]) -> Iterator[Recipient]:
+        header, number = None, 0
+        for names, rows in portions:
+            if header is None:
+                header = parse_header(names, self.place, self.rules.columns)
+            for row in rows:
+                number += 1
+                place = Place(f"{self.place}: row ", number)
+                yield from recipients_from_cells(header, [to_json_value(value) for value in row], place, self.rules)
 
-    def _sqlite(self, database: str | None) -> Any:
-        import sqlite3
-
-        if not database or database == ":memory:" or database.startswith("file:"):
+    def _locate_sqlite(self, parts: SplitResult) -> NamedFile:
+        name = unquote(parts.path).removeprefix("/")
+        if parts.netloc or not name or name == ":memory:" or name.startswith("file:") or "\0" in name:
             raise self._input_error("expected a file: sqlite:///people.db")
-        file = NamedFile(self.folder / database, database, self.place)
+        file = NamedFile(self.folder / name, make_printable(name), self.place)
         if problem := file.find_problem():
             raise InputError(problem)
-        connection = sqlite3.connect(f"file:{quote(os.fspath(file.path))}?mode=ro", uri=True, check_same_thread=False)
-        connection.set_authorizer(_deny_attach)
-        return connection
-
-    def _stream_rows(self, connection: Any) -> Iterator[Recipient]:
-        import sqlalchemy
-
-        if connection.dialect.name == "postgresql":
-            connection = connection.execution_options(postgresql_readonly=True)
-        connection = connection.execution_options(stream_results=True, yield_per=_PORTION)
-        # `text` would take `:name` for a parameter; the query is the user's, as it stands.
-        rows = connection.execute(sqlalchemy.text(self.query.replace(":", "\\:")))
-        if not rows.returns_rows:
-            raise self._input_error("the query gives no rows; expected a SELECT")
-        header = parse_header(list(rows.keys()), self.place, self.rules.columns)
-        for number, row in enumerate(rows, 1):
-            place = Place(f"{self.place}: row ", number)
-            yield from recipients_from_cells(header, [_json_value(value) for value in row], place, self.rules)
+        return file
 
     def _input_error(self, text: str) -> InputError:
-        return InputError(Problem(self.place, text))
+        return InputError(Problem(self.place, f"recipients: {text}"))
 
 
-class _UnsuitableDriver(Exception):
-    """The driver does not take what the URL says."""
-
-
-def _connect(engine: Any) -> Any:
-    """A connection. What stands behind `?` in the URL becomes arguments of the driver, which may know none of them."""
-    try:
-        return engine.connect()
-    except TypeError as error:
-        raise _UnsuitableDriver(f"the URL is not for this driver: {error}") from None
-
-
-def _deny_attach(action: int, *_details: object) -> int:
-    """Read-only holds for the file that was opened; ATTACH (and VACUUM INTO, which uses it) would write another."""
+def _read_sqlite(file: NamedFile, query: str) -> Iterator[tuple[list[str], Sequence[Sequence[object]]]]:
+    """Yield the names of the columns with each portion of the rows."""
     import sqlite3
 
-    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+    try:
+        # A reader in another thread is this one later: the caller never uses it from two at the same time.
+        url = f"file:{quote(os.fspath(file.path))}?mode=ro"
+        with closing(sqlite3.connect(url, uri=True, check_same_thread=False)) as connection:
+            deadline = _Deadline()
+            _restrict_sqlite(connection, deadline)
+            deadline.start()
+            cursor = connection.execute(query)
+            if cursor.description is None:
+                raise _DatabaseError("the query gives no rows; expected a SELECT")
+            names = [column[0] for column in cursor.description]
+            while rows := cursor.fetchmany(PORTION):
+                yield names, rows
+                deadline.start()
+            yield names, ()
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        text = f"the query took longer than {PORTION_SECONDS:g} s" if "interrupted" in str(error) else str(error)
+        raise _DatabaseError(text) from None
 
 
-def _json_value(value: object) -> object:
-    """What a template sees: JSON's types, and text for what has none."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, (list, tuple)):
-        return [_json_value(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    if isinstance(value, datetime.datetime):
-        return value.isoformat(" ")
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).decode("utf-8", "replace")
-    if isinstance(value, (decimal.Decimal, uuid.UUID)):
-        return str(value)
-    return str(value)
+def _restrict_sqlite(connection: sqlite3.Connection, deadline: _Deadline) -> None:
+    import sqlite3
+
+    allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
+
+    def authorize(action: int, _one: str | None, name: str | None, *_rest: object) -> int:
+        is_function = action == sqlite3.SQLITE_FUNCTION and (name or "").lower() not in _FORBIDDEN_FUNCTIONS
+        return sqlite3.SQLITE_OK if action in allowed or is_function else sqlite3.SQLITE_DENY
+
+    connection.execute("pragma query_only = on")
+    connection.execute("pragma trusted_schema = off")  # functions that a view calls
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CELL)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.set_authorizer(authorize)
+    connection.set_progress_handler(deadline.is_over, 10_000)
 
 
-def _describe_database_error(error: Exception) -> str:
-    """The database's own words, without SQLAlchemy's frame (which repeats the statement and a link)."""
-    original = getattr(error, "orig", None) or error
-    details = original.args[0] if original.args and isinstance(original.args[0], dict) else None
-    text = str(details.get("M", details)) if details is not None else str(original)  # pg8000 gives its fields
-    return "the database: " + make_printable(" ".join(text.split()))[:300]
+class _Deadline:
+    """The time until which the database may work on the current portion."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self._end = time.monotonic() + PORTION_SECONDS
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self._end
+
+
+def _read_postgresql(parts: SplitResult, query: str) -> Iterator[tuple[list[str], Sequence[Sequence[object]]]]:
+    """Yield the names of the columns with each portion of the rows. Every statement goes by the extended protocol."""
+    try:
+        import pg8000.exceptions
+        import pg8000.legacy
+    except ImportError:
+        raise MissingExtra("recipients from PostgreSQL need pg8000", hint="pip install 'mailer[sql]'") from None
+    try:
+        with closing(pg8000.legacy.Connection(**_connection_arguments(parts))) as connection:
+            connection.execute_unnamed("begin transaction read only")
+            connection.execute_unnamed(f"set local statement_timeout = {int(PORTION_SECONDS * 1000)}")
+            connection.execute_unnamed("declare mailer_rows no scroll cursor for " + query)
+            names: list[str] = []
+            while True:
+                portion = connection.execute_unnamed(f"fetch {PORTION} from mailer_rows")
+                names = [column["name"] for column in portion.columns]
+                yield names, portion.rows
+                if len(portion.rows) < PORTION:
+                    break
+            with suppress(pg8000.exceptions.Error, OSError):  # nothing was written
+                connection.execute_unnamed("rollback")
+    except (pg8000.exceptions.Error, OSError, TypeError, ValueError, IndexError, struct.error) as error:
+        raise _DatabaseError(_describe_postgresql_error(error)) from None
+
+
+def _connection_arguments(parts: SplitResult) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password) if parts.password is not None else None,
+        "host": parts.hostname or "localhost",
+        "port": parts.port or 5432,
+        "database": unquote(parts.path.removeprefix("/")) or None,
+        "timeout": CONNECT_SECONDS + PORTION_SECONDS,
+        "application_name": "mailer",
+    }
+    for name, value in parse_qsl(parts.query):
+        if name == "sslmode" and value in _TLS_MODES:
+            arguments["ssl_context"] = _tls_context(value)
+        elif name == "host" and value.startswith("/"):
+            arguments["unix_sock"] = f"{value}/.s.PGSQL.{arguments['port']}"
+        elif name == "application_name":
+            arguments["application_name"] = value
+        else:
+            known = f"sslmode ({', '.join(_TLS_MODES)}), host=/FOLDER and application_name"
+            raise _DatabaseError(f"the URL has a parameter that is not known; expected {known}")
+    return arguments
+
+
+def _tls_context(mode: str) -> ssl.SSLContext | None:
+    if mode == "disable":
+        return None
+    context = ssl.create_default_context()
+    if mode != "verify-full":
+        context.check_hostname = False
+    if mode == "require":
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _describe_postgresql_error(error: Exception) -> str:
+    """Return the server's own words (pg8000 gives the fields of its message), or the driver's."""
+    details = error.args[0] if error.args and isinstance(error.args[0], dict) else None
+    text = str(details.get("M", details)) if details is not None else str(error)
+    if details is not None and details.get("C") == "57014":  # query_canceled
+        return f"the query took longer than {PORTION_SECONDS:g} s"
+    text = text.partition(" (timeout is ")[0]  # of "Can't create a connection to host …"
+    return text.replace("cannot insert multiple commands into a prepared statement", "expected one statement")

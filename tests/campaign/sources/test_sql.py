@@ -7,6 +7,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,11 @@ import pytest
 
 from mailer.campaign import Recipient
 from mailer.campaign.secrets import EnvironmentSecret, GivenSecret
-from mailer.campaign.sources import RowRules, SqlSource, Where
+from mailer.campaign.sources import RowRules, SqlSource, Where, sql
 from mailer.errors import InputError, MissingExtra, Place
 from mailer.secret import Secret
 
-pytest.importorskip("sqlalchemy", reason="the extra sql is not installed")
+pytest.importorskip("pg8000", reason="the extra sql is not installed")
 
 HERE = Place("x.yaml", 5, 3)
 PASSWORD = "p@ss:w/ord"
@@ -77,7 +78,7 @@ def test_sqlite_is_read_only(database: Path, folder: Path) -> None:
         f"vacuum into '{folder}/new.db'",
         "select 'a@example.com' as email; delete from people",
     ):
-        assert refusal(query).startswith("x.yaml:5:3: "), query
+        assert refusal(query).startswith("x.yaml:5:3: recipients: "), query
     assert database.read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["people.db"]
 
@@ -86,12 +87,12 @@ def test_sqlite_is_read_only(database: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("selec email", 'x.yaml:5:3: the database: near "selec": syntax error'),
+        ("selec email", 'x.yaml:5:3: recipients: the database: near "selec": syntax error'),
         ("select name from people", "x.yaml:5:3: there is no column 'email'; the columns are: name"),
         ("select email, email from people", "x.yaml:5:3: the column 'email' is repeated"),
         ("select email, 1 as image from people", "x.yaml:5:3: the column 'image' needs another name"),
         ("select email from people where 0", "x.yaml:5:3: the list has no recipients"),
-        ("", "x.yaml:5:3: the query gives no rows; expected a SELECT"),
+        ("", "x.yaml:5:3: recipients: the database: the query gives no rows; expected a SELECT"),
     ],
 )
 def test_queries_that_cannot_be_read(query: str, expected: str) -> None:
@@ -103,17 +104,23 @@ def test_queries_that_cannot_be_read(query: str, expected: str) -> None:
     [
         ("sqlite:///nope.db", "x.yaml:5:3: nope.db: there is no such file"),
         ("sqlite:///.", "x.yaml:5:3: .: it is a folder"),
-        ("sqlite://", "x.yaml:5:3: expected a file: sqlite:///people.db"),
-        ("sqlite:///file:x?mode=rwc&uri=true", "x.yaml:5:3: expected a file"),
-        (f"not a url {QUOTED}", "x.yaml:5:3: the database's URL is not one"),
-        (f"postgresql://me:{QUOTED}@h:port/x", "x.yaml:5:3: the database's URL is not one"),
-        (f"nosuch://me:{QUOTED}@h/x", "x.yaml:5:3: "),
-        (f"mysql://me:{QUOTED}@h/x", "x.yaml:5:3: mysql is not read; expected sqlite or postgresql"),
-        (f"postgresql+pg8000://me:{QUOTED}@127.0.0.1:1/x", "x.yaml:5:3: the database: "),
-        ("postgresql://127.0.0.1:1/x", "x.yaml:5:3: the database's URL names no user; expected postgresql://user@"),
+        ("sqlite://", "x.yaml:5:3: recipients: expected a file: sqlite:///people.db"),
+        ("sqlite:///file:x?mode=rwc&uri=true", "x.yaml:5:3: recipients: expected a file"),
+        (f"not a url {QUOTED}", "x.yaml:5:3: recipients: the database's URL is not one"),
+        (f"postgresql://me:{QUOTED}@h:port/x", "x.yaml:5:3: recipients: the database's URL is not one"),
+        (f"nosuch://me:{QUOTED}@h/x", "x.yaml:5:3: recipients: "),
         (
-            f"postgresql://me:{QUOTED}@127.0.0.1:1/x?sslmode=require",
-            "x.yaml:5:3: the database: the URL is not for",
+            f"mysql://me:{QUOTED}@h/x",
+            "x.yaml:5:3: recipients: mysql is not read; expected sqlite:///FILE or postgresql://",
+        ),
+        (f"postgresql+pg8000://me:{QUOTED}@127.0.0.1:1/x", "x.yaml:5:3: recipients: the database: "),
+        (
+            "postgresql://127.0.0.1:1/x",
+            "x.yaml:5:3: recipients: the database's URL names no user; expected postgresql://user@",
+        ),
+        (
+            f"postgresql://me:{QUOTED}@127.0.0.1:1/x?sslmode=never",
+            "x.yaml:5:3: recipients: the database: the URL has a parameter that is not known; expected sslmode",
         ),
     ],
 )
@@ -122,11 +129,39 @@ def test_databases_that_cannot_be_opened(folder: Path, url: str, expected: str) 
     assert not list(folder.iterdir())
 
 
-def test_a_missing_driver_is_named() -> None:
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pg8000.legacy", None)
     with pytest.raises(MissingExtra) as caught:
-        people("select 1", f"postgresql+psycopg2://me:{QUOTED}@h/x")
+        people("select 1", f"postgresql://me:{QUOTED}@h/x")
     assert QUOTED not in str(caught.value)
     assert str(caught.value.hint).startswith("pip install 'mailer[sql]'")
+
+
+@pytest.mark.usefixtures("database")
+def test_sqlite_reads_tables_and_nothing_else(folder: Path) -> None:
+    (folder / "secret").write_text("s3cret")
+    for query in (
+        "select load_extension('x') as email",
+        "select writefile('new', 'x') as email",
+        "select readfile('secret') as email",
+        "select name as email from pragma_database_list",
+        "select fts3_tokenizer('x') as email",
+        "select 'a@example.com' as email; select 1",
+        "begin; select 1 as email",
+        "with x as (select 1) insert into people (email) select 'x@example.com' from x",
+    ):
+        text = refusal(query)
+        assert text.startswith("x.yaml:5:3: recipients: the database: "), query
+        assert "s3cret" not in text
+    assert sorted(path.name for path in folder.iterdir()) == ["people.db", "secret"]
+    assert "string or blob too big" in refusal("select hex(zeroblob(100000000)) as email")
+
+
+@pytest.mark.usefixtures("database")
+def test_a_query_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "PORTION_SECONDS", 0.2)
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) as email from n"
+    assert "the query took longer than 0.2 s" in refusal(endless)
 
 
 def test_the_url_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, database: Path) -> None:
@@ -216,12 +251,41 @@ def test_postgresql_streams(postgres: str) -> None:
     rows.close()  # type: ignore[attr-defined]  # a generator
 
 
-def test_postgresql_is_read_only(postgres: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_postgresql_is_read_only(postgres: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (row,) = people("select current_setting('transaction_read_only') as ro, 'a@example.com' as email", postgres)
     assert row.columns["ro"] == "on"
-    for query in ("create table x (a int)", "select * from nope", "select 1; drop table x"):
-        assert refusal(query, postgres).startswith("x.yaml:5:3: the database: ")
+    tmp_path.chmod(0o777)
+    mark = tmp_path / "mark"
+    for query in (
+        "create table x (a int)",
+        "select * from nope",
+        "select 1; drop table x",
+        "select 'a@example.com' as email; commit; begin read write; create table x (a int); commit",
+        f"copy (select 1) to program 'touch {mark}'",
+        f"select 'a@example.com' as email; copy (select 1) to program 'touch {mark}'",
+        "with gone as (delete from pg_class returning relname) select relname as email from gone",
+        "select set_config('transaction_read_only', 'off', false) as email",
+        "begin",
+    ):
+        assert refusal(query, postgres).startswith("x.yaml:5:3: recipients: the database: "), query
+    assert "expected one statement" in refusal("select 1; select 2", postgres)
+    assert not mark.exists()
     assert capfd.readouterr().err == ""
+
+
+def test_what_a_function_writes_is_rolled_back(postgres: str) -> None:
+    people("select lo_create(0)::text as email", postgres)  # allowed in a read-only transaction before PostgreSQL 16
+    (row,) = people("select count(*) as n, 'a@example.com' as email from pg_largeobject_metadata", postgres)
+    assert row.columns["n"] == 0
+
+
+def test_postgresql_stops_a_query_that_takes_too_long(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "PORTION_SECONDS", 0.3)
+    assert "the query took longer than 0.3 s" in refusal("select pg_sleep(60)::text as email", postgres)
+
+
+def test_a_semicolon_and_a_comment_at_the_end_are_no_second_statement(postgres: str) -> None:
+    assert [r.email for r in people("select 'a@example.com' as email; -- all\n", postgres)] == ["a@example.com"]
 
 
 def test_postgresql_refusals_hold_no_password(postgres: str) -> None:
