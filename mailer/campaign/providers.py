@@ -21,7 +21,7 @@ class Provider:
 
     `host` is None if the user must choose a region. `regions` maps each region to its host.
     `rate` is the pace that an account accepts, or None if the provider states none. `per_day` is the documented number
-    of recipients in 24 hours, or None.
+    of recipients in 24 hours, and `connections` the documented maximum of sessions at once, or None.
     """
 
     host: str | None
@@ -30,6 +30,7 @@ class Provider:
     rate: Rate | None = None
     per_day: int | None = None
     regions: Mapping[str, str] = field(default_factory=dict)
+    connections: int | None = None
 
 
 _SES_REGIONS = [
@@ -62,8 +63,9 @@ PROVIDERS: dict[str, Provider] = {
     # support.google.com/a/answer/176600 (server), /a/answer/166852 (2,000 a day for Workspace; 500 for gmail.com)
     "gmail": Provider("smtp.gmail.com", 465, "tls", Rate(20, _MINUTE), per_day=500),
     # learn.microsoft.com/exchange/mail-flow-best-practices (server; TLS by STARTTLS only) and
-    # /exchange/troubleshoot/send-emails/smtp-submission-improvements (30 messages a minute, 10,000 recipients a day)
-    "microsoft365": Provider("smtp.office365.com", 587, "starttls", Rate(30, _MINUTE), per_day=10_000),
+    # /exchange/troubleshoot/send-emails/smtp-submission-improvements (30 messages a minute, 10,000 recipients a day,
+    # 3 connections at once)
+    "microsoft365": Provider("smtp.office365.com", 587, "starttls", Rate(30, _MINUTE), per_day=10_000, connections=3),
     # docs.aws.amazon.com/ses/latest/dg/smtp-connect.html and /general/latest/gr/ses.html (the regions);
     # /ses/latest/dg/manage-sending-quotas.html: 14 a second is what an account out of the sandbox starts with
     "ses": Provider(
