@@ -7,6 +7,7 @@ open windows.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from mailer.delivery.options import SendOptions
@@ -26,6 +27,7 @@ class MessageQueue:
         self.ledger, self.edition, self.run = ledger, edition, run
         self.pacer = Pacer(options.delivery.rate)
         self.in_flight = 0
+        self.commit_seconds = 0.0  # how long a commit takes, of late
         self._only, self._limit = options.only, options.limit
         self._state, self._clock = state, state.clock
         self._started = 0  # recipients that this run claimed for the first time, for `limit`
@@ -56,7 +58,9 @@ class MessageQueue:
 
     def commit(self) -> None:
         """Make all claims and records durable. Raises LedgerWriteError."""
+        started = time.perf_counter()
         self.ledger.commit()
+        self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         self._has_unsaved_records = False
 
     def seconds_until_due(self) -> float | None:

@@ -7,8 +7,10 @@ message: claim, render, submit, wait for results, record.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailer.delivery.dispositions import SessionAction
 from mailer.delivery.message_queue import MessageQueue
@@ -16,7 +18,7 @@ from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder, claimed_message
 from mailer.delivery.run_state import RunState
 from mailer.errors import ConnectionLost, InputError, ServerError
-from mailer.ledger import Claim
+from mailer.ledger import Claim, Release
 from mailer.render.compiled import CompiledCampaign
 from mailer.smtp.connection import BATCH, Connection
 from mailer.smtp.protocol.reply import Reply
@@ -26,6 +28,8 @@ from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, Tra
 # asks them for 5 minutes; asking before a message is cheaper than losing the session with one.
 MAX_QUIET_SECONDS = 30.0
 
+MAX_COMMITS_IN_MESSAGE = 4.0  # if a message takes as long as so many commits, one for each of them costs little
+
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
@@ -33,10 +37,12 @@ class SessionPlan:
 
     `is_careful`: one command at a time, for messages in doubt only, since they may be what the server fails
     at. `message_limit` is the maximum of messages, if the server showed that it counts them.
+    `claims_ahead` messages may be claimed before the session has room for them.
     """
 
     is_careful: bool = False
     message_limit: int | None = None
+    claims_ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +78,14 @@ class Session:
         self._connection, self._plan = connection, plan
         self._compiled, self._state, self._queue, self._recorder = compiled, state, queue, recorder
         self._in_flight = 0
+        self._held: deque[Claim] = deque()  # claimed ahead, and not submitted yet
+        self._message_seconds = 1.0  # how long a message takes, of late
         self._message_count = 0
         self._made_progress = False
         self._last_used = state.clock.now()
         self._must_leave = False
-        self._leaving_reply: Reply | None = None  # "no more messages in this session", as the server last said it
-        self._fewer_sessions_reply: Reply | None = None
-        self._must_simplify = False
+        self._leave_action: SessionAction | None = None  # what the server last asked for, and how
+        self._leave_reply: Reply | None = None
         self._doubts_are_done = False
 
     async def run(self) -> SessionEnd:
@@ -97,7 +104,7 @@ class Session:
             error, is_lost = lost, True
             needs_care = self._record_unfinished(str(lost))
         return SessionEnd(
-            error, is_lost, self._message_count, self._made_progress, needs_care, self._fewer_sessions_reply
+            error, is_lost, self._message_count, self._made_progress, needs_care, self._fewer_sessions_reply()
         )
 
     def record_cancellation(self) -> None:
@@ -110,19 +117,22 @@ class Session:
     def _uselessness(self) -> ServerError | None:
         if self._message_count or self._state.is_over:
             return None
-        if not self._connection.is_exhausted and self._leaving_reply is None:
+        if not self._connection.is_exhausted and self._leave_reply is None:
             return None
-        said = f" ({self._leaving_reply})" if self._leaving_reply else ""
+        said = f" ({self._leave_reply})" if self._leave_reply else ""
         return ConnectionLost(f"the server ended the session before it took a message{said}")
 
     @property
     def traits(self) -> ServerTraits:
         """What this session learned about the server, for the next one."""
         traits = self._connection.traits
-        if not self._must_simplify or traits.strategy_at_most is not None:
+        if self._leave_action is not SessionAction.SIMPLIFY or traits.strategy_at_most is not None:
             return traits
         used = list(Strategy).index(self._connection.details.strategy)
-        return traits.merged_with(ServerTraits(strategy_at_most=list(Strategy)[max(used - 1, 0)]))
+        return replace(traits, strategy_at_most=list(Strategy)[max(used - 1, 0)])
+
+    def _fewer_sessions_reply(self) -> Reply | None:
+        return self._leave_reply if self._leave_action is SessionAction.USE_FEWER else None
 
     def _record_unfinished(self, error: str) -> bool:
         """Put what was in flight back into the queue, or in doubt, durably.
@@ -137,6 +147,7 @@ class Session:
             is_head = is_fruitless and index == 0
             self._recorder.record_unsent(claimed_message(transaction), error, is_fruitless_head=is_head)
         self._in_flight = 0
+        self._release_held()
         self._queue.commit()
         return bool(unfinished.in_doubt) and not self._recorder.holds_doubts
 
@@ -144,24 +155,48 @@ class Session:
         """Claim, render, submit, record. Returns when nothing is in flight and the session is to be left."""
         connection, queue = self._connection, self._queue
         while True:
-            if not self._in_flight and (self._must_leave or connection.is_exhausted or not await self._is_ready()):
+            is_leaving = self._must_leave or connection.is_exhausted
+            if self._held and (is_leaving or self._state.is_over):
+                self._release_held()
+            if not self._in_flight and not self._held and (is_leaving or not await self._is_ready()):
                 return
-            room = 0 if self._must_leave else self._room()
+            room = 0 if is_leaving else self._room()
+            while room and self._held:
+                self._submit(self._held.popleft())
+                room -= 1
             claims: Sequence[Claim] = ()
             # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each
             # reply. But with a pace, messages start one by one, and none waits for the reply to another.
             is_paced = queue.pacer.interval > 0
             has_asked = room > 0 and (is_paced or room >= min(self._in_flight, BATCH))
             if has_asked:
-                claims = queue.claim(room)
-                for claim in claims:
-                    self._submit(claim)
+                claims = self._claim(room)
                 if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
                     self._must_leave = self._doubts_are_done = True  # messages in doubt are claimed first
             if self._in_flight:
                 await self._take_results(until_due=has_asked and (is_paced or not claims))
             else:
                 await asyncio.sleep(0)  # other sessions claimed what there was: they and the signals have their turn
+
+    def _claim(self, room: int) -> Sequence[Claim]:
+        """Claim as many messages as there is room for, and submit them.
+
+        If the server answers as fast as the disk writes, as one on this machine does, more are claimed with the same
+        commit. After a crash they are in doubt, as if the window were larger.
+        """
+        ahead = self._plan.claims_ahead
+        is_slow = self._message_seconds >= MAX_COMMITS_IN_MESSAGE * self._queue.commit_seconds
+        if is_slow or self._queue.pacer.interval:
+            ahead = 0
+        claims = self._queue.claim(room + ahead)
+        for claim in claims[:room]:
+            self._submit(claim)
+        self._held.extend(claims[room:])
+        return claims
+
+    def _release_held(self) -> None:
+        while self._held:
+            self._queue.record(self._held.popleft(), Release())
 
     def _room(self) -> int:
         room, limit = self._connection.room, self._plan.message_limit
@@ -170,7 +205,11 @@ class Session:
     async def _take_results(self, *, until_due: bool) -> None:
         """Wait for results and record them. With `until_due`, wait only until another message may start."""
         seconds = self._queue.seconds_until_due() if until_due else None
-        for result in await self._next_results(seconds):
+        started = time.perf_counter()
+        results = await self._next_results(seconds)
+        if results:
+            self._message_seconds += ((time.perf_counter() - started) / len(results) - self._message_seconds) / 8
+        for result in results:
             self._in_flight -= 1
             disposition = self._recorder.record_result(result)
             self._made_progress = self._made_progress or disposition.is_progress
@@ -186,10 +225,7 @@ class Session:
         self._must_leave = True
         if action is SessionAction.USE_FEWER:
             self._message_count += 1
-            self._fewer_sessions_reply = reply
-        else:
-            self._leaving_reply = reply
-            self._must_simplify = self._must_simplify or action is SessionAction.SIMPLIFY
+        self._leave_action, self._leave_reply = action, reply
 
     async def _next_results(self, seconds: float | None) -> Sequence[TransactionResult]:
         """Return at least one result, or none if `seconds` passed before, or the queue changed."""

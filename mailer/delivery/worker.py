@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending, SendOptions
@@ -18,6 +19,8 @@ from mailer.delivery.throttle import Throttle
 from mailer.errors import AuthenticationError, ConnectionLost, LedgerError, ServerError, TlsError
 from mailer.smtp.connection import Connection, connect
 from mailer.smtp.protocol.values import Strategy
+
+CLAIMS_AHEAD = 2  # if a session sends one message at a time, and the server is as fast as the disk
 
 SessionFactory = Callable[[Connection, SessionPlan], Session]
 
@@ -43,7 +46,9 @@ class Worker:
         self._state, self._queue, self._throttle = state, queue, throttle
         self._make_session = make_session
         self._reconnect = ReconnectPolicy(state, options.delivery.backoff)
-        self._plan = SessionPlan(is_careful=is_careful)
+        # With a window of the user's, nothing is claimed beyond it.
+        self._claims_ahead = CLAIMS_AHEAD if options.delivery.window is None else 0
+        self._plan = SessionPlan(is_careful)
         self._connection: Connection | None = None
         self._is_retired = False
         self._has_new_token = False  # one was asked for after a refusal, and there was no login since
@@ -109,7 +114,9 @@ class Worker:
         )
 
     async def _use(self, connection: Connection) -> SessionEnd:
-        session = self._make_session(connection, self._plan)
+        is_streamed = connection.details.strategy is Strategy.STREAMED
+        ahead = 0 if is_streamed or self._plan.is_careful or self._plan.message_limit else self._claims_ahead
+        session = self._make_session(connection, replace(self._plan, claims_ahead=ahead))
         try:
             return await session.run()
         except asyncio.CancelledError:  # the caller does not wait for replies: what is known is recorded

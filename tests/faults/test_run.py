@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from mailer.campaign.model import Backoff, Rate, StopAfter
 from mailer.delivery.options import Ending
+from mailer.delivery.signals import StopSignal
 from mailer.errors import InputError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
@@ -730,7 +733,7 @@ class Tokens:
 
 def send_with_tokens(bench, server, tokens):
     options = bench.options(server)
-    where = replace(options.server, auth="xoauth2", password=tokens)
+    where = replace(options.server, auth=("xoauth2",), password=tokens)
     return bench.send(server, server=where)
 
 
@@ -776,3 +779,90 @@ def test_a_token_that_cannot_be_read_ends_the_run(tmp_path):
         result = send_with_tokens(bench, server, Broken())
     assert result.ending is Ending.UNREACHABLE
     assert "failed with status 1" in result.reason
+
+
+# -- what is durable as intent
+
+
+@pytest.mark.parametrize(("strategy", "window"), [("sequential", 1), ("pipelined", 2)])
+@pytest.mark.parametrize("given", [None, 1, 2])
+def test_intent_is_only_for_what_is_on_its_way(tmp_path, strategy, window, given):
+    bench = Bench(tmp_path, 20)
+    claimed: list[int] = []
+
+    def script(step: Step) -> None:
+        if step.name == "content":
+            with closing(sqlite3.connect(bench.ledger_path)) as connection:
+                claimed.append(
+                    connection.execute("SELECT COUNT(*) FROM messages WHERE status = 'claimed'").fetchone()[0]
+                )
+
+    # A reply takes longer than several commits; only a server that is as fast as the disk gets messages in batches.
+    with FaultServer(strategy, script=script, delay=0.03) as server:
+        bench.send(server, replace(QUICK, window=given))
+        bench.agree(server)
+    assert len(claimed) == 20
+    assert max(claimed) == min(window, given or window)
+
+
+@STRATEGY
+def test_messages_that_were_claimed_ahead_are_given_back_when_the_run_ends(tmp_path, strategy):
+    bench, stop = Bench(tmp_path, 300), StopSignal()
+    bench.observer.on_settled = lambda _outcome: len(bench.observer.outcomes) > 200 and stop.request()
+    with FaultServer(strategy) as server:
+        assert bench.send(server, stop=stop).ending is Ending.INTERRUPTED
+        statuses = bench.statuses()
+        assert statuses[Status.SENT] == len(server.accepted)
+        assert statuses[Status.PENDING] == 300 - statuses[Status.SENT]
+        assert server.duplicates == 0
+
+
+# -- replies that concern the session
+
+
+@STRATEGY
+@pytest.mark.parametrize("step", ["mail", "data", "content"])
+@pytest.mark.parametrize("code", [500, 501, 502, 503, 504])
+def test_no_recipient_fails_because_of_a_reply_that_concerns_the_session(tmp_path, strategy, step, code):
+    bench = Bench(tmp_path, 12)
+    line = f"{code} 5.5.1 bad sequence of commands"
+    script = lambda found: line if found.name == step and found.count in (3, 7) else None  # noqa: E731
+    with FaultServer(strategy, script=script) as server:
+        result = bench.send(server)
+        bench.agree(server)
+    assert result.ending is Ending.COMPLETE, result.reason
+    assert bench.statuses() == {Status.SENT: 12}
+    assert all(outcome.attempts == 1 for outcome in bench.outcomes().values())
+
+
+@STRATEGY
+def test_a_recipient_that_the_server_cannot_parse_is_deferred_and_holds_up_no_other(tmp_path, strategy):
+    bench = Bench(tmp_path, 12)
+    line = "504 5.5.2 <r3>: Recipient address rejected: need fully-qualified address"
+    with FaultServer(strategy, script=rcpt(lambda a, _n: line if number(a) == 3 else None)) as server:
+        result = bench.send(server, replace(QUICK, attempts=2))
+        bench.agree(server)
+    assert result.ending is Ending.INCOMPLETE, result.reason
+    assert bench.statuses() == {Status.SENT: 11, Status.DEFERRED: 1}
+
+
+@pytest.mark.parametrize("line", ["530 5.7.0 Authentication required", "530 5.7.0 Must issue a STARTTLS command first"])
+def test_a_server_that_wants_a_login_or_tls_first_cannot_be_used(tmp_path, line):
+    bench = Bench(tmp_path, 5)
+    with FaultServer(script=lambda step: line if step.name == "mail" else None) as server:
+        result = bench.send(server)
+    assert result.ending is Ending.UNREACHABLE
+    assert line.partition(" ")[2] in result.reason
+    assert result.hint
+    assert bench.statuses() == {Status.PENDING: 5}
+
+
+@pytest.mark.parametrize("step", ["rcpt", "mail"])
+def test_a_refused_ehlo_name_ends_the_run_with_a_hint(tmp_path, step):
+    bench = Bench(tmp_path, 5)
+    line = "504 5.5.2 <localhost>: Helo command rejected: need fully-qualified hostname"
+    with FaultServer(script=lambda found: line if found.name == step else None) as server:
+        result = bench.send(server)
+    assert result.ending is Ending.GIVEN_UP
+    assert "ehlo_name" in result.hint
+    assert bench.statuses() == {Status.PENDING: 5}

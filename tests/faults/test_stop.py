@@ -267,10 +267,13 @@ def test_a_clock_that_goes_back_between_runs(tmp_path):
     assert clock.now() - 1_000_000_000.0 < 4000
 
 
-def test_nothing_is_left_but_not_everybody_got_it(tmp_path):
+def test_a_run_without_anything_to_send_says_that_some_recipients_do_not_have_the_message(tmp_path):
     bench = Bench(tmp_path, 2)
     with FaultServer(script=lambda step: "550 5.7.1 no" if step.name == "rcpt" else None) as server:
         bench.send(server)
         result = bench.send(server)
     assert result.ending is Ending.INCOMPLETE
-    assert (result.reason, result.hint) == ("everybody is settled, and not everybody got it", None)
+    assert (result.reason, result.hint) == (
+        "every recipient has an outcome, but not all of them have the message",
+        None,
+    )
