@@ -46,7 +46,6 @@ setup: $(VENV)/.ready-dev
 
 demo: $(VENV)/.ready-all
 	$(BIN)/mailer send campaigns/newsletter.yaml --sandbox --report out/report.json --report out/report.html
-	@echo "To look at them in a browser: $(BIN)/mailer sandbox --maildir $$(ls -td "$${TMPDIR:-/tmp}"/mailer-caught-* | head -1)"
 
 test: setup servers check
 	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered

@@ -15,7 +15,7 @@ from mailer._version import __version__
 from mailer.cli import options
 
 # Commands of the documentation that this version does not have.
-NOT_BUILT = {"preview", "bounces", "worker", "login", "forget"}
+NOT_BUILT = {"bounces", "worker", "login", "forget"}
 
 
 class CommandGroup(click.Group):
@@ -115,12 +115,32 @@ def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
     return run_interruptible(lambda: render_campaign(out=out, mbox=mbox, **given))
 
 
+@mailer.command("preview", short_help="Show every recipient's message in a browser while you write.")
+@options.campaign_argument
+@options.variables_option
+@options.server_option
+@options.ca_file_option
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
+@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.option("--json", "as_json", is_flag=True, help="Print the address as one line of JSON.")
+def preview_command(**given: Any) -> int:
+    """Serve a local web page that shows each recipient's message as it will look, until interrupted.
+
+    A change is shown when its file is saved. An error is shown with its place; the last good message stays visible.
+    A button sends a proof to --server, MAILER_SERVER or the campaign's server, with MAILER_PASSWORD or the campaign's
+    password. Nothing else is sent.
+    """
+    from mailer.cli.preview import run_preview
+
+    return run_preview(**given)
+
+
 # -- sending
 
 _ONE_MESSAGE = ("--connections", "--window", "--rate", "--limit", "--report", "--no-preflight", "--skip-invalid")
 _LEDGER_STATE = ("--again", "--retry-failed", "--in-doubt")
 SEND_INEFFECTIVE = {
-    "--sandbox": ("--server", "--ca-file", "--ledger", *_LEDGER_STATE),
+    "--sandbox": ("--server", "--ca-file", *_LEDGER_STATE),
     "--proof": (*_ONE_MESSAGE, *_LEDGER_STATE),
     "--dry-run": (*_ONE_MESSAGE, *_LEDGER_STATE, "--proof", "--sandbox", "--server", "--ca-file", "--trace", "--yes"),
     "--quiet": ("--verbose",),
@@ -183,6 +203,7 @@ SEND_INEFFECTIVE = {
 @click.option("--yes", is_flag=True, help="Do not ask before sending.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only: no progress, no summary.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each session and for each recipient.")
+@options.behavior_options
 def send_command(**given: Any) -> int:
     """Send a campaign. Run the command again to continue where it stopped.
 
@@ -223,10 +244,19 @@ def report_command(campaign_file: Path | None, **given: Any) -> None:
 @click.option("--maildir", metavar="DIR", type=options.path_type(), help="Keep the messages in this folder.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the server; 0 takes a free one.")
 @click.option("--page-port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
+@click.option("--password", metavar="TEXT", help="Password of the login `sandbox`. Default: a new one.")
+@click.option(
+    "--ca-dir",
+    metavar="DIR",
+    type=options.path_type(),
+    help="Folder that keeps the certificate authority, so that its CA file stays the same. Default: a new one.",
+)
+@options.behavior_options
 def sandbox_command(**given: Any) -> int:
     """Run a local SMTPS server with a login and an inbox page; it delivers to no recipient.
 
-    Prints the addresses of the page, of the server with its login and of its CA file, then serves until interrupted.
+    Prints the addresses of the page, of its API, of the server with its login and of its CA file, and a line for the
+    shell that makes `mailer send` use it. Then serves until interrupted. A program uses the API with the same login.
     """
     from mailer.cli.sandbox import run_sandbox
 

@@ -147,9 +147,33 @@ def server_option(command: Decorated) -> Decorated:
 def ca_file_option(command: Decorated) -> Decorated:
     """Add `--ca-file`."""
     return click.option(
-        "--ca-file", metavar="FILE", type=path_type(),
+        "--ca-file", metavar="FILE", type=path_type(), envvar="MAILER_CA_FILE", show_envvar=True,
         help="Trust the certificates that this file's authority signed, instead of the system's trust store.",
     )(command)  # fmt: skip
+
+
+# What `behavior_options` adds, by parameter name.
+BEHAVIOR_OPTIONS = ("fail", "delay", "drop", "no_chunking", "no_pipelining", "tls_only", "starttls")
+
+
+def behavior_options(command: Decorated) -> Decorated:
+    """Add the options with which the sandbox misbehaves, named in BEHAVIOR_OPTIONS."""
+    added = [
+        click.option(
+            "--fail", metavar="RULE", multiple=True,
+            help="The sandbox refuses: 421:5% (of messages), rcpt=550:^bob (recipients that match), data=451:first "
+            "(the first message for each recipient). Repeatable.",
+        ),
+        click.option("--delay", metavar="TIME", help="The sandbox waits before its replies: 200ms."),
+        click.option("--drop", metavar="SHARE", help="The sandbox cuts the connection after this share of messages."),
+        click.option("--no-chunking", is_flag=True, help="The sandbox offers no CHUNKING: messages are sent by DATA."),
+        click.option("--no-pipelining", is_flag=True, help="The sandbox offers no PIPELINING."),
+        click.option("--tls-only", is_flag=True, help="The sandbox has TLS, and neither offers nor needs a login."),
+        click.option("--starttls", is_flag=True, help="The sandbox begins without TLS and offers STARTTLS."),
+    ]  # fmt: skip
+    for option in reversed(added):
+        command = option(command)
+    return command
 
 
 def report_option(*names: str, help_text: str) -> Callable[[Decorated], Decorated]:

@@ -1,51 +1,84 @@
-"""`mailer sandbox`: the embedded SMTPS server with its inbox page, until interrupted."""
+"""`mailer sandbox`: the embedded SMTP server with its inbox page, until interrupted; and how it misbehaves."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from dataclasses import asdict
+from collections.abc import Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from mailer.cli import console
-from mailer.cli.exit_codes import code_for_signal
-from mailer.delivery.signals import StopSignal
+import click
+
+from mailer.campaign import parse_duration
+from mailer.cli.options import BEHAVIOR_OPTIONS
+from mailer.cli.serving import print_addresses, serve_until_stopped
 from mailer.errors import InputError
-from mailer.sandbox.serve import SandboxAddresses, SandboxOptions, serve_sandbox
+from mailer.ledger.place import FOLDER
+from mailer.sandbox import Behavior, Sandbox
+from mailer.sandbox.behavior import parse_failures, parse_share
+from mailer.sandbox.rehearsal import open_rehearsal_folder
+from mailer.sandbox.serve import SandboxAddresses, SandboxOptions, export_line, serve_sandbox
 
 
-def run_sandbox(as_json: bool, maildir: Path | None, port: int, page_port: int) -> int:
+def run_sandbox(
+    *,
+    as_json: bool,
+    maildir: Path | None,
+    port: int,
+    page_port: int,
+    password: str | None,
+    ca_dir: Path | None,
+    **given: Any,
+) -> int:
     """Serve until a signal arrives, and return that signal's exit code.
 
-    A port of 0 takes a free one. Raises InputError if the sandbox cannot start.
+    A port of 0 takes a free one. `given` are the options of BEHAVIOR_OPTIONS. Raises InputError if the sandbox cannot
+    start.
     """
-    asked = SandboxOptions(maildir, port, page_port)
-    serving = serve_sandbox(lambda addresses: _print_addresses(addresses, as_json), asked)
 
-    async def serve_until_stopped(stop: StopSignal) -> None:
-        server = asyncio.ensure_future(serving)
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({server, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        server.cancel()
-        try:
-            await server
-        except asyncio.CancelledError:
-            return
+    def announce(addresses: SandboxAddresses) -> None:
+        print_addresses(addresses, as_json, (export_line(addresses.smtps, Path(addresses.ca)),))
 
-    with StopSignal().handle_signals() as stop:
+    asked = SandboxOptions(maildir, port, page_port, password, ca_dir, take_behavior(given))
+    return serve_until_stopped(serve_sandbox(announce, asked), "the sandbox")
+
+
+@contextmanager
+def run_rehearsal(root: Path, behavior: Behavior | None) -> Iterator[Sandbox]:
+    """Run a sandbox for one rehearsal of the project at `root`.
+
+    Its messages are kept in the project's `.mailer` until the next rehearsal; in a temporary folder if that cannot be
+    written. Raises InputError if the sandbox cannot start.
+    """
+    with ExitStack() as stack:
         try:
-            asyncio.run(serve_until_stopped(stop))
+            maildir = stack.enter_context(open_rehearsal_folder(root / FOLDER))
+        except OSError:
+            maildir = None
+        try:
+            sandbox = stack.enter_context(Sandbox(maildir=maildir, behavior=behavior))
         except OSError as error:
             raise InputError(f"the sandbox could not start: {error.strerror or error}") from error
-    console.print_note("")  # the shell's prompt begins on a line of its own
-    return code_for_signal(stop.number)
+        yield sandbox
 
 
-def _print_addresses(addresses: SandboxAddresses, as_json: bool) -> None:
-    # Not through console: the login is the sandbox's own throw-away one, and is printed to be copied.
-    fields = asdict(addresses)
-    lines = [json.dumps(fields)] if as_json else [f"{name} {value}" for name, value in fields.items()]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()
+def take_behavior(given: MutableMapping[str, Any]) -> Behavior | None:
+    """Take the options of BEHAVIOR_OPTIONS out of `given`; None if none of them is set.
+
+    Raises click.UsageError if one cannot be understood.
+    """
+    taken = {name: given.pop(name) for name in BEHAVIOR_OPTIONS}
+    if not any(taken.values()):
+        return None
+    try:
+        return Behavior(
+            failures=parse_failures(taken["fail"]),
+            delay=parse_duration(taken["delay"]) if taken["delay"] else 0.0,
+            drop=parse_share(taken["drop"]) if taken["drop"] else 0.0,
+            has_chunking=not taken["no_chunking"],
+            has_pipelining=not taken["no_pipelining"],
+            has_login=not taken["tls_only"],
+            security="starttls" if taken["starttls"] else "tls",
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

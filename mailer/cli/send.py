@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -10,7 +11,9 @@ from dataclasses import dataclass, fields, replace
 from email import policy
 from email.parser import BytesHeaderParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from mailer.api import DELIVERY_FIELDS, override_delivery
 from mailer.campaign import Campaign, ServerConfig, load_campaign, parse_server
@@ -18,6 +21,7 @@ from mailer.campaign.model import Delivery
 from mailer.cli import console
 from mailer.cli.credentials import choose_server_and_password
 from mailer.cli.exit_codes import ExitCode, code_for_signal
+from mailer.cli.options import BEHAVIOR_OPTIONS
 from mailer.cli.progress import ProgressDisplay, create_display
 from mailer.cli.protected_files import list_protected_files
 from mailer.cli.render import show_first_message
@@ -34,6 +38,9 @@ from mailer.report.write import ReportTarget, check_report_targets
 from mailer.secret import Secret
 from mailer.text import count_noun, shorten
 
+if TYPE_CHECKING:
+    from mailer.sandbox.behavior import Behavior  # an optional extra
+
 
 class Declined(KeyboardInterrupt):
     """The answer to the question was no. Like an interrupt, it passes every `except Exception`."""
@@ -47,6 +54,7 @@ class SendRequest:
     variables: dict[str, str]
     server: str | None
     sandbox: bool
+    behavior: Behavior | None
     ca_file: Path | None
     reports: tuple[str, ...]
     trace: str | None
@@ -90,7 +98,9 @@ def run_send_command(given: Mapping[str, Any]) -> int:
     """
     with StopSignal().handle_signals() as stop:
         try:
-            return _send(SendRequest.from_options(given), stop)
+            options = dict(given)
+            behavior = _take_behavior(options)
+            return _send(SendRequest.from_options(options | {"behavior": behavior}), stop)
         except Interrupted:
             console.print_error("interrupted; nothing was sent")
             return code_for_signal(stop.number)
@@ -106,6 +116,8 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         trace = stack.enter_context(open_trace(request.trace))
         is_recorded = not (request.sandbox or request.overrides["proof"])
         ledger = stack.enter_context(Ledger.open(job.ledger) if is_recorded else Ledger.open_temporary())
+        if request.sandbox:
+            _copy_suppressions(job.ledger, ledger)
         question = SendQuestion(job, ledger, stop)
         display = create_display(
             question.ask if question.is_needed else None,
@@ -130,6 +142,7 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         )
         if maildir is not None:
             console.print_note(f"caught messages: {maildir}")
+            console.print_hint(f"to look at them: mailer sandbox --maildir {shlex.quote(str(maildir))}")
         return code
 
 
@@ -168,12 +181,33 @@ async def _provide_server(job: SendJob) -> AsyncIterator[tuple[ServerConfig, Sec
     if job.server is not None:
         yield job.server, job.password, None
         return
-    from mailer.sandbox import Sandbox
+    from mailer.cli.sandbox import run_rehearsal
 
-    with Sandbox() as sandbox:
+    with run_rehearsal(job.campaign.root, job.request.behavior) as sandbox:
+        server = replace(parse_server(sandbox.url), ca_file=sandbox.ca_file)
         secret = Secret(sandbox.password)
         console.add_secret(secret)
-        yield replace(parse_server(sandbox.url), ca_file=sandbox.ca_file), secret, sandbox.maildir
+        yield server, secret if server.username else None, sandbox.maildir
+
+
+def _copy_suppressions(source: str | Path, rehearsal: Ledger) -> None:
+    """Suppress in the rehearsal's ledger what is suppressed in the real one, if there is one yet."""
+    if not str(source).startswith(("postgresql://", "postgres://")) and not Path(source).exists():
+        return
+    with Ledger.open(source, create=False) as ledger:
+        rehearsal.suppress_all((entry.email, entry.reason) for entry in ledger.read_suppressions())
+
+
+def _take_behavior(given: dict[str, Any]) -> Behavior | None:
+    """Take the options of BEHAVIOR_OPTIONS out of `given`. Raises click.UsageError if they have no effect."""
+    if given["sandbox"]:
+        from mailer.cli.sandbox import take_behavior
+
+        return take_behavior(given)
+    for name in BEHAVIOR_OPTIONS:
+        if given.pop(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} has no effect without --sandbox")
+    return None
 
 
 class SendQuestion:

@@ -16,13 +16,13 @@ from mailer.web.access import ApiLogin
 
 @dataclass(frozen=True, slots=True)
 class SandboxAddresses:
-    """Where the running sandbox is: the inbox page, the API, the server with its login, its CA file, the maildir."""
+    """Where the running sandbox is: the inbox page, the server with its login, its CA file, the maildir, the API."""
 
     page: str
-    api: str
     smtps: str
     ca: str
     maildir: str
+    api: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def serve_sandbox(announce: Callable[[SandboxAddresses], None], options: S
         page.web.start()
         try:
             api = f"{page.web.origin}/api/messages"
-            announce(SandboxAddresses(page.web.url, api, sandbox.url, str(sandbox.ca_file), str(sandbox.maildir)))
+            announce(SandboxAddresses(page.web.url, sandbox.url, str(sandbox.ca_file), str(sandbox.maildir), api))
             await asyncio.Event().wait()
         finally:
             page.web.stop()

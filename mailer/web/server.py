@@ -32,7 +32,7 @@ class WebServer:
         self.url = f"{self.origin}/?token={access.token}"
         config = uvicorn.Config(
             access, http="h11", ws="none", lifespan="off", loop="asyncio", log_config=None, access_log=False,
-            server_header=False, timeout_keep_alive=30,
+            server_header=False, proxy_headers=False, timeout_keep_alive=30,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="page", daemon=True)

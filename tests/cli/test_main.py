@@ -95,7 +95,6 @@ def test_a_secret_is_blanked_wherever_it_comes_from(
     [
         (["sned"], "there is no command 'sned'; did you mean 'send'?"),
         (["xyzzy"], "expected one of init, check"),
-        (["preview", "x.yaml"], "no 'preview' command yet"),
         (["bounces"], "no 'bounces' command yet"),
         (["send"], "Missing argument 'CAMPAIGN'"),
         (["send", "x.yaml", "--rate", "fast"], "expected a rate such as 14/second"),

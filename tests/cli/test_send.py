@@ -68,8 +68,9 @@ def test_a_rehearsal_needs_no_server_and_leaves_no_ledger(process: Command, camp
     ended = process("send", campaign, "--sandbox", "--report", "r.json")
     assert ended.code == 0, ended.err
     caught = Path(ended.err.split("caught messages: ")[1].splitlines()[0])
+    assert f"mailer sandbox --maildir {caught}" in ended.err
     assert len([path for path in caught.rglob("*") if path.is_file()]) >= 3
-    assert not (campaign.parent / ".mailer").exists()
+    assert not (campaign.parent / ".mailer" / "ledger.sqlite3").exists()
     assert json.loads((campaign.parent / "r.json").read_text())["counts"]["sent"] == 3
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import stat
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,29 @@ def test_two_sandboxes_do_not_trust_each_other(tmp_path: Path) -> None:
     _, first = create_server_context(tmp_path / "a")
     _, second = create_server_context(tmp_path / "b")
     assert first.read_bytes() != second.read_bytes()
+
+
+def test_a_kept_authority_is_used_again(tmp_path: Path) -> None:
+    folder = tmp_path / "ca"
+    with Sandbox(maildir=tmp_path / "m", ca_dir=folder) as first:
+        content = first.ca_file.read_bytes()
+    assert first.ca_file.exists()
+    assert stat.S_IMODE((folder / "ca-key.pem").stat().st_mode) == 0o600
+    with Sandbox(maildir=tmp_path / "m", ca_dir=folder) as second:
+        assert second.ca_file.read_bytes() == content
+        context = ssl.create_default_context(cafile=str(first.ca_file))
+        with (
+            socket.create_connection(("127.0.0.1", second.port), timeout=10) as raw,
+            context.wrap_socket(raw, server_hostname="localhost") as connection,
+        ):
+            assert connection.version()
+    assert sorted(path.name for path in folder.iterdir()) == ["ca-key.pem", "ca.pem"]
+
+
+def test_files_that_do_not_belong_together_are_an_error(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        create_server_context(tmp_path / name, is_kept=True)
+    (tmp_path / "one" / "ca.pem").write_bytes((tmp_path / "two" / "ca.pem").read_bytes())
+    with pytest.raises(ValueError, match="do not belong together"):
+        create_server_context(tmp_path / "one", is_kept=True)

@@ -61,6 +61,8 @@ export class Viewer {
         this.state.width, (width) => { this.change({ width }); }, "device-choice"),
       choiceOf("Colours", [["light", "Light"], ["dark", "Dark", "As a mail program in dark mode shows it"]], this.state.scheme, (scheme) => this.change({ scheme })),
       choiceOf("Images", [["on", "Images"], ["off", "No images", "As a mail program shows it before images are allowed"]], this.state.images, (images) => this.change({ images })));
+    this.scale = element("span", { class: "scale" });
+    this.tools.append(this.scale);
     this.notice = element("p", { class: "notice", hidden: "" });
     this.stage = element("div", { class: "stage fit", role: "tabpanel", tabindex: "0", id: `${storage}-panel` });
     root.append(element("div", { class: "viewer-bar" }, this.tabs, this.tools), this.notice, this.stage);
@@ -184,6 +186,7 @@ export class Viewer {
     const fits = width >= room;
     this.stage.className = `stage ${fits ? "fit" : ""} ${this.state.width}`;
     const scale = Math.min(1, room / width);
+    this.scale.textContent = scale < 0.995 ? `${width} px, at ${Math.round(scale * 100)} %` : "";
     device.style.width = `${width * scale}px`;
     frame.style.width = `${width}px`;
     frame.style.height = "10px";

@@ -1,0 +1,155 @@
+"""The preview's page and what it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from mailer.preview.session import PreviewSession, SendProof
+from mailer.web.responses import (
+    ShownJson,
+    asset_routes,
+    html_response,
+    not_found,
+    part_response,
+    source_response,
+)
+from mailer.web.server import WebServer
+
+PAUSE = 0.5  # seconds between two looks at how far the list has been read
+
+
+class PreviewPage:
+    """The page of a session. `send_proof` is called when the person has confirmed; None: the button is not there."""
+
+    def __init__(self, session: PreviewSession, *, port: int = 0, send_proof: SendProof | None = None) -> None:
+        self._session = session
+        self._send_proof = send_proof
+        self.web = WebServer(self._routes(), port=port)
+
+    def _routes(self) -> list[Route]:
+        message = "/messages/{version:int}/{position:int}"
+        return [
+            *asset_routes("mailer.preview", ["preview.css", "preview.js"], "preview.html"),
+            Route("/events", self._stream_events),
+            Route("/recipients", self._list_recipients),
+            Route("/jump", self._jump),
+            Route("/message", self._show),
+            Route("/findings", self._list_findings),
+            Route("/proof", self._send, methods=["POST"]),
+            Route(f"{message}/html", self._show_html),
+            Route(f"{message}/source", self._show_source),
+            Route(f"{message}/parts/{{number:int}}", self._show_part),
+        ]
+
+    async def _stream_events(self, _request: Request) -> Response:
+        return StreamingResponse(self._events(), media_type="text/event-stream")
+
+    async def _events(self) -> AsyncIterator[str]:
+        """Server-sent events: the state at once, and after each change."""
+        changed = self._session.subscribe()
+        try:
+            sent = ""
+            while not self._session.is_closed:
+                changed.clear()
+                state = json.dumps(await run_in_threadpool(self._describe_state))
+                if state != sent:
+                    yield f"data: {state}\n\n"
+                    sent = state
+                is_complete = json.loads(state)["isComplete"]
+                try:
+                    await asyncio.wait_for(changed.wait(), None if is_complete else PAUSE)
+                except TimeoutError:
+                    continue
+        finally:
+            self._session.unsubscribe(changed)
+
+    def _describe_state(self) -> dict[str, object]:
+        session = self._session
+        state = session.state
+        problems = [*state.problems, *session.list_problems]
+        return {
+            "version": session.version,
+            "campaign": state.name,
+            "file": str(session.path),
+            "problems": session.describe(problems),
+            "count": session.index.count(),
+            "isComplete": bool(session.list_problems) or not state.name or session.index.is_complete(),
+            "server": state.server,
+            "mayProve": self._send_proof is not None,
+        }
+
+    def _list_recipients(self, request: Request) -> Response:
+        query = request.query_params
+        start = _number(query.get("start"))
+        page = self._session.index.read_page(query.get("find", ""), start, backwards=query.get("backwards") == "1")
+        rows = [{"position": p, "email": e, "name": n, "hasProblem": wrong} for p, e, n, wrong in page.rows]
+        return ShownJson({"rows": rows, "hasMore": page.has_more})
+
+    def _jump(self, request: Request) -> Response:
+        query = request.query_params
+        start = _number(query.get("start"))
+        index = self._session.index
+        match query.get("to"):
+            case "longest":
+                return ShownJson({"position": index.find_longest_name()})
+            case "fewest":
+                return ShownJson({"position": index.find_fewest_columns()})
+            case "random":
+                return ShownJson({"position": self._session.find_random()})
+            case "failing":
+                position, searched = self._session.find_failing(start)
+                is_done = position is not None or (index.is_complete() and searched >= index.count())
+                return ShownJson({"position": position, "searched": searched, "isDone": is_done})
+            case _:
+                return not_found()
+
+    def _show(self, request: Request) -> Response:
+        session = self._session
+        position, version = _number(request.query_params.get("position")), session.version
+        message = session.render(position)
+        if message is None:
+            return not_found()
+        shown: dict[str, object] = {"position": position, "version": version}
+        if message.view is None:
+            return ShownJson(shown | {"problems": session.describe(message.problems)})
+        envelope = {"sender": message.sender, "recipients": message.recipients}
+        return ShownJson(shown | message.view.summary() | {"envelope": envelope, "problems": []})
+
+    def _list_findings(self, request: Request) -> Response:
+        return ShownJson(self._session.lint(_number(request.query_params.get("position"))))
+
+    async def _send(self, request: Request) -> Response:
+        """Send a proof; the body has the `address` and the `position` of the recipient."""
+        try:
+            asked = json.loads(await request.body())
+            address, position = str(asked["address"]), int(asked["position"])
+        except (ValueError, TypeError, KeyError):
+            return Response("Not a proof.", 400, media_type="text/plain")
+        rows = await run_in_threadpool(self._session.index.read_recipients, position, 1)
+        if not rows or self._send_proof is None:
+            return not_found()
+        outcome = await run_in_threadpool(self._send_proof, address, rows[0][1].email)
+        return ShownJson({"isSent": outcome.is_sent, "text": outcome.text})
+
+    def _show_html(self, request: Request) -> Response:
+        view = self._session.find_rendered(request.path_params["position"], request.path_params["version"])
+        return not_found() if view is None else html_response(view, request)
+
+    def _show_source(self, request: Request) -> Response:
+        view = self._session.find_rendered(request.path_params["position"], request.path_params["version"])
+        return not_found() if view is None else source_response(view, request)
+
+    def _show_part(self, request: Request) -> Response:
+        view = self._session.find_rendered(request.path_params["position"], request.path_params["version"])
+        return not_found() if view is None else part_response(view, request.path_params["number"])
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else 0

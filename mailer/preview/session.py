@@ -1,0 +1,285 @@
+"""What one `mailer preview` knows: the campaign as it was last saved, its list, and the messages that were shown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import watchfiles
+
+from mailer.errors import Place, Problem
+from mailer.preview.answers import CampaignState
+from mailer.preview.excerpt import Excerpt, read_excerpt
+from mailer.preview.recipient_index import RecipientIndex
+from mailer.preview.workshop import Workshop
+from mailer.web.message_view import MessageView
+
+MAX_FOLDERS = 2_000  # that are watched
+MAX_RENDERED = 8  # messages that are kept, so that their images and sources can be asked for
+SMALL_LIST = 0.12  # seconds in which a short list is read before the page hears of a change
+SEARCH_SECONDS = 1.0  # that one look for a failing message takes
+SEARCH_ROWS = 2_000  # rows that it takes at most
+_HIDDEN = {"node_modules", "__pycache__", "venv", "dist", "build", "site-packages"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProofOutcome:
+    """How sending a proof ended, in a sentence."""
+
+    is_sent: bool
+    text: str
+
+
+SendProof = Callable[[str, str], ProofOutcome]  # the address, and the recipient whose message is sent to it
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMessage:
+    """A message that can be shown, with its envelope; or the problems that keep it from being made."""
+
+    view: MessageView | None
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class PreviewSession:
+    """Reads, renders and watches a campaign until `close()`. Safe for several threads.
+
+    `version` grows with each change that was read.
+    """
+
+    def __init__(self, path: Path, variables: dict[str, str]) -> None:
+        self.path = path
+        self.version = 0
+        self.state = CampaignState()
+        self.list_problems: list[Problem] = []
+        self._variables = variables
+        self._folder = Path(tempfile.mkdtemp(prefix="mailer-preview-"))  # mode 0700
+        self._workshop = Workshop(path, variables)
+        self._list_workshop: Workshop | None = None
+        self.index = RecipientIndex(self._folder / "list-0")
+        self._list_count = 0
+        self._rendered: OrderedDict[tuple[int, int], RenderedMessage] = OrderedDict()
+        self._stamps: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        self._subscribers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Read the campaign, begin with its list, and watch its files."""
+        self.reload()
+        self._watcher.start()
+
+    def close(self) -> None:
+        """End everything that was started, also in the middle of its work."""
+        self._stopping.set()
+        self._workshop.close()
+        if self._list_workshop is not None:
+            self._list_workshop.close()
+        self.index.close()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._notify()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close()` was called."""
+        return self._stopping.is_set()
+
+    # -- changes
+
+    def reload(self) -> None:
+        """Read the campaign as its files are now; its list too, if that has changed."""
+        self._stamps = self._take_stamps(self._list_folders())
+        before, self.state = self.state, self._workshop.load()
+        has_list = bool(self.state.name)
+        is_changed = self.state.list_fingerprint is None or self.state.list_fingerprint != before.list_fingerprint
+        if has_list and (is_changed or not self._list_count):
+            self._read_list()
+        elif not has_list:  # the campaign file has an error: the rows of before stay
+            self.state = CampaignState(
+                problems=self.state.problems, root=before.root, list_file=before.list_file,
+                list_fingerprint=before.list_fingerprint, name="", server=before.server,
+            )  # fmt: skip
+        self.version += 1
+        self._notify()
+
+    def _read_list(self) -> None:
+        """Read the list into a new index, in a thread; wait a moment, in which a short one is complete."""
+        if self._list_workshop is not None:
+            self._list_workshop.close()
+        self._list_count += 1
+        database = self._folder / f"list-{self._list_count}"
+        workshop = self._list_workshop = Workshop(self.path, self._variables)
+        is_done = threading.Event()
+
+        def read_list() -> None:
+            problems = workshop.write_index(database)
+            if workshop is self._list_workshop:
+                self.list_problems = problems
+            is_done.set()
+            workshop.close()
+            self._notify()
+
+        self.list_problems = []
+        threading.Thread(target=read_list, name="list", daemon=True).start()
+        old, self.index = self.index, RecipientIndex(database)
+        ends = monotonic() + 5
+        # The process needs a moment to start. The page shows the old rows until there are new ones.
+        while not self.index.count() and not is_done.wait(0.005) and monotonic() < ends and not self.is_closed:
+            pass
+        is_done.wait(SMALL_LIST)
+        old.close()
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            folders = self._list_folders()
+            changes = watchfiles.watch(
+                *folders, watch_filter=self._is_watched, debounce=400, step=20, stop_event=self._stopping,
+                rust_timeout=200, yield_on_timeout=True, recursive=False, raise_interrupt=False,
+            )  # fmt: skip
+            is_watching = False
+            for change in changes:
+                # What was saved before the watch began is not told; it is seen once, by comparing.
+                is_missed = not is_watching and self._take_stamps(folders) != self._stamps
+                is_watching = True
+                if change or is_missed:
+                    self.reload()
+                    if self._list_folders() != folders:
+                        break
+
+    def _take_stamps(self, folders: list[Path]) -> dict[str, tuple[int, int]]:
+        """The time and the size of each watched file, by its path."""
+        stamps = {}
+        for folder in folders:
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if self._is_watched(watchfiles.Change.modified, entry.path):
+                        stat = entry.stat()
+                        stamps[entry.path] = (stat.st_mtime_ns, stat.st_size)
+        return stamps
+
+    def _list_folders(self) -> list[Path]:
+        """The folders in which a change may concern the campaign: those of the project, and the list's."""
+        root = self.state.root or self.path.absolute().parent
+        folders = {root, self.path.absolute().parent}
+        if self.state.list_file is not None:
+            folders.add(self.state.list_file.parent)
+        for folder, names, _ in os.walk(root):
+            names[:] = [name for name in names if not name.startswith(".") and name not in _HIDDEN]
+            folders.add(Path(folder))
+            if len(folders) >= MAX_FOLDERS:
+                break
+        return sorted(folder for folder in folders if folder.is_dir())
+
+    @staticmethod
+    def _is_watched(_change: watchfiles.Change, path: str) -> bool:
+        name = os.path.basename(path)
+        return not (name.startswith((".", "#")) or name.endswith(("~", ".swp", ".swx", ".tmp")) or name == "4913")
+
+    def subscribe(self) -> asyncio.Event:
+        """An event of the running loop that is set after each change."""
+        event = asyncio.Event()
+        with self._lock:
+            self._subscribers.add((asyncio.get_running_loop(), event))
+        return event
+
+    def unsubscribe(self, event: asyncio.Event) -> None:
+        """End what `subscribe` began."""
+        with self._lock:
+            self._subscribers = {pair for pair in self._subscribers if pair[1] is not event}
+
+    def _notify(self) -> None:
+        with self._lock:
+            subscribers = list(self._subscribers)
+        for loop, event in subscribers:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+    # -- messages
+
+    def render(self, position: int) -> RenderedMessage | None:
+        """The message of the recipient at `position` as it is now; None if there is no such row (yet)."""
+        version = self.version
+        with self._lock:
+            if (known := self._rendered.get((position, version))) is not None:
+                return known
+        rows = self.index.read_recipients(position, 1)
+        if not rows or rows[0][0] != position:
+            return None
+        made = self._workshop.render(rows[0][1])
+        view = None if made.problems else MessageView(made.content)
+        message = RenderedMessage(view, made.sender, tuple(made.recipients), tuple(made.problems))
+        with self._lock:
+            self._rendered[position, version] = message
+            while len(self._rendered) > MAX_RENDERED:
+                self._rendered.popitem(last=False)
+        return message
+
+    def find_rendered(self, position: int, version: int) -> MessageView | None:
+        """A message that was rendered before, as it was in that version; made again if it is the current one."""
+        with self._lock:
+            known = self._rendered.get((position, version))
+        if known is None and version == self.version:
+            known = self.render(position)
+        return known.view if known is not None else None
+
+    def lint(self, position: int) -> list[dict[str, object]]:
+        """The findings about the message of the recipient at `position`, with the lines around their places."""
+        rows = self.index.read_recipients(position, 1)
+        if not rows:
+            return []
+        return [
+            {
+                "place": str(found.place), "line": found.place.line, "rule": found.rule, "text": found.text,
+                "reason": found.reason, "excerpt": self._excerpt(found.place),
+            }
+            for found in self._workshop.lint(rows[0][1])
+        ]  # fmt: skip
+
+    def find_failing(self, start: int) -> tuple[int | None, int]:
+        """Look from `start` on for a recipient whose message cannot be made, for about a second.
+
+        The position of the first one or None, and the position up to which was looked.
+        """
+        rows = self.index.read_recipients(start, SEARCH_ROWS)
+        if not rows:
+            return None, start
+        searched = self._workshop.find_failing([recipient for _, recipient in rows], SEARCH_SECONDS)
+        if searched.has_failed:
+            return rows[searched.count][0], rows[searched.count][0]
+        return None, rows[searched.count - 1][0] + 1
+
+    def find_random(self) -> int | None:
+        """The position of some recipient."""
+        return self.index.find_random(random.Random())  # noqa: S311 - nothing secret
+
+    def describe(self, problems: Iterable[Problem]) -> list[dict[str, object]]:
+        """Problems as the page shows them, with the lines around their places."""
+        return [
+            {
+                "place": str(problem.place or ""),
+                "line": problem.place.line if problem.place else 0,
+                "text": problem.text,
+                "excerpt": self._excerpt(problem.place),
+            }
+            for problem in problems
+        ]
+
+    def _excerpt(self, place: Place | None) -> Excerpt:
+        root = self.state.root or self.path.absolute().parent
+        files = [self.path.absolute(), *([self.state.list_file] if self.state.list_file else [])]
+        return read_excerpt(place, [root], files)

@@ -1,0 +1,130 @@
+"""`send --sandbox`: what is kept of a rehearsal, and what `send` does when the sandbox misbehaves."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailer.sandbox import Maildir
+
+Command = Callable[..., Any]
+
+
+def rehearse(process: Command, campaign: Path, *options: str) -> tuple[Any, dict[str, Any]]:
+    """How the command ended, and its report."""
+    ended = process("send", campaign, "--sandbox", "--report", "r.json", *options)
+    return ended, json.loads((campaign.parent / "r.json").read_text())
+
+
+def caught_in(ended: Any) -> Maildir:
+    return Maildir(Path(ended.err.split("caught messages: ")[1].splitlines()[0]))
+
+
+def test_only_the_last_rehearsal_is_kept_in_a_private_folder(process: Command, campaign: Path) -> None:
+    for _ in range(2):
+        ended, _report = rehearse(process, campaign)
+    maildir = caught_in(ended)
+    assert [path.name for path in (campaign.parent / ".mailer").iterdir()] == [maildir.path.name]
+    assert len(list(maildir)) == 3
+    assert stat.S_IMODE(maildir.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(maildir.path.parent.stat().st_mode) == 0o700
+
+
+def test_suppressed_addresses_get_no_mail_in_a_rehearsal_either(process: Command, campaign: Path) -> None:
+    assert process("suppress", "add", "bob@example.com").code == 0
+    ended, report = rehearse(process, campaign)
+    assert (report["counts"]["sent"], report["counts"]["suppressed"]) == (2, 1), ended.err
+    assert len(list(caught_in(ended))) == 2
+
+
+def test_a_refused_recipient_fails(process: Command, campaign: Path) -> None:
+    ended, report = rehearse(process, campaign, "--fail", "rcpt=550:^bob")
+    assert (ended.code, report["counts"]["failed"], report["counts"]["sent"]) == (1, 1, 2)
+    assert report["recipients"][0]["code"] == 550
+
+
+def test_a_message_that_is_refused_the_first_time_arrives_the_second_time(process: Command, campaign: Path) -> None:
+    campaign.write_text(campaign.read_text() + "delivery: {backoff: {first: 10ms, most: 20ms}}\n")
+    ended, report = rehearse(process, campaign, "--fail", "data=451:first")
+    assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
+    assert {row["attempts"] for row in report["recipients"]} == {2}
+
+
+def test_a_421_ends_the_session_and_the_run_goes_on_in_another(process: Command, campaign: Path) -> None:
+    campaign.write_text(campaign.read_text() + "delivery: {backoff: {first: 10ms, most: 20ms}}\n")
+    ended, report = rehearse(process, campaign, "--fail", "421:first")
+    assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
+    assert report["server"]["sessions"] > 1
+
+
+def test_a_connection_that_is_always_cut_is_an_end_in_doubt(process: Command, campaign: Path) -> None:
+    campaign.write_text(campaign.read_text() + "delivery: {in_doubt: hold, backoff: {first: 10ms, most: 20ms}}\n")
+    ended, report = rehearse(process, campaign, "--drop", "100%")
+    assert ended.code in (1, 3)
+    assert report["counts"]["sent"] == 0
+    assert report["counts"]["in_doubt"] >= 1
+    assert len(list(caught_in(ended))) >= 1  # the messages had arrived
+
+
+@pytest.mark.parametrize(
+    ("options", "strategy"),
+    [(["--no-chunking"], "pipelined"), (["--no-pipelining"], "sequential"), ([], "streamed")],
+)
+def test_the_strategy_is_the_one_that_the_sandbox_offers(
+    process: Command, campaign: Path, options: list[str], strategy: str
+) -> None:
+    ended, report = rehearse(process, campaign, *options)
+    assert (ended.code, report["server"]["strategy"]) == (0, strategy), ended.err
+
+
+@pytest.mark.parametrize("options", [["--starttls"], ["--tls-only"], ["--starttls", "--tls-only"], ["--delay", "5ms"]])
+def test_other_kinds_of_server(process: Command, campaign: Path, options: list[str]) -> None:
+    ended, report = rehearse(process, campaign, *options)
+    assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
+    assert report["server"]["tls"].startswith("TLSv1.")
+
+
+def test_a_login_that_is_refused(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--sandbox", "--fail", "auth=535 5.7.8 Wrong")
+    assert ended.code == 3
+    assert "Wrong" in ended.err
+
+
+def test_the_dialogue_is_kept_without_the_password(process: Command, campaign: Path) -> None:
+    ended, _report = rehearse(process, campaign)
+    (file,) = (caught_in(ended).path / "sessions").iterdir()
+    text = file.read_text()
+    assert "C: EHLO" in text
+    assert "S: 250 2.0.0 OK: caught as" in text
+    assert re.search(r"C: AUTH \S+ \(hidden\)\n", text) or "C: AUTH" in text
+    assert "sandbox\0" not in text
+    assert {message.dialogue for message in caught_in(ended)} == {file.stem}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--fail", "oops"], "expected [STAGE=]CODE"),
+        (["--fail", "helo=550"], "'helo' is not a stage"),
+        (["--fail", "rcpt=550:("], "regular expression"),
+        (["--delay", "soon"], "duration"),
+        (["--drop", "lots"], "percentage"),
+    ],
+)
+def test_what_cannot_be_understood_is_exit_2(process: Command, campaign: Path, options: list[str], reason: str) -> None:
+    for command in (["send", campaign, "--sandbox"], ["sandbox"]):
+        ended = process(*command, *options)
+        assert ended.code == 2
+        assert reason in ended.err
+
+
+def test_misbehaviour_without_the_sandbox_is_an_error(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--no-chunking")
+    assert ended.code == 2
+    assert "--no-chunking has no effect without --sandbox" in ended.err

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from mailer.sandbox.behavior import Behavior, Failure, FailurePlan, parse_failure, parse_failures, parse_share
+
+
+def plan_of(*rules: str, drop: float = 0.0) -> FailurePlan:
+    return FailurePlan(Behavior(failures=parse_failures(rules), drop=drop), random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("421:5%", Failure("data", "421 4.3.0 Try again later (rehearsed)", share=0.05)),
+        ("550", Failure("data", "550 5.0.0 Refused (rehearsed)")),
+        ("data=451:first", Failure("data", "451 4.3.0 Try again later (rehearsed)", is_first_only=True)),
+        ("mail=550 5.7.1 Not you", Failure("mail", "550 5.7.1 Not you")),
+        ("auth=535 5.7.8 No:50%", Failure("auth", "535 5.7.8 No", share=0.5)),
+    ],
+)
+def test_rules(text: str, failure: Failure) -> None:
+    assert parse_failure(text) == failure
+
+
+@pytest.mark.parametrize("text", ["", "x", "250", "rcpt", "rcpt=", "rcpt=200", "data=451:", "rcpt=550:[", "551\r\n250"])
+def test_what_is_no_rule(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_failure(text)
+
+
+def test_shares() -> None:
+    assert parse_share("0.5%") == 0.005
+    assert parse_share(" 100 % ") == 1.0
+    for text in ("101%", "-1%", "5", "%"):
+        with pytest.raises(ValueError, match="percentage"):
+            parse_share(text)
+
+
+def test_a_regular_expression_chooses_recipients() -> None:
+    plan = plan_of("rcpt=550:^bob")
+    assert plan.find_reply("rcpt", "Bob@example.com")
+    assert plan.find_reply("rcpt", "alice.bob@example.com") is None
+    assert plan.find_reply("data", "bob@example.com") is None
+
+
+def test_the_first_message_of_each_recipient() -> None:
+    plan = plan_of("451:first")
+    assert [bool(plan.find_reply("data", address)) for address in ("a", "b", "a", "b")] == [True, True, False, False]
+
+
+def test_shares_are_kept_in_the_long_run() -> None:
+    plan = plan_of("421:5%", drop=0.2)
+    count = sum(plan.find_reply("data", "a") is not None for _ in range(10_000))
+    assert 400 < count < 600
+    assert 1800 < sum(plan.is_dropped() for _ in range(10_000)) < 2200
