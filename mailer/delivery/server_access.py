@@ -9,7 +9,7 @@ from mailer.campaign.model import SecretSource, ServerConfig
 from mailer.errors import AuthenticationError, InputError
 from mailer.secret import Secret
 from mailer.smtp.connection import SessionDetails
-from mailer.smtp.endpoint import Endpoint
+from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint, parse_proxy
 from mailer.smtp.protocol.values import Login
 
 TOKEN_MECHANISMS = frozenset({"xoauth2", "oauthbearer"})  # the password is a token, which expires
@@ -38,8 +38,17 @@ def server_access(server: ServerConfig, password: Secret | None) -> ServerAccess
 
     If the login needs a token, and `server` has the source of the password, the token is read for each login.
     """
+    certificate = server.client_cert
     endpoint = Endpoint(
-        server.host, server.port, server.security, server.ca_file, server.allow_plaintext, ehlo_name=server.ehlo_name
+        server.host,
+        server.port,
+        server.security,
+        server.ca_file,
+        server.allow_plaintext,
+        server.ehlo_name,
+        ClientCertificateFiles(certificate.cert, certificate.key) if certificate is not None else None,
+        server.source_address,
+        parse_proxy(server.proxy) if server.proxy is not None else None,
     )
     if server.username is None or password is None:
         return ServerAccess(endpoint, None)

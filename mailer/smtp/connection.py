@@ -24,11 +24,13 @@ from mailer.smtp.protocol.values import (
     TransactionResult,
     UnfinishedTransactions,
 )
+from mailer.smtp.sasl import ChannelBinding
 from mailer.smtp.tcp import TcpConnection, open_tcp
 from mailer.smtp.tls import (
     WRONG_NAME,
     CertificateSummary,
     fetch_certificate_names,
+    get_channel_binding,
     is_client_certificate_alert,
     make_client_context,
     make_silence_hint,
@@ -112,6 +114,7 @@ class Connection:
         self._tls_version: str | None = None
         self._cipher: str | None = None
         self._certificate: CertificateSummary | None = None
+        self._binding: ChannelBinding | None = None
         self._results: list[TransactionResult] = []
         self._noops_answered = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -226,7 +229,7 @@ class Connection:
         session = self._session
         if context is not None and self._endpoint.security == "tls":
             await self._start_tls(context)
-        session.start(self._loop.time(), since=began_at)
+        session.start(self._loop.time(), since=began_at, binding=self._binding)
         if self._transport.tls is None:
             self._transport.start()
         self._write()
@@ -236,7 +239,7 @@ class Connection:
         await self._wait_until(lambda: session.state in (State.READY, State.HANDSHAKE))
         if session.state is State.HANDSHAKE and context is not None:
             await self._start_tls(context)
-            session.complete_handshake(self._loop.time())
+            session.complete_handshake(self._loop.time(), binding=self._binding)
             self._write()
             await self._wait_until(lambda: session.state is State.READY)
         if session.state is State.CLOSED:
@@ -263,6 +266,7 @@ class Connection:
                 error, endpoint.host, port=endpoint.port, security=endpoint.security, names=names
             ) from None
         # Kept, since OpenSSL forgets them when the session is closed, and reports are written then.
+        self._binding = get_channel_binding(tls)
         self._tls_version, self._certificate = tls.version(), summarize_certificate(tls)
         self._cipher = cipher[0] if (cipher := tls.cipher()) else None
         self._session.note(f"{self._tls_version} {self._cipher}")

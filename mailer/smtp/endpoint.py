@@ -44,7 +44,7 @@ def parse_proxy(url: str) -> Proxy:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientCertificate:
+class ClientCertificateFiles:
     """Files in PEM: the certificate (with those between it and its CA) and its key; None if `cert` has both."""
 
     cert: Path
@@ -65,6 +65,6 @@ class Endpoint:
     ca_file: Path | None = None
     allow_plaintext: bool = False
     ehlo_name: str | None = None
-    client_cert: ClientCertificate | None = None
+    client_cert: ClientCertificateFiles | None = None
     source_address: str | None = None
     proxy: Proxy | None = None

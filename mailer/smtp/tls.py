@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mailer.errors import ConnectionLost, InputError, TlsError
-from mailer.smtp.endpoint import ClientCertificate
+from mailer.smtp.endpoint import ClientCertificateFiles
+from mailer.smtp.sasl import ChannelBinding
 from mailer.text import make_printable
 
 MAX_CA_FILE = 16 << 20  # the system's own bundle has 0.2 MB
@@ -84,7 +85,7 @@ class CertificateSummary:
     valid_until: str
 
 
-def make_client_context(ca_file: Path | None, client_cert: ClientCertificate | None = None) -> ssl.SSLContext:
+def make_client_context(ca_file: Path | None, client_cert: ClientCertificateFiles | None = None) -> ssl.SSLContext:
     """Return a context for TLS 1.2 or newer that verifies chain and name.
 
     Raises InputError if a file cannot be read, or holds no certificate.
@@ -104,7 +105,7 @@ def make_client_context(ca_file: Path | None, client_cert: ClientCertificate | N
     return context
 
 
-def _load_client_certificate(context: ssl.SSLContext, files: ClientCertificate) -> None:
+def _load_client_certificate(context: ssl.SSLContext, files: ClientCertificateFiles) -> None:
     names = " and ".join(str(path) for path in (files.cert, files.key) if path is not None)
     try:
         context.load_cert_chain(files.cert, files.key, password=lambda: b"")  # or OpenSSL asks at the terminal
@@ -281,6 +282,14 @@ async def _read_names(host: str, port: int, context: ssl.SSLContext, security: s
         return _names(writer.get_extra_info("peercert") or {})
     finally:
         writer.transport.abort()
+
+
+def get_channel_binding(tls: ssl.SSLObject) -> ChannelBinding | None:
+    """Return what ties a login to this connection; None in TLS 1.3, whose tls-exporter Python's ssl does not give."""
+    if tls.version() != "TLSv1.2" or "tls-unique" not in ssl.CHANNEL_BINDING_TYPES:
+        return None
+    data = tls.get_channel_binding("tls-unique")
+    return ChannelBinding("tls-unique", data) if data else None
 
 
 def summarize_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> CertificateSummary | None:

@@ -18,7 +18,7 @@ from mailer.errors import AuthenticationError, ConnectionLost, InputError, Proto
 from mailer.secret import Secret
 from mailer.smtp import connection as shell
 from mailer.smtp.connection import Connection, connect
-from mailer.smtp.endpoint import ClientCertificate, Endpoint, Proxy
+from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint, Proxy
 from mailer.smtp.protocol.values import Login, Strategy, Transaction
 from tests.smtp.servers import Authority, Smtp, SocksServer, serve
 from tests.smtp.test_tls import Server
@@ -675,7 +675,7 @@ def test_a_client_certificate_of_a_stranger_is_refused(authority: Authority, tmp
 
     async def test() -> None:
         with tls_server(wanting_certificate(authority)) as port:
-            endpoint = replace(authority.endpoint(port), client_cert=ClientCertificate(tmp_path / "me.pem"))
+            endpoint = replace(authority.endpoint(port), client_cert=ClientCertificateFiles(tmp_path / "me.pem"))
             with pytest.raises(TlsError, match="refuses our certificate"):
                 await connect(endpoint, None)
 
@@ -688,7 +688,7 @@ def test_a_client_certificate_is_given(authority: Authority, tmp_path: Path) -> 
 
     async def test() -> None:
         async with serve(Smtp(), wanting_certificate(authority)) as port:
-            endpoint = replace(authority.endpoint(port), client_cert=ClientCertificate(tmp_path / "me.pem"))
+            endpoint = replace(authority.endpoint(port), client_cert=ClientCertificateFiles(tmp_path / "me.pem"))
             session = await connect(endpoint, None)
             assert await send(session, [message(1)]) == {1: 250}
             await session.quit()

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mailer.errors import InputError, TlsError
-from mailer.smtp.endpoint import ClientCertificate
+from mailer.smtp.endpoint import ClientCertificateFiles
 from mailer.smtp.tls import (
     fetch_certificate_names,
     make_client_context,
@@ -353,9 +353,9 @@ def test_client_certificates_that_cannot_be_used(tmp_path: Path, ca: trustme.CA)
     one.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     other.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     for files, text in (
-        (ClientCertificate(tmp_path / "missing.pem"), "client_cert cannot be read: .*missing.pem: No such file"),
-        (ClientCertificate(tmp_path / "cert.pem"), "client_cert cannot be used"),
-        (ClientCertificate(tmp_path / "cert.pem", tmp_path / "key.pem"), "key values mismatch"),
+        (ClientCertificateFiles(tmp_path / "missing.pem"), "client_cert cannot be read: .*missing.pem: No such file"),
+        (ClientCertificateFiles(tmp_path / "cert.pem"), "client_cert cannot be used"),
+        (ClientCertificateFiles(tmp_path / "cert.pem", tmp_path / "key.pem"), "key values mismatch"),
     ):
         with pytest.raises(InputError, match=text):
             make_client_context(None, files)
@@ -371,7 +371,7 @@ def test_an_encrypted_key_asks_nothing_at_the_terminal(tmp_path: Path, ca: trust
     )
     (tmp_path / "me.pem").write_bytes(own.cert_chain_pems[0].bytes() + encrypted)
     with pytest.raises(InputError, match="client_cert cannot be used") as caught:
-        make_client_context(None, ClientCertificate(tmp_path / "me.pem"))
+        make_client_context(None, ClientCertificateFiles(tmp_path / "me.pem"))
     assert "without a password" in (caught.value.hint or "")
 
 

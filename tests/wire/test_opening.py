@@ -7,7 +7,8 @@ import pytest
 from mailer.errors import AuthenticationError, ConnectionLost, ProtocolViolation, TlsError, Unreachable
 from mailer.secret import Secret
 from mailer.smtp.protocol.states import State
-from mailer.smtp.protocol.values import Login, Strategy
+from mailer.smtp.protocol.values import Login, ServerTraits, Strategy
+from mailer.smtp.sasl import scram
 from tests.wire.conversation import FEEDINGS, OPENING, Run, converse
 
 LOGIN = Login("ada", Secret("pass word"))
@@ -186,23 +187,54 @@ def test_login(feeding: str) -> None:
     assert run.session.mechanism == "PLAIN"
 
 
-def test_a_wrong_password_is_tried_once_a_mechanism(feeding: str) -> None:
+@pytest.mark.parametrize("reply", ["535 5.7.8 no", "534 5.7.9 application-specific password required", "550 no"])
+def test_a_wrong_password_is_tried_once(feeding: str, reply: str) -> None:
+    run = converse(AUTH_PLAIN + f"S: {reply}", feeding=feeding, login=LOGIN)
+    assert isinstance(run.failure, AuthenticationError)
+    assert not run.failure.temporary
+    assert reply in str(run.failure)
+
+
+@pytest.mark.parametrize("code", [500, 501, 502, 503, 504])
+def test_a_mechanism_that_the_server_does_not_know_is_not_a_wrong_password(feeding: str, code: int) -> None:
     run = converse(
         AUTH_PLAIN
-        + """\
-S: 535 5.7.8 no
+        + f"""\
+S: {code} 5.5.4 no such mechanism
 C: AUTH LOGIN
 S: 334 VXNlcm5hbWU6
 C: YWRh
 S: 334 UGFzc3dvcmQ6
 C: cGFzcyB3b3Jk
-S: 535 5.7.8 no""",
+S: 235 welcome
+-:""",
         feeding=feeding,
         login=LOGIN,
     )
+    assert run.session.state is State.READY
+    assert run.session.mechanism == "LOGIN"
+
+
+@pytest.mark.parametrize("reply", ["535 5.7.8 no", "504 5.5.4 no such mechanism"])
+def test_after_scram_nothing_weaker_is_tried(feeding: str, reply: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody between us and the server could refuse it to read the password."""
+    monkeypatch.setattr(scram.secrets, "token_urlsafe", lambda _octets: "nonce")
+    script = (
+        OPENING
+        + "S: 250 AUTH SCRAM-SHA-256 PLAIN LOGIN CRAM-MD5\nC: AUTH SCRAM-SHA-256 biwsbj1hZGEscj1ub25jZQ==\nS: "
+        + reply
+    )
+    run = converse(script, feeding=feeding, login=LOGIN)
     assert isinstance(run.failure, AuthenticationError)
-    assert not run.failure.temporary
-    assert "535 5.7.8 no" in str(run.failure)
+    assert reply in str(run.failure)
+
+
+def test_where_scram_was_used_no_later_session_takes_less(feeding: str) -> None:
+    script = OPENING + "S: 250 AUTH PLAIN LOGIN\n"
+    run = converse(script, feeding=feeding, login=LOGIN, traits=ServerTraits(proves_itself=True))
+    assert isinstance(run.failure, AuthenticationError)
+    assert "offered SCRAM before" in str(run.failure)
+    assert b"AUTH" not in run.written
 
 
 def test_a_login_that_cannot_be_checked_now(feeding: str) -> None:
@@ -238,7 +270,7 @@ def test_a_strange_answer_to_auth(feeding: str, answer: str) -> None:
 
 def test_secrets_are_blanked(feeding: str) -> None:
     run = converse(
-        AUTH_PLAIN + f"S: 535-you said {PLAIN}\nS: 535-that is pass word\nS: 535 or cGFzcyB3b3Jk\nC: AUTH LOGIN\n",
+        AUTH_PLAIN + f"S: 504-you said {PLAIN}\nS: 504-that is pass word\nS: 504 or cGFzcyB3b3Jk\nC: AUTH LOGIN\n",
         feeding=feeding,
         login=LOGIN,
         trace=True,

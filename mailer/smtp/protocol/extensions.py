@@ -9,7 +9,7 @@ from mailer.smtp.protocol.values import Strategy
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SessionLimits:
     """The limits of RFC 9422. None: no limit is known."""
 
     mail_max: int | None = None  # transactions in a session
@@ -31,7 +31,7 @@ class Extensions:
     declares_size: bool = False  # RFC 1870: MAIL may have SIZE=
     size: int | None = None
     auth: tuple[str, ...] = ()  # RFC 4954, upper case
-    limits: Limits = Limits()
+    limits: SessionLimits = SessionLimits()
 
     @property
     def strategy(self) -> Strategy:
@@ -65,9 +65,9 @@ def parse_extensions(reply: Reply) -> Extensions:
     )
 
 
-def _parse_limits(words: list[str] | tuple[()]) -> Limits:
+def _parse_limits(words: list[str] | tuple[()]) -> SessionLimits:
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
-    return Limits(*(_parse_number(pairs.get(name, "")) for name in ("MAILMAX", "RCPTMAX", "RCPTDOMAINMAX")))
+    return SessionLimits(*(_parse_number(pairs.get(name, "")) for name in ("MAILMAX", "RCPTMAX", "RCPTDOMAINMAX")))
 
 
 def _parse_number(text: str) -> int | None:

@@ -13,11 +13,13 @@ from mailer.smtp.protocol.states import StateMachine, Step
 from mailer.smtp.protocol.values import NOTHING_LEARNED, Login, ServerTraits, Strategy
 from mailer.smtp.sasl import (
     CANCEL,
+    ChannelBinding,
     ChannelSecurity,
     Mechanism,
     SaslError,
     SaslExchange,
     choose_mechanisms,
+    list_fallbacks,
     make_login_error,
 )
 
@@ -58,6 +60,7 @@ class Opening:
         self.greeting = ""
         self.extensions = Extensions()
         self.mechanism: str | None = None
+        self.has_proof = False  # the server has shown that it knows the password
         self._settings = settings
         self._machine = machine
         self._pipeline = pipeline
@@ -66,16 +69,18 @@ class Opening:
         self._ehlo_line = commands.encode_ehlo(settings.ehlo_name)
         self._helo_line = commands.encode_helo(settings.ehlo_name)
         self._mechanisms: list[Mechanism] = []
+        self._binding: ChannelBinding | None = None
         self._secrets = [settings.login.secret.reveal()] if settings.login else []
         parser.blank_secrets(self._secrets)
 
-    def start(self, now: float) -> None:
+    def start(self, now: float, binding: ChannelBinding | None) -> None:
         """Wait for the greeting."""
+        self._binding = binding
         self._pipeline.expect_greeting(self._handle_greeting, now)
 
-    def complete_handshake(self, now: float) -> None:
+    def complete_handshake(self, now: float, binding: ChannelBinding | None) -> None:
         """TLS is there. Everything the server said before is forgotten (RFC 3207, section 4.2)."""
-        self._security = "tls"
+        self._security, self._binding = "tls", binding
         self.extensions = Extensions()
         self._pipeline.restart_clock(now)
         self._say_hello()
@@ -123,7 +128,13 @@ class Opening:
             self._start_tls()
         elif login is not None:
             self._mechanisms = choose_mechanisms(
-                login.username, login.secret, login.auth, self.extensions.auth, security=self._security
+                login.username,
+                login.secret,
+                login.auth,
+                self.extensions.auth,
+                security=self._security,
+                binding=self._binding,
+                needs_proof=self._settings.traits.proves_itself,
             )
             self._log_in()
         else:
@@ -178,13 +189,15 @@ class Opening:
         elif reply.is_success:
             exchange.finish()
             self.mechanism = exchange.mechanism.name
+            self.has_proof = exchange.mechanism.proves_server
             self._open()
         elif reply.is_intermediate:
             raise ProtocolViolation(f"the server answered AUTH with {reply}")
-        elif reply.is_transient or len(self._mechanisms) == 1:
-            raise make_login_error(self._settings.host, exchange.mechanism, reply)
         else:
-            del self._mechanisms[0]
+            fallbacks = list_fallbacks(self._mechanisms)
+            if not reply.concerns_session or not fallbacks:  # 535: a wrong password is tried once
+                raise make_login_error(self._settings.host, exchange.mechanism, reply)
+            self._mechanisms = fallbacks
             self._log_in()
 
     def _answer_challenge(self, exchange: SaslExchange, reply: Reply) -> None:

@@ -14,6 +14,8 @@ says why. The results before it count.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mailer.errors import ConnectionLost, ServerError
 from mailer.smtp.protocol import commands
 from mailer.smtp.protocol.events import Event, HandshakeNeeded, NoopAnswered, SessionEnded, SessionReady
@@ -30,6 +32,7 @@ from mailer.smtp.protocol.values import (
     TransactionResult,
     UnfinishedTransactions,
 )
+from mailer.smtp.sasl import ChannelBinding
 
 ENDING_SECONDS = 5.0  # for what a server still answers behind its 421
 
@@ -52,13 +55,13 @@ class SmtpSession:
 
     # -- octets and time --
 
-    def start(self, now: float, *, since: float | None = None) -> None:
+    def start(self, now: float, *, since: float | None = None, binding: ChannelBinding | None = None) -> None:
         """Wait for the greeting; called once the socket, and TLS if it comes first, are there.
 
-        `since` is the time at which connecting began, if that was earlier.
+        `since` is the time at which connecting began, if that was earlier. `binding` is that of the TLS connection.
         """
         self._began_at = now if since is None else since
-        self._opening.start(now)
+        self._opening.start(now, binding)
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Read octets from the server, and return what happened."""
@@ -98,9 +101,9 @@ class SmtpSession:
             self._close(error, has_timed_out=True)
         return self._take_events(now)
 
-    def complete_handshake(self, now: float) -> None:
+    def complete_handshake(self, now: float, *, binding: ChannelBinding | None = None) -> None:
         """The TLS handshake that a HandshakeNeeded asked for is done."""
-        self._opening.complete_handshake(now)
+        self._opening.complete_handshake(now, binding)
 
     def data_to_send(self, now: float) -> bytes:
         """Return the octets to send now; b"" if there are none. The caller keeps what the socket does not take."""
@@ -160,7 +163,10 @@ class SmtpSession:
     @property
     def traits(self) -> ServerTraits:
         """What the session learned about the server."""
-        return self._submission.traits if self._submission is not None else self.settings.traits
+        if self._submission is None:
+            return self.settings.traits
+        traits = self._submission.traits
+        return replace(traits, proves_itself=True) if self._opening.has_proof else traits
 
     def note(self, text: str) -> None:
         """Add a line to the trace that is not SMTP."""

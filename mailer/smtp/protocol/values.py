@@ -108,6 +108,7 @@ class ServerTraits:
     - `keeps_resets`: a session was lost after RSETs were left out, so none is.
     - `window_at_most`: halved by each lost session, and doubled by success; None is no limit.
     - `address`: the one of the host's addresses that worked.
+    - `proves_itself`: the server logs in by SCRAM, so that no session uses a weaker mechanism.
     """
 
     strategy_at_most: Strategy | None = None
@@ -116,6 +117,7 @@ class ServerTraits:
     keeps_resets: bool = False
     window_at_most: int | None = None
     address: SocketAddress | None = None
+    proves_itself: bool = False
 
     def merged_with(self, newer: ServerTraits) -> ServerTraits:
         """Return these traits with those that a later session learned."""
@@ -126,6 +128,7 @@ class ServerTraits:
             keeps_resets=self.keeps_resets or newer.keeps_resets,
             window_at_most=newer.window_at_most,
             address=newer.address or self.address,
+            proves_itself=self.proves_itself or newer.proves_itself,
         )
 
 

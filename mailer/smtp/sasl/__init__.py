@@ -5,18 +5,19 @@
         ...
     raise make_login_error(host, mechanism, reply)
 
-Which mechanism is tried next, and when to stop, is the caller's decision: 535 leads to the next one (a server may know
-SCRAM's keys for some users only), 454 and SaslError end the login.
+The next mechanism is tried only if the server does not know this one (500 to 504); `list_fallbacks` says which. 535,
+4xx and SaslError end the login: a wrong password is tried once.
 """
 
 from mailer.smtp.sasl.diagnosis import find_provider, make_login_error
 from mailer.smtp.sasl.exchange import CANCEL, SaslExchange
-from mailer.smtp.sasl.mechanism import Mechanism, SaslError
-from mailer.smtp.sasl.selection import MECHANISMS, ChannelSecurity, choose_mechanisms, is_token_like
+from mailer.smtp.sasl.mechanism import ChannelBinding, Mechanism, SaslError
+from mailer.smtp.sasl.selection import MECHANISMS, ChannelSecurity, choose_mechanisms, is_token_like, list_fallbacks
 
 __all__ = [
     "CANCEL",
     "MECHANISMS",
+    "ChannelBinding",
     "ChannelSecurity",
     "Mechanism",
     "SaslError",
@@ -24,5 +25,6 @@ __all__ = [
     "choose_mechanisms",
     "find_provider",
     "is_token_like",
+    "list_fallbacks",
     "make_login_error",
 ]

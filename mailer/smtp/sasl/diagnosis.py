@@ -1,4 +1,7 @@
-"""What to tell the user when a login is refused: the server's words, and what its provider means by them."""
+"""What to tell the user when a login is refused: the server's words, and what its provider means by them.
+
+The reply itself comes first, since it says what is wrong: a relay of another name may give a provider's reply.
+"""
 
 from __future__ import annotations
 
@@ -77,14 +80,86 @@ PROVIDERS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RefusalRule:
+    """A reply to AUTH that says what to do. Matches if the code, and the enhanced code or the text, do."""
+
+    code: int
+    enhanced: str | None
+    text: re.Pattern[str] | None
+    advice: str
+    source: str
+
+    def matches(self, reply: RefusingReply) -> bool:
+        """Return whether the rule is for this reply."""
+        if reply.code != self.code or (self.enhanced and not reply.text.startswith(self.enhanced)):
+            return False
+        return self.text is None or self.text.search(reply.text) is not None
+
+
+_GMAIL = "https://support.google.com/mail/?p=InvalidSecondFactor"
+_MICROSOFT = (
+    "https://learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/authenticated-client-smtp-submission"
+)
+
+REFUSALS = (
+    RefusalRule(
+        534,
+        "5.7.9",
+        None,
+        "make an app password for this account (with 2-Step Verification) and use it as the password; "
+        "or use a token (auth: xoauth2)",
+        _GMAIL,
+    ),
+    RefusalRule(
+        534,
+        "5.7.14",
+        None,
+        "sign in to the account with a browser first, then use an app password or a token (auth: xoauth2)",
+        "https://support.google.com/mail/answer/78754",
+    ),
+    RefusalRule(
+        535,
+        "5.7.139",
+        re.compile(r"disabled for the (tenant|mailbox)|SmtpClientAuthentication", re.IGNORECASE),
+        "SMTP AUTH is switched off: an administrator enables it for the organization or the mailbox "
+        "(Set-CASMailbox -SmtpClientAuthenticationDisabled $false)",
+        _MICROSOFT,
+    ),
+    RefusalRule(
+        535,
+        "5.7.139",
+        None,
+        "a policy of the organization (security defaults, conditional access) refuses passwords: "
+        "use a token (auth: xoauth2)",
+        _MICROSOFT,
+    ),
+    RefusalRule(
+        535,
+        None,
+        re.compile(r"authorization code|\u6388\u6743\u7801", re.IGNORECASE),
+        "this server takes an authorisation code (授权码), which the account's settings give out, not the password",
+        _QQ_SOURCE,
+    ),
+    RefusalRule(
+        550,
+        None,
+        re.compile(r"user has no permission", re.IGNORECASE),
+        "switch the SMTP service on in the account's settings; they give out the authorisation code (授权码) to use as "
+        "the password",
+        "https://help.mail.163.com",
+    ),
+)
+
+
 def find_provider(host: str) -> Provider | None:
-    """Who runs this server, told by the end of its name."""
+    """Return who runs this server, found by the end of its name; None if that is not known."""
     name = host.lower().rstrip(".")
     return next((p for p in PROVIDERS if any(name == d or name.endswith("." + d) for d in p.domains)), None)
 
 
 def make_login_error(host: str, mechanism: Mechanism, reply: RefusingReply) -> AuthenticationError:
-    """The error for a 4xx or 5xx to AUTH, without the secret."""
+    """Return the error for a 4xx or 5xx to AUTH, without the secret."""
     said = _one_line(blank_secrets(reply.text, [mechanism.secret.reveal()]))
     if mechanism.failure:
         said += f" ({_one_line(mechanism.failure)})"
@@ -96,19 +171,22 @@ def make_login_error(host: str, mechanism: Mechanism, reply: RefusingReply) -> A
         )
     return AuthenticationError(
         f"{host} refused the login of {mechanism.username} ({mechanism.name}): {reply.code} {said}",
-        hint=_hint(host, mechanism.secret, reply),
+        hint=_make_hint(host, mechanism.secret, reply),
     )
 
 
-def _hint(host: str, secret: Secret, reply: RefusingReply) -> str:
+def _make_hint(host: str, secret: Secret, reply: RefusingReply) -> str:
     if reply.code in {530, 538}:  # RFC 4954 section 6
         return "the server wants TLS first: security: tls (port 465) or starttls (port 587)"
     if secret.reveal() != secret.reveal().strip():
-        return "the password begins or ends with a space or a line end: is that meant?"
+        return "the password begins or ends with a blank or a line end: is that intended?"
+    for rule in REFUSALS:
+        if rule.matches(reply):
+            return f"{rule.advice}; see {rule.source}"
     provider = find_provider(host)
     if provider is not None:
         return f"{provider.advice}; see {provider.source}"
-    return "check the user name (mostly the whole address) and the password; `mailer probe` shows the dialogue"
+    return "check the user name (usually the whole address) and the password; `mailer probe` shows the dialogue"
 
 
 def _one_line(text: str) -> str:

@@ -21,6 +21,8 @@ MAX_ROUNDS = 8  # our longest exchange has three challenges
 
 
 class SaslExchange:
+    """One mechanism's exchange, as lines."""
+
     def __init__(self, mechanism: Mechanism) -> None:
         self.mechanism = mechanism
         self._held_back: bytes | None = None  # an initial response that the command had no room for
@@ -30,14 +32,15 @@ class SaslExchange:
         return f"<AUTH {self.mechanism.name}>"
 
     def make_command(self) -> bytes:
-        """AUTH with the initial response where it fits. Too long a line goes without: the server then sends an
-        empty challenge (RFC 4954 section 4), and the response has a longer line's room (12,288 octets).
+        """Return AUTH, with the initial response if it fits.
+
+        Otherwise the server sends an empty challenge (RFC 4954 section 4), whose answer may have 12,288 octets.
         """
         bare = b"AUTH " + self.mechanism.name.encode("ascii")
         initial = self.mechanism.initial_response()
         if initial is None:
             return bare
-        # "=" stands for an initial response of no octets, as against none at all.
+        # "=" is an initial response of no octets, which differs from none at all.
         full = bare + b" " + (base64.b64encode(initial) or b"=")
         if len(full) + 2 <= MAX_COMMAND:
             return full
@@ -45,10 +48,10 @@ class SaslExchange:
         return bare
 
     def answer(self, challenge: str) -> bytes:
-        """The line that answers a 334 with this text; empty where the mechanism has an empty answer."""
+        """Return the line that answers a 334 with this text; b"" if the answer is empty. Raises SaslError."""
         self._rounds += 1
         if self._rounds > MAX_ROUNDS:
-            raise SaslError("the server does not come to an end with the login")
+            raise SaslError("the login does not end")
         if self._held_back is not None:
             response, self._held_back = self._held_back, None
         else:
@@ -56,7 +59,7 @@ class SaslExchange:
         return base64.b64encode(response)
 
     def finish(self) -> None:
-        """At 235. SaslError where the server's success proves nothing."""
+        """Called at 235. Raises SaslError if the server's success proves nothing."""
         if self._held_back is not None:
             raise SaslError("the server accepted the login before it was given the password")
         self.mechanism.check_finished()

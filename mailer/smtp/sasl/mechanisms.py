@@ -1,4 +1,4 @@
-"""The mechanisms without a state worth the name: PLAIN, LOGIN, CRAM-MD5, and the two for OAuth 2 tokens."""
+"""The mechanisms with hardly any state: PLAIN, LOGIN, CRAM-MD5, and the two for OAuth 2 tokens."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _FAILURE_LIMIT = 200
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 2.1
 
 
-class Plain(Mechanism):
-    """RFC 4616: NUL authcid NUL passwd. Preparing the strings is the server's part (section 2)."""
+class PlainMechanism(Mechanism):
+    """RFC 4616: NUL authcid NUL passwd. The server prepares the strings (section 2)."""
 
     name = "PLAIN"
+    shows_password = True
 
     def __init__(self, username: str, secret: Secret) -> None:
         super().__init__(username, secret)
@@ -32,12 +33,14 @@ class Plain(Mechanism):
         raise self._make_unasked_error()
 
 
-class Login(Mechanism):
-    """draft-murchison-sasl-login: user name, then password. Servers word the two prompts as they like, some in plain
-    text, so only their order counts.
+class LoginMechanism(Mechanism):
+    """draft-murchison-sasl-login: user name, then password.
+
+    Servers word the two prompts as they like, some in plain text, so only their order counts.
     """
 
     name = "LOGIN"
+    shows_password = True
     reads_challenges = False
 
     def __init__(self, username: str, secret: Secret) -> None:
@@ -54,7 +57,7 @@ class Login(Mechanism):
             raise SaslError("the server accepted the login before it was given the password")
 
 
-class CramMd5(Mechanism):
+class CramMd5Mechanism(Mechanism):
     """RFC 2195: user name, space, hex HMAC-MD5 of the challenge keyed with the password."""
 
     name = "CRAM-MD5"
@@ -82,10 +85,9 @@ class CramMd5(Mechanism):
             raise SaslError("the server accepted the login without a challenge")
 
 
-class _Bearer(Mechanism):
+class BearerMechanism(Mechanism):
     """A token is sent; a refusal comes as a challenge in JSON that wants an answer before the real 535 follows."""
 
-    takes_token = True
     acknowledgement: bytes
 
     def __init__(self, username: str, secret: Secret) -> None:
@@ -114,7 +116,7 @@ class _Bearer(Mechanism):
             raise SaslError(f"the server refused the token ({self._failure}) and then accepted the login")
 
 
-class XOAuth2(_Bearer):
+class XOAuth2Mechanism(BearerMechanism):
     """Google's and Microsoft's XOAUTH2; "the client sends an empty response to the challenge containing an error".
 
     https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
@@ -128,7 +130,7 @@ class XOAuth2(_Bearer):
         return f"user={self.username}\x01auth=Bearer {self.secret.reveal()}\x01\x01".encode()
 
 
-class OAuthBearer(_Bearer):
+class OAuthBearerMechanism(BearerMechanism):
     """RFC 7628 3.1: a GS2 header, then key-value pairs; 3.2.3: an error is answered with %x01."""
 
     name = "OAUTHBEARER"
@@ -139,13 +141,14 @@ class OAuthBearer(_Bearer):
 
 
 def escape_saslname(text: str) -> str:
-    """RFC 5802 5.1: "=" and "," are written =3D and =2C."""
+    """Return a name as GS2 and SCRAM write it: "=" and "," as =3D and =2C (RFC 5802 5.1)."""
     return text.replace("=", "=3D").replace(",", "=2C")
 
 
 def _describe(challenge: bytes, secret: Secret) -> str:
-    """The server's JSON ({"status": "401", "scope": …}) as one short printable line. It may repeat the token, which
-    is taken out before the line is cut: a part of a token would not be known again.
+    """Return the server's JSON ({"status": "401", "scope": …}) as one short printable line.
+
+    It may repeat the token, which is blanked before the line is cut: a part of a token would not be recognized.
     """
     text = challenge.decode("utf-8", "replace")
     try:

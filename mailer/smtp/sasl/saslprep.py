@@ -22,8 +22,8 @@ _PROHIBITED = (  # RFC 4013 2.3
 )
 
 
-def saslprep(text: str) -> str:
-    """`text` prepared; ValueError where RFC 4013 forbids a character. Plain ASCII comes back as it is."""
+def prepare_string(text: str) -> str:
+    """Return `text` prepared; plain ASCII comes back as it is. Raises ValueError if RFC 4013 forbids a character."""
     mapped = "".join(_map(char) for char in text)
     prepared = unicodedata.normalize("NFKC", mapped)
     if any(prohibited(char) for char in prepared for prohibited in _PROHIBITED):

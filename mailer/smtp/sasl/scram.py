@@ -1,6 +1,8 @@
 """SCRAM-SHA-256 (RFC 5802, RFC 7677): the password never crosses, and the server proves that it knows it, too.
 
-Without channel binding (gs2 flag "n"): no server that offers SCRAM-SHA-256-PLUS for SMTP is known to us to test with.
+SCRAM-SHA-256-PLUS binds the login to the TLS connection: somebody between us and the server, even with a certificate
+that we trust, cannot pass it on. That needs tls-unique (RFC 5929), which exists up to TLS 1.2. Python's ssl does not
+give tls-exporter (RFC 9266), so a TLS 1.3 connection is not bound.
 
     C  n,,n=user,r=CNONCE
     S  r=CNONCE+SNONCE,s=salt,i=iterations
@@ -18,12 +20,11 @@ import secrets
 from enum import Enum, auto
 
 from mailer.secret import Secret, blank_secrets
-from mailer.smtp.sasl.mechanism import Mechanism, SaslError, UnfitCredentials
+from mailer.smtp.sasl.mechanism import ChannelBinding, Mechanism, SaslError, UnfitCredentials
 from mailer.smtp.sasl.mechanisms import escape_saslname
-from mailer.smtp.sasl.saslprep import saslprep
+from mailer.smtp.sasl.saslprep import prepare_string
 
 HASH = "sha256"
-GS2_HEADER = "n,,"
 MIN_ITERATIONS = 4096  # RFC 7677 section 4: fewer make the proof cheap to guess from
 MAX_ITERATIONS = 1_000_000  # about half a second; more is a server that burns our CPU (RFC 5802 section 9)
 NONCE_BYTES = 24
@@ -35,32 +36,37 @@ SERVER_ERRORS = {  # RFC 5802 7, those that a person can do something about
 }
 
 
-class _Step(Enum):
+class _ScramStep(Enum):
     FIRST = auto()  # client-first is out or on its way; server-first is next
     FINAL = auto()  # client-final is out; server-final is next
     REFUSED = auto()  # server-error was read
     VERIFIED = auto()
 
 
-class ScramSha256(Mechanism):
-    name = "SCRAM-SHA-256"
+class ScramMechanism(Mechanism):
+    """Without channel binding. `could_bind` says that this side could, and the server does not offer it."""
 
-    def __init__(self, username: str, secret: Secret, *, nonce: str | None = None) -> None:
+    name = "SCRAM-SHA-256"
+    proves_server = True
+
+    def __init__(self, username: str, secret: Secret, *, could_bind: bool = False, nonce: str | None = None) -> None:
         super().__init__(username, secret)
+        self._gs2_header = b"y,," if could_bind else b"n,,"
+        self._binding_data = b""
         try:
-            self._prepared = saslprep(username)
-            self._password = Secret(saslprep(secret.reveal()))
+            self._prepared = prepare_string(username)
+            self._password = Secret(prepare_string(secret.reveal()))
         except ValueError as error:
             raise UnfitCredentials(f"SCRAM-SHA-256 cannot carry this user name or password: it {error}") from None
         if not self._prepared or not self._password:
-            raise UnfitCredentials("SCRAM-SHA-256 needs a user name and a password that SASLprep leaves something of")
+            raise UnfitCredentials("SCRAM-SHA-256 needs a user name and a password that are not empty after SASLprep")
         self._nonce = nonce or secrets.token_urlsafe(NONCE_BYTES)
         self._signature = b""
         self._failure: str | None = None
-        self._step = _Step.FIRST
+        self._step = _ScramStep.FIRST
 
     def initial_response(self) -> bytes:
-        return (GS2_HEADER + self._client_first_bare).encode()
+        return self._gs2_header + self._client_first_bare.encode()
 
     @property
     def failure(self) -> str | None:
@@ -72,19 +78,19 @@ class ScramSha256(Mechanism):
 
     def respond(self, challenge: bytes) -> bytes:
         text = _printable(challenge)
-        if text.startswith("e=") and self._step in (_Step.FIRST, _Step.FINAL):
+        if text.startswith("e=") and self._step in (_ScramStep.FIRST, _ScramStep.FINAL):
             self._failure = SERVER_ERRORS.get(text[2:], blank_secrets(text[2:], [self.secret.reveal()])[:60])
-            self._step = _Step.REFUSED
+            self._step = _ScramStep.REFUSED
             return b""
-        if self._step is _Step.FIRST:
+        if self._step is _ScramStep.FIRST:
             return self._client_final(text)
-        if self._step is _Step.FINAL:
+        if self._step is _ScramStep.FINAL:
             self._verify(text)
             return b""
         raise self._make_unasked_error()
 
     def check_finished(self) -> None:
-        if self._step is not _Step.VERIFIED:
+        if self._step is not _ScramStep.VERIFIED:
             raise SaslError(
                 "the server accepted the login without proving that it knows the password (SCRAM, RFC 5802 section 3)",
                 hint="do not trust this connection: somebody may be answering in the server's place",
@@ -94,13 +100,14 @@ class ScramSha256(Mechanism):
         nonce, salt, iterations = _parse_server_first(server_first)
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
             raise SaslError("the server's SCRAM nonce does not continue ours")
-        without_proof = f"c={base64.b64encode(GS2_HEADER.encode()).decode()},r={nonce}"
+        bound = base64.b64encode(self._gs2_header + self._binding_data).decode()
+        without_proof = f"c={bound},r={nonce}"
         message = f"{self._client_first_bare},{server_first},{without_proof}".encode()
         salted = hashlib.pbkdf2_hmac(HASH, self._password.reveal().encode(), salt, iterations)
         client_key = _hmac(salted, b"Client Key")
         proof = _xor(client_key, _hmac(hashlib.new(HASH, client_key).digest(), message))
         self._signature = _hmac(_hmac(salted, b"Server Key"), message)
-        self._step = _Step.FINAL
+        self._step = _ScramStep.FINAL
         return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 
     def _verify(self, server_final: str) -> None:
@@ -110,12 +117,25 @@ class ScramSha256(Mechanism):
                 "the server's SCRAM signature is wrong: it does not know the password",
                 hint="do not trust this connection: somebody may be answering in the server's place",
             )
-        self._step = _Step.VERIFIED
+        self._step = _ScramStep.VERIFIED
+
+
+class ScramPlusMechanism(ScramMechanism):
+    """With channel binding (RFC 5802, section 6)."""
+
+    name = "SCRAM-SHA-256-PLUS"
+
+    def __init__(self, username: str, secret: Secret, *, binding: ChannelBinding, nonce: str | None = None) -> None:
+        super().__init__(username, secret, nonce=nonce)
+        self._gs2_header = f"p={binding.kind},,".encode()
+        self._binding_data = binding.data
 
 
 def _parse_server_first(text: str) -> tuple[str, bytes, int]:
-    """nonce, salt, iterations. The attributes' order is fixed; "m=" is an extension that we must know and do not
-    (RFC 5802 5.1); others behind `i` are ignored.
+    """Return nonce, salt and iterations.
+
+    The attributes' order is fixed. "m=" is an extension that we must know and do not (RFC 5802 5.1); others behind `i`
+    are ignored.
     """
     parts = text.split(",")
     if parts[0].startswith("m="):

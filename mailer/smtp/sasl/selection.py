@@ -1,13 +1,17 @@
 """Which mechanisms to try, in which order.
 
-`auto` with a password: SCRAM-SHA-256, PLAIN, LOGIN, CRAM-MD5. SCRAM never shows the password and makes the server
-prove itself. PLAIN comes before CRAM-MD5 because credentials cross verified TLS (or loopback) only: there, hiding the
-password from the server gains nothing, while CRAM-MD5 makes the server keep it readable, rests on MD5, proves nothing
-of the server and has no rule for letters outside ASCII. LOGIN says what PLAIN says, in an older form and
-more round trips.
+`auto` with a password: SCRAM-SHA-256 (with channel binding if possible), PLAIN, LOGIN, CRAM-MD5. SCRAM never shows the
+password and makes the server prove itself. PLAIN comes before CRAM-MD5 because credentials cross verified TLS (or
+loopback) only: there, hiding the password from the server gains nothing, while CRAM-MD5 makes the server keep it
+readable, rests on MD5, proves nothing of the server and has no rule for letters outside ASCII. LOGIN says what PLAIN
+says, in an older form and with more round trips.
 
-`auto` with a token: OAUTHBEARER (the standard), then XOAUTH2; where neither is offered, the same text may be meant as
-a password (API keys look like tokens), so the mechanisms for passwords follow.
+`auto` with a token: OAUTHBEARER (the standard), then XOAUTH2. If neither is offered, the same text may be meant as a
+password (API keys look like tokens), so the mechanisms for passwords follow.
+
+The next mechanism is tried only if the server turns out not to know the one before (500 to 504). After SCRAM only
+another SCRAM follows, in this session and in later ones: somebody between us and the server could take SCRAM away to
+read the password.
 """
 
 from __future__ import annotations
@@ -18,22 +22,29 @@ from typing import Literal
 
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret
-from mailer.smtp.sasl.mechanism import Mechanism, UnfitCredentials
-from mailer.smtp.sasl.mechanisms import CramMd5, Login, OAuthBearer, Plain, XOAuth2
-from mailer.smtp.sasl.scram import ScramSha256
+from mailer.smtp.sasl.mechanism import ChannelBinding, Mechanism, UnfitCredentials
+from mailer.smtp.sasl.mechanisms import (
+    CramMd5Mechanism,
+    LoginMechanism,
+    OAuthBearerMechanism,
+    PlainMechanism,
+    XOAuth2Mechanism,
+)
+from mailer.smtp.sasl.scram import ScramMechanism, ScramPlusMechanism
 from mailer.text import make_printable
 
 ChannelSecurity = Literal["tls", "loopback", "plaintext"]
-_FOR_PASSWORDS: tuple[type[Mechanism], ...] = (ScramSha256, Plain, Login, CramMd5)
-_FOR_TOKENS: tuple[type[Mechanism], ...] = (OAuthBearer, XOAuth2)
+_FOR_PASSWORDS: tuple[type[Mechanism], ...] = (ScramMechanism, PlainMechanism, LoginMechanism, CramMd5Mechanism)
+_FOR_TOKENS: tuple[type[Mechanism], ...] = (OAuthBearerMechanism, XOAuth2Mechanism)
 MECHANISMS: dict[str, type[Mechanism]] = {cls.name.lower(): cls for cls in (*_FOR_PASSWORDS, *_FOR_TOKENS)}
 
-# Google's access tokens, and JSON web tokens (Microsoft 365, most identity providers); opaque ones are told by their
-# length, since no server takes passwords that long.
+# Google's access tokens, and JSON web tokens (Microsoft 365, most identity providers). Opaque ones are recognized by
+# their length: no server takes passwords that long.
 _TOKEN = re.compile(r"ya29\.\S+|eyJ[\w-]+\.[\w-]+\.[\w-]*|[\w.~+/-]{256,}=*", re.ASCII)
 
 
 def is_token_like(secret: Secret) -> bool:
+    """Return whether a password looks like an OAuth 2 access token."""
     return _TOKEN.fullmatch(secret.reveal()) is not None
 
 
@@ -44,12 +55,17 @@ def choose_mechanisms(
     advertised: Iterable[str],
     *,
     security: ChannelSecurity,
+    binding: ChannelBinding | None = None,
+    needs_proof: bool = False,
 ) -> list[Mechanism]:
-    """Fresh mechanisms, the best first, each to be tried at most once; never empty.
+    """Return new mechanisms, the best first, each to be tried at most once; never an empty list.
 
-    `auth_choice` is the campaign's `auth`: auto, a name, or names of which those that the server offers are used.
-    `advertised` are the names behind EHLO's AUTH, in any case. `security` says what carries the credentials ("loopback"
-    is plaintext to ourselves). AuthenticationError if none fits.
+    `auth_choice` is the campaign's `auth`: "auto", a name of MECHANISMS, or several, the preferred one first.
+    `advertised` has the names behind EHLO's AUTH, in any case. `security` says what carries the credentials
+    ("loopback" is plaintext on this machine). `binding` is that of the TLS connection, if there is one. `needs_proof`
+    says that the server proved itself by SCRAM before, so that nothing weaker will do.
+
+    Raises AuthenticationError if no mechanism fits.
     """
     if security == "plaintext":
         raise AuthenticationError(
@@ -59,18 +75,28 @@ def choose_mechanisms(
     username, secret = _check_credentials(username, secret)
     offered = {name.upper() for name in advertised}
     if not offered:
-        raise AuthenticationError("the server offers no login", hint=_no_login_hint(security))
-    if auth_choice != "auto":
-        names = [auth_choice] if isinstance(auth_choice, str) else auth_choice
-        offered_names = [name for name in names if MECHANISMS[name].name in offered]
-        return [_chosen(name, username, secret, offered) for name in offered_names or names[:1]]
-    return _automatic(username, secret, offered)
+        raise AuthenticationError("the server offers no login", hint=_make_no_login_hint(security))
+    wanted = _list_wanted(auth_choice, secret, offered)
+    found = _make_mechanisms(wanted, username, secret, offered, binding)
+    if needs_proof and not found[0].proves_server:
+        raise AuthenticationError(
+            f"the server offered SCRAM before and does not now; it offers {_list_names(offered)}",
+            hint="do not trust this connection: somebody may have taken it away to read the password",
+        )
+    return found
+
+
+def list_fallbacks(mechanisms: Sequence[Mechanism]) -> list[Mechanism]:
+    """Return what may be tried after the first of the mechanisms, if the server does not know that one."""
+    first, *others = mechanisms
+    return [other for other in others if other.proves_server or not first.proves_server]
 
 
 def _check_credentials(username: str | None, secret: Secret | None) -> tuple[str, Secret]:
     if not username:
         raise AuthenticationError(
-            "a password without a user name", hint="set server.username, MAILER_USERNAME, or user@ in the server's URL"
+            "a password without a user name",
+            hint="set server.username, MAILER_USERNAME, or user@ in the server's URL",
         )
     if not secret:
         raise AuthenticationError(
@@ -85,52 +111,75 @@ def _check_credentials(username: str | None, secret: Secret | None) -> tuple[str
     return username, secret
 
 
-def _no_login_hint(security: ChannelSecurity) -> str:
+def _make_no_login_hint(security: ChannelSecurity) -> str:
     if security == "loopback":
         return "many servers offer AUTH behind TLS only: try security: starttls or tls; or leave the user name out"
     return "it may take mail without a login: leave the user name out; or this is not the submission port (465, 587)"
 
 
-def _chosen(choice: str, username: str, secret: Secret, offered: set[str]) -> Mechanism:
-    cls = MECHANISMS[choice]
-    if cls.name not in offered:
+def _list_wanted(auth_choice: str | Sequence[str], secret: Secret, offered: set[str]) -> Sequence[type[Mechanism]]:
+    """Return the mechanisms that the campaign and the kind of the password allow, the best first."""
+    if auth_choice == "auto":
+        has_token = is_token_like(secret) and any(cls.name in offered for cls in _FOR_TOKENS)
+        return _FOR_TOKENS if has_token else _FOR_PASSWORDS
+    names = [auth_choice] if isinstance(auth_choice, str) else auth_choice
+    wanted = [MECHANISMS[name] for name in names]
+    if not any(_is_offered(cls, offered) for cls in wanted):
+        chosen = " or ".join(cls.name for cls in wanted)
         raise AuthenticationError(
-            f"the server does not offer {cls.name}; it offers {_names(offered)}",
+            f"the server does not offer {chosen}; it offers {_list_names(offered)}",
             hint="auth: auto takes the best of these",
         )
-    try:
-        return cls(username, secret)
-    except UnfitCredentials as error:
-        raise AuthenticationError(str(error)) from None
+    return wanted
 
 
-def _automatic(username: str, secret: Secret, offered: set[str]) -> list[Mechanism]:
-    token = is_token_like(secret)
-    order: Sequence[type[Mechanism]] = _FOR_PASSWORDS
-    if token and any(cls.name in offered for cls in _FOR_TOKENS):
-        order = _FOR_TOKENS
+def _is_offered(cls: type[Mechanism], offered: set[str]) -> bool:
+    return cls.name in offered or (cls is ScramMechanism and ScramPlusMechanism.name in offered)
+
+
+def _make_mechanisms(
+    wanted: Sequence[type[Mechanism]],
+    username: str,
+    secret: Secret,
+    offered: set[str],
+    binding: ChannelBinding | None,
+) -> list[Mechanism]:
     found: list[Mechanism] = []
     unfit: list[str] = []
-    for cls in order:
-        if cls.name in offered:
-            try:
+    for cls in wanted:
+        try:
+            if cls is ScramMechanism:
+                found += _make_scram(username, secret, offered, binding)
+            elif cls.name in offered:
                 found.append(cls(username, secret))
-            except UnfitCredentials as error:
-                unfit.append(str(error))
+        except UnfitCredentials as error:
+            unfit.append(str(error))
     if not found:
         raise AuthenticationError(
-            "; ".join(unfit) or f"no login that fits: the server offers {_names(offered)}", hint=_misfit_hint(offered)
+            "; ".join(unfit) or f"no login that fits: the server offers {_list_names(offered)}",
+            hint=None if unfit else _make_misfit_hint(offered),
         )
     return found
 
 
-def _misfit_hint(offered: set[str]) -> str | None:
+def _make_scram(
+    username: str, secret: Secret, offered: set[str], binding: ChannelBinding | None
+) -> Iterable[Mechanism]:
+    has_plus = ScramPlusMechanism.name in offered
+    if has_plus and binding is not None:
+        yield ScramPlusMechanism(username, secret, binding=binding)
+    if ScramMechanism.name in offered:
+        # The server learns that it could have been bound, and can find out that somebody took -PLUS away.
+        yield ScramMechanism(username, secret, could_bind=binding is not None and not has_plus)
+
+
+def _make_misfit_hint(offered: set[str]) -> str:
     if any(cls.name in offered for cls in _FOR_TOKENS):
         return "this server wants an OAuth 2 access token as the password: set auth: xoauth2 (or oauthbearer)"
     return f"supported are {', '.join(cls.name for cls in MECHANISMS.values())}"
 
 
-def _names(offered: set[str]) -> str:
-    """The server's words, bounded and printable: they go to a terminal."""
+def _list_names(offered: set[str]) -> str:
+    """Return the server's words, bounded and printable."""
     shown = sorted(make_printable(name)[:40] for name in offered)
     return ", ".join(shown[:12]) + (" …" if len(shown) > 12 else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailer.smtp.protocol.extensions import Extensions, Limits, parse_extensions
+from mailer.smtp.protocol.extensions import Extensions, SessionLimits, parse_extensions
 from mailer.smtp.protocol.reply import Reply
 
 
@@ -42,7 +42,7 @@ def test_all_that_is_known() -> None:
         declares_size=True,
         size=35882577,
         auth=("LOGIN", "PLAIN", "XOAUTH2"),
-        limits=Limits(500, 100, 1),
+        limits=SessionLimits(500, 100, 1),
     )
 
 
@@ -69,4 +69,4 @@ def test_sizes_that_limit_nothing(words: str, size: int | None) -> None:
 
 @pytest.mark.parametrize("words", ["", "MAILMAX", "MAILMAX=", "MAILMAX=x", "MAILMAX=0", "=", "OTHER=1"])
 def test_limits_that_say_nothing(words: str) -> None:
-    assert read(f"LIMITS {words}").limits == Limits()
+    assert read(f"LIMITS {words}").limits == SessionLimits()

@@ -14,11 +14,25 @@ from hypothesis import strategies as st
 
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret
-from mailer.smtp.sasl import SaslError, SaslExchange, choose_mechanisms, find_provider, make_login_error
+from mailer.smtp.sasl import (
+    ChannelBinding,
+    SaslError,
+    SaslExchange,
+    choose_mechanisms,
+    find_provider,
+    list_fallbacks,
+    make_login_error,
+)
 from mailer.smtp.sasl.mechanism import Mechanism, UnfitCredentials
-from mailer.smtp.sasl.mechanisms import CramMd5, Login, OAuthBearer, Plain, XOAuth2
-from mailer.smtp.sasl.saslprep import saslprep
-from mailer.smtp.sasl.scram import ScramSha256
+from mailer.smtp.sasl.mechanisms import (
+    CramMd5Mechanism,
+    LoginMechanism,
+    OAuthBearerMechanism,
+    PlainMechanism,
+    XOAuth2Mechanism,
+)
+from mailer.smtp.sasl.saslprep import prepare_string
+from mailer.smtp.sasl.scram import ScramMechanism, ScramPlusMechanism
 
 TOKEN = "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"
 EVERYTHING = frozenset({"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER"})
@@ -43,25 +57,25 @@ def names(mechanisms: list[Mechanism]) -> list[str]:
 
 def test_plain() -> None:
     """RFC 4616 section 4, with the authorisation identity left out."""
-    plain = Plain("tim", Secret("tanstaaftanstaaf"))
+    plain = PlainMechanism("tim", Secret("tanstaaftanstaaf"))
     assert plain.initial_response() == b"\0tim\0tanstaaftanstaaf"
     with pytest.raises(SaslError):
         plain.respond(b"")
 
 
 def test_plain_is_utf8() -> None:
-    assert Plain("jürgen", Secret("π")).initial_response() == "\0jürgen\0π".encode()
+    assert PlainMechanism("jürgen", Secret("π")).initial_response() == "\0jürgen\0π".encode()
 
 
 @pytest.mark.parametrize(("username", "password"), [("a\0b", "c"), ("a", "b\0c")])
 def test_plain_carries_no_nul(username: str, password: str) -> None:
     with pytest.raises(UnfitCredentials, match="NUL"):
-        Plain(username, Secret(password))
+        PlainMechanism(username, Secret(password))
 
 
 @pytest.mark.parametrize("prompts", [("VXNlcm5hbWU6", "UGFzc3dvcmQ6"), ("User Name", "not base64!"), ("", "")])
 def test_login_answers_in_order_whatever_the_prompt(prompts: tuple[str, str]) -> None:
-    dialogue = SaslExchange(Login("ada", Secret("s3cret")))
+    dialogue = SaslExchange(LoginMechanism("ada", Secret("s3cret")))
     assert dialogue.make_command() == b"AUTH LOGIN"
     assert [dialogue.answer(prompt) for prompt in prompts] == [b64(b"ada").encode(), b64(b"s3cret").encode()]
     dialogue.finish()
@@ -70,7 +84,7 @@ def test_login_answers_in_order_whatever_the_prompt(prompts: tuple[str, str]) ->
 
 
 def test_login_accepted_before_the_password_is_a_lie() -> None:
-    dialogue = SaslExchange(Login("ada", Secret("s3cret")))
+    dialogue = SaslExchange(LoginMechanism("ada", Secret("s3cret")))
     dialogue.make_command()
     dialogue.answer("")
     with pytest.raises(SaslError):
@@ -79,7 +93,7 @@ def test_login_accepted_before_the_password_is_a_lie() -> None:
 
 def test_cram_md5() -> None:
     """RFC 2195 section 2."""
-    cram = CramMd5("tim", Secret("tanstaaftanstaaf"))
+    cram = CramMd5Mechanism("tim", Secret("tanstaaftanstaaf"))
     assert cram.initial_response() is None
     with pytest.raises(SaslError):
         cram.check_finished()
@@ -92,12 +106,12 @@ def test_cram_md5() -> None:
 
 def test_cram_md5_wants_a_challenge() -> None:
     with pytest.raises(SaslError, match="empty"):
-        CramMd5("tim", Secret("x")).respond(b"")
+        CramMd5Mechanism("tim", Secret("x")).respond(b"")
 
 
 def test_xoauth2() -> None:
     """The example of Google's page."""
-    dialogue = SaslExchange(XOAuth2("someuser@example.com", Secret(TOKEN)))
+    dialogue = SaslExchange(XOAuth2Mechanism("someuser@example.com", Secret(TOKEN)))
     assert dialogue.make_command() == (
         b"AUTH XOAUTH2 dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52"
         b"YjNSbGNrQmhkSFJoZG1semRHRXVZMjl0Q2cBAQ=="
@@ -113,14 +127,16 @@ def test_xoauth2() -> None:
 
 def test_oauthbearer() -> None:
     """RFC 7628 sections 4.1 and 4.3; the host and port pairs are optional (3.1)."""
-    dialogue = SaslExchange(OAuthBearer("user=a,b@example.com", Secret("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==")))
+    dialogue = SaslExchange(
+        OAuthBearerMechanism("user=a,b@example.com", Secret("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="))
+    )
     initial = base64.b64decode(dialogue.make_command().split()[2])
     assert initial == b"n,a=user=3Da=2Cb@example.com,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
     assert dialogue.answer(b64(b'{"status":"invalid_token"}')) == b"AQ=="
     assert dialogue.mechanism.failure == "status invalid_token"
 
 
-@pytest.mark.parametrize("cls", [XOAuth2, OAuthBearer])
+@pytest.mark.parametrize("cls", [XOAuth2Mechanism, OAuthBearerMechanism])
 @pytest.mark.parametrize("token", ["a\x01auth=Bearer b", "a b", "a\n", "ä"])
 def test_a_token_cannot_write_pairs_of_its_own(cls: type[Mechanism], token: str) -> None:
     with pytest.raises(UnfitCredentials):
@@ -129,7 +145,7 @@ def test_a_token_cannot_write_pairs_of_its_own(cls: type[Mechanism], token: str)
 
 @pytest.mark.parametrize("challenge", [b"", b"[" * 100_000, b"\xff\xfe", b"null", b'{"status": {"a": 1}}', b"\x1b[31m"])
 def test_any_bearer_error_is_one_printable_line(challenge: bytes) -> None:
-    mechanism = XOAuth2("ada", Secret(TOKEN))
+    mechanism = XOAuth2Mechanism("ada", Secret(TOKEN))
     mechanism.respond(challenge)
     assert mechanism.failure
     assert mechanism.failure.isprintable()
@@ -143,11 +159,11 @@ SERVER_FIRST = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0S
 SERVER_FINAL = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
-def scram() -> ScramSha256:
-    return ScramSha256("user", Secret("pencil"), nonce=NONCE)
+def scram() -> ScramMechanism:
+    return ScramMechanism("user", Secret("pencil"), nonce=NONCE)
 
 
-@pytest.mark.parametrize("kind", [XOAuth2, OAuthBearer])
+@pytest.mark.parametrize("kind", [XOAuth2Mechanism, OAuthBearerMechanism])
 @pytest.mark.parametrize("length", [40, 400])
 def test_an_error_that_repeats_the_token_shows_no_part_of_it(kind: type[Mechanism], length: int) -> None:
     token = ("ya29." + "aB3/x+7_" * 50)[:length]
@@ -225,23 +241,30 @@ def test_scram_server_error_waits_for_the_real_reply() -> None:
 
 
 def test_scram_nonces_differ() -> None:
-    assert ScramSha256("u", Secret("p")).initial_response() != ScramSha256("u", Secret("p")).initial_response()
+    assert ScramMechanism("u", Secret("p")).initial_response() != ScramMechanism("u", Secret("p")).initial_response()
 
 
 class ScramServer:
-    """RFC 5802 from the server's side, to check the client's proof for any user name and password."""
+    """RFC 5802 from the server's side, to check the client's proof for any user name and password.
 
-    def __init__(self, password: str) -> None:
-        self.salted = hashlib.pbkdf2_hmac("sha256", saslprep(password).encode(), b"salt", 4096)
+    `header` and `binding` are what it knows of the channel.
+    """
+
+    def __init__(self, password: str, header: bytes = b"n,,", binding: bytes = b"") -> None:
+        self.header, self.binding = header, binding
+        self.salted = hashlib.pbkdf2_hmac("sha256", prepare_string(password).encode(), b"salt", 4096)
 
     def first(self, client_first: bytes) -> bytes:
-        self.bare = client_first.removeprefix(b"n,,")
+        assert client_first.startswith(self.header)
+        self.bare = client_first.removeprefix(self.header)
         self.said = self.bare.split(b",r=")[1] + b"-server,s=" + base64.b64encode(b"salt") + b",i=4096"
         self.said = b"r=" + self.said
         return self.said
 
     def final(self, client_final: bytes) -> bytes:
         without_proof, proof = client_final.rsplit(b",p=", 1)
+        if without_proof.split(b",")[0] != b"c=" + base64.b64encode(self.header + self.binding):
+            return b"e=channel-bindings-dont-match"
         message = b",".join([self.bare, self.said, without_proof])
         stored = hashlib.sha256(hmac.digest(self.salted, b"Client Key", "sha256")).digest()
         signature = hmac.digest(stored, message, "sha256")
@@ -257,10 +280,77 @@ PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size
 
 @given(PRINTABLE, PRINTABLE)
 def test_scram_with_any_credentials(username: str, password: str) -> None:
-    client, server = ScramSha256(username, Secret(password)), ScramServer(password)
+    client, server = ScramMechanism(username, Secret(password)), ScramServer(password)
     final = server.final(client.respond(server.first(client.initial_response())))
     assert client.respond(final) == b""
     client.check_finished()
+
+
+BINDING = ChannelBinding("tls-unique", b"octets of this connection")
+
+
+@pytest.mark.parametrize(("seen", "is_accepted"), [(BINDING.data, True), (b"of another connection", False)])
+def test_scram_plus_is_bound_to_its_connection(seen: bytes, is_accepted: bool) -> None:
+    """Somebody in the middle has two connections, and passes messages from one to the other."""
+    client = ScramPlusMechanism("ada", Secret("pw"), binding=BINDING)
+    server = ScramServer("pw", b"p=tls-unique,,", seen)
+    final = server.final(client.respond(server.first(client.initial_response())))
+    assert client.respond(final) == b""
+    if is_accepted:
+        client.check_finished()
+    else:
+        assert client.failure == "channel-bindings-dont-match"
+        with pytest.raises(SaslError):
+            client.check_finished()
+
+
+def test_scram_tells_the_server_that_it_could_have_been_bound() -> None:
+    """RFC 5802, section 6: a server that offered -PLUS finds out that it was taken away."""
+    client = ScramMechanism("ada", Secret("pw"), could_bind=True)
+    server = ScramServer("pw", b"y,,")
+    assert client.respond(server.final(client.respond(server.first(client.initial_response())))) == b""
+    client.check_finished()
+
+
+@pytest.mark.parametrize(
+    ("advertised", "binding", "expected"),
+    [
+        ({"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}, BINDING, ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]),
+        ({"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}, None, ["SCRAM-SHA-256"]),
+        ({"SCRAM-SHA-256-PLUS"}, BINDING, ["SCRAM-SHA-256-PLUS"]),
+        ({"SCRAM-SHA-256", "PLAIN"}, BINDING, ["SCRAM-SHA-256", "PLAIN"]),
+    ],
+)
+@pytest.mark.parametrize("choice", ["auto", "scram-sha-256", ["scram-sha-256", "plain"]])
+def test_a_login_is_bound_if_both_sides_can(
+    advertised: set[str], binding: ChannelBinding | None, expected: list[str], choice: str | list[str]
+) -> None:
+    found = choose_mechanisms("ada", Secret("pw"), choice, advertised, security="tls", binding=binding)
+    assert names(found) == [name for name in expected if name != "PLAIN" or choice != "scram-sha-256"]
+    flags = {mechanism.name: (mechanism.initial_response() or b"")[:1] for mechanism in found}
+    could_bind = binding is not None and "SCRAM-SHA-256-PLUS" not in advertised
+    assert flags.get("SCRAM-SHA-256", b"n") == (b"y" if could_bind else b"n") or "SCRAM-SHA-256" not in flags
+
+
+def test_the_fallbacks_of_scram_are_scram() -> None:
+    advertised = {"SCRAM-SHA-256-PLUS", *EVERYTHING}
+    found = choose_mechanisms("ada", Secret("pw"), "auto", advertised, security="tls", binding=BINDING)
+    assert names(list_fallbacks(found)) == ["SCRAM-SHA-256"]
+    assert names(list_fallbacks(found[1:])) == []
+    assert names(list_fallbacks(found[2:])) == ["LOGIN", "CRAM-MD5"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [(["login", "plain"], ["LOGIN", "PLAIN"]), (["cram-md5", "xoauth2"], ["CRAM-MD5", "XOAUTH2"])],
+)
+def test_auth_may_name_several_mechanisms(choice: list[str], expected: list[str]) -> None:
+    assert names(choose_mechanisms("ada", Secret("pw"), choice, EVERYTHING, security="tls")) == expected
+
+
+def test_of_several_named_mechanisms_none_is_offered() -> None:
+    with pytest.raises(AuthenticationError, match="does not offer LOGIN or CRAM-MD5; it offers PLAIN"):
+        choose_mechanisms("ada", Secret("pw"), ["login", "cram-md5"], {"PLAIN"}, security="tls")
 
 
 @pytest.mark.parametrize(
@@ -268,13 +358,13 @@ def test_scram_with_any_credentials(username: str, password: str) -> None:
     [("I\u00adX", "IX"), ("user", "user"), ("USER", "USER"), ("\u00aa", "a"), ("\u2168", "IX"), ("a\u00a0b", "a b")],
 )
 def test_saslprep(text: str, prepared: str) -> None:
-    assert saslprep(text) == prepared
+    assert prepare_string(text) == prepared
 
 
 @pytest.mark.parametrize("text", ["\u0007", "\u0627\u0031", "\ue000", "\ufdd0", "a\u0627"])
 def test_saslprep_refuses(text: str) -> None:
     with pytest.raises(ValueError, match=r"SASLprep|right-to-left"):
-        saslprep(text)
+        prepare_string(text)
 
 
 # --- the lines of RFC 4954
@@ -283,8 +373,8 @@ def test_saslprep_refuses(text: str) -> None:
 def test_a_long_initial_response_waits_for_an_empty_challenge() -> None:
     """RFC 4954 section 4: an AUTH command over 512 octets goes without its initial response."""
     fits, too_long = Secret("x" * 367), Secret("x" * 369)
-    assert len(SaslExchange(Plain("ada", fits)).make_command()) <= 510
-    dialogue = SaslExchange(Plain("ada", too_long))
+    assert len(SaslExchange(PlainMechanism("ada", fits)).make_command()) <= 510
+    dialogue = SaslExchange(PlainMechanism("ada", too_long))
     assert dialogue.make_command() == b"AUTH PLAIN"
     with pytest.raises(SaslError):
         dialogue.finish()
@@ -293,7 +383,7 @@ def test_a_long_initial_response_waits_for_an_empty_challenge() -> None:
 
 
 def test_an_empty_initial_response_is_an_equals_sign() -> None:
-    class Quiet(Plain):
+    class Quiet(PlainMechanism):
         def initial_response(self) -> bytes:
             return b""
 
@@ -301,14 +391,14 @@ def test_an_empty_initial_response_is_an_equals_sign() -> None:
 
 
 def test_a_challenge_must_be_base64() -> None:
-    dialogue = SaslExchange(CramMd5("ada", Secret("x")))
+    dialogue = SaslExchange(CramMd5Mechanism("ada", Secret("x")))
     dialogue.make_command()
     with pytest.raises(SaslError, match="not base64"):
         dialogue.answer("hello there!")
 
 
 def test_a_login_has_an_end() -> None:
-    class Patient(Plain):
+    class Patient(PlainMechanism):
         def respond(self, challenge: bytes) -> bytes:
             return b"more"
 
@@ -317,7 +407,9 @@ def test_a_login_has_an_end() -> None:
         [dialogue.answer("") for _ in range(100)]
 
 
-@pytest.mark.parametrize("cls", [Plain, Login, CramMd5, ScramSha256, XOAuth2, OAuthBearer])
+@pytest.mark.parametrize(
+    "cls", [PlainMechanism, LoginMechanism, CramMd5Mechanism, ScramMechanism, XOAuth2Mechanism, OAuthBearerMechanism]
+)
 def test_nothing_shows_the_secret(cls: type[Mechanism]) -> None:
     mechanism = cls("ada", Secret("hunter2"))
     dialogue = SaslExchange(mechanism)
@@ -400,7 +492,7 @@ def test_no_login_in_plaintext_but_to_ourselves() -> None:
     ],
 )
 def test_a_provider_is_told_by_its_host(host: str, word: str) -> None:
-    error = make_login_error(host, Plain("ada", Secret("hunter2")), Said(535, "5.7.8 no"))
+    error = make_login_error(host, PlainMechanism("ada", Secret("hunter2")), Said(535, "5.7.8 no"))
     assert word in (error.hint or "")
     assert "http" in (error.hint or "")
 
@@ -411,7 +503,7 @@ def test_a_name_that_only_looks_alike_is_no_provider() -> None:
 
 
 def test_a_refusal_repeats_the_server_but_never_the_secret() -> None:
-    mechanism = XOAuth2("ada", Secret("hunter2hunter2"))
+    mechanism = XOAuth2Mechanism("ada", Secret("hunter2hunter2"))
     mechanism.respond(b'{"status":"401","you sent":"hunter2hunter2"}')
     said = Said(535, "5.7.8 bad\n\x1b[31m hunter2hunter2 " + b64(b"hunter2hunter2") + "x" * 9000)
     error = make_login_error("mail.example.com", mechanism, said)
@@ -426,7 +518,7 @@ def test_a_refusal_repeats_the_server_but_never_the_secret() -> None:
 
 
 def test_454_is_temporary() -> None:
-    error = make_login_error("smtp.qq.com", Plain("ada", Secret("x")), Said(454, "4.7.0 later"))
+    error = make_login_error("smtp.qq.com", PlainMechanism("ada", Secret("x")), Said(454, "4.7.0 later"))
     assert error.temporary
     assert "try again later" in (error.hint or "")
 
@@ -436,4 +528,36 @@ def test_454_is_temporary() -> None:
     [("pw\n", 535, "line end"), ("pw", 538, "TLS first"), ("pw", 530, "TLS first"), ("pw", 535, "probe")],
 )
 def test_other_hints(secret: str, code: int, word: str) -> None:
-    assert word in (make_login_error("mail.example.com", Plain("ada", Secret(secret)), Said(code, "no")).hint or "")
+    assert word in (
+        make_login_error("mail.example.com", PlainMechanism("ada", Secret(secret)), Said(code, "no")).hint or ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "advice"),
+    [
+        (534, "5.7.9 Application-specific password required. For more information, go to", "app password"),
+        (
+            534,
+            "5.7.14 <https://accounts.google.com/signin/continue> Please log in via your web browser",
+            "browser",
+        ),
+        (
+            535,
+            "5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms",
+            "SMTP AUTH is switched off",
+        ),
+        (
+            535,
+            "5.7.139 Authentication unsuccessful, user is locked by your organization's policies",
+            "xoauth2",
+        ),
+        (535, "Login Fail. Please enter your authorization code to login. More information in", "授权码"),
+        (550, "User has no permission", "switch the SMTP service on"),
+    ],
+)
+def test_a_reply_that_says_what_to_do_has_a_hint_of_its_own(code: int, text: str, advice: str) -> None:
+    """Whatever the name of the server: a relay passes its provider's reply on."""
+    error = make_login_error("relay.example.com", PlainMechanism("ada", Secret("hunter2")), Said(code, text))
+    assert advice in (error.hint or "")
+    assert "; see https://" in (error.hint or "") or "; see http://" in (error.hint or "")
