@@ -8,7 +8,6 @@ from mailer.errors import AuthenticationError, ConnectionLost, ProtocolViolation
 from mailer.secret import Secret
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import Login, ServerTraits, Strategy
-from mailer.smtp.sasl import scram
 from tests.wire.conversation import FEEDINGS, OPENING, Run, converse
 
 LOGIN = Login("ada", Secret("pass word"))
@@ -218,7 +217,7 @@ S: 235 welcome
 @pytest.mark.parametrize("reply", ["535 5.7.8 no", "504 5.5.4 no such mechanism"])
 def test_after_scram_nothing_weaker_is_tried(feeding: str, reply: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody between us and the server could refuse it to read the password."""
-    monkeypatch.setattr(scram.secrets, "token_urlsafe", lambda _octets: "nonce")
+    monkeypatch.setattr("mailer.smtp.sasl.scram.secrets.token_urlsafe", lambda _octets: "nonce")
     script = (
         OPENING
         + "S: 250 AUTH SCRAM-SHA-256 PLAIN LOGIN CRAM-MD5\nC: AUTH SCRAM-SHA-256 biwsbj1hZGEscj1ub25jZQ==\nS: "
