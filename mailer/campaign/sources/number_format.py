@@ -17,6 +17,7 @@ _TOKEN = re.compile(
     r"|(?P<other>.)",
     re.IGNORECASE | re.DOTALL,
 )
+MAX_FORMAT = 255  # characters, by the format; a longer one is not looked at
 _LITERAL = frozenset(" -/:.,()+%$€£¥'T")
 # Formats whose look is the reader's locale, not the file's: ISO 8601 says the same to everyone.
 _LOCALE = {"mm-dd-yy": "yyyy-mm-dd", "m/d/yy h:mm": "yyyy-mm-dd hh:mm", "m/d/yyyy h:mm": "yyyy-mm-dd hh:mm"}
@@ -32,8 +33,10 @@ _WIDE = Context(prec=400, rounding=ROUND_HALF_UP)  # any float in full
 
 
 def show_number(number: int | float, number_format: str) -> int | float | str:
-    """A number where the format says nothing more; else the text that a person sees."""
+    """Return the text that a person sees, or the number itself if the format adds nothing to it."""
     plain = _show_general(number)
+    if len(number_format) > MAX_FORMAT:
+        return plain
     section, negative_shown = _select_section(number_format, negative=number < 0)
     parts = _split_format(section)
     digits = [part for part in parts if part.kind == "digits"]
@@ -50,6 +53,8 @@ def show_date(value: datetime.datetime | datetime.date | datetime.time | datetim
     if isinstance(value, datetime.timedelta):
         minutes, seconds = divmod(round(value.total_seconds()), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    if len(number_format) > MAX_FORMAT:
+        number_format = ""
     section = _select_section(_LOCALE.get(number_format.lower(), number_format), negative=False)[0]
     parts = _split_format(section)
     if not any(part.kind == "date" for part in parts) or any(part.kind == "digits" for part in parts):

@@ -1,9 +1,9 @@
 """XLSX lists (extra `xlsx`), row by row.
 
 openpyxl in its read-only mode: it streams, and it keeps number formats, without which a postcode's leading zero, a
-price's decimals and a date's order are lost. A workbook is a zip of XML: what it declares to unpack to is bounded
-before it is opened (zipfile does not unpack more than is declared), and a document type, which is what an entity
-needs, is refused.
+price's decimals and a date's order are lost. A workbook is a zip of XML. What it declares to unpack to is limited
+before it is opened (zipfile does not unpack more than is declared). Each part goes through `_scan_part` before openpyxl
+sees it: no document type, which an entity would need, and no text, attribute or nesting longer than the format allows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import math
 import warnings
 import zipfile
 from collections.abc import Generator, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, NoReturn
+from xml.parsers import expat
 
 from mailer.campaign.model import Recipient
 from mailer.campaign.sources.names import MAX_COLUMNS, parse_header
@@ -22,44 +23,51 @@ from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.text import make_printable
 
-MAX_UNPACKED = 1 << 30
-MAX_STRINGS = 1 << 28  # the texts of all cells, which a workbook keeps apart
+MAX_UNPACKED = 1 << 30  # octets, of all parts
+MAX_PART = 1 << 27  # octets, of a part that is not a sheet: openpyxl holds it (the shared strings, say)
 MAX_RATIO = 200  # sheets pack to a tenth, a very repetitive one to a fiftieth; a bomb to a thousandth
 MAX_MEMBERS = 10_000
-MAX_ROWS = 1_048_576  # of a sheet, by the format
+MAX_ROWS = 1_048_576  # of a sheet, by the format, as are the next two
+MAX_CELL = 32_767  # characters
+MAX_FORMAT = 255  # characters of a number format
+MAX_DEPTH = 100
+MAX_ELEMENTS = 5_000_000  # of a part that is not a sheet
 
 
 def read_xlsx(
     binary: BinaryIO, shown: str, sheet: str | None, rules: RowRules = PLAIN_RULES
 ) -> Generator[Recipient, None, None]:
-    """The rows below the header, the first row that is not blank."""
+    """Yield the recipients of the rows below the header, which is the first row that is not blank.
+
+    `shown` is the file's name in messages. `sheet` is the name of a sheet, or None for the first.
+    """
     try:
-        import openpyxl
+        import openpyxl  # noqa: F401 - whether it is there
+        from openpyxl.reader.excel import ExcelReader
     except ImportError:
         raise MissingExtra(".xlsx lists need openpyxl", hint="pip install 'mailer[xlsx]'") from None
-    _check_zip(binary, shown)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about styles and extensions, which no list needs
-            book = openpyxl.load_workbook(binary, read_only=True, data_only=True, keep_links=False)
-    except Exception as error:  # whatever a damaged workbook makes it raise
-        raise _damaged_file_error(shown, error) from None
-    try:
-        yield from _read_rows(_find_sheet(book, sheet, shown), shown, rules)
-    finally:
-        book.close()
+    _check_members(binary, shown)
+    with _ScannedArchive(binary, shown) as archive:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about styles and extensions, which no list needs
+                reader = ExcelReader(binary, read_only=True, data_only=True, keep_links=False)
+                reader.archive.close()
+                reader.archive = archive
+                reader.read()
+        except Exception as error:  # a damaged workbook makes it raise anything
+            raise _damaged_file_error(shown, error) from None
+        yield from _read_rows(_find_sheet(reader.wb, sheet, shown), shown, rules)
 
 
-def _check_zip(binary: BinaryIO, shown: str) -> None:
+def _check_members(binary: BinaryIO, shown: str) -> None:
+    """Raise InputError for a zip that is damaged or would unpack to more than a list has."""
     try:
         with zipfile.ZipFile(binary) as archive:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
             if len(members) > MAX_MEMBERS or unpacked > MAX_UNPACKED or any(map(_is_bomb, members)):
-                raise InputError(Problem(Place(shown), f"it would unpack to {unpacked:,} octets; that is no list"))
-            for member in members:
-                if member.filename.lower().endswith((".xml", ".rels")):
-                    _check_member(archive, member, shown)
+                raise InputError(Problem(Place(shown), f"it would unpack to {unpacked:,} octets; that is not a list"))
     except InputError:
         raise
     except Exception:  # zipfile lets through what zlib, lzma and struct raise
@@ -69,32 +77,83 @@ def _check_zip(binary: BinaryIO, shown: str) -> None:
 
 def _is_bomb(member: zipfile.ZipInfo) -> bool:
     """Sheets are read as a stream; the other parts are held, or parsed whole."""
-    most = MAX_UNPACKED if "/worksheets/" in member.filename else MAX_STRINGS
-    return member.file_size > min(most, max(1 << 24, member.compress_size * MAX_RATIO))
+    limit = MAX_UNPACKED if "/worksheets/" in member.filename else MAX_PART
+    return member.file_size > min(limit, max(1 << 24, member.compress_size * MAX_RATIO))
 
 
-def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str) -> None:
-    """A document type stands before the root element, so near the start; UTF-16 would hide it from a search."""
-    with archive.open(member) as stream:
-        start = stream.read(4096)
-    if b"\0" in start or b"<!DOCTYPE" in start or b"<!ENTITY" in start or (start.strip() and b"<" not in start):
-        raise InputError(
-            Problem(Place(shown), f"{make_printable(member.filename[:80])} in it is not the XML of a spreadsheet")
-        )
+class _ScannedArchive(zipfile.ZipFile):
+    """A workbook's zip. A part is scanned when it is first opened, under whatever name the workbook gives it."""
+
+    def __init__(self, binary: BinaryIO, shown: str) -> None:
+        super().__init__(binary)
+        self._shown = shown
+        self._scanned: set[str] = set()
+
+    def open(self, name: str | zipfile.ZipInfo, mode: Any = "r", *rest: Any, **options: Any) -> IO[bytes]:
+        member = self.getinfo(name if isinstance(name, str) else name.filename)
+        if member.filename not in self._scanned:
+            self._scanned.add(member.filename)
+            with super().open(member) as stream:
+                _scan_part(stream, member.filename, self._shown)
+        return super().open(name, mode, *rest, **options)
+
+
+def _scan_part(stream: IO[bytes], name: str, shown: str) -> None:
+    """Raise InputError if a part is not XML as spreadsheets write it. Memory and time are linear at worst."""
+    is_sheet = "/worksheets/" in name
+    depth = elements = length = 0
+
+    def fail(text: str) -> NoReturn:
+        raise InputError(Problem(Place(shown), f"{make_printable(name[:80])} in it {text}"))
+
+    def refuse_doctype(*_details: object) -> None:
+        fail("has a document type, which no spreadsheet has")
+
+    def start_element(_name: str, attributes: list[str]) -> None:
+        nonlocal depth, elements, length
+        depth, elements, length = depth + 1, elements + 1, 0
+        if depth > MAX_DEPTH or (elements > MAX_ELEMENTS and not is_sheet):
+            fail("has more elements than a spreadsheet")
+        for key, value in zip(attributes[::2], attributes[1::2], strict=True):
+            if len(value) > (MAX_FORMAT if key == "formatCode" else MAX_CELL):
+                fail("has a number format or another attribute longer than the format allows")
+
+    def end_element(_name: str) -> None:
+        nonlocal depth, length
+        depth, length = depth - 1, 0
+
+    def add_text(text: str) -> None:
+        nonlocal length
+        length += len(text)
+        if length > MAX_CELL:
+            fail(f"has a cell of more than {MAX_CELL:,} characters")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.ordered_attributes = True
+    parser.StartDoctypeDeclHandler = refuse_doctype
+    parser.StartElementHandler = start_element
+    parser.EndElementHandler = end_element
+    parser.CharacterDataHandler = add_text
+    try:
+        parser.ParseFile(stream)
+    except expat.ExpatError:
+        fail("is not the XML of a spreadsheet")
 
 
 def _find_sheet(book: Any, name: str | None, shown: str) -> Any:
+    """Return the sheet of this name, or the first. InputError if there is none."""
     sheets = {sheet.title: sheet for sheet in book.worksheets}
     if name is None and sheets:
         return next(iter(sheets.values()))
     if name not in sheets:
-        names = ", ".join(map(repr, sheets)) or "none"
+        names = ", ".join(repr(make_printable(title[:31])) for title in list(sheets)[:20]) or "none"
         raise InputError(Problem(Place(shown), f"there is no sheet {name!r}; the sheets are: {names}"))
     return sheets[name]
 
 
 def _read_rows(sheet: Any, shown: str, rules: RowRules) -> Iterator[Recipient]:
-    sheet.reset_dimensions()  # what the file says of its size is not what it has
+    sheet.reset_dimensions()  # the size that the file declares may be wrong
     header = next(_read_cells(sheet, shown, 1, MAX_COLUMNS), None)
     if header is None:
         raise InputError(Problem(Place(shown), "the sheet is empty; expected a header row with a column 'email'"))
@@ -107,7 +166,7 @@ def _read_rows(sheet: Any, shown: str, rules: RowRules) -> Iterator[Recipient]:
 
 
 def _read_cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple[int, list[object]]]:
-    """The rows that are not blank, with their numbers, without the blank cells at their end."""
+    """Yield the rows that are not blank, with their numbers and without the blank cells at their end."""
     rows = sheet.iter_rows(min_row=first, max_col=most)
     number = first - 1
     while True:
@@ -130,6 +189,8 @@ def _read_cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple
 
 def _show_cell(cell: Any) -> object:
     value = cell.value
+    if isinstance(value, str) and len(value) > MAX_CELL:
+        raise ValueError(f"a cell of more than {MAX_CELL:,} characters")
     if value is None or isinstance(value, (str, bool)):
         return "" if value is None else value
     if isinstance(value, float) and not math.isfinite(value):

@@ -22,6 +22,7 @@ from mailer.errors import InputError, MissingExtra
 openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not installed")
 
 SHEET = "xl/worksheets/sheet1.xml"
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _XML = (
     '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>'
 )
@@ -49,6 +50,27 @@ def altered(change: Callable[[bytes], bytes], name: str = SHEET) -> bytes:
         for item in old.infolist():
             data = old.read(item)
             new.writestr(item.filename, change(data) if item.filename == name else data)
+    return content.getvalue()
+
+
+def _styles(number_format: str) -> str:
+    return (
+        '<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><numFmts count="1">'
+        f'<numFmt numFmtId="164" formatCode="{number_format}"/></numFmts></styleSheet>'
+    )
+
+
+def _shared(text_of_a2: str) -> bytes:
+    """A workbook whose texts are shared strings; the second cell's is given."""
+    content = io.BytesIO()
+    override = b'<Override PartName="/xl/strings.xml" ContentType="application/vnd.openxmlformats-officedocument'
+    override += b'.spreadsheetml.sharedStrings+xml"/></Types>'
+    cells = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>{n - 1}</v></c></row>' for n in (1, 2))
+    with zipfile.ZipFile(io.BytesIO(sheet(cells))) as old, zipfile.ZipFile(content, "w") as new:
+        for item in old.infolist():
+            new.writestr(item.filename, old.read(item).replace(b"</Types>", override))
+        strings = f"<si><t>email</t></si><si>{text_of_a2}</si>"
+        new.writestr("xl/strings.xml", f'<sst xmlns="{_MAIN}">{strings}</sst>')
     return content.getvalue()
 
 
@@ -109,14 +131,46 @@ def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
         (workbook(["email"]), "a.xlsx: the list has no recipients"),
         (workbook(), "a.xlsx: the sheet is empty; expected a header row"),
         (workbook(["email", None, "email"]), "a.xlsx:1: column 2 has no name"),
-        (altered(lambda data: data[:-100]), "a.xlsx: it is not an .xlsx file that can be read, or it is damaged"),
+        (altered(lambda data: data[:-100]), "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet"),
         (altered(lambda _: b"nonsense"), "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet"),
-        (altered(lambda _: b"", "[Content_Types].xml"), "a.xlsx: it is not an .xlsx file that can be read"),
+        (altered(lambda _: b"", "[Content_Types].xml"), "a.xlsx: [Content_Types].xml in it is not the XML of a"),
         (altered(lambda data: data + b" " * 50_000_000), "a.xlsx: it would unpack to 50,"),
         (altered(lambda data: data + b" " * 50_000_000, "xl/styles.xml"), "a.xlsx: it would unpack to 50,"),
         (
             altered(lambda data: b'<!DOCTYPE x [<!ENTITY a "aaa"><!ENTITY b "&a;&a;">]>' + data),
-            "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet",
+            "a.xlsx: xl/worksheets/sheet1.xml in it has a document type",
+        ),
+        (
+            altered(lambda data: b"<!--" + b"x" * 9000 + b'--><!DOCTYPE x [<!ENTITY a "aaa">]>' + data),
+            "a.xlsx: xl/worksheets/sheet1.xml in it has a document type",
+        ),
+        (
+            altered(lambda data: ("<!DOCTYPE x>" + _styles("0")).encode("utf-16"), "xl/styles.xml"),
+            "a.xlsx: xl/styles.xml in it has a document type",
+        ),
+        (
+            altered(lambda _: _styles("[" * 9_000_000).encode(), "xl/styles.xml"),
+            "a.xlsx: xl/styles.xml in it has a number format or another attribute longer than the format allows",
+        ),
+        (
+            altered(lambda _: _styles("[" * 256).encode(), "xl/styles.xml"),
+            "a.xlsx: xl/styles.xml in it has a number format",
+        ),
+        (
+            _shared("<t>" + "x" * 32_768 + "</t>"),
+            "a.xlsx: xl/strings.xml in it has a cell of more than 32,767 characters",
+        ),
+        (
+            _shared(("<r><t>" + "x" * 30_000 + "</t></r>") * 2),
+            "a.xlsx: it is not an .xlsx file that can be read, or it is damaged (a cell of more than 32,767",
+        ),
+        (
+            sheet(f'<row r="1">{text("A1", "email")}</row><row r="2">{text("A2", "x" * 40_000)}</row>'),
+            "a.xlsx: xl/worksheets/sheet1.xml in it has a cell of more than 32,767 characters",
+        ),
+        (
+            altered(lambda _: _XML.format("<a>" * 200 + "</a>" * 200).encode()),
+            "a.xlsx: xl/worksheets/sheet1.xml in it has more elements than a spreadsheet",
         ),
         (
             sheet(
@@ -136,6 +190,23 @@ def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
 )
 def test_workbooks_that_cannot_be_read(refusal, content: bytes, expected: str) -> None:
     assert refusal("a.xlsx", content)[0].startswith(expected)
+
+
+def test_a_part_is_looked_at_under_any_name(refusal) -> None:
+    """The workbook's relations say where a sheet is: it need not end with .xml."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook(["email"]))) as old, zipfile.ZipFile(content, "w") as new:
+        for item in old.infolist():
+            data = old.read(item).replace(b"/xl/worksheets/sheet1.xml", b"/xl/worksheets/sheet1.bin")
+            name = item.filename.replace("sheet1.xml", "sheet1.bin")
+            new.writestr(name, b"<!DOCTYPE x>" + data if name != item.filename else data)
+    assert refusal("a.xlsx", content.getvalue())[0].startswith("a.xlsx: xl/worksheets/sheet1.bin in it has a document")
+
+
+def test_shared_strings(rows) -> None:
+    assert [r.email for r in rows("a.xlsx", _shared("<r><t>ada@</t></r><r><t>example.com</t></r>"))] == [
+        "ada@example.com"
+    ]
 
 
 def test_a_size_that_lies_is_not_believed(refusal) -> None:
@@ -207,7 +278,7 @@ def test_without_the_extra_the_hint_names_it(rows, monkeypatch: pytest.MonkeyPat
     real = builtins.__import__
 
     def refuse(name: str, *args: Any, **options: Any) -> Any:
-        if name == "openpyxl":
+        if name.startswith("openpyxl"):
             raise ImportError(name)
         return real(name, *args, **options)
 
