@@ -65,7 +65,9 @@ def read_campaign(
     root = project_root(file)
     if not access.outside_files and not is_project_file(file, root):
         raise InputError(Problem(Place(shown), "the campaign file is a link out of the project, or hidden"), hint=HINT)
-    node, problems = nodes.compose(_read_text(NamedFile(file, shown)), shown)
+    node, problems = nodes.compose(
+        _read_text(NamedFile(file, shown, root=None if access.outside_files else root)), shown
+    )
     if node is None:
         raise InputError(Problem(Place(shown), "the file is empty; expected a campaign"))
     try:

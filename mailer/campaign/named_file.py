@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mailer.errors import InputError, Place, Problem
-from mailer.files import UnusableFile, describe_kind, explain_error, open_regular_file
+from mailer.files import UnusableFile, describe_kind, explain_error, open_beneath, open_regular_file
 
 # The longer mark first: UTF-32's little-endian mark begins with UTF-16's.
 _MARKS = (
@@ -25,18 +25,20 @@ _MARKS = (
 class NamedFile:
     """A file as the user named it.
 
-    `shown` is its name in messages. `named_at` is the place in the campaign file that names it, and `key` the key.
+    `shown` is its name in messages. `named_at` is the place in the campaign file that names it, and `key` the key. With
+    `root`, it is opened only if it is inside that folder after symbolic links are resolved.
     """
 
     path: Path
     shown: str
     named_at: Place | None = None
     key: str = ""
+    root: Path | None = None
 
     def open(self) -> BinaryIO:
         """Return the file, open for reading. InputError at the place that names it if it is not a regular file."""
         try:
-            return open_regular_file(self.path)
+            return open_beneath(self.root, self.path) if self.root else open_regular_file(self.path)
         except UnusableFile as error:
             raise InputError(self._make_problem(str(error))) from None
 

@@ -72,7 +72,8 @@ class LoadContext:
 
     def locate_file(self, name: str, place: Place) -> NamedFile:
         """Return the file `name`, relative to the campaign's folder, as named at `place`."""
-        return NamedFile(self.folder / name, make_printable(str(self.shown_folder / name)), place, self.key)
+        shown = make_printable(str(self.shown_folder / name))
+        return NamedFile(self.folder / name, shown, place, self.key, None if self.access.outside_files else self.root)
 
     def may_read(self, file: NamedFile) -> bool:
         """Return whether the campaign is trusted with `file`."""
