@@ -51,7 +51,7 @@ class SendArguments(TypedDict, total=False):
     ledger: str | PathLike[str] | None
     ca_file: str | PathLike[str] | None
     rate: str | Rate | None
-    connections: int | None
+    connections: int | Literal["auto"] | None
     window: int | None
     limit: int | None
     only: str | None

@@ -159,7 +159,10 @@ SEND_INEFFECTIVE = {
 @click.option(
     "--rate", metavar="RATE", callback=options.parse_rate_option, help="Maximum rate: 14/second, 30/minute, 500/hour."
 )
-@click.option("--connections", metavar="N", type=click.IntRange(1, 100), help="Maximum number of sessions at a time.")
+@click.option(
+    "--connections", metavar="N", callback=options.parse_connections_option,
+    help="Number of sessions at a time, or auto: more of them while the throughput grows.",
+)  # fmt: skip
 @click.option(
     "--window",
     metavar="N",

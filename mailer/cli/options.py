@@ -29,6 +29,15 @@ def parse_variables(_context: click.Context, _parameter: click.Parameter, values
     return variables
 
 
+def parse_connections_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> object:
+    """Parse a number from 1 to 100, or `auto`. Raises click.BadParameter."""
+    if value is None or value == "auto":
+        return value
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 100:
+        raise click.BadParameter(f"{value!r}: expected a number from 1 to 100, or auto")
+    return int(value)
+
+
 def parse_rate_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> object:
     """Return the Rate that `value` ("14/second") says, or None for None."""
     from mailer.campaign.quantities import parse_rate

@@ -28,17 +28,19 @@ from mailer.delivery.proof import send_proof
 from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder
 from mailer.delivery.run_state import RunState
+from mailer.delivery.scaling import ConnectionScaler, ScalingPolicy, find_known_limit
 from mailer.delivery.server_access import server_access, session_record
 from mailer.delivery.session import Session
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.throttle import Throttle
-from mailer.delivery.worker import Worker
+from mailer.delivery.worker import Worker, WorkerPool
 from mailer.errors import InputError, LedgerError, append_remainder
 from mailer.ledger import Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
 from mailer.ledger.records import Policy, Recovered, format_time
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
+from mailer.smtp.connection import SessionDetails
 from mailer.text import count_noun
 
 __all__ = ["Ending", "Observer", "RunResult", "SendOptions", "StopSignal", "run"]
@@ -222,31 +224,25 @@ class _SendPhase:
         policy = DispositionPolicy(RetryPolicy(delivery.attempts, delivery.backoff), in_doubt == "hold")
         self._throttle = Throttle(state, queue.pacer, delivery.backoff)
         recorder = ResultRecorder(state, queue, self._throttle, policy, FailureLimit(delivery.stop_after))
-        self._make_session = partial(Session, compiled=compiled, state=state, queue=queue, recorder=recorder)
-        self._workers: list[Worker] = []
+        make_session = partial(Session, compiled=compiled, state=state, queue=queue, recorder=recorder)
+        make_worker = partial(
+            Worker,
+            server_access(options.server, options.password),
+            options,
+            state,
+            queue,
+            throttle=self._throttle,
+            make_session=make_session,
+        )
+        self._pool = WorkerPool(state, make_worker)
         self._started = state.clock.now()
 
     async def send(self, count: int, *, is_careful: bool) -> RunResult:
         """Send to up to `count` recipients. `is_careful`: some are in doubt from a run before."""
         state = self._state
-        access = server_access(self._options.server, self._options.password)
-        wanted = self._options.delivery.connections
-        state.sessions.workers = min(1 if wanted == AUTO else wanted, count)
-        self._workers = [
-            Worker(
-                access,
-                self._options,
-                state,
-                self._queue,
-                throttle=self._throttle,
-                make_session=self._make_session,
-                is_careful=is_careful,
-            )
-            for _ in range(state.sessions.workers)
-        ]
         watcher = asyncio.ensure_future(self._end_on_signal())
         try:
-            await self._run_workers()
+            await self._run_workers(count, is_careful=is_careful)
             self._queue.commit()
             if state.stop.requested:  # it may have come between the last message and here
                 state.end(Ending.INTERRUPTED, "interrupted")
@@ -269,14 +265,26 @@ class _SendPhase:
         state.observer.on_finish(state.reason)
         return RunResult(ending, self._queue.edition.number, record, state.reason, state.hint)
 
-    async def _run_workers(self) -> None:
-        """Run all of them. The first error ends all at once: without a ledger no message may leave."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for worker in self._workers:
-                    group.create_task(worker.run())
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
+    async def _run_workers(self, count: int, *, is_careful: bool) -> None:
+        connections = self._options.delivery.connections
+        if connections != AUTO:
+            await self._pool.run(min(connections, count), is_careful=is_careful)
+            return
+        known = find_known_limit(self._options.server.host)
+        learned = self._queue.ledger.find_last_server(self._options.server.host, self._options.server.port)
+        start = learned.get("connections") if learned else None
+        policy = ScalingPolicy(
+            count=min(start if isinstance(start, int) and start > 0 else 1, known, count), maximum=known
+        )
+        scaler = ConnectionScaler(
+            self._state,
+            policy,
+            add_worker=self._pool.add,
+            retire_worker=self._pool.retire_one,
+            count_left=lambda: count - self._state.figures.messages,
+            count_pauses=lambda: self._throttle.pause_count,
+        )
+        await self._pool.run(policy.count, is_careful=is_careful, beside=scaler.run)
 
     async def _end_on_signal(self) -> None:
         """First signal: no new message, and the time of one reply for what is in flight. Second: at once."""
@@ -285,8 +293,7 @@ class _SendPhase:
         self._state.end(Ending.INTERRUPTED, "interrupted")
         if not stop.at_once:
             await race(stop.wait(), self._state.clock.sleep(self._options.delivery.timeout))
-        for worker in self._workers:
-            worker.abort()
+        self._pool.abort()
 
     def _ending(self) -> Ending:
         if self._state.ending is not None:
@@ -295,6 +302,13 @@ class _SendPhase:
         is_unfinished = counts[Status.PENDING] and self._options.limit is None
         return Ending.INCOMPLETE if is_unfinished or _has_problems(counts) else Ending.COMPLETE
 
+    def _record_server(self, details: SessionDetails) -> dict[str, object]:
+        """The server as the report shows it; with `connections: auto`, the number to begin with the next time."""
+        record = session_record(details)
+        if self._options.delivery.connections == AUTO:
+            record["connections"] = max(1, self._state.sessions.workers)
+        return record
+
     def _finish(self, ending: Ending) -> RunRecord:
         state, figures = self._state, self._state.figures
         now = state.clock.now()
@@ -302,7 +316,7 @@ class _SendPhase:
             self._queue.run,
             finished=format_time(now),
             seconds=round(now - self._started, 3),
-            server=None if state.server is None else session_record(state.server),
+            server=None if state.server is None else self._record_server(state.server),
             messages=figures.messages,
             bytes=figures.octets,
             sessions=figures.sessions,

@@ -6,6 +6,8 @@ Everything in a run happens between two awaits of one thread, so nothing here ne
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from mailer.delivery.clock import Clock
@@ -15,6 +17,8 @@ from mailer.delivery.race import race
 from mailer.delivery.signals import StopSignal
 from mailer.smtp.connection import SessionDetails
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits
+
+MAX_LOGINS = 4  # at the same time: providers count them
 
 
 @dataclass(slots=True)
@@ -42,6 +46,37 @@ class Sessions:
     open: int = 0
 
 
+class LoginGate:
+    """Limits the logins that happen at the same time.
+
+    Until the first one succeeds there is one at a time: a wrong password is tried once, not by each worker.
+    """
+
+    def __init__(self) -> None:
+        self._first = asyncio.Lock()
+        self._others = asyncio.Semaphore(MAX_LOGINS)
+        self._is_open = False
+
+    def open(self) -> None:
+        """Note that a login succeeded."""
+        self._is_open = True
+
+    @asynccontextmanager
+    async def enter(self) -> AsyncIterator[None]:
+        """In this block, a worker may connect and log in."""
+        if not self._is_open:
+            await self._first.acquire()
+            if not self._is_open:
+                try:
+                    yield
+                finally:
+                    self._first.release()
+                return
+            self._first.release()
+        async with self._others:
+            yield
+
+
 class RunState:
     """Shared by all workers of a run. `ending`, `reason` and `hint` are set when the run is to end."""
 
@@ -54,7 +89,7 @@ class RunState:
         self.sessions = Sessions()
         self.server: SessionDetails | None = None
         self.traits: ServerTraits = NOTHING_LEARNED
-        self.login_lock = asyncio.Lock()
+        self.login_gate = LoginGate()
         self._ended = asyncio.Event()
         self._changed = asyncio.Event()
 

@@ -36,19 +36,24 @@ class ServerAccess:
 def server_access(server: ServerConfig, password: Secret | None) -> ServerAccess:
     """Return the campaign's `server` with its password as the SMTP client needs them.
 
-    If the login needs a token, and `server` has the source of the password, the token is read for each login.
+    If the login needs a token, and `server` has the source of the password, the token is read for each login. Raises
+    InputError if `proxy` is not valid.
     """
     certificate = server.client_cert
+    try:
+        proxy = parse_proxy(server.proxy) if server.proxy else None
+    except ValueError as error:
+        raise InputError(f"proxy: {error}") from None
     endpoint = Endpoint(
         server.host,
         server.port,
         server.security,
         server.ca_file,
         server.allow_plaintext,
-        server.ehlo_name,
-        ClientCertificateFiles(certificate.cert, certificate.key) if certificate is not None else None,
-        server.source_address,
-        parse_proxy(server.proxy) if server.proxy is not None else None,
+        ehlo_name=server.ehlo_name,
+        client_cert=ClientCertificateFiles(certificate.cert, certificate.key) if certificate else None,
+        source_address=server.source_address,
+        proxy=proxy,
     )
     if server.username is None or password is None:
         return ServerAccess(endpoint, None)

@@ -107,6 +107,11 @@ class Session:
             error, is_lost, self._message_count, self._made_progress, needs_care, self._fewer_sessions_reply()
         )
 
+    def leave(self) -> None:
+        """Start no more messages, and end the session when those in flight have their results."""
+        self._must_leave = True
+        self._state.wake_waiters()
+
     def record_cancellation(self) -> None:
         """Record what is in flight, after `run` was cancelled: it is in doubt, unless its last byte did not
         leave.

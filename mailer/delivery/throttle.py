@@ -12,11 +12,12 @@ from mailer.errors import ServerReply
 
 
 class Throttle:
-    """Pauses the run, or ends it, as a server's replies say."""
+    """Pauses the run, or ends it, as a server's replies say. `pause_count` counts the pauses of the run."""
 
     def __init__(self, state: RunState, pacer: Pacer, backoff: Backoff) -> None:
         self._state, self._pacer, self._backoff = state, pacer, backoff
         self._pauses_in_a_row = 0
+        self.pause_count = 0
 
     def count_sent(self) -> None:
         """Count one accepted message: the pace may grow, and pauses are no longer in a row."""
@@ -45,6 +46,7 @@ class Throttle:
         if self._pacer.is_paused(now):
             return
         self._pauses_in_a_row += 1
+        self.pause_count += 1
         seconds = seconds_of_pause(self._backoff, self._pauses_in_a_row)
         if seconds is None:
             said = f" ({reply.code} {reply.text})" if reply else ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 
+from mailer.campaign.model import AUTO
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending, SendOptions
 from mailer.delivery.race import race
@@ -50,6 +51,7 @@ class Worker:
         self._claims_ahead = CLAIMS_AHEAD if options.delivery.window is None else 0
         self._plan = SessionPlan(is_careful)
         self._connection: Connection | None = None
+        self._session: Session | None = None
         self._is_retired = False
         self._has_new_token = False  # one was asked for after a refusal, and there was no login since
         self._was_lost = False  # the last session, so that the next one is a reconnect
@@ -65,6 +67,18 @@ class Worker:
                     self._stop_trying(error)
         finally:
             self.abort()
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the worker has ended, or ends after its messages in flight."""
+        return self._is_retired
+
+    def retire(self) -> None:
+        """End after the messages in flight: other workers continue."""
+        self._is_retired = True
+        self._state.sessions.workers -= 1
+        if self._session is not None:
+            self._session.leave()
 
     def abort(self) -> None:
         """Close the session at once; nothing more leaves."""
@@ -91,10 +105,12 @@ class Worker:
     async def _open(self) -> Connection | None:
         """Return a session that is logged in; None if the run is over."""
         state, plan = self._state, self._plan
-        async with state.login_lock:  # one after the other: a wrong password is tried once, not by each worker
+        async with state.login_gate.enter():
             if state.is_over:
                 return None
             connection = await race(self._connect(), state.wait_until_ended())
+            if connection is not None:
+                state.login_gate.open()
         if connection is not None:
             self._connection = connection
             self._has_new_token = False
@@ -103,20 +119,22 @@ class Worker:
 
     async def _connect(self) -> Connection:
         delivery, is_careful = self._options.delivery, self._plan.is_careful
+        strategy = None if delivery.strategy == AUTO else Strategy(delivery.strategy)
         return await connect(
             self._access.endpoint,
             await self._access.read_login(),
             timeout=delivery.timeout,
             window=1 if is_careful else delivery.window,
-            strategy_at_most=Strategy.SEQUENTIAL if is_careful else None,
+            strategy_at_most=Strategy.SEQUENTIAL if is_careful else strategy,
             traits=self._state.traits,
             trace=self._options.trace,
+            on_notice=self._state.observer.on_warning,
         )
 
     async def _use(self, connection: Connection) -> SessionEnd:
         is_streamed = connection.details.strategy is Strategy.STREAMED
         ahead = 0 if is_streamed or self._plan.is_careful or self._plan.message_limit else self._claims_ahead
-        session = self._make_session(connection, replace(self._plan, claims_ahead=ahead))
+        self._session = session = self._make_session(connection, replace(self._plan, claims_ahead=ahead))
         try:
             return await session.run()
         except asyncio.CancelledError:  # the caller does not wait for replies: what is known is recorded
@@ -125,7 +143,7 @@ class Worker:
             raise
         finally:
             connection.abort()  # does nothing to a session that is closed
-            self._connection = None
+            self._connection = self._session = None
             self._state.record_session_closed(connection.details, session.traits)
 
     def _prepare_next(self, end: SessionEnd) -> None:
@@ -173,7 +191,7 @@ class Worker:
         Returns whether it ends.
         """
         sessions = self._state.sessions
-        if sessions.workers > 1:
+        if sessions.workers > 1 and not self._is_retired:
             sessions.workers -= 1
             self._is_retired = True
             self._state.observer.on_warning(f"{why}: continuing with {_count_sessions(sessions.workers)}")
@@ -182,12 +200,65 @@ class Worker:
     def _stop_trying(self, error: ServerError) -> None:
         """No further try makes sense: the open sessions continue, or else the run ends."""
         sessions = self._state.sessions
+        if self._is_retired:
+            return
         if sessions.open:
             self._is_retired = True
             sessions.workers -= 1
             self._state.observer.on_warning(f"{error}: continuing with {_count_sessions(sessions.open)}")
             return
         self._state.end(Ending.UNREACHABLE, str(error), error.hint)
+
+
+class WorkerPool:
+    """The workers of a run, as many as are wanted. `make_worker` makes one."""
+
+    def __init__(self, state: RunState, make_worker: Callable[..., Worker]) -> None:
+        self._state, self._make_worker = state, make_worker
+        self._workers: list[Worker] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._group = asyncio.TaskGroup()
+
+    async def run(
+        self,
+        count: int,
+        *,
+        is_careful: bool = False,
+        beside: Callable[[], Coroutine[object, object, None]] | None = None,
+    ) -> None:
+        """Run `count` workers, and those that are added, until each has ended; `beside` runs meanwhile.
+
+        The first error ends all of them at once, and is raised: without a ledger no message may leave.
+        """
+        try:
+            async with self._group as group:
+                for _ in range(count):
+                    self.add(is_careful=is_careful)
+                if beside is not None:
+                    companion = group.create_task(beside())
+                    while any(not task.done() for task in self._tasks):
+                        await asyncio.wait([task for task in self._tasks if not task.done()])
+                    companion.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+
+    def add(self, *, is_careful: bool = False) -> None:
+        """Start one more worker."""
+        worker = self._make_worker(is_careful=is_careful)
+        self._workers.append(worker)
+        self._state.sessions.workers += 1
+        self._tasks.append(self._group.create_task(worker.run()))
+
+    def retire_one(self) -> None:
+        """Let one worker end after its messages in flight, if more than one is left."""
+        active = [worker for worker in self._workers if not worker.is_retired]
+        if len(active) > 1:
+            active[-1].retire()
+
+    def abort(self) -> None:
+        """Close all sessions at once."""
+        for worker in self._workers:
+            worker.abort()
 
 
 def _count_sessions(count: int) -> str:

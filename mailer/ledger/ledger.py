@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -375,6 +375,14 @@ class Ledger(Suppressions):
         """The latest run of an edition, or None."""
         found = self.fetch_one(sql.LAST_RUN, edition=edition.id)
         return rows.parse_run(found, self.store) if found else None
+
+    def find_last_server(self, host: str, port: int) -> Mapping[str, object] | None:
+        """What the latest run with this server recorded about it, in any campaign; None if no recent run used it."""
+        for (text,) in self.fetch_all(sql.LAST_SERVERS):
+            server = rows.parse_server(text, self.store)
+            if (server.get("host"), server.get("port")) == (host, port):
+                return server
+        return None
 
     # For the modules of this package
 

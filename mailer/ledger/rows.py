@@ -209,6 +209,12 @@ def shorten_text(text: str | None) -> str | None:
     return octets[: MAX_TEXT - 3].decode("utf-8", "ignore") + "…"
 
 
+def parse_server(text: str, store: Store) -> dict[str, object]:
+    """The server that a run recorded."""
+    with reading_rows(store):
+        return _mapping(text)
+
+
 def parse_run(row: Row, store: Store) -> RunRecord:
     """The record of a row of sql.LAST_RUN."""
     with reading_rows(store):

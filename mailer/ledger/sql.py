@@ -354,6 +354,7 @@ ADD_RUN = """INSERT INTO runs (id, edition_id, run, template, started, worker)
 RUN_ID = "SELECT id FROM runs WHERE run = :run"
 FINISH_RUN = """UPDATE runs SET finished = :finished, seconds = :seconds, server = :server, messages = :messages,
     bytes = :bytes, sessions = :sessions, reconnects = :reconnects, ending = :ending, reason = :reason WHERE id = :id"""
+LAST_SERVERS = "SELECT server FROM runs WHERE server IS NOT NULL ORDER BY id DESC LIMIT 100"
 LAST_RUN = """SELECT r.id, r.run, c.name, e.number, r.template, r.started, r.finished, r.seconds, r.server, r.messages,
         r.bytes, r.sessions, r.reconnects, r.ending, r.reason
     FROM runs r JOIN editions e ON e.id = r.edition_id JOIN campaigns c ON c.id = e.campaign_id
