@@ -137,12 +137,22 @@ def preview_command(**given: Any) -> int:
 
 # -- sending
 
-_ONE_MESSAGE = ("--connections", "--window", "--rate", "--limit", "--report", "--no-preflight", "--skip-invalid")
+_MANY = ("--connections", "--window", "--strategy", "--rate", "--limit", "--no-preflight", "--skip-invalid")
 _LEDGER_STATE = ("--again", "--retry-failed", "--in-doubt")
 SEND_INEFFECTIVE = {
     "--sandbox": ("--server", "--ca-file", *_LEDGER_STATE),
-    "--proof": (*_ONE_MESSAGE, *_LEDGER_STATE),
-    "--dry-run": (*_ONE_MESSAGE, *_LEDGER_STATE, "--proof", "--sandbox", "--server", "--ca-file", "--trace", "--yes"),
+    "--proof": (*_MANY, *_LEDGER_STATE),
+    "--dry-run": (
+        *_MANY,
+        "--report",
+        *_LEDGER_STATE,
+        "--proof",
+        "--sandbox",
+        "--server",
+        "--ca-file",
+        "--trace",
+        "--yes",
+    ),
     "--quiet": ("--verbose",),
 }
 
@@ -168,6 +178,11 @@ SEND_INEFFECTIVE = {
     metavar="N",
     type=click.IntRange(1, 100_000),
     help="Maximum number of messages in flight in one session.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(["auto", "streamed", "pipelined", "sequential"]),
+    help="The fastest way of sending that may be used; the server may offer less.",
 )
 @click.option(
     "--limit", metavar="N", type=click.IntRange(min=1), help="Stop after N recipients; the others stay pending."

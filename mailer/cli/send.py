@@ -126,6 +126,8 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
             server_name=f"{job.server.host}:{job.server.port}" if job.server else None,
         )
         question.warnings = display.warnings
+        for warning in job.campaign.warnings:
+            display.on_warning(str(warning))
         try:
             if request.overrides["proof"] and question.is_needed:
                 question.ask(1, 0)

@@ -13,7 +13,7 @@ from mailer.cli.progress import ProgressDisplay
 from mailer.delivery.run import Ending, RunResult, StopSignal
 from mailer.errors import MailerError
 from mailer.ledger import Ledger
-from mailer.report.summary import Counts, Report, read_report
+from mailer.report.summary import Counts, Report, make_proof_report, read_report
 from mailer.report.write import ReportTarget, write_report
 from mailer.text import count_noun
 
@@ -39,24 +39,29 @@ def conclude(
 ) -> int:
     """Print how the run ended, write the reports, print hints, and return the exit code.
 
-    `campaign` is the campaign's name, `proof` the address of a proof (which has no report), `display` the display that
+    `campaign` is the campaign's name, `proof` the address of a proof, `display` the display that
     observed the run, `stop` the signal that interrupted it. With `quiet`, only errors are printed.
     """
     is_interrupted = result.ending is Ending.INTERRUPTED
     code: int = code_for_signal(stop.number) if is_interrupted else EXIT_CODES[result.ending]
     if not quiet or result.ending not in (Ending.COMPLETE, Ending.INCOMPLETE):
         _print_ending(result)
-    if proof:
-        if result.ending is Ending.COMPLETE and not quiet:
-            console.print_note(f"proof sent to {proof}; it is not recorded")
-        return code
     try:
-        report = read_report(ledger, campaign)
+        if result.proof is not None and result.run is not None:
+            report = make_proof_report(result.run, result.proof)
+        elif proof:
+            return code
+        else:
+            report = read_report(ledger, campaign)
         is_written = _write_reports(report, reports, quiet=quiet)
     except MailerError as error:  # the ledger cannot be read any more; the exit code still says how the run ended
         console.print_error(str(error), hint=error.hint)
         return code or ExitCode.IO
-    if quiet:
+    if result.proof is not None and not quiet:
+        outcome = result.proof
+        answer = " ".join(str(part) for part in (outcome.code, outcome.reply or outcome.error) if part)
+        console.print_note(f"proof to {proof}: {outcome.status.value}{answer and f' ({answer})'}; it is not recorded")
+    if quiet or proof:
         return code if is_written else (code or ExitCode.IO)
     # The program that reads the output may have ended; the reports and the exit code do not depend on it.
     with suppress(OSError):
@@ -80,7 +85,7 @@ def suggest_next_steps(result: RunResult, counts: Counts, unknown: Sequence[str]
         yield f"the next run continues with {count_noun(counts.deferred + counts.pending, 'recipient')}"
     if counts.in_doubt:
         yield f"{counts.in_doubt:,} in doubt: --in-doubt resend sends them again, --in-doubt sent records them as sent"
-    if unknown:
+    if unknown and result.ending is not Ending.GIVEN_UP:  # an account that is refused says nothing about mailboxes
         more = f" (and {unknown_count - len(unknown):,} more, see the report)" if unknown_count > len(unknown) else ""
         yield f"unknown mailboxes; to stop sending to them: mailer suppress add {shlex.join(unknown)}{more}"
     if counts.failed > unknown_count:

@@ -123,7 +123,6 @@ def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sa
         (["--trace", "/proc/nowhere/t"], "trace /proc/nowhere/t"),
         (["--trace", "spring.yaml"], "this is the campaign file"),
         (["--trace", "r.json", "--report", "r.json"], "this is the report"),
-        (["--proof", "me@example.com", "--report", "r.json"], "--report has no effect beside --proof"),
         (["--only", "nobody@example.com"], "not in the list"),
     ],
 )
@@ -169,9 +168,11 @@ def test_limit_then_the_rest(process: Command, campaign: Path, sandbox: Sandbox)
 
 
 def test_a_proof_is_not_recorded(process: Command, campaign: Path, sandbox: Sandbox) -> None:
-    ended = process("send", campaign, *login(sandbox), "--proof", "me@example.com", MAILER_PASSWORD=sandbox.password)
+    proof = ["--proof", "me@example.com", "--report", "r.json"]
+    ended = process("send", campaign, *login(sandbox), *proof, MAILER_PASSWORD=sandbox.password)
     assert (ended.code, len(sandbox.messages)) == (0, 1), ended.err
-    assert "me@example.com" in ended.err
+    assert "proof to me@example.com: sent (250 " in ended.err
+    assert json.loads((campaign.parent / "r.json").read_text())["counts"]["total"] == 1
     ended = process("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
     assert (ended.code, len(sandbox.messages)) == (0, 4)
 
