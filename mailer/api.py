@@ -1,37 +1,47 @@
-"""The Python API: `load_campaign`, `send`, `async_send`.
-
-from mailer import load_campaign, send
-
-campaign = load_campaign("campaigns/newsletter.yaml")
-report = send(campaign, server="smtps://news@example.com@smtp.example.com:465", password="…")
-report.counts.sent; report.failed()
-"""
+"""The Python API: everything that `import mailer` offers and that is a function. docs/api.md shows it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Protocol, TypedDict, Unpack, cast
 
 from mailer.campaign import load_campaign, parse_server
-from mailer.campaign.model import Campaign, Delivery, Rate, SecretSource, ServerConfig
+from mailer.campaign.model import Campaign, Delivery, Rate, Recipient, SecretSource, ServerConfig
 from mailer.campaign.quantities import parse_rate
 from mailer.campaign.servers import is_loopback
 from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
+from mailer.delivery.plan import plan
+from mailer.delivery.preflight import preflight
 from mailer.delivery.run import run
 from mailer.delivery.signals import StopSignal
-from mailer.errors import InputError, LedgerWriteError, Unreachable
-from mailer.ledger import Ledger, get_project_ledger
+from mailer.errors import InputError, LedgerWriteError, Unreachable, append_remainder
+from mailer.ledger import Ledger, find_nearest_ledger, get_project_ledger
 from mailer.ledger.outcome import Outcome
+from mailer.lint import Finding, lint
 from mailer.render.compile import compile_campaign
-from mailer.report.summary import Report, make_proof_report, read_report
+from mailer.render.message import Message
+from mailer.report import summary
+from mailer.report.summary import Report, make_proof_report
 from mailer.secret import Secret
 
-__all__ = ["SendArguments", "async_send", "choose_server", "load_campaign", "override_delivery", "send"]
+__all__ = [
+    "SendArguments",
+    "async_send",
+    "check",
+    "choose_server",
+    "load_campaign",
+    "override_delivery",
+    "read_report",
+    "render",
+    "sandbox",
+    "send",
+]
 
 # `in_doubt` of the options is about former runs, that of the campaign about this one.
 DELIVERY_FIELDS = frozenset(field.name for field in fields(Delivery)) - {"in_doubt"}
@@ -109,8 +119,80 @@ async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> 
     with Ledger.open(ledger) as book:
         result = await run(campaign, compile_campaign(campaign), book, options, observer, stop=stop)
         _raise_for_ending(result)
-        report = read_report(book, campaign.name)
-    return replace(report, outcomes=lambda: _read_outcomes(ledger, campaign.name, report.edition))
+        return _make_independent(summary.read_report(book, campaign.name), ledger)
+
+
+def check(campaign: Campaign) -> list[Finding]:
+    """Render the message of every recipient and return the warnings of `mailer check`.
+
+    Opens no connection and no ledger. Raises InputError with every problem that `send` would stop at.
+    """
+    compiled = compile_campaign(replace(campaign, dkim=None))  # without the key, which a check need not have
+    with Ledger.open_temporary() as ledger:
+        edition = ledger.ensure_edition(campaign.name)
+        planned = plan(ledger, campaign, compiled, edition, observer=Observer())
+        problems = append_remainder(planned.invalid, planned.invalid_count, "more recipients")
+        problems += preflight(ledger, edition, compiled, Observer())
+    if problems:
+        raise InputError(problems)
+    return list(lint(campaign, compiled, campaign.recipients))
+
+
+def render(campaign: Campaign, recipient: Recipient | Mapping[str, object]) -> Message:
+    """Return the message of one recipient, who need not be in the campaign's list: envelope and bytes.
+
+    `recipient` is a mapping with `email` and the columns that the templates use. Raises InputError if the address is
+    not valid or the message cannot be rendered.
+    """
+    if not isinstance(recipient, Recipient):
+        recipient = next(iter(replace(campaign, recipients=cast(Any, [recipient])).recipients))
+    if recipient.problem is not None:
+        raise InputError(recipient.problem)
+    return compile_campaign(campaign).render(recipient)
+
+
+def read_report(
+    campaign: Campaign | str, *, ledger: str | PathLike[str] | None = None, edition: int | None = None
+) -> Report:
+    """Return the report of a campaign (or of its name) from a ledger.
+
+    `ledger` is by default the campaign's, or for a name the nearest one. `edition` is by default the latest. Raises
+    InputError if the ledger has no such campaign or edition, LedgerError if there is no ledger.
+    """
+    if isinstance(campaign, str):
+        name, place = campaign, ledger or find_nearest_ledger(Path.cwd())
+    else:
+        name, place = campaign.name, ledger or get_project_ledger(campaign.root)
+    with Ledger.open(place, create=False) as book:
+        return _make_independent(summary.read_report(book, name, edition), place)
+
+
+class SandboxServer(Protocol):
+    """A running sandbox. `url` has the login; `ca_file` is the authority of its certificate."""
+
+    url: str
+    ca_file: Path
+    port: int
+    username: str
+    password: str
+    maildir: Path
+
+    @property
+    def messages(self) -> list[Any]:
+        """The messages received so far, the oldest first: `sender`, `recipients`, and `content` (bytes)."""
+
+
+def sandbox(
+    *, maildir: str | PathLike[str] | None = None, port: int = 0, password: str | None = None
+) -> AbstractContextManager[SandboxServer]:
+    """Return an SMTPS server on loopback for tests of programs that send; use it in a `with` statement.
+
+    It delivers no mail. `maildir` is the folder for the messages, by default a temporary one; port 0 takes a free one;
+    the password is random by default. Needs the extra `sandbox` (MissingExtra).
+    """
+    from mailer.sandbox import Sandbox
+
+    return Sandbox(maildir=None if maildir is None else Path(maildir), port=port, password=password)
 
 
 def choose_server(
@@ -171,6 +253,11 @@ def _raise_for_ending(result: RunResult) -> None:
         raise LedgerWriteError(result.reason or "the ledger can no longer be written", hint=result.hint)
 
 
-def _read_outcomes(ledger: str | PathLike[str], campaign: str, edition: int) -> Iterator[Outcome]:
-    with Ledger.open(ledger, create=False) as book:
-        yield from read_report(book, campaign, edition).outcomes()
+def _make_independent(report: Report, ledger: str | PathLike[str]) -> Report:
+    """Return the report with recipients that are read from the ledger anew, after it was closed."""
+
+    def read_outcomes() -> Iterator[Outcome]:
+        with Ledger.open(ledger, create=False) as book:
+            yield from summary.read_report(book, report.campaign, report.edition).outcomes()
+
+    return replace(report, outcomes=read_outcomes)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -152,3 +155,102 @@ def test_wrong_numbers_are_refused_before_anything_is_sent(path: Path, sandbox: 
     with pytest.raises(InputError, match=f"{name} .*: expected a number from 1"):
         mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file, **wrong)  # type: ignore[arg-type]
     assert sandbox.messages == []
+
+
+def test_the_document_names_everything_public_and_nothing_else() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    assert named == set(mailer.__all__) - {"__version__"}
+
+
+def test_the_documents_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "invoice.txt.j2").write_text("Invoice {{ number }} for {{ email }}\n")
+    text = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 3
+    rows = [SimpleNamespace(email=f"person{n}@example.com", number=n) for n in range(3)]
+    scope: dict[str, Any] = {"rows": rows}
+    for example in examples[1:]:  # the first one needs a server
+        exec(example, scope)
+    assert scope["report"].counts.sent == 3
+    assert b"Invoice 7" in scope["message"].content
+
+
+def test_functions_with_the_name_of_a_package_are_functions_whatever_was_imported_before() -> None:
+    script = "import mailer.render.compile, mailer.sandbox; from mailer import render, sandbox; print(render, sandbox)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert done.stdout.count("<function ") == 2
+
+
+def test_check_raises_with_every_problem_and_returns_the_warnings(path: Path) -> None:
+    campaign = mailer.load_campaign(path)
+    assert {finding.rule for finding in mailer.check(campaign)} == {"unsubscribe-missing"}
+    path.write_text(path.read_text() + "  - eve@example.com\n  - nonsense\n")
+    with pytest.raises(InputError) as caught:
+        mailer.check(mailer.load_campaign(path))
+    assert len(caught.value.problems) == 2
+
+
+def test_render_takes_a_recipient_who_is_not_in_the_list(path: Path) -> None:
+    message = mailer.render(mailer.load_campaign(path), {"email": "new@example.com", "name": "New"})
+    assert message.recipients == ("new@example.com",)
+    assert b"Subject: Hello New\r\n" in message.content
+    with pytest.raises(InputError):
+        mailer.render(mailer.load_campaign(path), {"email": "nonsense", "name": "New"})
+    with pytest.raises(InputError, match="name"):
+        mailer.render(mailer.load_campaign(path), {"email": "new@example.com"})
+
+
+def test_a_report_can_be_read_by_the_campaign_or_by_its_name(path: Path, sandbox: Sandbox) -> None:
+    campaign = mailer.load_campaign(path)
+    with pytest.raises(mailer.LedgerError):
+        mailer.read_report(campaign)
+    mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file)
+    for report in (mailer.read_report(campaign), mailer.read_report("spring"), mailer.read_report("spring", edition=1)):
+        assert [outcome.status for outcome in report.recipients] == [mailer.Status.SENT] * 2
+    with pytest.raises(InputError, match="no campaign 'autumn'"):
+        mailer.read_report("autumn")
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"limit": 0}, {"limit": -1}, {"window": -1}, {"window": 0}, {"connections": 0}, {"rate": "-1/second"}]
+)
+def test_wrong_arguments_raise_before_anything_is_sent(path: Path, sandbox: Sandbox, arguments: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, InputError)):
+        mailer.send(mailer.load_campaign(path), server=sandbox.url, ca_file=sandbox.ca_file, **arguments)
+    assert sandbox.messages == []
+
+
+def test_an_unknown_argument_is_a_type_error(path: Path, sandbox: Sandbox) -> None:
+    with pytest.raises(TypeError, match="windows"):
+        mailer.send(mailer.load_campaign(path), server=sandbox.url, ca_file=sandbox.ca_file, windows=3)
+
+
+def test_an_observer_that_raises_changes_nothing(path: Path, sandbox: Sandbox) -> None:
+    class Raising(mailer.Observer):
+        def on_outcome(self, outcome: mailer.Outcome) -> None:
+            raise RuntimeError("an observer's mistake")
+
+    report = mailer.send(mailer.load_campaign(path), server=sandbox.url, ca_file=sandbox.ca_file, observer=Raising())
+    assert (report.counts.sent, len(sandbox.messages)) == (2, 2)
+
+
+def test_a_cancelled_send_is_continued_by_the_next_one(path: Path, sandbox: Sandbox) -> None:
+    campaign = mailer.load_campaign(path)
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(
+            mailer.async_send(campaign, server=sandbox.url, ca_file=sandbox.ca_file, rate="1/minute")
+        )
+        while len(sandbox.messages) < 1:
+            await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    report = mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file)
+    assert report.counts.sent == 2
+    assert len(sandbox.messages) in (2, 3)  # the message in flight when the task was cancelled may be there twice

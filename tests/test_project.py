@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 
 from mailer.campaign import load_campaign
+from mailer.cli import commands
 from mailer.cli.exit_codes import ExitCode
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +26,8 @@ DOCUMENTS = [
 ]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-SNIPPETS = [match[1] for match in re.finditer(r"```yaml\n(.*?)```", README, re.DOTALL)]
+PROVIDERS_PAGE = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+SNIPPETS = [match[1] for match in re.finditer(r"```yaml\n(.*?)```", README + PROVIDERS_PAGE, re.DOTALL)]
 PROVIDERS = [
     part for snippet in SNIPPETS if "\nserver:" in "\n" + snippet for part in re.split(r"^# or\n", snippet, flags=re.M)
 ]
@@ -41,7 +47,7 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_command() -> None:
 
 
 @pytest.mark.parametrize("snippet", PROVIDERS)
-def test_the_readme_shows_campaigns_that_load(snippet: str, tmp_path: Path) -> None:
+def test_the_readme_and_the_providers_page_show_campaigns_that_load(snippet: str, tmp_path: Path) -> None:
     keys = set(re.findall(r"^(\w+):", snippet, re.M))
     rest = {
         "campaign": "x",
@@ -81,3 +87,58 @@ def test_every_dependency_has_its_reason() -> None:
     section = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("dependencies = [")[1].split("\n[")[0]
     listed = [line for line in section.splitlines() if re.match(r'\s+"(?!mailer\[)', line)]
     assert [line for line in listed if "#" not in line and "types-" not in line] == []
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / ".pre-commit-config.yaml", *sorted((ROOT / ".github").rglob("*.yml"))], ids=lambda path: path.name
+)
+def test_the_services_files_are_yaml(path: Path) -> None:
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+CI_PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+_COMMAND = r"(?:\$ |run: |- |`)(mailer (?:send|check|init|preview|report|probe) [^\n`]*)"
+COMMAND_LINES = re.findall(_COMMAND, README + CI_PAGE)
+    r"(?:\$ |run: |- |`)(mailer (?:send|check|init|preview|report|probe) [^\n`]*)", README + CI_PAGE
+)
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_the_documents_command_lines_are_ones_that_the_command_takes(line: str) -> None:
+    words = shlex.split(re.split(r"   #| \|\| | 2>", line)[0], comments=True)[1:]
+        line.split("   #", maxsplit=1)[0].split(" || ", maxsplit=1)[0].split(" 2>", maxsplit=1)[0], comments=True
+    )[1:]
+    if "…" in line or words[0] not in commands.mailer.commands:
+        pytest.skip("shortened, or of a later version")
+    command = commands.mailer.commands[words[0]]
+    _, arguments, order = command.make_parser(click.Context(command)).parse_args(words[1:])
+    assert order or arguments
+
+
+def test_the_ci_examples_are_yaml_with_the_steps_that_are_needed() -> None:
+    github, gitlab, check = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", CI_PAGE, re.DOTALL))
+    steps = github["jobs"]["announce"]["steps"]
+    send = next(step for step in steps if "mailer send" in step.get("run", ""))
+    assert send["env"].keys() >= {"MAILER_SERVER", "MAILER_PASSWORD"}
+    assert "cache" not in str(github)
+    assert gitlab["notify"].keys() >= {"image", "rules", "before_script", "script"}
+    assert "mailer check" in str(check)
+
+
+def test_the_python_versions_of_ci_are_those_that_the_package_names() -> None:
+    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["quick"]["strategy"]["matrix"]
+    named = [text.rsplit(" ", 1)[1] for text in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", text)]
+    assert matrix["python"] == named
+
+
+def test_no_committed_file_names_a_package_index() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=False, text=True).stdout.split()
+    hosts = re.compile("|".join(["py" + "pi", "python" + "hosted", "npm" + "js"]) + r"\.(?:org|com)")
+    found = [name for name in files if (ROOT / name).is_file() and hosts.search((ROOT / name).read_text("latin-1"))]
+    assert found == []
+
+
+def test_the_locked_requirements_have_a_hash_for_each_version() -> None:
+    text = (ROOT / "requirements-dev.txt").read_text()
+    versions = re.findall(r"^[a-z0-9._-]+==\S+ \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.M)
+    assert len(versions) == len(re.findall(r"^[a-z0-9]", text, re.M)) > 30

@@ -71,7 +71,8 @@ class Sources:
 
     def _read(self, path: Path) -> str:
         if path not in self._texts:
-            small = path.stat().st_size <= _TOO_LARGE
+            # A campaign that a program makes has no file.
+            small = path.exists() and path.stat().st_size <= _TOO_LARGE
             self._texts[path] = path.read_text(encoding="utf-8", errors="replace") if small else ""
         return self._texts[path]
 

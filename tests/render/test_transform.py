@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from mailer.render import plain_text
 from mailer.render.pages import COMPILED_AFTER, Pages
 from mailer.render.plain_text import derive_text
 from mailer.render.skeleton import Skeleton, make_token
@@ -110,7 +111,7 @@ def test_a_structure_is_transformed_once(project: Project, monkeypatch: pytest.M
         calls.append(html)
         return derive_text(html)
 
-    monkeypatch.setattr("mailer.render.plain_text.derive_text", derive)
+    monkeypatch.setattr(plain_text, "derive_text", derive)
     compiled = project.compile(template="<p>{{ name }}</p>{% if pro %}<b>pro</b>{% endif %}")
     for n in range(COMPILED_AFTER + 40):
         compiled.render(person(name=f"Ada {n}", pro=n % 2))
