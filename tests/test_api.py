@@ -224,8 +224,9 @@ def test_wrong_arguments_raise_before_anything_is_sent(path: Path, sandbox: Sand
 
 
 def test_an_unknown_argument_is_a_type_error(path: Path, sandbox: Sandbox) -> None:
+    unknown: Any = {"windows": 3}
     with pytest.raises(TypeError, match="windows"):
-        mailer.send(mailer.load_campaign(path), server=sandbox.url, ca_file=sandbox.ca_file, windows=3)
+        mailer.send(mailer.load_campaign(path), server=sandbox.url, ca_file=sandbox.ca_file, **unknown)
 
 
 def test_an_observer_that_raises_changes_nothing(path: Path, sandbox: Sandbox) -> None:
