@@ -144,7 +144,7 @@ class Session:
 
         Returns whether care is needed next.
         """
-        unfinished = self._connection.unfinished()
+        unfinished = self._connection.list_unfinished()
         for transaction in unfinished.in_doubt:
             self._recorder.record_unanswered(claimed_message(transaction), error)
         is_fruitless = not self._made_progress and not unfinished.in_doubt

@@ -12,7 +12,7 @@ from mailer.smtp.endpoint import Endpoint
 from mailer.smtp.protocol.bdat_writer import CHUNK
 from mailer.smtp.protocol.events import Event, NoopAnswered, SessionEnded
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.opening import OpeningSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import (
@@ -73,16 +73,18 @@ async def connect(
 ) -> Connection:
     """Return a session that is ready for messages.
 
-    `timeout` is the seconds for one complete reply, `window` the maximum of messages in flight, `strategy_at_most` the
-    campaign's limit, and `traits` what earlier sessions learned about this server. `trace` is called with a direction
-    ("C", "S" or "*") and each line, secrets blanked; `on_notice` with what a person who waits may want to know.
+    `timeout` is the seconds for one complete reply, `window` the maximum of messages in flight,
+    `strategy_at_most` the campaign's limit, and `traits` what earlier sessions learned about this server.
+    `trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked; `on_notice` with what
+    a person who waits may want to know.
 
-    Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable file or address.
+    Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable file or
+    address.
     """
     began_at = asyncio.get_running_loop().time()
     context = make_client_context(endpoint.ca_file, endpoint.client_cert) if endpoint.security != "none" else None
     tcp = await open_tcp(endpoint, timeout, preferred=traits.address)
-    settings = SessionSettings(
+    settings = OpeningSettings(
         host=endpoint.host,
         ehlo_name=endpoint.ehlo_name or tcp.own_literal,
         starttls=endpoint.security == "starttls",
@@ -103,7 +105,9 @@ async def connect(
 
 
 class Connection:
-    """An open session, made by `connect`: submit while there is room, take the results, repeat; one task at a time."""
+    """An open session, made by `connect`: submit while there is room, take the results, repeat; one task at a
+    time.
+    """
 
     def __init__(self, endpoint: Endpoint, tcp: TcpConnection, session: SmtpSession) -> None:
         self._endpoint = endpoint
@@ -157,7 +161,10 @@ class Connection:
         return replace(self._session.traits, address=self._address)
 
     def submit(self, transaction: Transaction) -> None:
-        """Queue a message. It is written by `next_results` at the latest, or earlier if the socket takes more."""
+        """Queue a message.
+
+        It is written by `next_results` at the latest, or earlier if the socket takes more.
+        """
         if (result := self._session.submit(transaction)) is not None:
             self._results.append(result)
         self._unwritten += len(transaction.content)
@@ -180,9 +187,9 @@ class Connection:
         results.clear()
         return taken
 
-    def unfinished(self) -> UnfinishedTransactions:
+    def list_unfinished(self) -> UnfinishedTransactions:
         """Return the messages that have no result, after the session was lost."""
-        return self._session.unfinished()
+        return self._session.list_unfinished()
 
     async def check_alive(self) -> None:
         """Send NOOP and wait for its reply. Raises ConnectionLost if the server is gone."""

@@ -55,8 +55,9 @@ class ClientCertificateFiles:
 class Endpoint:
     """Where to connect, and how.
 
-    `ca_file` replaces the system's trust store. `ehlo_name` None is our own address as a literal (RFC 5321 4.1.3): no
-    DNS is asked. `source_address` is an IP address of this machine. `proxy` looks the host up, too.
+    `ca_file` replaces the system's trust store. `ehlo_name` None is our own address as a literal (RFC 5321
+    4.1.3): no DNS is asked. `source_address` is an IP address of this machine. `proxy` looks the host up,
+    too.
     """
 
     host: str

@@ -1,6 +1,7 @@
 """SOCKS 5 (RFC 1928), with a user name and a password if the proxy wants them (RFC 1929).
 
-The host's name goes to the proxy, which looks it up: a network that needs a proxy often has no names of its own.
+The host's name goes to the proxy, which looks it up: a network that needs a proxy often has no names of its
+own.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ async def open_tunnel(
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Ask the proxy at the other end of `sock` to connect to `host`. The caller bounds the time.
 
-    Returns the proxy's address at the other side, or None if it does not say. Raises OSError if there is no tunnel.
+    Returns the proxy's address at the other side, or None if it does not say. Raises OSError if there is no
+    tunnel.
     """
     methods = bytes([_NO_LOGIN, _PASSWORD] if proxy.username else [_NO_LOGIN])
     await _send(sock, bytes([_VERSION, len(methods)]) + methods)

@@ -25,7 +25,8 @@ _AddressInfo = tuple[Any, ...]  # as getaddrinfo returns it
 class TcpConnection:
     """A connected socket.
 
-    `own_literal` is the address of our end as RFC 5321 4.1.3 writes it. `address` is the server's; None behind a proxy.
+    `own_literal` is the address of our end as RFC 5321 4.1.3 writes it. `address` is the server's; None
+    behind a proxy.
     """
 
     sock: socket.socket
@@ -37,8 +38,8 @@ class TcpConnection:
 async def open_tcp(endpoint: Endpoint, seconds: float, *, preferred: SocketAddress | None = None) -> TcpConnection:
     """Connect to one of the host's addresses, the `preferred` one first. Each of them has `seconds`.
 
-    The others are tried in parallel, a little later (RFC 8305). Raises Unreachable; TlsError if plaintext is not
-    allowed; InputError if `source_address` is not one of this machine.
+    The others are tried in parallel, a little later (RFC 8305). Raises Unreachable; TlsError if plaintext is
+    not allowed; InputError if `source_address` is not one of this machine.
     """
     if endpoint.proxy is not None:
         return await _connect_by_proxy(endpoint, endpoint.proxy, seconds)

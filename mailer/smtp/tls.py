@@ -1,9 +1,9 @@
 """TLS for an SMTP session: the context, what went wrong in words, and what the certificate says.
 
-There is no switch that turns verification off: `ca_file` is the way to a private CA or a self-signed server. With a
-`ca_file` only what it holds is trusted; the system's store is for sessions without one. A certificate needs a
-subjectAltName: its common name does not count (RFC 9525). Chains to the system's store must meet RFC 5280 strictly;
-private CAs often miss some of its extensions, so chains to a `ca_file` need not.
+There is no switch that turns verification off: `ca_file` is the way to a private CA or a self-signed server.
+With a `ca_file` only what it holds is trusted; the system's store is for sessions without one. A certificate
+needs a subjectAltName: its common name does not count (RFC 9525). Chains to the system's store must meet RFC
+5280 strictly; private CAs often miss some of its extensions, so chains to a `ca_file` need not.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _GIVE_CA = "give that CA's certificate (PEM) as server.ca_file or --ca-file"
 _CLOCK = "is this machine's clock wrong?"
 _OPERATOR = "the server's operator must replace it"
 
-# verify_code -> what is wrong with "the certificate of HOST", and what to do. The codes are X509_V_ERR_* of OpenSSL
-# (x509_vfy.h); Python names none of them. Expiry is found for any certificate of the chain.
+# verify_code -> what is wrong with "the certificate of HOST", and what to do. The codes are X509_V_ERR_* of
+# OpenSSL (x509_vfy.h); Python names none of them. Expiry is found for any certificate of the chain.
 _UNKNOWN_ISSUER = (
     "has an issuer that is not trusted here",
     "a private CA, or an intermediate certificate that the server leaves out: " + _GIVE_CA,
@@ -57,8 +57,8 @@ _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"
 _OLD_PROTOCOL = frozenset(
     {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW"}
 )
-# Alerts about the client's certificate (RFC 8446, section 6.2). A TLS 1.2 server that misses one says only that the
-# handshake failed. In TLS 1.3 they come after the handshake, with the first octets that are read.
+# Alerts about the client's certificate (RFC 8446, section 6.2). A TLS 1.2 server that misses one says only
+# that the handshake failed. In TLS 1.3 they come after the handshake, with the first octets that are read.
 _CERTIFICATE_WANTED = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_CERTIFICATE_REQUIRED"})
 _CERTIFICATE_REFUSED = frozenset(
     {
@@ -76,7 +76,10 @@ _CLIENT_CERT_HINT = "set server.client_cert (cert and key in PEM) in the campaig
 
 @dataclass(frozen=True, slots=True)
 class CertificateSummary:
-    """The server's verified certificate. Times are ISO 8601 in UTC; `names` are DNS names and IP addresses."""
+    """The server's verified certificate.
+
+    Times are ISO 8601 in UTC; `names` are DNS names and IP addresses.
+    """
 
     subject: str
     issuer: str
@@ -255,8 +258,8 @@ async def fetch_certificate_names(
 ) -> tuple[str, ...] | None:
     """Return the names in the certificate of a server whose name did not match; None if they cannot be had.
 
-    OpenSSL forgets the certificate when a handshake fails. So this connects once more, the chain verified and the
-    name not, reads the names, and hangs up: nothing is sent over it but what STARTTLS needs.
+    OpenSSL forgets the certificate when a handshake fails. So this connects once more, the chain verified and
+    the name not, reads the names, and hangs up: nothing is sent over it but what STARTTLS needs.
     """
     context = make_client_context(ca_file)
     context.check_hostname = False
@@ -285,7 +288,9 @@ async def _read_names(host: str, port: int, context: ssl.SSLContext, security: s
 
 
 def get_channel_binding(tls: ssl.SSLObject) -> ChannelBinding | None:
-    """Return what ties a login to this connection; None in TLS 1.3, whose tls-exporter Python's ssl does not give."""
+    """Return what ties a login to this connection; None in TLS 1.3, whose tls-exporter Python's ssl does not
+    give.
+    """
     if tls.version() != "TLSv1.2" or "tls-unique" not in ssl.CHANNEL_BINDING_TYPES:
         return None
     data = tls.get_channel_binding("tls-unique")
@@ -298,8 +303,8 @@ def summarize_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> CertificateSumm
     if not certificate:
         return None
     return CertificateSummary(
-        subject=_distinguished(certificate.get("subject")),
-        issuer=_distinguished(certificate.get("issuer")),
+        subject=_format_distinguished_name(certificate.get("subject")),
+        issuer=_format_distinguished_name(certificate.get("issuer")),
         names=_names(certificate),
         valid_from=_when(certificate.get("notBefore")),
         valid_until=_when(certificate.get("notAfter")),
@@ -313,7 +318,7 @@ def _names(certificate: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(_one_line(value) for kind, value in pairs if kind in {"DNS", "IP Address"})
 
 
-def _distinguished(name: object) -> str:
+def _format_distinguished_name(name: object) -> str:
     """RFC 4514 in spirit: the parts that tell one name from another."""
     wanted = {"commonName": "CN", "organizationName": "O", "countryName": "C"}
     return ", ".join(f"{wanted[key]}={_one_line(value)}" for key, value in _attributes(name) if key in wanted)

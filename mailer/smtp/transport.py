@@ -1,8 +1,8 @@
 """A socket, in TLS or not, that reads and writes at once as the event loop finds it ready.
 
-It costs half the CPU time a message of asyncio's transports (in 3.11 their TLS is Python, with a layer of buffers). It
-says exactly how much has left this machine. And it reads what came before a reset: a transport of asyncio whose write
-fails drops replies that are already here.
+It costs half the CPU time a message of asyncio's transports (in 3.11 their TLS is Python, with a layer of
+buffers). It says exactly how much has left this machine. And it reads what came before a reset: a transport
+of asyncio whose write fails drops replies that are already here.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Transport:
     async def start_tls(self, context: ssl.SSLContext, host: str) -> ssl.SSLObject:
         """Do the TLS handshake, and read from then on. The caller bounds the time.
 
-        `host` is the name that the certificate must have. Raises OSError (ssl.SSLError is one) if the handshake fails.
+        `host` is the name that the certificate must have. Raises OSError (ssl.SSLError is one) if the
+        handshake fails.
         """
         self._loop.remove_reader(self._sock)
         tls = context.wrap_bio(self._from_peer, self._to_peer, server_hostname=host)
@@ -145,7 +146,10 @@ class Transport:
 
     @property
     def is_full(self) -> bool:
-        """The socket takes nothing at present. When it does again, the transport asks for output by itself."""
+        """The socket takes nothing at present.
+
+        When it does again, the transport asks for output by itself.
+        """
         return self._waits_to_write
 
     def write(self) -> None:
@@ -159,7 +163,8 @@ class Transport:
                 self._wait_to_write(True)
                 return
             except OSError:
-                # The peer has closed. What it said before is still to be read, and reading will meet the end too.
+                # The peer has closed. What it said before is still to be read, and reading will meet the end
+                # too.
                 self._is_broken = True
                 break
             self._pending = self._pending[count:]

@@ -198,8 +198,8 @@ def test_more_than_the_session_takes(authority: Authority) -> None:
             assert session.is_exhausted
             with pytest.raises(ConnectionLost, match="takes no more messages"):
                 await session.next_results()
-            assert [t.context for t in session.unfinished()[0]] == [2]
-            assert session.unfinished()[1] == []
+            assert [t.context for t in session.list_unfinished()[0]] == [2]
+            assert session.list_unfinished()[1] == []
 
     run(test)
 
@@ -400,7 +400,7 @@ def test_the_time_for_a_reply_is_for_all_of_it(authority: Authority, drip: bytes
                 await session.next_results()
             assert asyncio.get_running_loop().time() - began < 1.0
             await asyncio.wait_for(closed.wait(), 1)
-            assert [t.context for t in session.unfinished()[0]] == [1], "only its first line has left"
+            assert [t.context for t in session.list_unfinished()[0]] == [1], "only its first line has left"
 
     run(test)
 
@@ -482,7 +482,7 @@ def test_replies_that_came_before_a_reset_are_read(authority: Authority) -> None
             assert [s.transaction.context for s in await session.next_results()] == [1]
             with pytest.raises(ConnectionLost):
                 await session.next_results()
-            untouched, doubtful = session.unfinished()
+            untouched, doubtful = session.list_unfinished()
             assert sorted(t.context for t in untouched + doubtful) == list(range(2, 12))  # type: ignore[type-var]
 
     run(test)
@@ -510,7 +510,7 @@ def test_what_has_not_left_whole_is_not_in_doubt(authority: Authority) -> None:
             session.submit(message(2, 30_000_000))
             with pytest.raises(ConnectionLost, match="did not answer"):
                 await session.next_results()
-            assert [t.context for t in session.unfinished()[0]] == [2]
+            assert [t.context for t in session.list_unfinished()[0]] == [2]
 
     run(test)
 
@@ -539,7 +539,7 @@ def test_a_drop_leaves_what_was_sent_in_doubt(authority: Authority, tls: bool, r
             with pytest.raises(ProtocolViolation if rude == "garbage" else ConnectionLost):
                 await settle_all(session, found)
             assert found == [0]
-            assert [t.context for t in session.unfinished()[1]] == [1, 2, 3]
+            assert [t.context for t in session.list_unfinished()[1]] == [1, 2, 3]
             assert session.is_exhausted
             assert session.room == 0
 
@@ -593,7 +593,7 @@ def test_abort_leaves_everything_unsettled(authority: Authority) -> None:
             session.abort()
             with pytest.raises(ConnectionLost):
                 await settling
-            assert [t.context for t in session.unfinished()[0]] == [1]
+            assert [t.context for t in session.list_unfinished()[0]] == [1]
 
     run(test)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from mailer.errors import ServerError
 from mailer.smtp.protocol.events import Event, NoopAnswered
-from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.opening import OpeningSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import NOTHING_LEARNED, Login, ServerTraits, Strategy, Transaction, TransactionResult
@@ -75,7 +75,7 @@ class Run:
 
     @property
     def unfinished(self) -> tuple[list[object], list[object]]:
-        unsent, in_doubt = self.session.unfinished()
+        unsent, in_doubt = self.session.list_unfinished()
         return [t.context for t in unsent], [t.context for t in in_doubt]
 
     def receive(self, data: bytes) -> None:
@@ -116,7 +116,7 @@ def converse(
     then: Callable[[Run], None] | None = None,
 ) -> Run:
     """Run a script. `messages` are submitted as soon as the session is open; `then` is called at a line `!:`."""
-    settings = SessionSettings(
+    settings = OpeningSettings(
         "server.example",
         "client.example",
         starttls=starttls,

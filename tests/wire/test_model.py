@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailer.smtp.protocol.events import Event
-from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.opening import OpeningSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits, Transaction, TransactionResult
@@ -80,7 +80,7 @@ def run_session(
     """One session: messages go in as there is room, octets cross in any split, until nothing moves any more."""
     server = ModelServer(behaviour)
     session = SmtpSession(
-        SessionSettings("model", "client", window=window, strategy_at_most=traits.strategy_at_most, traits=traits)
+        OpeningSettings("model", "client", window=window, strategy_at_most=traits.strategy_at_most, traits=traits)
     )
     session.start(0.0)
     events: list[Event] = []
@@ -114,7 +114,7 @@ def run_session(
 
 def check(outcome: Outcome, submitted: list[Transaction]) -> tuple[set[object], set[object]]:
     """What is still to be sent, and in doubt."""
-    unsent, in_doubt = outcome.session.unfinished()
+    unsent, in_doubt = outcome.session.list_unfinished()
     account = Counter([r.transaction.context for r in outcome.results] + [t.context for t in (*unsent, *in_doubt)])
     assert account == Counter(t.context for t in submitted), outcome.session.end
     by_tag = {t.context: t for t in submitted}

@@ -1,19 +1,21 @@
-"""Streamed: MAIL, RCPT and BDAT LAST of many messages in flight, without waiting for replies (RFC 2920, RFC 3030).
+"""Streamed: MAIL, RCPT and BDAT LAST of many messages in flight, without waiting for replies (RFC 2920, RFC
+3030).
 
 Two things must be known of a server that is trusted so far, and neither is in its EHLO reply.
 
-*Does it do what CHUNKING says?* A server that does not know BDAT would read the content as commands. So the first chunk
-of a session is one header line, and the rest follows when that was accepted. If BDAT is refused, at worst a harmless
-line was read as a command, and the session continues without BDAT.
+*Does it do what CHUNKING says?* A server that does not know BDAT would read the content as commands. So the
+first chunk of a session is one header line, and the rest follows when that was accepted. If BDAT is refused,
+at worst a harmless line was read as a command, and the session continues without BDAT.
 
-*What is left of a transaction after its BDAT LAST, if all its recipients were refused?* Nothing, with Postfix. With
-Exim it stays open: the next MAIL is 503, its RCPT joins the old transaction, and its content would leave under the
-wrong sender. Until the server has shown which kind it is, RSET precedes each MAIL whose predecessor is not known to be
-accepted. Exim lets one RSET a message pass and counts the others, ten a session (smtp_accept_max_nonmail): those
-behind a refused message that had one before it. Postfix counts them until a message is delivered. If a predecessor is
-known to be refused, RCPT precedes the RSET: its reply tells, 503 or 250, whether a transaction was there, at the price
-of one error with Postfix and none with Exim (which ends a session at the fourth MAIL that meets an open transaction).
-Then no RSET is needed any more, or the counted ones are kept few, see budget.py.
+*What is left of a transaction after its BDAT LAST, if all its recipients were refused?* Nothing, with
+Postfix. With Exim it stays open: the next MAIL is 503, its RCPT joins the old transaction, and its content
+would leave under the wrong sender. Until the server has shown which kind it is, RSET precedes each MAIL whose
+predecessor is not known to be accepted. Exim lets one RSET a message pass and counts the others, ten a
+session (smtp_accept_max_nonmail): those behind a refused message that had one before it. Postfix counts them
+until a message is delivered. If a predecessor is known to be refused, RCPT precedes the RSET: its reply
+tells, 503 or 250, whether a transaction was there, at the price of one error with Postfix and none with Exim
+(which ends a session at the fourth MAIL that meets an open transaction). Then no RSET is needed any more, or
+the counted ones are kept few, see budget.py.
 """
 
 from __future__ import annotations
@@ -88,7 +90,8 @@ class BdatWriter:
             return math.inf
         if not budget.is_tight:
             return budget.affordable_messages
-        # RSETs are running short. If refusals are rare, a new session now and then costs less than going slowly.
+        # RSETs are running short. If refusals are rare, a new session now and then costs less than going
+        # slowly.
         if budget.are_refusals_rare or budget.is_spent:
             self._queue.mark_exhausted()
         elif self._closes_transactions is False:
@@ -131,7 +134,10 @@ class BdatWriter:
         return [commands.RSET], [self._handle_reset_reply]
 
     def _handle_trial_reply(self, reply: Reply) -> None:
-        """To RCPT without MAIL, behind a message that was refused. A refusal of the recipient says nothing."""
+        """To RCPT without MAIL, behind a message that was refused.
+
+        A refusal of the recipient says nothing.
+        """
         if reply.is_success:
             self._closes_transactions = False
         elif reply.code == 503:
@@ -182,7 +188,10 @@ class BdatWriter:
         return True
 
     def _note_not_implemented(self, current: InFlightTransaction) -> None:
-        """BDAT does not work here. What is refused from now on may have been refused for that: it goes again."""
+        """BDAT does not work here.
+
+        What is refused from now on may have been refused for that: it goes again.
+        """
         self._failed.append(current)
         self._is_leaving = True
         self._lower_strategy()

@@ -1,9 +1,9 @@
 """Commands that are not mail: servers accept only some of them in a session.
 
-Exim ends a session at the eleventh (smtp_accept_max_nonmail, 10): NOOP counts, and every RSET but one for each message
-whose content it has read. Postfix counts more of them (smtpd_junk_command_limit, 100), until a message is delivered.
-Nothing in EHLO tells the two apart, so the smaller number is the limit. How close it is depends on how many recipients
-the session has seen refused.
+Exim ends a session at the eleventh (smtp_accept_max_nonmail, 10): NOOP counts, and every RSET but one for
+each message whose content it has read. Postfix counts more of them (smtpd_junk_command_limit, 100), until a
+message is delivered. Nothing in EHLO tells the two apart, so the smaller number is the limit. How close it is
+depends on how many recipients the session has seen refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Commands as values: each function returns the octets of one command line, CRLF included (RFC 5321 4.1).
 
-Nothing that comes from outside can end a line or add a parameter: an address that is not exactly the inside of a path,
-or a control character anywhere, raises a ValueError whose text is for the user. Non-ASCII domains become A-labels here.
+Nothing that comes from outside can end a line or add a parameter: an address that is not exactly the inside
+of a path, or a control character anywhere, raises a ValueError whose text is for the user. Non-ASCII domains
+become A-labels here.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# The path's inside (RFC 5321 4.1.2, RFC 6531 3.3): atoms or one quoted string, "@", domain or address literal. It is
-# looser than the address grammar that campaigns are checked with: its concern is that nothing leaves the brackets.
+# The path's inside (RFC 5321 4.1.2, RFC 6531 3.3): atoms or one quoted string, "@", domain or address
+# literal. It is looser than the address grammar that campaigns are checked with: its concern is that nothing
+# leaves the brackets.
 _LOCAL = r'(?:[^\x00-\x20\x7f-\x9f"(),:;<>@\[\\\]]+|"(?:[^\x00-\x1f\x7f-\x9f"\\]|\\[\x20-\x7e])*")'
 _DOMAIN = r"(?:[^\x00-\x2c\x2f:-@\[-^`{-\x9f]+|\[[0-9A-Za-z.:-]+\])"
 _PATH = re.compile(f"({_LOCAL})@({_DOMAIN})")
@@ -37,7 +39,10 @@ def encode_helo(name: str) -> bytes:
 
 
 def encode_login_line(octets: bytes) -> bytes:
-    """Return a mechanism's line with CRLF. Raises ValueError for a control character: a challenge has a part in it."""
+    """Return a mechanism's line with CRLF.
+
+    Raises ValueError for a control character: a challenge has a part in it.
+    """
     if not octets.isascii() or (octets and not octets.decode("ascii").isprintable()):
         raise ValueError("a login's line has a character that no command may have")
     return octets + b"\r\n"

@@ -6,17 +6,20 @@ END = b".\r\n"
 
 
 def has_only_crlf(content: bytes) -> bool:
-    """Return whether CR and LF occur only as CRLF. Other line ends are how mail is smuggled into a conversation.
+    """Return whether CR and LF occur only as CRLF. Other line ends are how mail is smuggled into a
+    conversation.
 
-    Two passes in C: splitlines() ends a line at CRLF, CR and LF alike. If there are twice as many CRs and LFs as line
-    ends, each end is a CRLF. It takes half the time of counting CR, LF and CRLF.
+    Two passes in C: splitlines() ends a line at CRLF, CR and LF alike. If there are twice as many CRs and LFs
+    as line ends, each end is a CRLF. It takes half the time of counting CR, LF and CRLF.
     """
     ends = len(content.splitlines()) - (not content.endswith((b"\r", b"\n")) and bool(content))
     return len(content) - len(content.translate(None, b"\r\n")) == 2 * ends
 
 
 def stuff_dots(content: bytes) -> bytes:
-    """Return content for DATA, without the final dot: dots at the start of lines doubled, the last line ended."""
+    """Return content for DATA, without the final dot: dots at the start of lines doubled, the last line
+    ended.
+    """
     if b"\r\n." in content:
         content = content.replace(b"\r\n.", b"\r\n..")
     if content.startswith(b"."):
@@ -25,6 +28,8 @@ def stuff_dots(content: bytes) -> bytes:
 
 
 def first_line_length(content: bytes) -> int:
-    """Return the octets of the first line, its CRLF included; those of the whole content if it has no line end."""
+    """Return the octets of the first line, its CRLF included; those of the whole content if it has no line
+    end.
+    """
     end = content.find(b"\r\n")
     return end + 2 if end >= 0 else len(content)

@@ -1,16 +1,18 @@
 """Sequential and pipelined: the server works on one message at a time, sent with DATA.
 
-Pipelined (RFC 2920, section 3.1) writes the end of one message and MAIL, RCPT and DATA of the next as one group, and
-reads at DATA: one round trip a message. Sequential waits for each reply, and skips what a refusal makes pointless.
+Pipelined (RFC 2920, section 3.1) writes the end of one message and MAIL, RCPT and DATA of the next as one
+group, and reads at DATA: one round trip a message. Sequential waits for each reply, and skips what a refusal
+makes pointless.
 
-A refused envelope leaves the server with an open transaction. It must be closed, or used, before the next message, or
-that one would be answered 503 and leave under the wrong sender. Servers count RSETs (see budget.py), so it is written
-only when a transaction is open. If it would be counted, the next message has the same sender and the open transaction
-has no recipient, the next message's RCPT goes into that transaction. A server that had closed it answers 503: then the
-message goes again with its MAIL, which this session does not leave out any more.
+A refused envelope leaves the server with an open transaction. It must be closed, or used, before the next
+message, or that one would be answered 503 and leave under the wrong sender. Servers count RSETs (see
+budget.py), so it is written only when a transaction is open. If it would be counted, the next message has the
+same sender and the open transaction has no recipient, the next message's RCPT goes into that transaction. A
+server that had closed it answers 503: then the message goes again with its MAIL, which this session does not
+leave out any more.
 
-A reply that concerns the session (500 to 504) is not a refusal of the message. The message goes again, and the session
-asks less of the server, in this order:
+A reply that concerns the session (500 to 504) is not a refusal of the message. The message goes again, and
+the session asks less of the server, in this order:
 
 - Commands behind the end of a message are refused (Haraka) or dropped (Courier): MAIL waits for the reply to the
   content, two round trips a message.
@@ -114,7 +116,9 @@ class DataWriter:
         self._steps.append((commands.DATA, partial(self._handle_data_reply, current)))
 
     def _may_join(self, previous: InFlightTransaction, current: InFlightTransaction) -> bool:
-        """Never if `previous` has a recipient, as after a refused DATA: that one would get the other's message."""
+        """Never if `previous` has a recipient, as after a refused DATA: that one would get the other's
+        message.
+        """
         return (
             self._keeps_open
             and not self._needs_reset
@@ -161,7 +165,8 @@ class DataWriter:
         elif current.is_envelope_refused and current.mail_refusal is not None and self._is_content_refused:
             raise self._note_kept_transaction(reply)  # the final dot would send nothing to the old recipients
         elif current.is_envelope_refused:
-            # RFC 2920, section 3.1: a server may say 354 without a recipient; then only the final dot follows.
+            # RFC 2920, section 3.1: a server may say 354 without a recipient; then only the final dot
+            # follows.
             self._pipeline.write_content(data.END, self._handle_empty_content_reply)
             self._queue.complete(current, "rcpt", reply)
             self._end_content()

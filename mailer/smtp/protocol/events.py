@@ -1,6 +1,7 @@
 """What a session tells the owner of its socket.
 
-The result of a message is an event, too: a `TransactionResult` is among those that `SmtpSession.receive` returns.
+The result of a message is an event, too: a `TransactionResult` is among those that `SmtpSession.receive`
+returns.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ class NoopAnswered:
 class SessionEnded:
     """How the session ended.
 
-    `error` says why; it is None after QUIT. `announcement` is the reply by which the server announced the end: 421, or
-    the refusal of RSET. `has_closed` is False if the server announced the end and then only fell silent: without a 421
-    it may still accept what it was sent. `has_timed_out` is True if a reply did not come in time.
+    `error` says why; it is None after QUIT. `announcement` is the reply by which the server announced the
+    end: 421, or the refusal of RSET. `has_closed` is False if the server announced the end and then only fell
+    silent: without a 421 it may still accept what it was sent. `has_timed_out` is True if a reply did not
+    come in time.
     """
 
     error: ServerError | None

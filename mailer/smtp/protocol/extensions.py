@@ -19,7 +19,9 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """`names` are upper case, in the server's order; `size` is octets, None if none was named (or 0: no limit)."""
+    """`names` are upper case, in the server's order; `size` is octets, None if none was named (or 0: no
+    limit).
+    """
 
     names: tuple[str, ...] = ()
     pipelining: bool = False  # RFC 2920
@@ -42,7 +44,10 @@ class Extensions:
 
 
 def parse_extensions(reply: Reply) -> Extensions:
-    """Read the reply to EHLO. The first line is the server's name. Names may be in any case; `AUTH=` is an old form."""
+    """Read the reply to EHLO.
+
+    The first line is the server's name. Names may be in any case; `AUTH=` is an old form.
+    """
     offers: dict[str, list[str]] = {}
     for line in reply.lines[1:]:
         words = line.upper().split()

@@ -18,8 +18,8 @@ class UnsendableTransaction(ValueError):
 class InFlightTransaction:
     """A transaction with its command lines, how far it is written, and the replies so far.
 
-    `end_offset` is the end of its last octet in the session's output. Two transactions of the same `profile` can share
-    one MAIL command: they have the same sender and the same declarations.
+    `end_offset` is the end of its last octet in the session's output. Two transactions of the same `profile`
+    can share one MAIL command: they have the same sender and the same declarations.
     """
 
     __slots__ = (
@@ -92,7 +92,9 @@ class InFlightTransaction:
 
     @property
     def leaves_transaction_open(self) -> bool:
-        """Refused after MAIL was accepted: unless something else ended it, the server still has a transaction."""
+        """Refused after MAIL was accepted: unless something else ended it, the server still has a
+        transaction.
+        """
         return self.is_envelope_refused and self.mail_refusal is None
 
     @property

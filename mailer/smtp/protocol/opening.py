@@ -1,4 +1,6 @@
-"""From the greeting to a session that takes messages: EHLO (RFC 5321), STARTTLS (RFC 3207), the login (RFC 4954)."""
+"""From the greeting to a session that takes messages: EHLO (RFC 5321), STARTTLS (RFC 3207), the login (RFC
+4954).
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,12 @@ from mailer.smtp.sasl import (
 
 
 @dataclass(frozen=True, slots=True)
-class SessionSettings:
+class OpeningSettings:
     """What a session is to be.
 
-    `security` is that of the channel: a login needs TLS or loopback. `timeout` is the seconds for one complete reply,
-    `window` the maximum of messages in flight, `strategy_at_most` the campaign's limit, and `traits` what earlier
-    sessions learned about the server.
+    `security` is that of the channel: a login needs TLS or loopback. `timeout` is the seconds for one
+    complete reply, `window` the maximum of messages in flight, `strategy_at_most` the campaign's limit, and
+    `traits` what earlier sessions learned about the server.
     """
 
     host: str
@@ -52,7 +54,7 @@ class Opening:
 
     def __init__(
         self,
-        settings: SessionSettings,
+        settings: OpeningSettings,
         machine: StateMachine,
         pipeline: Pipeline,
         parser: ReplyParser,
@@ -160,7 +162,8 @@ class Opening:
         if not reply.is_success:
             raise TlsError(f"{self._settings.host} refuses STARTTLS: {reply}")
         if self._parser.has_input:
-            # An attacker between us and the server could have put it there, to be read as if it came through TLS.
+            # An attacker between us and the server could have put it there, to be read as if it came through
+            # TLS.
             raise TlsError(f"{self._settings.host} sent more behind its answer to STARTTLS, before TLS began")
         self._machine.advance(Step.GO_AHEAD)
 
@@ -202,7 +205,7 @@ class Opening:
 
     def _answer_challenge(self, exchange: SaslExchange, reply: Reply) -> None:
         try:
-            line = exchange.answer(reply.text)
+            line = exchange.answer(" ".join(reply.lines))
         except SaslError as error:
             self._cancel_login(error)
         else:

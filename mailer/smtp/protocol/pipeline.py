@@ -1,7 +1,7 @@
 """What was written, and the replies that are owed for it, in order. The rest of a session is built on this.
 
-A reply belongs to the oldest command that has none. SMTP has no other way to match them (RFC 2920, section 3.1), so one
-reply too many, or one that comes too late, makes every later one wrong, and ends the session.
+A reply belongs to the oldest command that has none. SMTP has no other way to match them (RFC 2920, section
+3.1), so one reply too many, or one that comes too late, makes every later one wrong, and ends the session.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Trace = Callable[[str, str], None]  # direction ("C", "S" or "*"), a line withou
 class Pipeline:
     """The output of a session, and the queue of the replies that it is to get.
 
-    Offsets count the octets of the whole output, before TLS. `written_offset` is the end of everything that was
-    written, and `sent_offset` the end of what may have left this machine: an upper bound.
+    Offsets count the octets of the whole output, before TLS. `written_offset` is the end of everything that
+    was written, and `sent_offset` the end of what may have left this machine: an upper bound.
     """
 
     def __init__(self, trace: Trace | None = None) -> None:
@@ -88,7 +88,10 @@ class Pipeline:
         return data
 
     def bytes_sent(self, offset: int, now: float) -> None:
-        """Note that output up to `offset` may have left. The wait does not count while the command itself leaves."""
+        """Note that output up to `offset` may have left.
+
+        The wait does not count while the command itself leaves.
+        """
         if self._expected and self.sent_offset < self._expected[0][1]:
             self.waiting_since = now
         self.sent_offset = offset
@@ -109,14 +112,20 @@ class Pipeline:
         self._forgiven_refusals = count
 
     def forgive(self, reply: Reply) -> bool:
-        """Use up one of the refusals that are forgiven. Return False if there is none, or the reply is not 5xx."""
+        """Use up one of the refusals that are forgiven.
+
+        Return False if there is none, or the reply is not 5xx.
+        """
         if not self._forgiven_refusals or not reply.is_permanent:
             return False
         self._forgiven_refusals -= 1
         return True
 
     def handle_reply(self, reply: Reply, now: float) -> None:
-        """Give a reply to the handler of its command. Raises ProtocolViolation if no command waits for one."""
+        """Give a reply to the handler of its command.
+
+        Raises ProtocolViolation if no command waits for one.
+        """
         if not self._expected or self._expected[0][1] > self.written_offset - self.buffered:
             if self.forgive(reply):
                 return

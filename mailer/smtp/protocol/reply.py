@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from mailer.errors import ProtocolViolation
 from mailer.secret import make_blanker
-from mailer.text import make_printable
+from mailer.text import make_printable, shorten
 
 MAX_LINE = 16 * 1024  # RFC 5321 4.5.3.1.5 says 512; policy replies with long URLs are longer
 MAX_LINES = 256  # the longest EHLO replies have some thirty
 MAX_REPLY = 64 * 1024  # octets of one reply, all lines
+MAX_TEXT = 1024  # characters of a reply as it is shown and kept: the ledger has one for each recipient
 MAX_REMEMBERED = 32  # distinct lines that are kept parsed: "250 2.1.0 Ok" comes thousands of times
 
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?= |$)")
@@ -31,12 +32,16 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """All lines as one; an enhanced code that every line repeats is kept on the first only."""
+        """All lines as one, at most MAX_TEXT characters.
+
+        An enhanced code that every line repeats is kept on the first only.
+        """
         if len(self.lines) == 1:
-            return self.lines[0]
+            return shorten(self.lines[0], MAX_TEXT)
         first, *others = self.lines
         repeated = f"{self.enhanced} " if self.enhanced else ""
-        return " ".join(part for part in (first, *(line.removeprefix(repeated) for line in others)) if part)
+        parts = (first, *(line.removeprefix(repeated) for line in others))
+        return shorten(" ".join(part for part in parts if part), MAX_TEXT)
 
     @property
     def is_success(self) -> bool:
@@ -108,7 +113,10 @@ class ReplyParser:
         self._at = 0
 
     def next_reply(self) -> Reply | None:
-        """Return the next complete reply; None if more input is needed. Raises ProtocolViolation for anything else."""
+        """Return the next complete reply; None if more input is needed.
+
+        Raises ProtocolViolation for anything else.
+        """
         while (line := self._next_line()) is not None:
             if not self._lines and (known := self._remembered.get(line)) is not None and self._show is None:
                 return known

@@ -8,8 +8,8 @@
         for event in events: ...                           HandshakeNeeded: do TLS, then complete_handshake(now)
         if now >= session.deadline: events = session.handle_timeout(now)
 
-Times are seconds on one clock. `receive` never raises for what a server does: that ends the session, and a SessionEnded
-says why. The results before it count.
+Times are seconds on one clock. `receive` never raises for what a server does: that ends the session, and a
+SessionEnded says why. The results before it count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mailer.errors import ConnectionLost, ServerError
 from mailer.smtp.protocol import commands
 from mailer.smtp.protocol.events import Event, HandshakeNeeded, NoopAnswered, SessionEnded, SessionReady
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.opening import Opening, SessionSettings
+from mailer.smtp.protocol.opening import Opening, OpeningSettings
 from mailer.smtp.protocol.pipeline import Pipeline, Trace
 from mailer.smtp.protocol.reply import Reply, ReplyParser
 from mailer.smtp.protocol.states import State, StateMachine, Step
@@ -40,7 +40,7 @@ ENDING_SECONDS = 5.0  # for what a server still answers behind its 421
 class SmtpSession:
     """One session, from the greeting to the end."""
 
-    def __init__(self, settings: SessionSettings, *, trace: Trace | None = None) -> None:
+    def __init__(self, settings: OpeningSettings, *, trace: Trace | None = None) -> None:
         """`trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked."""
         self.settings = settings
         self._machine = StateMachine()
@@ -58,7 +58,8 @@ class SmtpSession:
     def start(self, now: float, *, since: float | None = None, binding: ChannelBinding | None = None) -> None:
         """Wait for the greeting; called once the socket, and TLS if it comes first, are there.
 
-        `since` is the time at which connecting began, if that was earlier. `binding` is that of the TLS connection.
+        `since` is the time at which connecting began, if that was earlier. `binding` is that of the TLS
+        connection.
         """
         self._began_at = now if since is None else since
         self._opening.start(now, binding)
@@ -90,10 +91,13 @@ class SmtpSession:
         return self._take_events(now)
 
     def handle_timeout(self, now: float) -> list[Event]:
-        """End the session, since the deadline has passed: a reply that came now would be taken for another one."""
+        """End the session, since the deadline has passed: a reply that came now would be taken for another
+        one.
+        """
         announcement = self._announcement
         if announcement is not None:
-            # 421 says that the server closes (RFC 5321 3.8); behind another refusal of RSET it may yet take messages.
+            # 421 says that the server closes (RFC 5321 3.8); behind another refusal of RSET it may yet take
+            # messages.
             self._close(self._make_ended_error(announcement), has_closed=announcement.code == 421)
         else:
             seconds = f"{self.settings.timeout:g}"
@@ -106,7 +110,10 @@ class SmtpSession:
         self._opening.complete_handshake(now, binding)
 
     def data_to_send(self, now: float) -> bytes:
-        """Return the octets to send now; b"" if there are none. The caller keeps what the socket does not take."""
+        """Return the octets to send now; b"" if there are none.
+
+        The caller keeps what the socket does not take.
+        """
         state = self._machine.state
         if state is State.READY and self._submission is not None:
             self._submission.write(now)
@@ -115,12 +122,17 @@ class SmtpSession:
         return self._pipeline.data_to_send(now)
 
     def bytes_sent(self, offset: int, now: float) -> None:
-        """Note that the octets up to `offset`, counted over all of data_to_send(), may have left this machine."""
+        """Note that the octets up to `offset`, counted over all of data_to_send(), may have left this
+        machine.
+        """
         self._pipeline.bytes_sent(offset, now)
 
     @property
     def deadline(self) -> float | None:
-        """The time at which the reply that is due is late; None if no reply is due. A part of it changes nothing."""
+        """The time at which the reply that is due is late; None if no reply is due.
+
+        A part of it changes nothing.
+        """
         if self._machine.state is State.ENDING:
             return self._pipeline.waiting_since + min(ENDING_SECONDS, self.settings.timeout)
         if self._machine.state is State.CLOSED or not self._pipeline.is_waiting:
@@ -205,9 +217,9 @@ class SmtpSession:
             raise RuntimeError("the session is not open")
         return self._submission.submit(transaction)
 
-    def unfinished(self) -> UnfinishedTransactions:
+    def list_unfinished(self) -> UnfinishedTransactions:
         """Return the messages without a result."""
-        return self._submission.unfinished() if self._submission is not None else UnfinishedTransactions([], [])
+        return self._submission.list_unfinished() if self._submission is not None else UnfinishedTransactions([], [])
 
     def send_noop(self) -> None:
         """Write NOOP; a NoopAnswered follows."""

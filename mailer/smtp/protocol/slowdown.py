@@ -1,4 +1,5 @@
-"""Servers that answer slower and slower after errors (tarpits), and when a new session is cheaper than waiting.
+"""Servers that answer slower and slower after errors (tarpits), and when a new session is cheaper than
+waiting.
 
 Postfix, for one, delays each reply by smtpd_error_sleep_time (1 s) from the tenth error of a session on
 (smtpd_soft_error_limit). A new session has no errors.

@@ -1,7 +1,9 @@
-"""The states of a session, and which step leads from one to another: RFC 5321 4.1.4 and 4.3.1, RFC 3207, RFC 4954.
+"""The states of a session, and which step leads from one to another: RFC 5321 4.1.4 and 4.3.1, RFC 3207, RFC
+4954.
 
-This table has everything about order that does not concern a single message. A step that is not in it is a mistake of
-this program, hence RuntimeError. What the server does wrong is a ProtocolViolation, raised where it is read.
+This table has everything about order that does not concern a single message. A step that is not in it is a
+mistake of this program, hence RuntimeError. What the server does wrong is a ProtocolViolation, raised where
+it is read.
 """
 
 from __future__ import annotations

@@ -148,14 +148,17 @@ class Submission:
             self._queue.mark_exhausted()
 
     def close(self, end: SessionEnded) -> None:
-        """The session is over. A message whose whole envelope was refused has its answer, if replies can be trusted."""
+        """The session is over.
+
+        A message whose whole envelope was refused has its answer, if replies can be trusted.
+        """
         self._end = end
         if end.error is not None:
             self._writer.learn_from_loss(end)
             if end.announcement is None and not end.is_violation:
                 self._queue.complete_refused()
 
-    def unfinished(self) -> UnfinishedTransactions:
+    def list_unfinished(self) -> UnfinishedTransactions:
         """Return the messages without a result (RFC 5321 4.5.4.1)."""
         unsent: list[Transaction] = []
         in_doubt: list[Transaction] = []

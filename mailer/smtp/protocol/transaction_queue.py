@@ -70,7 +70,10 @@ class TransactionQueue:
         return None
 
     def take_results(self, now: float) -> list[TransactionResult]:
-        """Return the results since the last call. `now` is the time at which their replies were read, in seconds."""
+        """Return the results since the last call.
+
+        `now` is the time at which their replies were read, in seconds.
+        """
         if not self._completed:
             return []
         completed, self._completed = self._completed, []
@@ -116,7 +119,9 @@ class TransactionQueue:
         self._completed.append((transaction, result))
 
     def complete_refused(self) -> None:
-        """Complete each message whose whole envelope is refused, without waiting for the reply to its content."""
+        """Complete each message whose whole envelope is refused, without waiting for the reply to its
+        content.
+        """
         refused = [each for each in self.in_flight if each.is_envelope_refused and each.session_refusal is None]
         for transaction in refused:
             self.complete(transaction, "rcpt", transaction.mail_refusal or transaction.refused[0][1])
@@ -133,6 +138,9 @@ class TransactionQueue:
         self._is_exhausted = True
 
     def announce_end(self, reply: Reply) -> None:
-        """The server ends the session (421, or RSET refused). Nothing more is written; what it still answers counts."""
+        """The server ends the session (421, or RSET refused).
+
+        Nothing more is written; what it still answers counts.
+        """
         if self.announcement is None:
             self.announcement = reply

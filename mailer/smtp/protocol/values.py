@@ -33,8 +33,9 @@ def lower_strategy(one: Strategy | None, other: Strategy | None) -> Strategy | N
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """`auth` is the campaign's choice: auto, or those of plain, login, cram-md5, scram-sha-256, xoauth2 and oauthbearer
-    that may be used, the preferred one first."""
+    """`auth` is the campaign's choice: auto, or those of plain, login, cram-md5, scram-sha-256, xoauth2 and
+    oauthbearer that may be used, the preferred one first.
+    """
 
     username: str
     secret: Secret
@@ -45,8 +46,8 @@ class Login:
 class Transaction:
     """One message to some recipients; `recipients[0]` is the person it is for, the others are copies.
 
-    `content` has CRLF line ends only and is not dot-stuffed. That is checked here, unless `clean` says that its maker
-    promises it (the check costs a third of what sending costs). `context` is the caller's: it is
+    `content` has CRLF line ends only and is not dot-stuffed. That is checked here, unless `clean` says that
+    its maker promises it (the check costs a third of what sending costs). `context` is the caller's: it is
     carried with the transaction and never looked at.
     """
 
@@ -67,9 +68,10 @@ class Transaction:
 class TransactionResult:
     """What became of a transaction.
 
-    `reply` is the one that decided. Where the person's RCPT was refused, that is the one, and `stage` is "rcpt"; should
-    the server have taken the message for copies all the same, `accepted` names them. `refused` has every refused
-    recipient with its reply. Without `reply` it was not sent: `problem` says why this server cannot be given it.
+    `reply` is the one that decided. Where the person's RCPT was refused, that is the one, and `stage` is
+    "rcpt"; should the server have taken the message for copies all the same, `accepted` names them. `refused`
+    has every refused recipient with its reply. Without `reply` it was not sent: `problem` says why this
+    server cannot be given it.
     """
 
     transaction: Transaction
@@ -88,8 +90,9 @@ class TransactionResult:
 class UnfinishedTransactions(NamedTuple):
     """What a lost session leaves without a result.
 
-    The last octet of an `unsent` transaction certainly did not leave, or the server announced that it does not handle
-    it: it can be sent again. The last octet of one that is `in_doubt` may have left, and no reply came.
+    The last octet of an `unsent` transaction certainly did not leave, or the server announced that it does
+    not handle it: it can be sent again. The last octet of one that is `in_doubt` may have left, and no reply
+    came.
     """
 
     unsent: list[Transaction]

@@ -1,11 +1,11 @@
 """How many messages may be in flight: the fewest that keep the connection busy.
 
-A lost connection leaves at most a window in doubt, so it is small in each new session and grows only while that pays.
-Up to `FREE` messages it always pays: the caller makes the outcomes of half a window durable at once, and a commit for
-a few messages costs more than sending them does. Beyond, it pays while a full window's messages come back about as
-fast as a lone one did: then the wire was idle. When they take twice as long they wait in somebody's queue, and a
-larger window would only make that longer. So it comes to rest near the bandwidth-delay product: at FREE on loopback,
-at hundreds where the round trip is 100 ms.
+A lost connection leaves at most a window in doubt, so it is small in each new session and grows only while
+that pays. Up to `FREE` messages it always pays: the caller makes the outcomes of half a window durable at
+once, and a commit for a few messages costs more than sending them does. Beyond, it pays while a full window's
+messages come back about as fast as a lone one did: then the wire was idle. When they take twice as long they
+wait in somebody's queue, and a larger window would only make that longer. So it comes to rest near the
+bandwidth-delay product: at FREE on loopback, at hundreds where the round trip is 100 ms.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ class Window:
     """`limit` is the number of messages that may be in flight; it never exceeds `maximum`."""
 
     def __init__(self, maximum: int | None = None, *, ceiling: int | None = None) -> None:
-        """`maximum` is the caller's limit. `ceiling` is one that is doubled by success; None is no such limit."""
+        """`maximum` is the caller's limit.
+
+        `ceiling` is one that is doubled by success; None is no such limit.
+        """
         if maximum is not None and maximum < 1:
             raise ValueError("a window has at least one message")
         self.maximum = MAX_MESSAGES if maximum is None else maximum

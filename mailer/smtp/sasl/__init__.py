@@ -5,8 +5,8 @@
         ...
     raise make_login_error(host, mechanism, reply)
 
-The next mechanism is tried only if the server does not know this one (500 to 504); `list_fallbacks` says which. 535,
-4xx and SaslError end the login: a wrong password is tried once.
+The next mechanism is tried only if the server does not know this one (500 to 504); `list_fallbacks` says
+which. 535, 4xx and SaslError end the login: a wrong password is tried once.
 """
 
 from mailer.smtp.sasl.diagnosis import find_provider, make_login_error

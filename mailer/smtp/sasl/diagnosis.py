@@ -1,6 +1,7 @@
 """What to tell the user when a login is refused: the server's words, and what its provider means by them.
 
-The reply itself comes first, since it says what is wrong: a relay of another name may give a provider's reply.
+The reply itself comes first, since it says what is wrong: a relay of another name may give a provider's
+reply.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ class RefusingReply(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
-    """A provider's servers, by domain, and what it wants for a password. `source` is the provider's own page."""
+class MailProvider:
+    """A provider's servers, by domain, and what it wants for a password.
+
+    `source` is the provider's own page.
+    """
 
     domains: tuple[str, ...]
     advice: str
@@ -37,42 +41,42 @@ class Provider:
 _QQ_SOURCE = "http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=28&&no=1001256"  # the link in its own 535 reply
 
 PROVIDERS = (
-    Provider(
+    MailProvider(
         ("exmail.qq.com",),
         "Tencent Exmail takes a client password (客户端专用密码) where secure login is on, not the account's own",
         "https://service.exmail.qq.com",
     ),
-    Provider(
+    MailProvider(
         ("qq.com", "foxmail.com"),
         "QQ Mail takes an authorisation code (授权码), not the QQ password: Settings > Account > SMTP service",
         _QQ_SOURCE,
     ),
-    Provider(
+    MailProvider(
         ("163.com", "126.com", "yeah.net"),
         "NetEase Mail takes an authorisation code (授权码), not the account's password: Settings > POP3/SMTP/IMAP",
         "https://help.mail.163.com",
     ),
-    Provider(
+    MailProvider(
         ("gmail.com", "googlemail.com", "google.com"),
         "Gmail takes an app password (with 2-Step Verification) or a token (auth: xoauth2), not the account's password",
         "https://support.google.com/mail/?p=BadCredentials",
     ),
-    Provider(
+    MailProvider(
         ("office365.com", "outlook.com", "hotmail.com", "live.com", "office.com"),
         "Microsoft needs SMTP AUTH enabled for the mailbox, and mostly a token with auth: xoauth2, not a password",
         "https://learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/authenticated-client-smtp-submission",
     ),
-    Provider(
+    MailProvider(
         ("yahoo.com", "yahoo.co.jp", "aol.com"),
         "Yahoo and AOL take an app password, not the account's password",
         "https://help.yahoo.com/kb/SLN15241.html",
     ),
-    Provider(
+    MailProvider(
         ("me.com", "icloud.com"),
         "iCloud takes an app-specific password, not the Apple Account's password",
         "https://support.apple.com/102654",
     ),
-    Provider(
+    MailProvider(
         ("amazonaws.com",),
         "Amazon SES takes SMTP credentials of its own (made per region), not the AWS access key",
         "https://docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html",
@@ -152,7 +156,7 @@ REFUSALS = (
 )
 
 
-def find_provider(host: str) -> Provider | None:
+def find_provider(host: str) -> MailProvider | None:
     """Return who runs this server, found by the end of its name; None if that is not known."""
     name = host.lower().rstrip(".")
     return next((p for p in PROVIDERS if any(name == d or name.endswith("." + d) for d in p.domains)), None)

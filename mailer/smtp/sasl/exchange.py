@@ -34,7 +34,8 @@ class SaslExchange:
     def make_command(self) -> bytes:
         """Return AUTH, with the initial response if it fits.
 
-        Otherwise the server sends an empty challenge (RFC 4954 section 4), whose answer may have 12,288 octets.
+        Otherwise the server sends an empty challenge (RFC 4954 section 4), whose answer may have 12,288
+        octets.
         """
         bare = b"AUTH " + self.mechanism.name.encode("ascii")
         initial = self.mechanism.initial_response()

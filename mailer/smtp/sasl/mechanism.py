@@ -61,7 +61,9 @@ class Mechanism(ABC):
 
     @property
     def failure(self) -> str | None:
-        """What the server said, inside the exchange, of why it refuses: printable, bounded, without the secret."""
+        """What the server said, inside the exchange, of why it refuses: printable, bounded, without the
+        secret.
+        """
         return None
 
     def _make_unasked_error(self) -> SaslError:

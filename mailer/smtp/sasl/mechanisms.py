@@ -86,7 +86,9 @@ class CramMd5Mechanism(Mechanism):
 
 
 class BearerMechanism(Mechanism):
-    """A token is sent; a refusal comes as a challenge in JSON that wants an answer before the real 535 follows."""
+    """A token is sent; a refusal comes as a challenge in JSON that wants an answer before the real 535
+    follows.
+    """
 
     acknowledgement: bytes
 
@@ -117,7 +119,8 @@ class BearerMechanism(Mechanism):
 
 
 class XOAuth2Mechanism(BearerMechanism):
-    """Google's and Microsoft's XOAUTH2; "the client sends an empty response to the challenge containing an error".
+    """Google's and Microsoft's XOAUTH2; "the client sends an empty response to the challenge containing an
+    error".
 
     https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
     https://learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth
@@ -148,7 +151,8 @@ def escape_saslname(text: str) -> str:
 def _describe(challenge: bytes, secret: Secret) -> str:
     """Return the server's JSON ({"status": "401", "scope": …}) as one short printable line.
 
-    It may repeat the token, which is blanked before the line is cut: a part of a token would not be recognized.
+    It may repeat the token, which is blanked before the line is cut: a part of a token would not be
+    recognized.
     """
     text = challenge.decode("utf-8", "replace")
     try:

@@ -23,7 +23,10 @@ _PROHIBITED = (  # RFC 4013 2.3
 
 
 def prepare_string(text: str) -> str:
-    """Return `text` prepared; plain ASCII comes back as it is. Raises ValueError if RFC 4013 forbids a character."""
+    """Return `text` prepared; plain ASCII comes back as it is.
+
+    Raises ValueError if RFC 4013 forbids a character.
+    """
     mapped = "".join(_map(char) for char in text)
     prepared = unicodedata.normalize("NFKC", mapped)
     if any(prohibited(char) for char in prepared for prohibited in _PROHIBITED):

@@ -1,8 +1,9 @@
-"""SCRAM-SHA-256 (RFC 5802, RFC 7677): the password never crosses, and the server proves that it knows it, too.
+"""SCRAM-SHA-256 (RFC 5802, RFC 7677): the password never crosses, and the server proves that it knows it,
+too.
 
-SCRAM-SHA-256-PLUS binds the login to the TLS connection: somebody between us and the server, even with a certificate
-that we trust, cannot pass it on. That needs tls-unique (RFC 5929), which exists up to TLS 1.2. Python's ssl does not
-give tls-exporter (RFC 9266), so a TLS 1.3 connection is not bound.
+SCRAM-SHA-256-PLUS binds the login to the TLS connection: somebody between us and the server, even with a
+certificate that we trust, cannot pass it on. That needs tls-unique (RFC 5929), which exists up to TLS 1.2.
+Python's ssl does not give tls-exporter (RFC 9266), so a TLS 1.3 connection is not bound.
 
     C  n,,n=user,r=CNONCE
     S  r=CNONCE+SNONCE,s=salt,i=iterations
@@ -134,8 +135,8 @@ class ScramPlusMechanism(ScramMechanism):
 def _parse_server_first(text: str) -> tuple[str, bytes, int]:
     """Return nonce, salt and iterations.
 
-    The attributes' order is fixed. "m=" is an extension that we must know and do not (RFC 5802 5.1); others behind `i`
-    are ignored.
+    The attributes' order is fixed. "m=" is an extension that we must know and do not (RFC 5802 5.1); others
+    behind `i` are ignored.
     """
     parts = text.split(",")
     if parts[0].startswith("m="):

@@ -1,17 +1,17 @@
 """Which mechanisms to try, in which order.
 
-`auto` with a password: SCRAM-SHA-256 (with channel binding if possible), PLAIN, LOGIN, CRAM-MD5. SCRAM never shows the
-password and makes the server prove itself. PLAIN comes before CRAM-MD5 because credentials cross verified TLS (or
-loopback) only: there, hiding the password from the server gains nothing, while CRAM-MD5 makes the server keep it
-readable, rests on MD5, proves nothing of the server and has no rule for letters outside ASCII. LOGIN says what PLAIN
-says, in an older form and with more round trips.
+`auto` with a password: SCRAM-SHA-256 (with channel binding if possible), PLAIN, LOGIN, CRAM-MD5. SCRAM never
+shows the password and makes the server prove itself. PLAIN comes before CRAM-MD5 because credentials cross
+verified TLS (or loopback) only: there, hiding the password from the server gains nothing, while CRAM-MD5
+makes the server keep it readable, rests on MD5, proves nothing of the server and has no rule for letters
+outside ASCII. LOGIN says what PLAIN says, in an older form and with more round trips.
 
-`auto` with a token: OAUTHBEARER (the standard), then XOAUTH2. If neither is offered, the same text may be meant as a
-password (API keys look like tokens), so the mechanisms for passwords follow.
+`auto` with a token: OAUTHBEARER (the standard), then XOAUTH2. If neither is offered, the same text may be
+meant as a password (API keys look like tokens), so the mechanisms for passwords follow.
 
-The next mechanism is tried only if the server turns out not to know the one before (500 to 504). After SCRAM only
-another SCRAM follows, in this session and in later ones: somebody between us and the server could take SCRAM away to
-read the password.
+The next mechanism is tried only if the server turns out not to know the one before (500 to 504). After SCRAM
+only another SCRAM follows, in this session and in later ones: somebody between us and the server could take
+SCRAM away to read the password.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _FOR_PASSWORDS: tuple[type[Mechanism], ...] = (ScramMechanism, PlainMechanism, L
 _FOR_TOKENS: tuple[type[Mechanism], ...] = (OAuthBearerMechanism, XOAuth2Mechanism)
 MECHANISMS: dict[str, type[Mechanism]] = {cls.name.lower(): cls for cls in (*_FOR_PASSWORDS, *_FOR_TOKENS)}
 
-# Google's access tokens, and JSON web tokens (Microsoft 365, most identity providers). Opaque ones are recognized by
-# their length: no server takes passwords that long.
+# Google's access tokens, and JSON web tokens (Microsoft 365, most identity providers). Opaque ones are
+# recognized by their length: no server takes passwords that long.
 _TOKEN = re.compile(r"ya29\.\S+|eyJ[\w-]+\.[\w-]+\.[\w-]*|[\w.~+/-]{256,}=*", re.ASCII)
 
 
@@ -62,8 +62,8 @@ def choose_mechanisms(
 
     `auth_choice` is the campaign's `auth`: "auto", a name of MECHANISMS, or several, the preferred one first.
     `advertised` has the names behind EHLO's AUTH, in any case. `security` says what carries the credentials
-    ("loopback" is plaintext on this machine). `binding` is that of the TLS connection, if there is one. `needs_proof`
-    says that the server proved itself by SCRAM before, so that nothing weaker will do.
+    ("loopback" is plaintext on this machine). `binding` is that of the TLS connection, if there is one.
+    `needs_proof` says that the server proved itself by SCRAM before, so that nothing weaker will do.
 
     Raises AuthenticationError if no mechanism fits.
     """

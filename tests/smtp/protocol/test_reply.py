@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.errors import ProtocolViolation
-from mailer.smtp.protocol.reply import MAX_LINE, MAX_LINES, MAX_REPLY, Reply, ReplyParser
+from mailer.smtp.protocol.reply import MAX_LINE, MAX_LINES, MAX_REPLY, MAX_TEXT, Reply, ReplyParser
 
 SECRET = "S3cr3t/pass+wörd=="
 
@@ -184,3 +184,12 @@ def test_any_octets_are_replies_or_a_violation(pieces: list[bytes]) -> None:
             assert all(line.isprintable() for line in reply.lines)
     except ProtocolViolation:
         pass
+
+
+@pytest.mark.parametrize(
+    "octets", [b"250 " + b"x" * 9000 + b"\r\n", b"250-" + b"x" * 900 + b"\r\n250 " + b"y" * 900 + b"\r\n"]
+)
+def test_the_text_that_is_kept_is_bounded(octets: bytes) -> None:
+    (reply,) = replies(octets)
+    assert len(reply.text) == MAX_TEXT
+    assert reply.text.endswith("…")
