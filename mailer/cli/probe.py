@@ -37,7 +37,9 @@ def probe_server(
 
 
 async def _open_session(where: ServerAccess, timeout: float) -> tuple[SessionDetails, Extensions]:
-    connection = await connect(where.endpoint, where.login, timeout=timeout, trace=_print_dialogue)
+    connection = await connect(
+        where.endpoint, where.login, timeout=timeout, trace=_print_dialogue, on_notice=console.print_note
+    )
     try:
         await connection.quit()
     finally:

@@ -122,7 +122,12 @@ class _Proof:
     async def _deliver(self) -> Outcome:
         access, options = server_access(self._options.server, self._options.password), self._options
         connection = await connect(
-            access.endpoint, access.login, timeout=options.delivery.timeout, window=1, trace=options.trace
+            access.endpoint,
+            access.login,
+            timeout=options.delivery.timeout,
+            window=1,
+            trace=options.trace,
+            on_notice=self._observer.on_warning,
         )
         self._details = connection.details
         self._observer.on_session(connection.details)
