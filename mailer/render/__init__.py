@@ -1,11 +1,11 @@
 """From a recipient to a message: `compile_campaign(campaign).render(recipient)`.
 
-What is made once: templates compiled, constant images and attachments encoded, patterns parsed, headers that
-do not vary. What is made once a structure (`slots.py`): HTML of Markdown and MJML, the text of an HTML
-message. What is left a recipient: Jinja2, the encoding of lines not seen before (`body.py`), a header, a
-join.
+- Once for a campaign: patterns and templates are parsed, files are read and encoded (`compile.py`).
+- Once for each way through a template's branches: the template is traced (`symbols.py`, `tracing.py`,
+  `programs.py`), and what is made of its output is made of a skeleton (`skeleton.py`, `transform.py`): HTML of
+  Markdown and MJML (`markup.py`), CSS in style attributes (`css.py`), the text alternative (`plain_text.py`), images
+  (`html.py`), the encoding (`body.py`).
+- For each recipient: the template's questions about columns, the slots, a header (`head.py`), a join (`mime.py`).
 
-CSS in a template's <style> is sent as it is written: inlining it costs 0.26 ms a recipient (css-inline), more
-than all the rest together, and changes what the author wrote. Markdown's layout has its styles inline, and
-MJML brings them.
+What cannot be compiled is rendered by Jinja2, for that recipient or for that template (`pages.py`).
 """

@@ -58,7 +58,7 @@ class _Compilation:
         self.store = FileStore(files, [campaign.path.parent, campaign.root], limits.message)
 
     def compile(self) -> CompiledCampaign:
-        named = {name: found for name, path in self.campaign.images.items() if (found := self._compile_pattern(path))}
+        named = {name: found for name, path in self.campaign.images.items() if (found := self._compile_image(path))}
         images = Images(named, self.store)
         own = {"campaign": self.campaign.name, "image": images.get_address}
         self.problems += self.pages.load(own, images)
@@ -84,6 +84,7 @@ class _Compilation:
         made = PatternSet(
             sender=self._compile_required(c.sender),
             reply_to=self._compile_all(c.reply_to),
+            to=self._compile_optional(c.to),
             subject=self._compile_required(c.subject),
             cc=self._compile_all(c.cc),
             bcc=self._compile_all(c.bcc),
@@ -92,14 +93,19 @@ class _Compilation:
             unsubscribe_url=self._compile_optional(unsubscribe.url if unsubscribe else None),
             unsubscribe_mailto=self._compile_optional(unsubscribe.mailto if unsubscribe else None),
             headers=tuple((name, self._compile_required(value)) for name, value in c.headers.items()),
-            attachments=tuple(
-                (self._compile_required(a.path), self._compile_optional(a.filename)) for a in c.attachments
-            ),
+            attachments=tuple((self._compile_path(a.path), self._compile_optional(a.filename)) for a in c.attachments),
         )
         return made if len(self.problems) == before else None
 
     def _compile_required(self, pattern: Pattern) -> PatternTemplate:
         return self._compile_pattern(pattern) or PatternTemplate(Pattern("", pattern.place), self.pages.patterns)
+
+    def _compile_path(self, pattern: Pattern) -> PatternTemplate:
+        """The pattern of a path, in which a value is one segment."""
+        return self._compile_image(pattern) or PatternTemplate(Pattern("", pattern.place), self.pages.paths)
+
+    def _compile_image(self, pattern: Pattern) -> PatternTemplate | None:
+        return self._collect_failure(lambda: PatternTemplate(pattern, self.pages.paths))
 
     def _compile_optional(self, pattern: Pattern | None) -> PatternTemplate | None:
         return self._compile_pattern(pattern) if pattern is not None else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailer.campaign.addresses import normalize_address
-from mailer.campaign.model import Campaign, Recipient
+from mailer.campaign.model import Campaign, Recipient, RowView
 from mailer.errors import Place, Problem, RenderError
 from mailer.files import format_binary_size
 from mailer.render.attachments import FileProblem
@@ -132,10 +132,11 @@ class CompiledCampaign:
         """The names that a template sees: the mailer's own ones, then columns, then `vars`."""
         if recipient.problem is not None:
             raise RenderError(recipient.problem)
-        names = (*recipient.columns, "email")
-        variables = TemplateVariables({**self._base, **recipient.columns, **self._own, "email": recipient.email}, names)
-        if (url := self._patterns.unsubscribe_url) is not None:
-            variables["unsubscribe_url"] = url.render(variables).strip()
+        names = (*recipient.columns, "email", "row")
+        own = {**self._own, "email": recipient.email, "row": RowView(recipient.columns)}
+        variables = TemplateVariables({**self._base, **recipient.columns, **own}, names)
+        if (url := self._header.render_unsubscribe_url(variables)) is not None:
+            variables["unsubscribe_url"] = url
             variables.own_names = (*names, "unsubscribe_url")
         return variables
 
@@ -167,6 +168,11 @@ class CompiledCampaign:
             needs_eight_bit = needs_eight_bit or html.encoding == b"8bit"
             images = self._make_images(content, variables)
             alternatives.append(self._boundaries.make_related([make_text_part(b"html", html), *images]))
+        if content.calendar is not None and self.campaign.calendar is not None:
+            calendar = self._encoder.encode(content.calendar, eight_bit=eight_bit)
+            needs_eight_bit = needs_eight_bit or calendar.encoding == b"8bit"
+            method = self.campaign.calendar.method.encode("ascii")
+            alternatives.append(make_text_part(b"calendar; method=" + method, calendar))  # last: RFC 6047 2.4
         whole = self._boundaries.make_alternative(alternatives)
         if self._patterns.attachments:
             whole = self._boundaries.make_mixed([whole, *self._attachments(variables)])
@@ -191,6 +197,8 @@ class CompiledCampaign:
     def _attachments(self, variables: TemplateVariables) -> Iterator[Part]:
         for path, filename in self._patterns.attachments:
             name = path.render(variables)
+            if not name.strip():
+                continue  # this recipient gets no such attachment
             try:
                 title = filename.render(variables) if filename else name.replace("\\", "/").rpartition("/")[2]
                 yield make_attachment_part(title, self._store.load_encoded(name, name)[1])
@@ -209,7 +217,7 @@ class CompiledCampaign:
         campaign = self.campaign
         digest = hashlib.sha256()
         parts = (
-            repr((campaign.dkim, list(campaign.headers), list(campaign.images))),
+            repr((campaign.dkim, list(campaign.headers), list(campaign.images), campaign.css, campaign.calendar)),
             json.dumps(campaign.vars, sort_keys=True, default=str),
             *self._patterns.list_sources(),
             *self._pages.sources(),

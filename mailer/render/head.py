@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,11 +12,12 @@ from typing import TypeVar
 from mailer.campaign.addresses import check_address, parse_mailbox
 from mailer.campaign.model import Campaign, Recipient
 from mailer.idna import encode_address
-from mailer.render import headers
+from mailer.render import headers, structured
 from mailer.render.failure import RenderFailure
 from mailer.render.templates import PatternTemplate, TemplateVariables
 
 T = TypeVar("T")
+_LINE_ENDS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class PatternSet:
 
     sender: PatternTemplate
     reply_to: tuple[PatternTemplate, ...]
+    to: PatternTemplate | None
     subject: PatternTemplate
     cc: tuple[PatternTemplate, ...]
     bcc: tuple[PatternTemplate, ...]
@@ -44,7 +47,7 @@ class PatternSet:
             yield pattern.source if pattern else ""
 
     def _list_all(self) -> Iterator[PatternTemplate | None]:
-        yield from (self.sender, self.subject, self.envelope_from, self.key)
+        yield from (self.sender, self.to, self.subject, self.envelope_from, self.key)
         yield from (self.unsubscribe_url, self.unsubscribe_mailto)
         yield from (*self.reply_to, *self.cc, *self.bcc, *(value for _, value in self.headers))
         for pair in self.attachments:
@@ -70,6 +73,17 @@ class HeadMaker:
         is_constant = patterns.sender.constant is not None
         self._constant_sender = _parse_sender(patterns.sender, TemplateVariables()) if is_constant else None
         self._one_click = bool(campaign.unsubscribe and campaign.unsubscribe.one_click)
+        self._constant_fields: dict[str, bytes] = {}  # of Reply-To and of the campaign's headers
+
+    def render_unsubscribe_url(self, variables: TemplateVariables) -> str | None:
+        """The URL to unsubscribe at, percent-encoded once, for the header and for templates; None if there is none.
+
+        :raises RenderFailure: if it cannot be in a header.
+        """
+        pattern = self._patterns.unsubscribe_url
+        if pattern is None:
+            return None
+        return _at("unsubscribe.url", pattern, lambda: headers.format_uri(pattern.render(variables).strip()))
 
     def find_domain(self, variables: TemplateVariables) -> str:
         """Return the domain of the address in From, for the Message-ID.
@@ -85,19 +99,22 @@ class HeadMaker:
         """
         patterns = self._patterns
         to = encode_address(recipient.email)
-        name = recipient.columns.get("name")
-        display = name.strip() if isinstance(name, str) else ""
+        display = self._find_display_name(recipient, variables)
         subject = patterns.subject
         from_address, from_field = self._find_sender(variables)
         fields = [
             from_field,
-            _at("name", recipient, lambda: headers.format_mailboxes("To", [(display, to)])),
+            _at(
+                "to" if patterns.to else "name",
+                patterns.to or recipient,
+                lambda: headers.format_mailboxes("To", [(display, to)]),
+            ),
             _at("subject", subject, lambda: headers.format_unstructured("Subject", subject.render(variables))),
             headers.format_date(int(time())),
             f"Message-ID: {message_id}\r\n".encode("ascii"),
         ]
-        if patterns.reply_to and (replies := [*_copies("reply_to", patterns.reply_to, variables)]):
-            fields.append(headers.format_mailboxes("Reply-To", replies))
+        if patterns.reply_to:
+            fields.append(self._reply_to(variables))
         people = [to]
         if patterns.cc and (copies := [*_copies("cc", patterns.cc, variables)]):
             fields.append(headers.format_mailboxes("Cc", copies))
@@ -106,12 +123,36 @@ class HeadMaker:
             people += [address for _, address in _copies("bcc", patterns.bcc, variables)]
         if patterns.unsubscribe_url or patterns.unsubscribe_mailto:
             fields += self._unsubscribe(variables)
-        fields += [_custom(name, value, variables) for name, value in patterns.headers]
+        fields += [self._custom(name, value, variables) for name, value in patterns.headers]
         fields.append(b"MIME-Version: 1.0\r\n")
         sender = self._envelope_sender(from_address, variables)
         # Only an address is written in UTF-8; everything else in a header is encoded.
         utf8 = not (sender.isascii() and all(map(str.isascii, people)) and all(map(bytes.isascii, fields)))
         return MessageHead(sender, tuple(dict.fromkeys(people)), utf8, fields)
+
+    def _find_display_name(self, recipient: Recipient, variables: TemplateVariables) -> str:
+        """The display name in To: the pattern `to`, or else the column `name`. A line end in it is a blank."""
+        if self._patterns.to is not None:
+            return _join_lines(self._patterns.to.render(variables))
+        name = recipient.columns.get("name")
+        return _join_lines(name) if isinstance(name, str) else ""
+
+    def _reply_to(self, variables: TemplateVariables) -> bytes:
+        if (known := self._constant_fields.get("Reply-To")) is not None:
+            return known
+        replies = [*_copies("reply_to", self._patterns.reply_to, variables)]
+        field = headers.format_mailboxes("Reply-To", replies) if replies else b""
+        if all(pattern.constant is not None for pattern in self._patterns.reply_to):
+            self._constant_fields["Reply-To"] = field
+        return field
+
+    def _custom(self, name: str, value: PatternTemplate, variables: TemplateVariables) -> bytes:
+        if (known := self._constant_fields.get(name)) is not None:
+            return known
+        field = _at(f"headers.{name}", value, lambda: structured.format_field(name, value.render(variables)))
+        if value.constant is not None:
+            self._constant_fields[name] = field
+        return field
 
     def _find_sender(self, variables: TemplateVariables) -> tuple[str, bytes]:
         return self._constant_sender or _parse_sender(self._patterns.sender, variables)
@@ -129,24 +170,31 @@ class HeadMaker:
             address = str(variables["unsubscribe_url"])
             if self._one_click and not address.startswith("https://"):
                 raise RenderFailure(
-                    url.place, f"one_click needs an address that starts with https://, found {address!r}"
+                    url.place,
+                    f"unsubscribe.url: one_click needs an address that starts with https://, found {address!r}",
                 )
             if not address.lower().startswith(("https://", "http://")):  # as the campaign file asks of a constant
                 raise RenderFailure(
                     url.place,
-                    f"unsubscribe url: expected an address that starts with https:// or http://, found {address!r}",
+                    f"unsubscribe.url: expected an address that starts with https:// or http://, found {address!r}",
                 )
-            ways.append(_at("unsubscribe url", url, lambda: headers.format_uri(address)))
+            ways.append(address)
         if mailto := self._patterns.unsubscribe_mailto:
             rest = mailto.render(variables).strip().removeprefix("mailto:")
-            ways.append(_at("unsubscribe mailto", mailto, lambda: _format_mailto(rest)))
+            ways.append(_at("unsubscribe.mailto", mailto, lambda: _format_mailto(rest)))
         if max(map(len, ways)) > headers.MAX_LINE - 30:
             raise RenderFailure(
-                url.place if url else None, f"the unsubscribe address is longer than {headers.MAX_LINE - 30} characters"
+                url.place if url else None,
+                f"unsubscribe: the address is longer than {headers.MAX_LINE - 30} characters",
             )
         field = "List-Unsubscribe: " + ",\r\n ".join(f"<{way}>" for way in ways) + "\r\n"
         post = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" if self._one_click else b""
         return [field.encode("ascii"), post]
+
+
+def _join_lines(name: str) -> str:
+    """A display name on one line."""
+    return _LINE_ENDS.sub(" ", name).strip()
 
 
 @lru_cache(maxsize=64)
@@ -161,10 +209,6 @@ def _parse_sender(pattern: PatternTemplate, variables: TemplateVariables) -> tup
     box = _at("from", pattern, lambda: parse_mailbox(pattern.render(variables)))
     address = encode_address(box.address)
     return address, headers.format_mailboxes("From", [(box.name, address)])
-
-
-def _custom(name: str, value: PatternTemplate, variables: TemplateVariables) -> bytes:
-    return _at(f"header {name}", value, lambda: headers.format_unstructured(name, value.render(variables)))
 
 
 def _copies(

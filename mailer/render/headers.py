@@ -68,6 +68,11 @@ def format_mailboxes(name: str, boxes: Iterable[tuple[str, str]]) -> bytes:
             words[-1] += ","
         words += encode_phrase(display, LINE - len(name) - 2)
         words.append(f"<{address}>" if display else address)
+    return fold_words(name, words)
+
+
+def fold_words(name: str, words: list[str]) -> bytes:
+    """The field `name` with words between which it may be folded. ValueError if a word is longer than a line."""
     return _fold(name, words) or _lines(name, words)
 
 
@@ -193,6 +198,18 @@ def format_parameter(name: str, value: str) -> str:
         return f";\r\n {name}*=utf-8''{piece}"
     pieces[0] = "utf-8''" + pieces[0]
     return "".join(f";\r\n {name}*{n}*={piece}" for n, piece in enumerate(pieces))
+
+
+def format_name(filename: str) -> str:
+    """The parameter `name` of Content-Type, if `format_parameter` writes `filename` by RFC 2231; else nothing.
+
+    It is for readers that do not know RFC 2231. RFC 2047 does not allow encoded words in a parameter, but every common
+    client writes and reads them there.
+    """
+    if len(filename) < LINE - 6 - len("filename") and _TOKEN.fullmatch(filename):
+        return ""
+    words = encode_words(filename, LINE - len(' name=""'))
+    return ';\r\n name="' + "\r\n ".join(words) + '"'
 
 
 def format_uri(text: str) -> str:

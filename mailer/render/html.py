@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import unescape
 from os.path import basename
 from pathlib import Path
@@ -22,7 +22,7 @@ from mailer.render.failure import RenderFailure
 from mailer.render.headers import check_text
 from mailer.render.images import FileStore, make_image_part
 from mailer.render.mime import Part
-from mailer.render.skeleton import has_token
+from mailer.render.skeleton import TOKEN, has_token
 from mailer.render.templates import PatternTemplate, TemplateVariables
 
 MAX_TAGS = 1024  # kept, of at most
@@ -32,10 +32,15 @@ _SRC = re.compile(r"""(?<![\w-])src\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))"""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
 
 
+class UnknownPath(Exception):
+    """The path of an image is in no template: it may come from a recipient's value."""
+
+
 class _Tag(NamedTuple):
     text: str  # as it goes out
     cid: str | None = None
-    path: str | None = None  # of a local file; None where `cid` is a name of the campaign
+    path: str | None = None  # of a local file; None if `cid` is a name of the campaign
+    address: str = ""  # of that file, as the HTML has it
 
 
 class Images:
@@ -64,17 +69,21 @@ class Images:
             raise ValueError(self._unknown(name))
         return f"cid:{name}"
 
-    def find_images(self, html: str, folder: str) -> tuple[str, dict[str, str | None]]:
+    def find_images(
+        self, html: str, folder: str, is_path_known: Callable[[str], bool] | None = None
+    ) -> tuple[str, dict[str, str | None]]:
         """Find the images that the HTML shows.
 
         :param html: the HTML; tokens may stand in it for values.
         :param folder: the template's folder, in which files are looked for first.
+        :param is_path_known: says whether a file's path is the author's; None if all paths are.
         :returns: the HTML with local images as `cid:`, and the images by their Content-ID; see `make_parts`.
         :raises FileProblem: if an image cannot be found.
+        :raises UnknownPath: if the path of a file may come from a recipient's value.
         """
         used: dict[str, str | None] = {}
         if starts := _find_image_starts(html):
-            html = self._tags_of(html, starts, folder, used)
+            html = self._tags_of(html, starts, folder, used, is_path_known)
         for name in self._named:
             if name not in used and f"cid:{name}" in html and re.search(rf"cid:{re.escape(name)}(?![\w.@-])", html):
                 used[name] = None
@@ -88,7 +97,14 @@ class Images:
         """
         return [self._part(cid, path, variables) for cid, path in used.items()]
 
-    def _tags_of(self, html: str, starts: list[int], folder: str, used: dict[str, str | None]) -> str:
+    def _tags_of(
+        self,
+        html: str,
+        starts: list[int],
+        folder: str,
+        used: dict[str, str | None],
+        is_path_known: Callable[[str], bool] | None,
+    ) -> str:
         pieces: list[str] = []
         done = 0
         for start in starts:
@@ -98,6 +114,8 @@ class Images:
             tag = self._tags.get((found[0], folder)) or self._tag(found[0], folder)
             if tag.cid is not None:
                 used[tag.cid] = tag.path
+            if tag.path is not None and is_path_known is not None and not is_path_known(tag.address):
+                raise UnknownPath
             if tag.path is not None:
                 pieces += html[done:start], tag.text
                 done = found.end()
@@ -112,12 +130,14 @@ class Images:
             if address[4:] not in self._named:
                 raise FileProblem(f"{address}: {self._unknown(address[4:])}")
             tag = _Tag(text, address[4:])
-        elif _SCHEME.match(address) or has_token(address):  # a value in a `src` is a URL: see transform.py
+        elif _SCHEME.match(address) or TOKEN.match(address):  # a value that begins a `src` is a URL: transform.py
             tag = _Tag(text)
+        elif has_token(address):
+            raise FileProblem("a path with a value of the list in it: a value chooses no file; expected a URL")
         else:
             path = self._store.find_path(unquote(re.split(r"[?#]", address, maxsplit=1)[0]), Path(folder))
             cid = _make_content_id(path)
-            tag = _Tag(f'{text[: source.start()]}src="cid:{cid}"{text[source.end() :]}', cid, path)
+            tag = _Tag(f'{text[: source.start()]}src="cid:{cid}"{text[source.end() :]}', cid, path, address)
         if len(self._tags) >= MAX_TAGS:
             self._tags.clear()
         if len(text) <= MAX_TAG:

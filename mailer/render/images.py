@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mailer.render.attachments import FileProblem, ProjectFiles
 from mailer.render.body import encode_base64
-from mailer.render.headers import check_text, format_parameter
+from mailer.render.headers import check_text, format_name, format_parameter
 from mailer.render.mime import Part
 
 UNKNOWN = "application/octet-stream"  # RFC 2046 4.5.1
@@ -114,18 +114,25 @@ def make_image_part(cid: str, path: str, image: EncodedFile) -> Part:
     """Make the part of an inline image (RFC 2392). FileProblem if the file is not an image."""
     if not image.type.startswith("image/"):
         raise FileProblem(f"{os.path.basename(path)}: is not an image by its suffix")
-    fields = f"Content-Type: {image.type}\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <{cid}>\r\n"
-    fields += f"Content-Disposition: inline{format_parameter('filename', os.path.basename(path))}\r\n\r\n"
+    name = os.path.basename(path)
+    fields = f"Content-Type: {image.type}{format_name(name)}\r\nContent-Transfer-Encoding: base64\r\n"
+    fields += f"Content-ID: <{cid}>\r\n"
+    fields += f"Content-Disposition: inline{format_parameter('filename', name)}\r\n\r\n"
     return [fields.encode("ascii"), image.content]
 
 
 def make_attachment_part(filename: str, attached: EncodedFile) -> Part:
-    """Make the part of an attachment (RFC 2183). Its type is that of the file, or else of `filename`."""
-    if filename.strip() in ("", ".", "..") or "/" in filename or "\\" in filename:
+    """Make the part of an attachment (RFC 2183). Its type is that of the file, or else of `filename`.
+
+    :param filename: the name that a reader sees; a path separator in it is replaced.
+    """
+    filename = filename.strip().replace("/", "-").replace("\\", "-")
+    if filename in ("", ".", ".."):
         raise FileProblem(f"{filename!r} is not a file name for an attachment")
     kind = attached.type if attached.type != UNKNOWN else guess_content_type(filename)
     if kind.startswith("text/") and kind != attached.type:  # the charset is unknown
         kind = UNKNOWN
-    fields = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n"
-    fields += f"Content-Disposition: attachment{format_parameter('filename', check_text(filename))}\r\n\r\n"
+    check_text(filename)
+    fields = f"Content-Type: {kind}{format_name(filename)}\r\nContent-Transfer-Encoding: base64\r\n"
+    fields += f"Content-Disposition: attachment{format_parameter('filename', filename)}\r\n\r\n"
     return [fields.encode("ascii"), attached.content]

@@ -22,9 +22,11 @@ from jinja2 import Template
 from mailer.campaign.model import Campaign, Pattern
 from mailer.errors import Place, Problem
 from mailer.files import show_path
-from mailer.render.attachments import ProjectFiles
+from mailer.render.attachments import FileProblem, ProjectFiles
 from mailer.render.body import Body, BodyEncoder
+from mailer.render.calendar import finish_calendar, show_calendar_text
 from mailer.render.failure import RenderFailure
+from mailer.render.html import UnknownPath
 from mailer.render.placeholders import Placeholders
 from mailer.render.programs import Program, Way
 from mailer.render.skeleton import Skeleton
@@ -33,9 +35,11 @@ from mailer.render.templates import (
     ProjectLoader,
     TemplateEnvironment,
     TemplateVariables,
+    allow_path,
     find_problems,
     load_template,
     run_template,
+    show_path_segment,
 )
 from mailer.render.transform import Shape, Transformed, Transformer, make_transformer
 from mailer.templating import describe_error, find_template_place
@@ -74,6 +78,7 @@ class Content(NamedTuple):
     html: FilledText | None
     text: FilledText
     images: dict[str, str | None]
+    calendar: str | None = None
 
 
 class Kind(NamedTuple):
@@ -125,7 +130,11 @@ class TemplatePage:
             written = self._run(variables)
             made = self._transform(transformer, written)
             return _make_content(made, placeholders.shown, placeholders.raw, is_kept=False)
-        return _make_content(self._transform(transformer, self._run(variables)), (), (), is_kept=False)
+        written = self._run(variables)
+        try:
+            return _make_content(self._transform(transformer, written, self._is_path_known), (), (), is_kept=False)
+        except UnknownPath:
+            return self._write_traced(transformer, variables)
 
     def compare(self, variables: TemplateVariables) -> bool:
         """Whether the compiled form gives this recipient what Jinja2 gives.
@@ -186,9 +195,23 @@ class TemplatePage:
             return None
         return _make_content(made, shown, raw, is_kept=True)
 
-    def _transform(self, transformer: Transformer, written: str) -> Transformed:
+    def _write_traced(self, transformer: Transformer, variables: TemplateVariables) -> Content:
+        """A trace tells whether the path of an image is the author's. Without one, it is taken for the list's."""
+        self._count = max(self._count, COMPILED_AFTER)
+        if (filled := self._fill(variables)) is not None:
+            content = self._fill_html(transformer, *filled)
+            if content is not None:
+                return content
+        raise FileProblem("an image: a value of the list chooses no file; expected a URL")
+
+    def _is_path_known(self, path: str) -> bool:
+        return any(path in source for source in self._kind.environment.project_loader.sources.values())
+
+    def _transform(
+        self, transformer: Transformer, written: str, is_path_known: Callable[[str], bool] | None = None
+    ) -> Transformed:
         try:
-            return transformer.transform(written, self.folder)
+            return transformer.transform(written, self.folder, is_path_known)
         except ValueError as error:
             raise RenderFailure(Place(self._template.filename or self._place.file), str(error)) from error
 
@@ -254,12 +277,16 @@ class Pages:
         self._max_output = max_output
         self._loader = ProjectLoader(campaign, files)
         self.patterns = TemplateEnvironment(self._loader, autoescape=False)
+        self.paths = TemplateEnvironment(self._loader, autoescape=False)  # of files and templates
+        self.paths.show_text = show_path_segment
+        self.paths.filters["path"] = allow_path
         self._text_kind = Kind(self.patterns, None, None)
         self._kinds: dict[str, Kind] = {}
         self._own: dict[str, Any] = {}
         self._images: Any = None
         self._html: _Source | None = None
         self._text: _Source | None = None
+        self._calendar: _Source | None = None
 
     def load(self, own: dict[str, Any], images: Any) -> list[Problem]:
         """Compile what is the same for every recipient; returns its problems.
@@ -269,9 +296,15 @@ class Pages:
         self._own = own
         self._images = images
         self.patterns.globals.update(own)
+        self.paths.globals.update(own)
         problems: list[Problem] = []
         self._html = self._source(self._campaign.template, self._html_kind, problems)
         self._text = self._source(self._campaign.text, lambda _name, _place: self._text_kind, problems)
+        if self._campaign.calendar is not None:
+            kind = self._make_calendar_kind()
+            self._calendar = self._source(self._campaign.calendar.path, lambda _name, _place: kind, problems)
+            if self._calendar is not None:
+                self._calendar.is_compiled = False  # values are escaped in a way of their own
         return problems
 
     def _source(
@@ -280,7 +313,7 @@ class Pages:
         if pattern is None:
             return None
         try:
-            source = _Source(pattern, kinds, self.patterns)
+            source = _Source(pattern, kinds, self.paths)
         except RenderFailure as failure:
             problems.append(Problem(failure.place, str(failure)))
             return None
@@ -307,8 +340,27 @@ class Pages:
         transformer = make_transformer(self._campaign, format_, self._images)
         return Kind(environment, placeholders, transformer)
 
+    def _make_calendar_kind(self) -> Kind:
+        environment = TemplateEnvironment(self._loader, autoescape=True)
+        environment.globals.update(self._own)
+        environment.show_html = show_calendar_text
+        return Kind(environment, None, None)
+
+    def _write_calendar(self, variables: TemplateVariables) -> str | None:
+        if self._calendar is None or self._campaign.calendar is None:
+            return None
+        text = self._calendar.page(variables, self._max_output).write_text(variables).write()
+        try:
+            return finish_calendar(text, self._campaign.calendar.method)
+        except ValueError as error:
+            raise RenderFailure(self._calendar.place, f"calendar: {error}") from error
+
     def write(self, variables: TemplateVariables) -> Content:
-        """HTML and text for one recipient. RenderFailure at a template's line."""
+        """HTML, text and invitation for one recipient. RenderFailure at a template's line."""
+        content = self._write_alternatives(variables)
+        return content if self._calendar is None else content._replace(calendar=self._write_calendar(variables))
+
+    def _write_alternatives(self, variables: TemplateVariables) -> Content:
         html = self._html.page(variables, self._max_output).write_html(variables) if self._html else None
         if self._text is None:
             return html or Content(None, FilledText(Skeleton([""], []), (), False), {})
@@ -354,6 +406,6 @@ class Pages:
 
     def sources(self) -> Iterator[str]:
         """What the fingerprint covers of the templates."""
-        for source in (self._html, self._text):
+        for source in (self._html, self._text, self._calendar):
             yield source.path.source if source else ""
         yield from self._loader.named_sources()

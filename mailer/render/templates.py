@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateRuntimeError, TemplateSyntaxError, nodes
 from jinja2.runtime import Context
 
 from mailer.campaign.model import Campaign, Pattern
@@ -23,7 +23,8 @@ from mailer.files import show_path
 from mailer.render.attachments import FileProblem, ProjectFiles
 from mailer.render.failure import RenderFailure
 from mailer.templating import UNNAMED_TEMPLATE, BoundedEnvironment, LimitExceeded, describe_error, find_template_place
-from mailer.templating.environment import show_html
+from mailer.templating.environment import show_html, show_text
+from mailer.text import shorten
 
 if TYPE_CHECKING:
     from mailer.render.programs import Program
@@ -81,6 +82,28 @@ class ProjectLoader(BaseLoader):
         for path, source in sorted(self.sources.items()):
             yield os.path.relpath(path, self.root)
             yield source
+
+
+class PathText(str):
+    """A text that may name several segments of a path."""
+
+    __slots__ = ()
+
+
+def allow_path(value: object) -> PathText:
+    """Allow several segments of a path in an expression's value."""
+    return PathText(show_text(value))
+
+
+def show_path_segment(value: object) -> str:
+    """Show a value in the pattern of a path: one segment, unless the filter `path` allows more."""
+    text = show_text(value)
+    if not isinstance(value, PathText) and (text.startswith(".") or "/" in text or "\\" in text or "\0" in text):
+        raise TemplateRuntimeError(
+            f"{shorten(text, 20)!r} is not a single segment of a path; if a value may choose a folder, write it as"
+            " {{ value|path }}"
+        )
+    return text
 
 
 class TemplateEnvironment(BoundedEnvironment):
@@ -166,7 +189,6 @@ class PatternTemplate:
         except Exception as error:
             raise RenderFailure(pattern.place, describe_error(error)) from error
         self.constant = _constant(tree)
-        self.names = meta.find_undeclared_variables(tree)
 
     def render(self, variables: TemplateVariables, most: int = 65536) -> str:
         """RenderFailure at the pattern's place for what goes wrong."""

@@ -33,7 +33,7 @@ from mailer.render.symbols import (
     has_symbol,
 )
 from mailer.render.templates import TemplateEnvironment, TemplateVariables
-from mailer.templating.environment import CheckedCodeGenerator, concat_output, show_html, show_text
+from mailer.templating.environment import CheckedCodeGenerator, concat_output, show_html
 
 IMPURE = frozenset({"random"})  # filters whose result differs each time
 _TRANSPARENT = (Macro, BlockReference, LoopContext, Cycler, Joiner)  # called with Symbols: they hand them on
@@ -202,8 +202,10 @@ class TracingEnvironment(TemplateEnvironment):
 
     def _show_text(self, value: Any) -> Any:
         if isinstance(value, JoinedSymbol):
-            return TextSymbol(self.trace, [self._show_part(show_text, part) for part in value.parts], is_markup=False)
-        return value if isinstance(value, TextSymbol) else self._make_slot(show_text, value)
+            return TextSymbol(
+                self.trace, [self._show_part(self.plain.show_text, part) for part in value.parts], is_markup=False
+            )
+        return value if isinstance(value, TextSymbol) else self._make_slot(self.plain.show_text, value)
 
     def _show_part(self, show: Callable[[Any], str], part: str | Symbol) -> Piece:
         piece: Piece = self._make_slot(show, part)

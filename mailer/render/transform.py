@@ -15,11 +15,16 @@ from collections.abc import Callable, Sequence
 from html import unescape
 from typing import Any, NamedTuple
 
+from jinja2 import TemplateRuntimeError
+
 from mailer.campaign.model import Campaign
 from mailer.render import markup
+from mailer.render.attachments import FileProblem
 from mailer.render.html import Images
 from mailer.render.placeholders import NUMBER
 from mailer.render.skeleton import TOKEN, Skeleton, has_token, make_token
+from mailer.render.templates import show_path_segment
+from mailer.text import shorten
 
 Shape = tuple[str | None, ...]  # for each slot None (a token), or the text that stands in it
 
@@ -36,7 +41,7 @@ _MARKUP = re.compile(
     r"|<[A-Za-z/!](?:[^>\"']|\"[^\"]*\"|'[^']*')*(?:>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
-_ATTRIBUTE = re.compile(r"([^\s\"'<>/=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_ATTRIBUTE = re.compile(r"([^\s\"'<>/=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]+))")
 _STYLE = re.compile(r"<style\b[^>]*>(.*?)</style", re.IGNORECASE | re.DOTALL)
 _ADDRESSES = frozenset({"href", "src", "background", "action"})
 # Attributes whose values decide nothing, unless a rule of CSS selects by an attribute.
@@ -76,16 +81,17 @@ class Transformer:
         self._images = images
         self._kept: OrderedDict[tuple[str, str], Transformed] = OrderedDict()
 
-    def transform(self, written: str, folder: str) -> Transformed:
+    def transform(self, written: str, folder: str, is_path_known: Callable[[str], bool] | None = None) -> Transformed:
         """Make HTML, and text if it is derived, of a template's output.
 
         :param written: the output, with or without tokens.
         :param folder: the template's folder, in which images are looked for first.
+        :param is_path_known: says whether an image's path is the author's; None if all paths are.
         :raises ValueError: if the markup is wrong, or a token did not come through whole.
         :raises FileProblem: if an image cannot be used.
         """
         if self._convert is None:
-            return self._transform_html(written, folder)
+            return self._transform_html(written, folder, is_path_known)
         made = self._kept.get((written, folder))
         if made is None:
             made = self._transform_html(self._convert(written), folder)
@@ -95,7 +101,9 @@ class Transformer:
                     self._kept.popitem(last=False)
         return made
 
-    def _transform_html(self, html: str, folder: str) -> Transformed:
+    def _transform_html(
+        self, html: str, folder: str, is_path_known: Callable[[str], bool] | None = None
+    ) -> Transformed:
         text, compared = None, list[tuple[str, str]]()
         if self._is_text_derived:
             from mailer.render.plain_text import derive_text
@@ -105,7 +113,7 @@ class Transformer:
             from mailer.render.css import inline_css
 
             html = inline_css(html)
-        html, images = self._images.find_images(html, folder)
+        html, images = self._images.find_images(html, folder, is_path_known)
         links = [(Skeleton.from_text(label), Skeleton.from_text(address)) for label, address in compared]
         return Transformed(Skeleton.from_text(html), text, images, links)
 
@@ -134,8 +142,10 @@ class Plan:
         self._is_html = is_html
         self._is_strict = is_strict
         text = "".join(make_token(piece) if isinstance(piece, int) else piece for piece in pieces)
-        sites = _find_sites(text) if is_html else _Sites(_find_numeric_sites(pieces), set(), set())
-        self._literal = sites.literal if is_strict else sites.images
+        sites = _find_sites(text) if is_html else _Sites(_find_numeric_sites(pieces), set(), set(), set())
+        self._literal = sites.literal
+        self._images = sites.images
+        self._segments = sites.segments
         self._numeric = sites.literal
         self._addresses = sites.addresses
         self._all_tokens: Shape = (None,) * count
@@ -150,12 +160,14 @@ class Plan:
             return tuple(
                 [self._convert_slot(n, value, text) for n, (value, text) in enumerate(zip(raw, shown, strict=True))]
             )
+        for number in self._images:
+            _check_source(raw[number])
+        for number in self._segments:
+            _check_segment(raw[number])
         if not self._is_strict:
             if any("cid:" in text for text in shown):
                 return None
-            if not self._literal:
-                return self._all_tokens
-            return tuple([text if n in self._literal else None for n, text in enumerate(shown)])
+            return tuple([text if n in self._segments else None for n, text in enumerate(shown)])
         if not self._literal and not self._addresses and _TEXTS.issuperset(map(type, raw)):
             lines = "\n".join(raw)
             if len(lines) <= MAX_SLOT and lines.count("\n") == self._count - 1 and _LINES_OF_WORDS.fullmatch(lines):
@@ -185,17 +197,18 @@ class Plan:
 
 
 class _Sites(NamedTuple):
-    """Slots by where they stand: `literal` ones decide something, `addresses` begin one, `images` choose a
-    file.
+    """Slots by where they stand. `literal` ones decide something. `addresses` begin an address, `images` the one of an
+    image; `segments` are within the path of an image.
     """
 
     literal: set[int]
     addresses: set[int]
     images: set[int]
+    segments: set[int]
 
 
 def _find_sites(html: str) -> _Sites:
-    sites = _Sites(set(), set(), set())
+    sites = _Sites(set(), set(), set(), set())
     has_selectors = any("[" in css or ":lang" in css for css in _STYLE.findall(html))
     for found in re.finditer(f"[<&]{TOKEN.pattern}", html):
         sites.literal.add(int(found[1]))
@@ -208,15 +221,16 @@ def _find_sites(html: str) -> _Sites:
             continue
         sites.literal.update(_numbers_in(_ATTRIBUTE.sub("", piece)))
         for attribute in _ATTRIBUTE.finditer(piece):
-            value = attribute[2] if attribute[2] is not None else attribute[3]
+            value = next(text for text in (attribute[2], attribute[3], attribute[4]) if text is not None)
             if has_token(value):
-                _add_attribute(sites, piece, attribute[1].lower(), value, has_selectors)
+                is_structural = has_selectors or attribute[4] is not None  # a blank would end an unquoted value
+                _add_attribute(sites, piece, attribute[1].lower(), value, is_structural)
     return sites
 
 
-def _add_attribute(sites: _Sites, tag: str, name: str, value: str, has_selectors: bool) -> None:
+def _add_attribute(sites: _Sites, tag: str, name: str, value: str, is_structural: bool) -> None:
     numbers = _numbers_in(value)
-    if has_selectors or (name not in _PASSIVE and not name.startswith("data-")):
+    if is_structural or (name not in _PASSIVE and not name.startswith("data-")):
         sites.literal.update(numbers)
     if name not in _ADDRESSES:
         return
@@ -225,8 +239,23 @@ def _add_attribute(sites: _Sites, tag: str, name: str, value: str, has_selectors
         if name == "src" and tag[:4].lower() == "<img":
             sites.images.add(int(found[1]))
     elif name == "src" and not _SCHEME.match(value):
-        sites.images.update(numbers)
+        sites.segments.update(numbers)
         sites.literal.update(numbers)
+
+
+def _check_source(value: Any) -> None:
+    """A `src` that comes from a recipient's value is a URL, so that a list cannot choose a file."""
+    text = str(value).strip()
+    if text and not _URL.match(text):
+        raise FileProblem(f"{shorten(text, 20)!r}: a value of the list chooses no file; expected a URL")
+
+
+def _check_segment(value: Any) -> None:
+    """A value within the path of a `src` is one segment of it."""
+    try:
+        show_path_segment(value)
+    except TemplateRuntimeError as error:
+        raise FileProblem(str(error)) from None
 
 
 def _find_numeric_sites(pieces: Sequence[str | int]) -> set[int]:

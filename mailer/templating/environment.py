@@ -69,6 +69,8 @@ def show_html(value: object) -> str:
     """Return `escape(value)` after a size check. Output is not escaped again, so it need not be a Markup."""
     if value.__class__ is str:
         return _escape_inner(value)
+    if value is None:  # null in a list or in `vars` is empty, as an empty cell is
+        return ""
     if value.__class__ not in SCALARS:
         _check_shown(value)
     return escape(value)
@@ -78,6 +80,8 @@ def show_text(value: object) -> str:
     """Return `str(value)` after a size check."""
     if value.__class__ is str:
         return value
+    if value is None:
+        return ""
     if value.__class__ not in SCALARS:
         _check_shown(value)
     return str(value)

@@ -87,7 +87,7 @@ class Project:
             if isinstance(source := made.get(key), str) and not self._has(source):
                 self.put(name, source)
                 made[key] = name
-        for key in ("sender", "subject", "text", "template", "envelope_from", "key"):
+        for key in ("sender", "to", "subject", "text", "template", "envelope_from", "key"):
             if isinstance(made.get(key), str):
                 made[key] = pattern(made[key])
         for key in ("images", "headers"):

@@ -171,7 +171,7 @@ def test_unsubscribing(project: Project) -> None:
     ways = "<https://e.com/u/%C3%A9%20%3Cx%3E>, <mailto:out@example.com?subject=a%20b>"
     assert message["List-Unsubscribe"] == ways
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    assert "https://e.com/u/é <x>" in content_of(message)
+    assert "https://e.com/u/%C3%A9%20%3Cx%3E" in content_of(message)
 
 
 def test_the_last_line_end_of_a_pattern_is_no_part_of_it(project: Project) -> None:
@@ -190,7 +190,9 @@ def test_an_address_to_unsubscribe_at_fits_a_line(project: Project) -> None:
 
 def test_one_click_needs_https(project: Project) -> None:
     unsubscribe = Unsubscribe(pattern("http://e.com/u", 9), None, True)
-    with pytest.raises(RenderError, match=r"^campaign.yaml:9: one_click needs .* https://.*, for ada@example.com"):
+    with pytest.raises(
+        RenderError, match=r"^campaign.yaml:9: unsubscribe.url: one_click needs .* https://.*, for ada@example.com"
+    ):
         one(project, text="Hi", unsubscribe=unsubscribe)
 
 
@@ -199,7 +201,7 @@ def test_an_address_to_unsubscribe_at_is_one_of_the_web(project: Project, addres
     unsubscribe = Unsubscribe(pattern("{{ u }}", 9), None, False)
     with pytest.raises(
         RenderError,
-        match=r"^campaign.yaml:9: unsubscribe url: expected an address that starts with https:// or http://",
+        match=r"^campaign.yaml:9: unsubscribe.url: expected an address that starts with https:// or http://",
     ):
         one(project, person(u=address), text="Hi", unsubscribe=unsubscribe)
 
@@ -207,7 +209,7 @@ def test_an_address_to_unsubscribe_at_is_one_of_the_web(project: Project, addres
 @pytest.mark.parametrize("address", ["", "out", "?subject=x", "a@example.com,b@example.com"])
 def test_an_address_to_unsubscribe_by_mail_at_is_an_address(project: Project, address: str) -> None:
     unsubscribe = Unsubscribe(None, pattern("{{ u }}", 9), False)
-    with pytest.raises(RenderError, match=r"^campaign.yaml:9: unsubscribe mailto: .*no.* address"):
+    with pytest.raises(RenderError, match=r"^campaign.yaml:9: unsubscribe.mailto: .*no.* address"):
         one(project, person(u=address), text="Hi", unsubscribe=unsubscribe)
 
 
@@ -276,7 +278,7 @@ def test_eight_bit_is_said(project: Project) -> None:
         ({"text": "\n\n{{ a.b }}"}, {"a": {}}, "body.txt:3: 'dict object' has no 'b'"),
         ({"subject": "{{ x }}"}, {}, "campaign.yaml:1: 'x' is undefined"),
         ({"subject": "{{ x }}"}, {"x": "a\r\nBcc: eve@example.com"}, "campaign.yaml:1: subject: a line end (U+000D)"),
-        ({"headers": {"X-A": "{{ x }}"}}, {"x": "a\0"}, "campaign.yaml:1: header X-A: a NUL (U+0000)"),
+        ({"headers": {"X-A": "{{ x }}"}}, {"x": "a\0"}, "campaign.yaml:1: headers.X-A: a NUL (U+0000)"),
         ({}, {"name": "a\x1b"}, "people.csv:2: name: a control character (U+001B)"),
         ({"cc": ["{{ x }}"]}, {"x": "a@b@c"}, "campaign.yaml:1: cc: 'a@b@c' is not an address"),
         ({"envelope_from": "{{ x }}"}, {"x": "eve> NOTIFY"}, "campaign.yaml:1: envelope_from: "),
@@ -379,3 +381,97 @@ def test_the_fingerprint_changes_with_what_is_sent(project: Project) -> None:
     project.put("logo.png", PIXEL + b"\0")
     changed.add(fingerprint())
     assert len(changed - {first}) == 5
+
+
+# What the campaign's keys make ----------------------------------------------------------------------------------------
+
+
+def test_to_names_the_recipient_and_its_line_ends_are_blanks(project: Project) -> None:
+    message = one(project, person(first="Zoë", last="Ł\nBcc: x@example.com"), text="Hi", to="{{ first }} {{ last }}")
+    (box,) = message["To"].addresses
+    assert (box.display_name, box.addr_spec) == ("Zoë Ł Bcc: x@example.com", "ada@example.com")
+    assert one(project, person(name="Ada\r\nL"), text="Hi")["To"] == "Ada L <ada@example.com>"
+    assert one(project, person(name="Ada"), text="Hi", to="{{ '' }}")["To"] == "ada@example.com"
+
+
+def test_replies_go_to_several_and_may_differ_for_each_recipient(project: Project) -> None:
+    compiled = project.compile(text="Hi", reply_to=["{{ who }} <{{ mail }}>", "Help <help@example.com>", "{{ no }}"])
+    for name in ("Jörg", "Zoë"):
+        message = parsed(compiled.render(person(who=name, mail="m@example.com", no="")).content)
+        assert [box.display_name for box in message["Reply-To"].addresses] == [name, "Help"]
+
+
+def test_structured_headers_of_the_campaign(project: Project) -> None:
+    fields = {"Sender": "Jörg <joerg@example.com>", "List-Id": "Nächte <n.example.com>", "X-Note": "{{ name }}"}
+    message = one(project, person(name="Zoë"), text="Hi", headers=fields)
+    assert message["Sender"].address.addr_spec == "joerg@example.com"
+    assert message["List-Id"] == "Nächte <n.example.com>"
+    assert message["X-Note"] == "Zoë"
+    with pytest.raises(RenderError, match=r"campaign.yaml:1: headers.Sender: .*is not an address"):
+        one(project, text="Hi", headers={"Sender": "nobody"})
+
+
+def test_a_template_sees_the_row_by_the_lists_own_names(project: Project) -> None:
+    compiled = project.compile(text="{{ row['First Name'] }} {{ row.First_Name }} {{ First_Name }} {{ row|length }}")
+    for n in range(20):
+        assert compiled.render_text(person(First_Name=f"Ada {n}")) == f"Ada {n} Ada {n} Ada {n} 2"
+    with pytest.raises(RenderError, match="'Last Name'"):
+        project.compile(text="{{ row['Last Name'] }}").render_text(person())
+
+
+def test_names_of_attachments(project: Project) -> None:
+    project.put("a.pdf", b"%PDF")
+    attachment = Attachment(pattern("a.pdf"), pattern("Rechnung {{ n }}.pdf"))
+    content = project.compile(text="Hi", attachments=(attachment,)).render(person(n="7/Ä")).content
+    assert b'Content-Type: application/pdf;\r\n name="=?utf-8?b?UmVjaG51bmcgNy3DhC5wZGY=?="\r\n' in content
+    assert b"filename*=utf-8''Rechnung%207-%C3%84.pdf\r\n" in content
+    (part,) = parsed(content).iter_attachments()
+    assert part.get_filename() == "Rechnung 7-Ä.pdf"
+
+
+def test_an_attachment_whose_path_renders_empty_is_left_out(project: Project) -> None:
+    project.put("a.pdf", b"%PDF")
+    compiled = project.compile(text="Hi", attachments=(Attachment(pattern("{{ file }}")),))
+    assert structure(parsed(compiled.render(person(file="a.pdf")).content)) == [
+        "mixed",
+        "text/plain",
+        "application/pdf",
+    ]
+    assert structure(parsed(compiled.render(person(file="")).content)) == "text/plain"
+
+
+@pytest.mark.parametrize("value", ["../dkim.pem", "a/b.pdf", ".env", "..", "a\\b.pdf", "/etc/passwd"])
+def test_a_value_is_one_segment_of_a_path(project: Project, value: str) -> None:
+    project.put("docs/a/b.pdf", b"%PDF")
+    with pytest.raises(RenderError, match="is not a single segment of a path"):
+        project.compile(text="Hi", attachments=(Attachment(pattern("docs/{{ doc }}")),)).render(person(doc=value))
+    compiled = project.compile(text="Hi", attachments=(Attachment(pattern("docs/{{ doc|path }}")),))
+    for _ in range(20):
+        compiled.render(person(doc="a/b.pdf"))
+    with pytest.raises(RenderError, match=r"not found|outside|hidden"):
+        compiled.render(person(doc="../../" + value))
+
+
+@pytest.mark.parametrize(
+    "template", ["<img src='{{ photo }}'>", "<img src={{ photo }}>", "<p>{{ x|random }}<img src='{{ photo }}'>"]
+)
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_value_in_src_is_an_address_and_never_a_file(project: Project, template: str, count: int) -> None:
+    project.put("scan.png", PIXEL)
+    compiled = project.compile(text="Hi", template=template)
+    for n in range(count):
+        assert b"https://e.com/" in compiled.render(person(photo=f"https://e.com/{n}", x=[1])).content
+    with pytest.raises(RenderError, match=r"body.html.*a value of the list chooses no file"):
+        compiled.render(person(photo="scan.png", x=[1]))
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_path_in_src_that_is_not_the_lists_is_a_file(project: Project, count: int) -> None:
+    project.put("images/winter.png", PIXEL)
+    template = "<img src='images/{{ season }}.png'><img src='{{ image('logo') }}'>{{ name }}"
+    compiled = project.compile(
+        text="Hi", template=template, vars={"season": "winter"}, images={"logo": "images/winter.png"}
+    )
+    for n in range(count):
+        message = parsed(compiled.render(person(name=f"Ada {n}")).content)
+    assert [part.get_content_type() for part in message.walk()].count("image/png") == 2

@@ -31,14 +31,14 @@ def with_images(project: Project) -> Project:
         '<IMG SRC="images/x.png">',
         '<img alt="a > b" width=1 src = "./images/x.png" />',
         '<img\n  src="images/x.png?v=2#top"\n>',
-        '<img src="{{ folder }}/x.png">',
+        '<img src="images/{{ file }}.png">',
         '<img data-src="other.png" src="images/x.png">',
     ],
 )
 def test_a_local_image_is_embedded(with_images: Project, tag: str) -> None:
     compiled = with_images.compile(template=f"<p>a</p>{tag}<p>b</p>")
-    html = compiled.render_html(person(folder="images"))
-    [(cid, content)] = images_of(compiled.render(person(folder="images")).content).items()
+    html = compiled.render_html(person(file="x"))
+    [(cid, content)] = images_of(compiled.render(person(file="x")).content).items()
     assert content == PIXEL + b"\1"
     assert f'src="cid:{cid}"' in (html or "")
     assert (html or "").startswith("<p>a</p><")

@@ -51,7 +51,7 @@ def test_what_is_kept_is_bounded(project: Project, monkeypatch: pytest.MonkeyPat
     assert store._size == sum(len(kept.content) for kept in store._kept.values())
 
 
-@pytest.mark.parametrize("name", ["", "  ", ".", "..", "a/b.pdf", "..\\b.pdf"])
+@pytest.mark.parametrize("name", ["", "  ", ".", ".."])
 def test_a_file_name_is_one(name: str) -> None:
     with pytest.raises(FileProblem, match="is not a file name for an attachment"):
         make_attachment_part(name, images.EncodedFile("application/pdf", b""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from typing import Any
 
 import pytest
@@ -63,12 +64,13 @@ def compare_all(project: Project, rows: list[Any], **fields: Any) -> None:
         compiled.render_html(person(a="x", b="y", c="p", n=0))
     for n, (a, b, c) in enumerate(rows):
         recipient = person(a=a, b=b, c=c, n=n)
-        assert compiled.render_html(recipient) == plain.render_html(recipient)
+        one, other = (unescape(each.render_html(recipient) or "") for each in (compiled, plain))
+        assert one == other  # css-inline writes a quotation mark in text as it is
         assert compiled.render_text(recipient) == plain.render_text(recipient)
         for eight_bit in (True, False):
-            one, other = (each.render(recipient, eight_bit=eight_bit) for each in (compiled, plain))
-            assert contents(one) == contents(other)
-            assert max(map(len, one.content.split(b"\r\n"))) <= 998
+            made, direct = (each.render(recipient, eight_bit=eight_bit) for each in (compiled, plain))
+            assert contents(made) == contents(direct)
+            assert max(map(len, made.content.split(b"\r\n"))) <= 998
     for path in project.root.glob("body.*"):
         path.unlink()
 
@@ -76,7 +78,9 @@ def compare_all(project: Project, rows: list[Any], **fields: Any) -> None:
 def contents(message: Any) -> list[str]:
     from tests.render.projects import parsed
 
-    return [part.get_content() for part in parsed(message.content).walk() if part.get_content_maintype() == "text"]
+    return [
+        unescape(part.get_content()) for part in parsed(message.content).walk() if part.get_content_maintype() == "text"
+    ]
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
