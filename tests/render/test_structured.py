@@ -41,7 +41,7 @@ def test_a_list_of_addresses() -> None:
 def test_identifiers_uris_and_phrases() -> None:
     assert (
         format_field("List-Id", "Nächte <night.example.com>")
-        == b"List-Id: =?utf-8?q?N=C3=A4chte?= <night.example.com>\r\n"
+        == b"List-Id: =?utf-8?b?TsOkY2h0ZQ==?= <night.example.com>\r\n"
     )
     assert format_field("List-ID", '"A \\"b\\"" <a.example.com>') == b'List-ID: "A \\"b\\"" <a.example.com>\r\n'
     assert format_field("List-Help", "<https://e.com/é>, <mailto:a@e.com>") == (
@@ -49,7 +49,7 @@ def test_identifiers_uris_and_phrases() -> None:
     )
     assert format_field("List-Post", "NO") == b"List-Post: NO\r\n"
     assert format_field("References", "<a@b>  <c@d>") == b"References: <a@b> <c@d>\r\n"
-    assert format_field("Keywords", "Zug, Nächte") == b"Keywords: Zug, =?utf-8?q?N=C3=A4chte?=\r\n"
+    assert format_field("Keywords", "Zug, Nächte") == b"Keywords: Zug, =?utf-8?b?TsOkY2h0ZQ==?=\r\n"
     assert format_field("X-Note", "Jörg <j@example.com>").startswith(b"X-Note: =?utf-8?")
 
 
