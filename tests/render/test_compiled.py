@@ -217,10 +217,9 @@ def test_an_address_to_unsubscribe_by_mail_at_is_an_address(project: Project, ad
 
 
 def test_a_recipients_own_value_wins_over_vars_and_ours_over_both(project: Project) -> None:
-    variables = {"city": "Rome", "plan": "free", "campaign": "mine"}
-    message = one(
-        project, person(city="Paris", image="mine"), text="{{ city }} {{ plan }} {{ campaign }}", vars=variables
-    )
+    variables = {"city": "Rome", "plan": "free"}
+    recipient = person(city="Paris", image="mine", campaign="mine")
+    message = one(project, recipient, text="{{ city }} {{ plan }} {{ campaign }}", vars=variables)
     assert content_of(message) == "Paris free spring\n"
 
 
