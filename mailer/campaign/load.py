@@ -93,7 +93,7 @@ def project_root(path: Path) -> Path:
 
 def _build_campaign(path: Path, root: Path, name: str, values: Mapping[str, Any]) -> Campaign | None:
     values = {_RENAMED.get(key, key): value for key, value in values.items()}
-    if not all(key in values for key in _REQUIRED) or not values.keys() & {"template", "text"}:
+    if not all(key in values for key in _REQUIRED):
         return None
     return Campaign(**{**values, "path": path, "root": root, "name": name or "unnamed"})
 

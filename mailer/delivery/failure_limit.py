@@ -29,13 +29,17 @@ class FailureLimit:
         self._total += 1
         self._failed += 1
         self._in_a_row += 1
+        return self.find_reason(self._total, self._failed, self._in_a_row)
+
+    def find_reason(self, total: int, failed: int, in_a_row: int) -> str | None:
+        """Return a sentence if the limit is reached, else None. The last `in_a_row` of `total` messages failed."""
         if self._stop_after is None:
             return None
         row, share = self._stop_after.in_a_row, self._stop_after.share
-        if row is not None and self._in_a_row >= row:
-            return f"{self._in_a_row} {_recipients(self._in_a_row)} in a row failed permanently"
-        if share is not None and self._total >= MIN_FOR_SHARE and self._failed >= share * self._total:
-            return f"{self._failed} of {self._total} recipients failed permanently"
+        if row is not None and in_a_row >= row:
+            return f"{in_a_row} {_recipients(in_a_row)} in a row failed permanently"
+        if share is not None and total >= MIN_FOR_SHARE and failed >= share * total:
+            return f"{failed} of {total} recipients failed permanently"
         return None
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from mailer.delivery.coordination import SYNC_SECONDS, Coordinator
 from mailer.delivery.options import SendOptions
-from mailer.delivery.pacing import Pacer
 from mailer.delivery.run_state import RunState
 from mailer.ledger import Claim, Edition, Ledger, Release, Retry, RunRecord
 from mailer.ledger.outcome import Outcome
@@ -23,9 +23,19 @@ class MessageQueue:
     `in_flight` counts the claims without a record, in all sessions.
     """
 
-    def __init__(self, ledger: Ledger, edition: Edition, run: RunRecord, options: SendOptions, state: RunState) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        edition: Edition,
+        run: RunRecord,
+        options: SendOptions,
+        state: RunState,
+        *,
+        coordinator: Coordinator,
+    ) -> None:
         self.ledger, self.edition, self.run = ledger, edition, run
-        self.pacer = Pacer(options.delivery.rate)
+        self.coordinator = coordinator
+        self.pacer = coordinator.make_pacer(options.delivery.rate)
         self.in_flight = 0
         self.commit_seconds = 0.0  # how long a commit takes, of late
         self._only, self._limit = options.only, options.limit
@@ -62,6 +72,7 @@ class MessageQueue:
         self.ledger.commit()
         self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         self._has_unsaved_records = False
+        self.coordinator.sync_after_commit()
 
     def seconds_until_due(self) -> float | None:
         """Return the seconds until a message may start, by queue and pace; None if the queue has none."""
@@ -82,7 +93,9 @@ class MessageQueue:
             if seconds == 0:
                 return True
             if seconds is None and not self.in_flight:
-                return False
+                if not self.coordinator.may_get_messages():
+                    return False
+                seconds = SYNC_SECONDS
             if seconds is not None and seconds >= 1 and not self.in_flight:
                 state.observer.on_waiting(seconds, "until the next message may be sent")
             await state.wait_for_change(seconds)

@@ -50,6 +50,7 @@ class SendOptions:
     skip_invalid: bool = False
     preflight: bool = True
     trace: Callable[[str, str], None] | None = None
+    worker: str | None = None  # the name of this sender in a ledger that several share
 
     def __post_init__(self) -> None:
         numbers = {

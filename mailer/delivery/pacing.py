@@ -10,7 +10,7 @@ from mailer.campaign.model import Rate
 
 # A late start is made up for by a tenth of the interval, within these bounds (seconds), so that "14/second"
 # is not 13.8. This is far below any window that a provider counts in.
-_MIN_SLACK, _MAX_SLACK = 0.01, 0.05
+MIN_SLACK, MAX_SLACK = 0.01, 0.05
 
 _MIN_PACE = 0.1  # messages a second: a server that still says "too fast" gets no slower than this
 _MAX_PACE = 2000.0  # messages a second: from here on a ramp is no limit any more
@@ -34,7 +34,7 @@ class Pacer:
         return max(self._interval, 1 / self._ramp) if self._ramp else self._interval
 
     def _earliest(self, now: float) -> float:
-        return max(self._next, now - min(max(self.interval / 10, _MIN_SLACK), _MAX_SLACK))
+        return max(self._next, now - min(max(self.interval / 10, MIN_SLACK), MAX_SLACK))
 
     def available(self, wanted: int, now: float) -> int:
         """Return how many of `wanted` messages may start at `now`."""
@@ -46,10 +46,14 @@ class Pacer:
 
     def spend(self, count: int, now: float) -> None:
         """Count `count` messages that start at `now`."""
-        if self._counting_since is None:
-            self._counting_since = now
+        self._count_from(now)
         if count and (interval := self.interval):
             self._next = self._earliest(now) + count * interval
+
+    def _count_from(self, now: float) -> None:
+        """Measure the pace that the server takes, from the first message on."""
+        if self._counting_since is None:
+            self._counting_since = now
 
     def seconds_until_next(self, now: float) -> float:
         """Return the seconds until the next message may start; 0 if it may now."""

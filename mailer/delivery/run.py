@@ -17,8 +17,8 @@ from functools import partial
 from mailer.campaign.model import AUTO, Campaign
 from mailer.delivery.backoff import RetryPolicy
 from mailer.delivery.clock import Clock, SystemClock
+from mailer.delivery.coordination import Coordinator, SharedCoordinator, watch_ledger
 from mailer.delivery.dispositions import DispositionPolicy
-from mailer.delivery.failure_limit import FailureLimit
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
@@ -34,10 +34,11 @@ from mailer.delivery.session import Session
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.throttle import Throttle
 from mailer.delivery.worker import Worker, WorkerPool
-from mailer.errors import InputError, LedgerError, append_remainder
-from mailer.ledger import Ledger, RunRecord, report_as_unusable
+from mailer.errors import InputError, LedgerBusy, LedgerError, append_remainder
+from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
 from mailer.ledger.records import Policy, Recovered, format_time
+from mailer.ledger.sharing import MAX_SESSIONS
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.smtp.connection import SessionDetails
@@ -75,7 +76,7 @@ async def run(
     with report_as_unusable(), ledger.hold_campaign(campaign.name):
         preparation = _Preparation(campaign, compiled, ledger, options, observer=observer, clock=clock)
         try:
-            with stop.raise_on_request():
+            with stop.raise_on_request(), ledger.prepare_alone(campaign.name):
                 preparation.prepare()
             count = preparation.count_recipients()
             if not count:
@@ -84,11 +85,60 @@ async def run(
         except Interrupted:
             number = ledger.ensure_edition(campaign.name).number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
-        record = ledger.start_run(preparation.edition, template=preparation.compiled.fingerprint, now=clock.now())
         state = RunState(observer=observer, clock=clock, stop=stop)
-        queue = MessageQueue(ledger, preparation.edition, record, options, state)
+        queue = _start_run(ledger, preparation.edition, preparation.compiled, options, state)
         phase = _SendPhase(state, queue, preparation.compiled, options)
         return await phase.send(count, is_careful=preparation.recovered.in_doubt > 0)
+
+
+async def run_share(
+    compiled: CompiledCampaign,
+    ledger: Ledger,
+    edition: Edition,
+    options: SendOptions,
+    observer: Observer | None = None,
+    *,
+    stop: StopSignal,
+    seconds: float,
+) -> RunResult:
+    """Send a part of an edition that another command has planned and checked, from a shared ledger.
+
+    It ends after `seconds`, after `options.limit` recipients, or if no message is left. Raises LedgerError.
+    """
+    state = RunState(observer=GuardedObserver(observer or Observer()), clock=SystemClock(), stop=stop)
+    with ledger.hold_campaign(edition.campaign):
+        queue = _start_run(ledger, edition, compiled, options, state, is_new=False)
+        phase = _SendPhase(state, queue, compiled, options)
+        timer = asyncio.get_running_loop().call_later(seconds, state.end, Ending.INCOMPLETE, "the share is over")
+        try:
+            return await phase.send(MAX_SESSIONS, is_careful=False)
+        finally:
+            timer.cancel()
+
+
+def _start_run(
+    ledger: Ledger,
+    edition: Edition,
+    compiled: CompiledCampaign,
+    options: SendOptions,
+    state: RunState,
+    *,
+    is_new: bool = True,
+) -> MessageQueue:
+    """The queue of a new run. `is_new` says that endings and pauses of former runs are to be forgotten."""
+    now = state.clock.now()
+    record = ledger.start_run(edition, template=compiled.fingerprint, now=now, worker=options.worker)
+    coordinator = Coordinator()
+    if ledger.is_shared:
+        coordinator = SharedCoordinator(
+            ledger, edition, record, state, options.delivery, policy=_policy_for_doubts(options), is_new=is_new
+        )
+    return MessageQueue(ledger, edition, record, options, state, coordinator=coordinator)
+
+
+def _policy_for_doubts(options: SendOptions) -> Policy:
+    """What happens to messages that come to be in doubt now. `--in-doubt sent` concerns the past alone."""
+    return options.delivery.in_doubt if options.in_doubt in (None, "sent") else options.in_doubt
 
 
 class _Preparation:
@@ -188,6 +238,9 @@ class _Preparation:
         """Raise InputError if the edition is not finished, or abandon its rest."""
         if self.edition.complete:
             return
+        if self._ledger.has_other_senders(self.edition.campaign):
+            hint = "--again needs a finished edition"
+            raise LedgerBusy(f"another sender is sending {self.edition.campaign!r}", hint=hint)
         if self._options.abandon:
             self._ledger.abandon_rest(self.edition)
             return
@@ -218,12 +271,11 @@ class _SendPhase:
     def __init__(self, state: RunState, queue: MessageQueue, compiled: CompiledCampaign, options: SendOptions) -> None:
         delivery = options.delivery
         self._state, self._queue, self._options = state, queue, options
-        # `--in-doubt sent` concerns the past. What happens to messages that come to be in doubt now is the
-        # campaign's.
-        in_doubt = delivery.in_doubt if options.in_doubt in (None, "sent") else options.in_doubt
-        policy = DispositionPolicy(RetryPolicy(delivery.attempts, delivery.backoff), in_doubt == "hold")
-        self._throttle = Throttle(state, queue.pacer, delivery.backoff)
-        recorder = ResultRecorder(state, queue, self._throttle, policy, FailureLimit(delivery.stop_after))
+        holds_doubts = _policy_for_doubts(options) == "hold"
+        policy = DispositionPolicy(RetryPolicy(delivery.attempts, delivery.backoff), holds_doubts)
+        self._throttle = Throttle(state, queue.pacer, delivery.backoff, queue.coordinator)
+        limit = queue.coordinator.make_failure_limit(delivery)
+        recorder = ResultRecorder(state, queue, self._throttle, policy, limit)
         make_session = partial(Session, compiled=compiled, state=state, queue=queue, recorder=recorder)
         make_worker = partial(
             Worker,
@@ -241,9 +293,11 @@ class _SendPhase:
         """Send to up to `count` recipients. `is_careful`: some are in doubt from a run before."""
         state = self._state
         watcher = asyncio.ensure_future(self._end_on_signal())
+        watch_ledger(self._queue.ledger, self._end_without_ledger)
         try:
             await self._run_workers(count, is_careful=is_careful)
             self._queue.commit()
+            self._queue.coordinator.leave()
             if state.stop.requested:  # it may have come between the last message and here
                 state.end(Ending.INTERRUPTED, "interrupted")
             ending = self._ending()
@@ -268,7 +322,8 @@ class _SendPhase:
     async def _run_workers(self, count: int, *, is_careful: bool) -> None:
         connections = self._options.delivery.connections
         if connections != AUTO:
-            await self._pool.run(min(connections, count), is_careful=is_careful)
+            keep_in_sync = self._queue.coordinator.keep_in_sync
+            await self._pool.run(min(connections, count), is_careful=is_careful, beside=keep_in_sync)
             return
         known = find_known_limit(self._options.server.host)
         learned = self._queue.ledger.find_last_server(self._options.server.host, self._options.server.port)
@@ -284,7 +339,21 @@ class _SendPhase:
             count_left=lambda: count - self._state.figures.messages,
             count_pauses=lambda: self._throttle.pause_count,
         )
-        await self._pool.run(policy.count, is_careful=is_careful, beside=scaler.run)
+        await self._pool.run(policy.count, is_careful=is_careful, beside=partial(self._keep_in_sync, scaler))
+
+    async def _keep_in_sync(self, scaler: ConnectionScaler) -> None:
+        scaling = asyncio.ensure_future(scaler.run())
+        try:
+            await self._queue.coordinator.keep_in_sync()
+        finally:
+            scaling.cancel()
+
+    def _end_without_ledger(self) -> None:
+        """The connection to the ledger's database is lost: another sender may take over what is claimed."""
+        reason = f"{self._queue.ledger.store.name}: the connection to the ledger's database was lost"
+        hint = "the same command continues when the database is there again"
+        self._state.override_ending(Ending.LEDGER_FAILED, reason, hint)
+        self._pool.abort()
 
     async def _end_on_signal(self) -> None:
         """First signal: no new message, and the time of one reply for what is in flight. Second: at once."""

@@ -160,6 +160,7 @@ class Session:
         """Claim, render, submit, record. Returns when nothing is in flight and the session is to be left."""
         connection, queue = self._connection, self._queue
         while True:
+            self._must_leave = self._must_leave or queue.coordinator.has_too_many_sessions()
             is_leaving = self._must_leave or connection.is_exhausted
             if self._held and (is_leaving or self._state.is_over):
                 self._release_held()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailer.campaign.model import Backoff
 from mailer.delivery.backoff import seconds_of_pause
+from mailer.delivery.coordination import Coordinator
 from mailer.delivery.options import Ending
 from mailer.delivery.pacing import Pacer
 from mailer.delivery.reply_rules import ReplyAction, ReplyRule
@@ -14,8 +15,9 @@ from mailer.errors import ServerReply
 class Throttle:
     """Pauses the run, or ends it, as a server's replies say. `pause_count` counts the pauses of the run."""
 
-    def __init__(self, state: RunState, pacer: Pacer, backoff: Backoff) -> None:
+    def __init__(self, state: RunState, pacer: Pacer, backoff: Backoff, coordinator: Coordinator) -> None:
         self._state, self._pacer, self._backoff = state, pacer, backoff
+        self._coordinator = coordinator
         self._pauses_in_a_row = 0
         self.pause_count = 0
 
@@ -54,4 +56,5 @@ class Throttle:
             self._state.end(ending, f"{why}, still after {self._pauses_in_a_row - 1} pauses{said}")
             return
         self._pacer.pause(seconds, now)
+        self._coordinator.pause_others(seconds, why)
         self._state.observer.on_waiting(seconds, why)

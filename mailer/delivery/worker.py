@@ -89,6 +89,14 @@ class Worker:
         """Open a session and use it. Raises ServerError if it could not be opened, or took no message."""
         if not await self._queue.wait_for_message():
             return
+        permit = await self._queue.coordinator.take_session()
+        try:
+            await self._run_permitted_session()
+        finally:
+            if permit is not None:
+                permit.release()
+
+    async def _run_permitted_session(self) -> None:
         try:
             connection = await self._open()
         except ServerError as error:

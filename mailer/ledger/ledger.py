@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +81,15 @@ class Ledger(Suppressions):
     def path(self) -> Path | None:
         """The ledger's file, or None if it has none."""
         return self.store.path
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several senders may send one campaign from it together."""
+        return self.store.is_shared
+
+    def watch(self, on_lost: Callable[[], None]) -> None:
+        """Call `on_lost`, from another thread, when the connection to a shared ledger ends before `close`."""
+        self.store.watch(on_lost)
 
     def close(self) -> None:
         """Give the database up. What is recorded and not committed is lost."""
@@ -363,13 +372,17 @@ class Ledger(Suppressions):
             id_ = self.fetch_value(sql.RUN_ID, run=run)
         self.store.lock_run(id_)
         self.synchronize_clock(now)
-        return RunRecord(id_, run, edition.campaign, edition.number, template, started)
+        return RunRecord(id_, run, edition.campaign, edition.number, template, started, worker=worker)
 
     def finish_run(self, record: RunRecord) -> None:
         """Write the figures of a run that is over, and what is recorded and not committed."""
         with self.transaction() as store:
             store.execute(sql.FINISH_RUN, rows.run_parameters(record))
         self.store.unlock_run(record.id)
+
+    def read_runs(self, edition: Edition) -> list[RunRecord]:
+        """Every run of an edition, the first one first."""
+        return [rows.parse_run(row, self.store) for row in self.fetch_all(sql.ALL_RUNS, edition=edition.id)]
 
     def find_last_run(self, edition: Edition) -> RunRecord | None:
         """The latest run of an edition, or None."""

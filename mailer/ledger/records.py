@@ -75,7 +75,8 @@ class Release:
 class RunRecord:
     """One run of `mailer send`. Times are ISO 8601 in UTC; `server` is JSON; `template` is the compiled fingerprint.
 
-    `messages` is what this run settled for good or until the next, `bytes` the octets of content sent.
+    `messages` have an outcome by this run. `bytes` are the octets of sent contents. `worker` names the
+    sender if several share the ledger.
     """
 
     id: int
@@ -93,6 +94,7 @@ class RunRecord:
     reconnects: int = 0
     ending: str | None = None
     reason: str | None = None
+    worker: str | None = None
 
     @property
     def messages_per_second(self) -> float:

@@ -112,6 +112,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         NORMALIZE_ADDRESSES,
     ),
     ("ALTER TABLE runs ADD COLUMN worker TEXT",),  # who sends, if several machines do
+    (
+        # What a campaign is made of, for machines that share no disk. Content is kept once, by its digest.
+        "CREATE TABLE blobs (hash TEXT PRIMARY KEY, content BYTEA NOT NULL)",
+        """CREATE TABLE files (
+            edition_id INTEGER NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL, PRIMARY KEY (edition_id, name)
+        )""",
+        "ALTER TABLE editions ADD COLUMN settings TEXT",  # JSON: how its workers are to send it
+    ),
 )
 
 # In PostgreSQL alone, for the runs that share an edition (sharing.py).
@@ -338,6 +346,18 @@ OUTCOMES = (
 )
 OUTCOMES_OF = f"{_OUTCOME}:status ORDER BY position"
 
+# The campaign's files
+
+ADD_BLOB = "INSERT INTO blobs (hash, content) VALUES (:hash, :content) ON CONFLICT (hash) DO NOTHING"
+HAS_BLOB = "SELECT EXISTS (SELECT 1 FROM blobs WHERE hash = :hash)"
+BLOB = "SELECT content FROM blobs WHERE hash = :hash"
+REMOVE_FILES = "DELETE FROM files WHERE edition_id = :edition"
+ADD_FILE = "INSERT INTO files (edition_id, name, hash) VALUES (:edition, :name, :hash)"
+FILES = "SELECT name, hash FROM files WHERE edition_id = :edition ORDER BY name"
+REMOVE_UNUSED_BLOBS = "DELETE FROM blobs WHERE NOT EXISTS (SELECT 1 FROM files f WHERE f.hash = blobs.hash)"
+SET_SETTINGS = "UPDATE editions SET settings = :settings WHERE id = :edition"
+SETTINGS = "SELECT settings FROM editions WHERE id = :edition"
+
 # Runs and holders
 
 EMPTY_EDITION = """id IN (SELECT e.id FROM editions e JOIN campaigns c ON c.id = e.campaign_id WHERE c.name = :name)
@@ -355,10 +375,12 @@ RUN_ID = "SELECT id FROM runs WHERE run = :run"
 FINISH_RUN = """UPDATE runs SET finished = :finished, seconds = :seconds, server = :server, messages = :messages,
     bytes = :bytes, sessions = :sessions, reconnects = :reconnects, ending = :ending, reason = :reason WHERE id = :id"""
 LAST_SERVERS = "SELECT server FROM runs WHERE server IS NOT NULL ORDER BY id DESC LIMIT 100"
-LAST_RUN = """SELECT r.id, r.run, c.name, e.number, r.template, r.started, r.finished, r.seconds, r.server, r.messages,
-        r.bytes, r.sessions, r.reconnects, r.ending, r.reason
+_RUN = """SELECT r.id, r.run, c.name, e.number, r.template, r.started, r.finished, r.seconds, r.server, r.messages,
+        r.bytes, r.sessions, r.reconnects, r.ending, r.reason, r.worker
     FROM runs r JOIN editions e ON e.id = r.edition_id JOIN campaigns c ON c.id = e.campaign_id
-    WHERE e.id = :edition ORDER BY r.id DESC LIMIT 1"""
+    WHERE e.id = :edition"""
+LAST_RUN = f"{_RUN} ORDER BY r.id DESC LIMIT 1"
+ALL_RUNS = f"{_RUN} ORDER BY r.id"
 COUNT_SENT_WITH_OTHER_TEMPLATE = (
     "SELECT CAST(COALESCE(SUM(sent), 0) AS BIGINT) FROM runs WHERE edition_id = :edition AND template <> :template"
 )

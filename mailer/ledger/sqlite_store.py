@@ -11,7 +11,7 @@ import pwd
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -49,6 +49,9 @@ class SqliteStore:
     def close(self) -> None:
         with suppress(sqlite3.Error):  # a full disk leaves the WAL where it is; the next open reads it
             self.connection.close()
+
+    def watch(self, on_lost: Callable[[], None]) -> None:
+        """A file has no connection that could end."""
 
     # Queries
 

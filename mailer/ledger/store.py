@@ -6,7 +6,7 @@ are written in what both databases understand, with named parameters (`:name`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,6 +54,10 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+    def watch(self, on_lost: Callable[[], None]) -> None:
+        """Call `on_lost`, from another thread, when the connection ends before `close`."""
+        ...
 
     def fetch_all(self, query: str, given: Parameters | None = None) -> list[Row]: ...
 

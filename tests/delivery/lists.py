@@ -79,6 +79,7 @@ def campaign(recipients, *, key=None, variables=None) -> Campaign:
         name="autumn",
         sender=Pattern("a@example.com", place),
         subject=Pattern("x", place),
+        text=Pattern("text.txt.j2", place),
         recipients=recipients,
         key=Pattern(key, place) if key else None,
         vars=variables or {},

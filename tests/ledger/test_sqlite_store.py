@@ -328,6 +328,9 @@ class TestMigration:
             Started(ledger, *people)
             ledger.store.execute("ALTER TABLE campaigns DROP COLUMN file")
             ledger.store.execute("ALTER TABLE runs DROP COLUMN worker")
+            ledger.store.execute("ALTER TABLE editions DROP COLUMN settings")
+            ledger.store.execute("DROP TABLE blobs")
+            ledger.store.execute("DROP TABLE files")
             ledger.store.execute(
                 "UPDATE messages SET address = 'strasse@example.com', key = address WHERE position = 1"
             )

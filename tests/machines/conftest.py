@@ -1,0 +1,3 @@
+from tests.ledger.conftest import postgres
+
+__all__ = ["postgres"]
