@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -12,7 +13,8 @@ import click
 import pytest
 import yaml
 
-from mailer.campaign import load_campaign
+from mailer import check
+from mailer.campaign import json_schema, load_campaign
 from mailer.cli import commands
 from mailer.cli.exit_codes import ExitCode
 
@@ -66,10 +68,18 @@ def test_the_readme_and_the_providers_page_show_campaigns_that_load(snippet: str
     assert load_campaign(path).server is not None
 
 
-@pytest.mark.parametrize(("name", "count"), [("newsletter", 16), ("notification", 3)])
-def test_the_samples_are_right(name: str, count: int) -> None:
-    recipients = list(load_campaign(ROOT / "campaigns" / f"{name}.yaml").recipients)
-    assert [recipient.problem for recipient in recipients] == [None] * count
+@pytest.mark.parametrize(
+    ("name", "count"), [("newsletter", 16), ("notification", 3), ("digest", 3), ("announcement", 3), ("invoices", 3)]
+)
+def test_the_samples_have_no_error_and_no_warning(name: str, count: int) -> None:
+    campaign = load_campaign(ROOT / "campaigns" / f"{name}.yaml")
+    assert [recipient.problem for recipient in campaign.recipients] == [None] * count
+    assert check(campaign) == []
+
+
+def test_the_samples_schema_is_the_programs() -> None:
+    text = (ROOT / "campaigns/campaign.schema.json").read_text(encoding="utf-8")
+    assert json.loads(text) == json_schema(), "run: mailer schema > campaigns/campaign.schema.json"
 
 
 def test_the_samples_images_are_small() -> None:

@@ -61,14 +61,22 @@ def mailer() -> None:
 
 @mailer.command("init", short_help="Create a campaign with its templates and a list.")
 @click.argument("name", metavar="NAME")
-def init_command(name: str) -> None:
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["html", "markdown", "mjml"]),
+    default="html",
+    show_default=True,
+    help="What the template is written in.",
+)
+def init_command(name: str, format_: str) -> None:
     """Create a campaign: its file, its templates and a list, with comments. No file is overwritten.
 
     NAME is the campaign's name: small letters, digits, dots, dashes and underscores.
     """
     from mailer.cli.init import create_campaign
 
-    create_campaign(name)
+    create_campaign(name, format_)
 
 
 @mailer.command("check", short_help="Find errors before anything is sent.")

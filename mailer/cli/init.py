@@ -11,38 +11,62 @@ from mailer.campaign import json_schema
 from mailer.cli import console
 from mailer.errors import InputError, Problem
 
-# file in starter/ -> path of the new file
-FILES = {
-    "campaign.yaml": "campaigns/{name}.yaml",
-    "people.csv": "campaigns/{name}.csv",
-    "template.html.j2": "templates/{name}.html.j2",
-    "template.txt.j2": "templates/{name}.txt.j2",
-}
+TEMPLATES = {"html": "template.html.j2", "markdown": "template.md.j2", "mjml": "template.mjml.j2"}
+SCHEMA_FILE = Path("campaigns/campaign.schema.json")  # what editors complete and check a campaign file with
 
 
-def create_campaign(name: str) -> None:
+def create_campaign(name: str, format_: str = "html") -> None:
     """Create the files of a new campaign below the working directory and print their paths.
 
-    Raises InputError if the name is not valid, a file exists already or cannot be written; then no file is created.
+    `format_` is that of the template: html, markdown or mjml. Raises InputError if the name is not valid, a file exists
+    already or cannot be written; then no file is created.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
         raise InputError(
             f"{name!r} cannot be a campaign's name; expected [a-z0-9][a-z0-9._-]{{0,63}}, such as spring-2027"
         )
-    starter = Path(__file__).parent / "starter"
-    texts = {
-        Path(target.format(name=name)): (starter / file).read_text(encoding="utf-8").replace("@NAME@", name)
-        for file, target in FILES.items()
-    }
+    texts = _make_files(name, format_)
+    if not SCHEMA_FILE.exists():  # one for all campaigns of the folder
+        texts[SCHEMA_FILE] = _format_schema() + "\n"
     _create_files(texts)
     for path in texts:
         console.print_output(str(path))
-    console.print_hint(f"mailer check campaigns/{name}.yaml, then mailer send campaigns/{name}.yaml --sandbox")
+    console.print_hint(f"mailer check {name}, then mailer send {name} --sandbox")
+
+
+def _make_files(name: str, format_: str) -> dict[Path, str]:
+    starter = Path(__file__).parent / "starter"
+    suffix = TEMPLATES[format_].removeprefix("template.")
+    has_text = format_ == "html"
+    sources = {
+        Path(f"campaigns/{name}.yaml"): "campaign.yaml",
+        Path(f"campaigns/{name}.csv"): "people.csv",
+        Path(f"templates/{name}.{suffix}"): TEMPLATES[format_],
+    }
+    if has_text:
+        sources[Path(f"templates/{name}.txt.j2")] = "template.txt.j2"
+    text_line = f"text: {name}.txt.j2" if has_text else "# text: a template for the plain text"
+    values = {
+        "@NAME@": name,
+        "@TEMPLATE@": f"{name}.{suffix}",
+        "@TEXT@": f"{text_line:<40}# without it, the text is derived from the HTML",
+    }
+    texts = {}
+    for target, file in sources.items():
+        text = (starter / file).read_text(encoding="utf-8")
+        for mark, value in values.items():
+            text = text.replace(mark, value)
+        texts[target] = text
+    return texts
 
 
 def print_schema() -> None:
     """Print the JSON Schema of campaign files."""
-    console.print_output(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    console.print_output(_format_schema())
+
+
+def _format_schema() -> str:
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False)
 
 
 def _create_files(texts: dict[Path, str]) -> None:
