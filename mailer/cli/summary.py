@@ -78,14 +78,17 @@ def suggest_next_steps(result: RunResult, counts: Counts, unknown: Sequence[str]
     """
     if result.hint:
         yield result.hint
-    if result.ending in (Ending.GIVEN_UP, Ending.UNREACHABLE, Ending.LEDGER_FAILED, Ending.INTERRUPTED):
+    ended_early = result.ending not in (Ending.COMPLETE, Ending.INCOMPLETE)
+    if ended_early:
         if counts.pending:
-            yield f"the same command continues with the {counts.pending:,} pending"
+            yield f"the same command continues with the {count_noun(counts.pending, 'pending recipient')}"
     elif counts.deferred or counts.pending:
         yield f"the next run continues with {count_noun(counts.deferred + counts.pending, 'recipient')}"
     if counts.in_doubt:
         yield f"{counts.in_doubt:,} in doubt: --in-doubt resend sends them again, --in-doubt sent records them as sent"
-    if unknown and result.ending is not Ending.GIVEN_UP:  # an account that is refused says nothing about mailboxes
+    if ended_early:  # what was refused before may have the same cause
+        return
+    if unknown:
         more = f" (and {unknown_count - len(unknown):,} more, see the report)" if unknown_count > len(unknown) else ""
         yield f"unknown mailboxes; to stop sending to them: mailer suppress add {shlex.join(unknown)}{more}"
     if counts.failed > unknown_count:
