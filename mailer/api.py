@@ -99,7 +99,9 @@ async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> 
     given: dict[str, Any] = dict(arguments)
     ledger = given.pop("ledger", None) or get_project_ledger(campaign.root)
     observer, stop = given.pop("observer", None), given.pop("stop", None)
-    server = choose_server(campaign.server, given.pop("server", None), ca_file=given.pop("ca_file", None))
+    has_password = given.get("password") is not None
+    own, ca_file = campaign.server, given.pop("ca_file", None)
+    server = choose_server(own, given.pop("server", None), ca_file=ca_file, has_password=has_password)
     password = _read_password(given.pop("password", None), server.password)
     if arguments.get("password") is not None:
         server = replace(server, password=None)  # the server's own is not asked again
@@ -196,25 +198,37 @@ def sandbox(
 
 
 def choose_server(
-    own: ServerConfig | None, given: str | ServerConfig | None, *, ca_file: str | PathLike[str] | None = None
+    own: ServerConfig | None,
+    given: str | ServerConfig | None,
+    *,
+    ca_file: str | PathLike[str] | None = None,
+    has_password: bool = False,
 ) -> ServerConfig:
     """Return the server to use: `given`, or the campaign's server `own`. Raises InputError if there is none.
 
-    If both are the same server, the campaign's user name, password, authority and mechanism complete `given`. They
-    never go to another server. `ca_file` takes precedence over both.
+    If both are the same server, what the campaign says of it completes `given`. Its user name and password never go to
+    another server. `ca_file` takes precedence over both.
+
+    With `has_password`, there is a password that is not the campaign's. It must go to `given` and nowhere else, so the
+    campaign does not say which authority to trust, nor through which proxy to connect.
     """
     chosen = parse_server(given) if isinstance(given, str) else given
     if chosen is None:
         chosen = own
     elif own is not None and _is_same_server(chosen, own):
         login = own.password if chosen.username in (None, own.username) else None
+        has_own_password = chosen.password is not None
         chosen = replace(
             chosen,
             username=chosen.username or own.username,
             password=chosen.password or login,
             auth=chosen.auth or own.auth,
-            ca_file=chosen.ca_file or own.ca_file,
+            client_cert=chosen.client_cert or own.client_cert,
+            ehlo_name=chosen.ehlo_name or own.ehlo_name,
+            source_address=chosen.source_address or own.source_address,
         )
+        if not (has_password or has_own_password):
+            chosen = replace(chosen, ca_file=chosen.ca_file or own.ca_file, proxy=chosen.proxy or own.proxy)
     if chosen is None:
         hint = "--server smtps://user@host:465, the environment variable MAILER_SERVER, or `server:` in the campaign"
         raise InputError("no server is named", hint=hint)

@@ -26,10 +26,13 @@ def choose_server_and_password(
     `url` (--server) takes precedence over MAILER_SERVER, which takes precedence over the campaign's server `own`. The
     password is the first of these: the one in `url`, MAILER_PASSWORD, the one in MAILER_SERVER, the campaign's (for
     the campaign's own server and user only), and the answer of `ask` to a question. `ask` is None for the terminal.
-    `ca_file` (--ca-file) takes precedence over MAILER_CA_FILE, and that over the campaign's. Raises InputError if there
-    is no server or no password.
+    `ca_file` (--ca-file) takes precedence over MAILER_CA_FILE, and that over the campaign's. If the server and the
+    password are given outside the campaign, so are the authority to trust and the proxy: the password goes to that
+    server only, whatever the campaign says. Raises InputError if there is no server or no password.
     """
-    server = _choose_server(own, url or environment.get("MAILER_SERVER") or None, environment.get("MAILER_USERNAME"))
+    given = url or environment.get("MAILER_SERVER") or None
+    has_password = bool(environment.get("MAILER_PASSWORD"))
+    server = _choose_server(own, given, environment.get("MAILER_USERNAME"), has_password=has_password)
     if ca_file is None and (text := environment.get("MAILER_CA_FILE")):
         ca_file = Path(text)
     if ca_file is not None:
@@ -44,14 +47,14 @@ def choose_server_and_password(
     return server, password
 
 
-def _choose_server(own: ServerConfig | None, url: str | None, user: str | None) -> ServerConfig:
+def _choose_server(own: ServerConfig | None, url: str | None, user: str | None, *, has_password: bool) -> ServerConfig:
     from mailer.api import choose_server
     from mailer.campaign import parse_server
 
     given = parse_server(url) if url else None
     if given is not None and user and not given.username:
         given = replace(given, username=user)
-    server = choose_server(own, given)
+    server = choose_server(own, given, has_password=has_password)
     if given is None and user and user != server.username:
         # The campaign's password belongs to the campaign's own user name only.
         server = replace(server, username=user, password=None)

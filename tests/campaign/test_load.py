@@ -398,7 +398,7 @@ def test_nulls_that_mean_something(load) -> None:
         ),
         (
             {"server": "{host: a.example, proxy: 'socks5://me:hunter2@p:1'}"},
-            "x.yaml:6:34: server.proxy: a proxy with a login is not supported; expected the URL of a proxy",
+            "x.yaml:6:34: server.proxy: a proxy's login does not belong in a campaign file; expected",
         ),
         (
             {"server": "{host: a.example, client_cert: {cert: no.pem}}"},

@@ -33,7 +33,7 @@ def source() -> Source:
 
 @pytest.fixture
 def own(source: Source) -> ServerConfig:
-    return ServerConfig("smtp.example.com", 465, username="news@example.com", password=source, auth="login")
+    return ServerConfig("smtp.example.com", 465, username="news@example.com", password=source, auth=("login",))
 
 
 def chosen(own: ServerConfig | None, url: str | None = None, **environment: str) -> tuple[ServerConfig, str | None]:
@@ -81,7 +81,7 @@ def test_on_loopback_another_port_is_another_server(own: ServerConfig, source: S
 def test_the_same_server_by_url_keeps_the_campaigns_login(own: ServerConfig) -> None:
     server, password = chosen(own, "smtp+starttls://SMTP.example.com:587")
     assert (server.security, server.username, server.auth, password) == (
-        "starttls", "news@example.com", "login", "campaigns-own",
+        "starttls", "news@example.com", ("login",), "campaigns-own",
     )  # fmt: skip
 
 
@@ -150,3 +150,17 @@ def test_a_password_that_was_read_is_blanked_in_foreign_text(own: ServerConfig) 
 def test_a_ca_file_that_is_not_there(own: ServerConfig, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such CA file"):
         choose_server_and_password(own, None, tmp_path / "ca.pem", environment={})
+
+
+def test_a_password_from_outside_the_campaign_goes_to_that_server_only(own: ServerConfig, tmp_path: Path) -> None:
+    """A changed campaign must not choose the authority or the proxy by which the server is reached."""
+    (tmp_path / "evil.pem").write_text("")
+    changed = replace(own, ca_file=tmp_path / "evil.pem", proxy="socks5://evil.example:1080", ehlo_name="a.example")
+    url = "smtps://news@example.com@smtp.example.com:465"
+    server, password = chosen(changed, MAILER_SERVER=url, MAILER_PASSWORD="x")
+    assert (server.host, password, server.ca_file, server.proxy) == ("smtp.example.com", "x", None, None)
+    assert server.ehlo_name == "a.example"
+    server, password = chosen(changed, "smtps://news%40example.com:x@smtp.example.com:465")
+    assert (password, server.ca_file, server.proxy) == ("x", None, None)
+    server, password = chosen(changed, url)
+    assert (password, server.ca_file, server.proxy) == ("campaigns-own", changed.ca_file, changed.proxy)

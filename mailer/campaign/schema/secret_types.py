@@ -211,8 +211,8 @@ def parse_proxy(text: str) -> str:
     except ValueError:
         raise ValueError(expected) from None
     if parts.username is not None or parts.password is not None:
-        raise ValueError("a proxy with a login is not supported; " + expected)
-    if parts.scheme not in ("socks5", "socks5h") or not host or not port:
+        raise ValueError("a proxy's login does not belong in a campaign file; " + expected)
+    if parts.scheme not in ("socks5", "socks5h") or not host or port == 0:
         raise ValueError(expected)
     if parts.path.strip("/") or parts.query or parts.fragment or not text.isprintable():
         raise ValueError(expected)
