@@ -16,8 +16,8 @@ from mailer.errors import InputError
 from mailer.ledger.place import FOLDER
 from mailer.sandbox import Behavior, Sandbox
 from mailer.sandbox.behavior import parse_failures, parse_share
-from mailer.sandbox.rehearsal import open_rehearsal_folder
-from mailer.sandbox.serve import SandboxAddresses, SandboxOptions, export_line, serve_sandbox
+from mailer.sandbox.maildir import open_rehearsal_folder
+from mailer.sandbox.page import SandboxAddresses, SandboxOptions, export_line, serve_sandbox
 
 
 def run_sandbox(

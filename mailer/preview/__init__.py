@@ -2,9 +2,9 @@
 
 `serve_preview` runs the page until cancelled. Needs the extra `preview`.
 
-The campaign is read, compiled and rendered by `Workshop`, a process of its own that is ended when it takes too long:
-the page answers, whatever a template does. The list is in a database on the disk, so that a million rows are no
-burden. What is shown comes from the same `compile_campaign` as what `mailer send` sends.
+The campaign is read, compiled and rendered by `Workshop`, a process of its own that is ended when it takes
+too long: the page answers, whatever a template does. The list is in a database on the disk, so that a million
+rows are no burden. What is shown comes from the same `compile_campaign` as what `mailer send` sends.
 """
 
 from mailer.errors import MissingExtra
@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
         f"the preview needs the package {error.name}", hint="install the extra: pip install 'mailer[preview]'"
     ) from error
 
-from mailer.preview.serve import PreviewAddresses, PreviewOptions, serve_preview
+from mailer.preview.page import PreviewAddresses, PreviewOptions, serve_preview
 
 __all__ = ["PreviewAddresses", "PreviewOptions", "serve_preview"]
 

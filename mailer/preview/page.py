@@ -1,10 +1,12 @@
-"""The preview's page and what it asks for."""
+"""The preview's page, what it asks for, and the loop that serves it until it is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -26,7 +28,10 @@ PAUSE = 0.5  # seconds between two looks at how far the list has been read
 
 
 class PreviewPage:
-    """The page of a session. `send_proof` is called when the person has confirmed; None: the button is not there."""
+    """The page of a session.
+
+    `send_proof` is called when the person has confirmed; None: the button is not there.
+    """
 
     def __init__(self, session: PreviewSession, *, port: int = 0, send_proof: SendProof | None = None) -> None:
         self._session = session
@@ -149,6 +154,45 @@ class PreviewPage:
     def _show_part(self, request: Request) -> Response:
         view = self._session.find_rendered(request.path_params["position"], request.path_params["version"])
         return not_found() if view is None else part_response(view, request.path_params["number"])
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewAddresses:
+    """Where the running preview is."""
+
+    page: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewOptions:
+    """What `mailer preview` was asked.
+
+    `port` 0 takes a free one; without `send_proof` the page sends none.
+    """
+
+    campaign_file: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    send_proof: SendProof | None = None
+
+
+async def serve_preview(announce: Callable[[PreviewAddresses], None], options: PreviewOptions) -> None:
+    """Start the page on loopback, call `announce` with its address, and serve until the task is cancelled.
+
+    A campaign with errors is no error here: the page shows them. OSError: the port is taken.
+    """
+    session = PreviewSession(options.campaign_file, options.variables)
+    try:
+        page = PreviewPage(session, port=options.port, send_proof=options.send_proof)
+        await asyncio.to_thread(session.start)
+        page.web.start()
+        try:
+            announce(PreviewAddresses(page.web.url))
+            await asyncio.Event().wait()
+        finally:
+            page.web.stop()
+    finally:
+        session.close()
 
 
 def _number(text: str | None) -> int:

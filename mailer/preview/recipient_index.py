@@ -1,7 +1,8 @@
-"""The list of recipients in a database on the disk: written by one process as it reads the list, read by another.
+"""The list of recipients in a database on the disk: written by one process as it reads the list, read by
+another.
 
-A page of rows, a search and a jump cost the same whether the list has a hundred rows or a million, and none of them
-reads the list.
+A page of rows, a search and a jump cost the same whether the list has a hundred rows or a million, and none
+of them reads the list.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ _NAMES = ("name", "full_name", "fullname", "first_name", "first", "firstname", "
 
 @dataclass(frozen=True, slots=True)
 class IndexPage:
-    """Rows of the list: position, address, name, and whether the row itself has a problem. `has_more` follow."""
+    """Rows of the list: position, address, name, and whether the row itself has a problem.
+
+    `has_more` follow.
+    """
 
     rows: list[tuple[int, str, str, bool]]
     has_more: bool
@@ -83,9 +87,9 @@ def _row(position: int, recipient: Recipient) -> tuple[object, ...]:
     searched = escape_surrogates("\n".join(texts)[:MAX_SEARCHED].casefold())
     place, problem = recipient.place, recipient.problem
     try:
-        stored = encode_columns(columns)
+        stored = encode_columns({"columns": dict(columns), "nulls": list(recipient.nulls)})
     except ValueError as error:
-        stored, problem = "{}", problem or Problem(place, str(error))
+        stored, problem = '{"columns": {}, "nulls": []}', problem or Problem(place, str(error))
     reason = None if problem is None else json.dumps([_place_values(problem.place), escape_surrogates(problem.text)])
     shown = (escape_surrogates(recipient.email), escape_surrogates(name))
     where = (escape_surrogates(place.file), place.line, place.column)
@@ -93,7 +97,9 @@ def _row(position: int, recipient: Recipient) -> tuple[object, ...]:
 
 
 def _find_name(recipient: Recipient) -> str:
-    """The name to show beside the address: of a column that usually has it, else the first text that is no address."""
+    """The name to show beside the address: of a column that usually has it, else the first text that is no
+    address.
+    """
     columns = {key.lower().replace(" ", "_"): value for key, value in recipient.columns.items()}
     for key in _NAMES:
         if isinstance(value := columns.get(key), str) and value:
@@ -131,7 +137,9 @@ class RecipientIndex:
         return self._all("select is_complete from state") == [(1,)]
 
     def read_page(self, find: str, start: int, *, backwards: bool = False) -> IndexPage:
-        """The first PAGE rows from `start` on that contain `find`; or, `backwards`, the last ones before `start`."""
+        """The first PAGE rows from `start` on that contain `find`; or, `backwards`, the last ones before
+        `start`.
+        """
         compared, order = ("<", "desc") if backwards else (">=", "asc")
         condition = "and instr(searched, ?)" if find else ""
         given = [start, escape_surrogates(find.casefold())] if find else [start]
@@ -193,4 +201,5 @@ def _recipient(row: tuple[Any, ...]) -> Recipient:
     if problem is not None:
         where, text = json.loads(problem)
         reason = Problem(None if where is None else Place(*where), text)
-    return Recipient(email, json.loads(columns), Place(file, line, column), reason)
+    stored = json.loads(columns)
+    return Recipient(email, stored["columns"], Place(file, line, column), reason, tuple(stored["nulls"]))

@@ -1,4 +1,6 @@
-"""What one `mailer preview` knows: the campaign as it was last saved, its list, and the messages that were shown."""
+"""What one `mailer preview` knows: the campaign as it was last saved, its list, and the messages that were
+shown.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 
 import watchfiles
 
 from mailer.errors import Place, Problem
+from mailer.files import UnusableFile, open_regular_file
 from mailer.preview.answers import CampaignState
-from mailer.preview.excerpt import Excerpt, read_excerpt
 from mailer.preview.recipient_index import RecipientIndex
 from mailer.preview.workshop import Workshop
+from mailer.text import make_printable, shorten
 from mailer.web.message_view import MessageView
 
 MAX_FOLDERS = 2_000  # that are watched
@@ -29,6 +33,11 @@ MAX_RENDERED = 8  # messages that are kept, so that their images and sources can
 SMALL_LIST = 0.12  # seconds in which a short list is read before the page hears of a change
 SEARCH_SECONDS = 1.0  # that one look for a failing message takes
 SEARCH_ROWS = 2_000  # rows that it takes at most
+EXCERPT_LINES = 2  # lines before and after
+MAX_EXCERPT_LINE = 200  # characters of a line
+MAX_EXCERPT_FILE = 64 * 1024 * 1024  # of a file that are read to find the line
+
+Excerpt = list[tuple[int, str]]  # line numbers and lines
 _HIDDEN = {"node_modules", "__pycache__", "venv", "dist", "build", "site-packages"}
 
 
@@ -283,3 +292,38 @@ class PreviewSession:
         root = self.state.root or self.path.absolute().parent
         files = [self.path.absolute(), *([self.state.list_file] if self.state.list_file else [])]
         return read_excerpt(place, [root], files)
+
+
+def read_excerpt(place: Place | None, folders: Iterable[Path], files: Iterable[Path] = ()) -> Excerpt:
+    """The lines around `place`; empty if it has none, or if its file is none of `files` and in none of
+    `folders`.
+    """
+    if place is None or not place.line or not place.file or place.file.endswith(" "):
+        return []
+    path = Path(place.file).resolve()
+    if path not in {file.resolve() for file in files} and not any(
+        path.is_relative_to(folder.resolve()) for folder in folders
+    ):
+        return []
+    first = max(1, place.line - EXCERPT_LINES)
+    try:
+        with open_regular_file(path) as stream:
+            stream.seek(0, 2)
+            if stream.tell() > MAX_EXCERPT_FILE:
+                return []
+            stream.seek(0)
+            lines = list(islice(stream, first - 1, place.line + EXCERPT_LINES))
+    except (UnusableFile, OSError):
+        return []
+    shown = (
+        make_printable(shorten(line.decode("utf-8", "replace").rstrip("\r\n"), MAX_EXCERPT_LINE)) for line in lines
+    )
+    return [
+        (first + offset, _keep_indent(line, text)) for offset, (line, text) in enumerate(zip(lines, shown, strict=True))
+    ]
+
+
+def _keep_indent(line: bytes, text: str) -> str:
+    """`text` with the tabs at its beginning as blanks: they are no characters that hide something."""
+    indent = len(line) - len(line.lstrip(b"\t"))
+    return "    " * indent + text.removeprefix("\\x09" * indent)

@@ -1,4 +1,6 @@
-"""The parent's side of the process that renders: requests with a time limit, and a new process after one too many."""
+"""The parent's side of the process that renders: requests with a time limit, and a new process after one too
+many.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ class WorkshopStopped(Exception):
 
 
 class Workshop:
-    """A process that reads, compiles and renders one campaign. Safe for several threads, which wait for each other."""
+    """A process that reads, compiles and renders one campaign.
+
+    Safe for several threads, which wait for each other.
+    """
 
     def __init__(self, path: Path, variables: dict[str, str], *, seconds: float = SECONDS) -> None:
         self._path, self._variables = path, variables

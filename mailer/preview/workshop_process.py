@@ -1,8 +1,10 @@
-"""The process that reads, compiles and renders a campaign for the preview: `python -m mailer.preview.workshop_process`.
+"""The process that reads, compiles and renders a campaign for the preview: `python -m
+mailer.preview.workshop_process`.
 
-It has one thread and answers one request after the other, as pickled values over a socket whose descriptor is its
-argument. The parent sends requests only of the kinds below and trusts the answers: both are our own code. Each request
-gets CPU_SECONDS of processor time; then the kernel ends the process, and the parent starts another.
+It has one thread and answers one request after the other, as pickled values over a socket whose descriptor is
+its argument. The parent sends requests only of the kinds below and trusts the answers: both are our own code.
+Each request gets CPU_SECONDS of processor time; then the kernel ends the process, and the parent starts
+another.
 """
 
 from __future__ import annotations
@@ -67,7 +69,10 @@ class CampaignWorkshop:
         )
 
     def write_index(self, path: Path, variables: dict[str, str], database: Path) -> list[Problem]:
-        """Read the whole list into `database`, which the parent reads meanwhile. The problems that ended it."""
+        """Read the whole list into `database`, which the parent reads meanwhile.
+
+        The problems that ended it.
+        """
         with suppress(ValueError, OSError):
             _limit_cpu(INDEX_CPU_SECONDS)
         try:

@@ -1,6 +1,7 @@
 """The embedded SMTP server: a rehearsal's mailbox for every recipient. It delivers no mail.
 
-`Sandbox` is the server, `serve_sandbox` runs it with its inbox page until cancelled. Needs the extra `sandbox`.
+`Sandbox` is the server, `serve_sandbox` runs it with its inbox page until cancelled. Needs the extra
+`sandbox`.
 """
 
 from mailer.errors import MissingExtra

@@ -6,8 +6,9 @@ A failure is written `[STAGE=]CODE[ TEXT][:WHEN]`:
     rcpt=550:^bob       recipients whose address matches the regular expression are refused
     data=451:first      the first message for each recipient is refused; the next attempt is accepted
 
-STAGE is ehlo, auth, mail, rcpt or data (the reply to a whole message, which is the default). WHEN is a percentage,
-`first`, or a regular expression for the recipient's address (of `mail`: the sender's). Without WHEN it is always.
+STAGE is ehlo, auth, mail, rcpt or data (the reply to a whole message, which is the default). WHEN is a
+percentage, `first`, or a regular expression for the recipient's address (of `mail`: the sender's). Without
+WHEN it is always.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class Failure:
 class Behavior:
     """What the server offers, and how it fails. `delay` is in seconds before each group of replies.
 
-    `drop` is the share (0 to 1) of messages after which the connection is cut before the reply; such a message is
-    kept. `security` "starttls" begins without TLS. Without `has_login` AUTH is neither offered nor needed.
+    `drop` is the share (0 to 1) of messages after which the connection is cut before the reply; such a
+    message is kept. `security` "starttls" begins without TLS. Without `has_login` AUTH is neither offered nor
+    needed.
     """
 
     failures: tuple[Failure, ...] = ()
@@ -61,7 +63,10 @@ class Behavior:
 
 
 class FailurePlan:
-    """Decides for each command whether it fails. One for all sessions of a server; `chance` gives numbers in [0, 1)."""
+    """Decides for each command whether it fails.
+
+    One for all sessions of a server; `chance` gives numbers in [0, 1).
+    """
 
     def __init__(self, behavior: Behavior, chance: random.Random | None = None) -> None:
         self._behavior = behavior

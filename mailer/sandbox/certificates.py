@@ -27,9 +27,10 @@ LOOPBACK: tuple[x509.GeneralName, ...] = (
 def create_server_context(folder: Path, *, is_kept: bool = False) -> tuple[ssl.SSLContext, Path]:
     """A TLS context for loopback, and the path of the CA file that verifies it.
 
-    The file is written into `folder`. With `is_kept` the authority's key is stored there too, readable by this user
-    alone, and used again by the next call: a client that trusts the CA file trusts every sandbox of that folder.
-    OSError: the folder cannot be written. ValueError: what is in it is not an authority of the sandbox.
+    The file is written into `folder`. With `is_kept` the authority's key is stored there too, readable by
+    this user alone, and used again by the next call: a client that trusts the CA file trusts every sandbox of
+    that folder. OSError: the folder cannot be written. ValueError: what is in it is not an authority of the
+    sandbox.
     """
     ca_file = folder / "ca.pem"
     ca_key, ca = _load_authority(folder) if is_kept else (None, None)

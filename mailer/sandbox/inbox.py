@@ -47,8 +47,8 @@ class Inbox:
     def list_messages(self, find: str = "", *, limit: int = SHOWN, before: str = "") -> dict[str, object]:
         """The newest `limit` messages that contain `find`, older than the message `before` if it is given.
 
-        The text is searched too. `total` is the number of all messages, `found` of those that match, `searched` of
-        those that were looked at so far: of many new messages one call reads only some.
+        The text is searched too. `total` is the number of all messages, `found` of those that match,
+        `searched` of those that were looked at so far: of many new messages one call reads only some.
         """
         names = self._maildir.list_names()
         names.reverse()

@@ -1,27 +1,36 @@
 """Caught messages in a maildir: any mail program can open it, and the inbox page reads it.
 
-Each file starts with the trace that a delivering server writes (RFC 5321, 4.4): `Return-Path`, a `Delivered-To` for
-each recipient of the envelope, and `Received`, which is always the last of ours. The message follows as it was sent,
-octet for octet.
+Each file starts with the trace that a delivering server writes (RFC 5321, 4.4): `Return-Path`, a
+`Delivered-To` for each recipient of the envelope, and `Received`, which is always the last of ours. The
+message follows as it was sent, octet for octet.
 """
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 
+REHEARSAL_PREFIX = "rehearsal-"
+_LOCK = "lock"  # held as long as a rehearsal runs, so that another one does not remove its folder
 _DIALOGUE = re.compile(r" with ESMTPSA id ([0-9A-Za-z-]{1,60});")
 
 
 @dataclass(frozen=True, slots=True)
 class CaughtMessage:
-    """One message as it arrived. `at` is in seconds since 1970, `dialogue` the id of its session (or empty)."""
+    """One message as it arrived.
+
+    `at` is in seconds since 1970, `dialogue` the id of its session (or empty).
+    """
 
     sender: str
     recipients: tuple[str, ...]
@@ -114,3 +123,42 @@ def _parse(path: Path) -> CaughtMessage:
                 break
         start = end + 1
     return CaughtMessage(sender, tuple(recipients), data[start:], path.stat().st_mtime, path, dialogue)
+
+
+@contextmanager
+def open_rehearsal_folder(parent: Path) -> Iterator[Path]:
+    """A new private folder in `parent` (made if it is missing); the folders of earlier rehearsals are
+    removed.
+
+    It stays when the block ends. OSError: it cannot be made.
+    """
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=REHEARSAL_PREFIX, dir=parent))  # mode 0700
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for other in parent.glob(f"{REHEARSAL_PREFIX}*"):
+            if other != folder and not other.is_symlink() and not _is_running(other):
+                shutil.rmtree(other, ignore_errors=True)
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def _is_running(folder: Path) -> bool:
+    """Whether a rehearsal holds the folder.
+
+    One that was just made and is not locked yet is taken for running.
+    """
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        with suppress(OSError):
+            os.close(lock)
+    return False

@@ -1,7 +1,8 @@
-"""aiosmtpd's SMTP protocol, extended: PIPELINING (RFC 2920), CHUNKING (RFC 3030), ENHANCEDSTATUSCODES (RFC 2034).
+"""aiosmtpd's SMTP protocol, extended: PIPELINING (RFC 2920), CHUNKING (RFC 3030), ENHANCEDSTATUSCODES (RFC
+2034).
 
-It is a strict server, since a rehearsal should find what a strict server would refuse: bare CR or LF (smuggling),
-NUL, lines over 998 octets.
+It is a strict server, since a rehearsal should find what a strict server would refuse: bare CR or LF
+(smuggling), NUL, lines over 998 octets.
 """
 
 from __future__ import annotations
@@ -107,7 +108,10 @@ def _find_fault(content: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """What all sessions of a server share. `tls` is the context for STARTTLS, None if TLS is there from the start."""
+    """What all sessions of a server share.
+
+    `tls` is the context for STARTTLS, None if TLS is there from the start.
+    """
 
     handler: CommandHandler
     behavior: Behavior

@@ -76,7 +76,10 @@ class Sandbox:
         self._folder: Path | None = None
 
     def start(self) -> None:
-        """Bind to a free loopback port, or the given one. OSError: it is taken, or a folder cannot be made."""
+        """Bind to a free loopback port, or the given one.
+
+        OSError: it is taken, or a folder cannot be made.
+        """
         listener = socket.create_server(("127.0.0.1", self._given_port))
         try:
             context = self._prepare()

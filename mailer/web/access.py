@@ -1,7 +1,7 @@
 """Who may use a local page: an ASGI middleware that checks every request before a page sees it.
 
-Loopback alone keeps nobody out. Any web site that the person visits can make the browser ask 127.0.0.1, and every
-user of the machine can connect to it. Therefore:
+Loopback alone keeps nobody out. Any web site that the person visits can make the browser ask 127.0.0.1, and
+every user of the machine can connect to it. Therefore:
 
 - The name in `Host` must be ours, which stops DNS rebinding. A foreign `Origin` is refused.
 - The printed address carries a token. It is exchanged for a cookie that other sites cannot use (SameSite=Strict).
@@ -44,8 +44,9 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-DNS-Prefetch-Control": "off",
 }
-# The redirection is the page's own, not the server's: only then do browsers count the next request as same-site and
-# send the new cookie, also when the address was opened from a page of another site (a terminal in a browser).
+# The redirection is the page's own, not the server's: only then do browsers count the next request as
+# same-site and send the new cookie, also when the address was opened from a page of another site (a terminal
+# in a browser).
 _ENTRANCE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>mailer</title><link rel="icon" href="data:,">'
     '<meta http-equiv="refresh" content="0;url={path}"><p><a href="{path}">Continue</a></p></html>'
@@ -71,7 +72,8 @@ class ApiLogin:
 
 
 class AccessControl:
-    """Lets requests of the page's own browser and programs with the login pass to `application`; refuses all others.
+    """Lets requests of the page's own browser and programs with the login pass to `application`; refuses all
+    others.
 
     `port` is the server's, `login` that of programs (None: there is no `/api` for programs).
     """

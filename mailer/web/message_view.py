@@ -1,7 +1,7 @@
 """One message taken apart for a page: headers, bodies, parts. No message may break the page that shows it.
 
-The reader is `email` with its oldest policy, which takes headers as text. The newer policies parse them, and a header
-of 4,000 parentheses ends such a parser. What the page shows is bounded, whatever the message holds.
+The reader is `email` with its oldest policy, which takes headers as text. The newer policies parse them, and
+a header of 4,000 parentheses ends such a parser. What the page shows is bounded, whatever the message holds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import email.parser
 import email.policy
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
@@ -17,15 +18,19 @@ from email.message import Message as MimePart
 from functools import cached_property
 from typing import Any
 
+from mailer.text import make_printable
+
 MAX_DECODED = 4_000  # characters of a header in which encoded words are decoded; the rest is shown as it is
 MAX_HEADER = 20_000  # characters of a header that are shown
 MAX_HTML = 8_000_000  # characters of HTML that are shown; more than any mail program takes
 MAX_PARTS = 500
 
 _CID = re.compile(r"cid:([^\s\"'<>)]{1,200})", re.IGNORECASE)
-# A browser connects to what these name although the policy forbids to load it. No mail program shows them either.
+# A browser connects to what these name although the policy forbids to load it. No mail program shows them
+# either.
 _CALLING_TAG = re.compile(r"<(/?)(?=(?:iframe|frame|link|object|embed)\b)", re.IGNORECASE)
 _HEAD_TAG = re.compile(r"<head\b[^<>]{0,1000}>", re.IGNORECASE)
+_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 5322, 2.2.3
 _SCHEME = re.compile(r"\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)", re.IGNORECASE)
 _REMOTE_IMAGE = re.compile(r"<img\b[^<>]{0,1000}?\bsrc\s*=\s*[\"']?https?:", re.IGNORECASE)
 _DARK_CANVAS = re.compile(r"color-scheme[\"']?[^;<>]{0,60}\bdark\b", re.IGNORECASE)
@@ -62,7 +67,7 @@ class MessageView:
     @cached_property
     def headers(self) -> list[tuple[str, str]]:
         """Names and decoded values, in the message's order."""
-        return [(printed(name), decode_text(value)) for name, value in self._message.raw_items()]
+        return [(make_printable(name), decode_text(value)) for name, value in self._message.raw_items()]
 
     def header(self, name: str) -> str:
         """The decoded value of the first header `name`; empty if there is none."""
@@ -99,7 +104,8 @@ class MessageView:
     def html_document(self, *, images: bool = True, scheme: str | None = None) -> str | None:
         """The HTML body for a frame: links open outside of it, and inline images are at `parts/NUMBER`.
 
-        Without `images` no image is shown. `scheme` is "light" or "dark": the colour scheme that media queries find.
+        Without `images` no image is shown. `scheme` is "light" or "dark": the colour scheme that media
+        queries find.
         """
         if self.html is None:
             return None
@@ -185,18 +191,11 @@ class MessageView:
 def decode_text(value: object) -> str:
     """A header's value on one line, encoded words decoded (RFC 2047)."""
     octets = str(value)[:MAX_HEADER].encode("utf-8", "surrogateescape")  # RFC 6532: a header may be UTF-8
-    text = printed(octets.decode("utf-8", "replace"))
+    text = _FOLD.sub(" ", octets.decode("utf-8", "replace"))
     first, rest = text[:MAX_DECODED], text[MAX_DECODED:]
-    try:
-        decoded = str(make_header(decode_header(first)))
-    except (HeaderParseError, LookupError, ValueError, AssertionError):
-        decoded = first
-    return printed(decoded) + rest
-
-
-def printed(text: str) -> str:
-    """`text` on one line, with a question mark for each lone surrogate, which JSON cannot hold."""
-    return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
+    with suppress(HeaderParseError, LookupError, ValueError, AssertionError):  # then it is shown as it is
+        first = str(make_header(decode_header(first)))
+    return make_printable(first + rest)[:MAX_HEADER]
 
 
 def _after_doctype(html: str, head: str) -> str:

@@ -13,7 +13,8 @@ from starlette.routing import Route
 from mailer.web.message_view import MessagePart, MessageView
 
 # For mail: nothing runs, and nothing is loaded but the message's own images. Links open outside of the frame.
-# `allow-same-origin` lets our page measure the frame and keep its place; without scripts the mail gains nothing by it.
+# `allow-same-origin` lets our page measure the frame and keep its place; without scripts the mail gains
+# nothing by it.
 _FRAME = "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox"
 _NOTHING = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 MAIL_POLICY = f"{_NOTHING}; img-src 'self' data:; font-src data:; {_FRAME}"
@@ -65,7 +66,10 @@ def source_response(message: MessageView, request: Request) -> Response:
 
 
 def part_response(message: MessageView, number: int) -> Response:
-    """A part of the message. It is saved when it is opened; only an image can be shown, by the message's HTML."""
+    """A part of the message.
+
+    It is saved when it is opened; only an image can be shown, by the message's HTML.
+    """
     part = message.find_part(number)
     if part is None:
         return not_found()

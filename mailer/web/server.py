@@ -13,15 +13,16 @@ from starlette.routing import BaseRoute
 
 from mailer.web.access import AccessControl, ApiLogin
 
-# Without a handler Python would print uvicorn's errors to standard error, in the middle of the printed addresses.
+# Without a handler Python would print uvicorn's errors to standard error, in the middle of the printed
+# addresses.
 logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 
 
 class WebServer:
     """Serves `routes` on 127.0.0.1 from `start()` to `stop()`, to whom `AccessControl` lets in.
 
-    `port` 0 takes a free one. `login` is what programs use for the routes under `/api/`. OSError: the port is taken.
-    The address for the person is `url`; it contains the token.
+    `port` 0 takes a free one. `login` is what programs use for the routes under `/api/`. OSError: the port is
+    taken. The address for the person is `url`; it contains the token.
     """
 
     def __init__(self, routes: Sequence[BaseRoute], *, port: int = 0, login: ApiLogin | None = None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mailer.errors import Place
-from mailer.preview.excerpt import read_excerpt
+from mailer.preview.session import read_excerpt
 
 
 @pytest.fixture

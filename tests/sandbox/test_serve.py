@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from mailer.sandbox.serve import SandboxAddresses, SandboxOptions, serve_sandbox
+from mailer.sandbox.page import SandboxAddresses, SandboxOptions, serve_sandbox
 from tests.web.visitor import Visitor
 
 
