@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+
+import pytest
 
 from mailer.ledger.outcome import Outcome
 from mailer.report.formats import html
@@ -34,14 +37,14 @@ class Tags(HTMLParser):
 
 def test_problems_come_first(make_report: Make, sent: Row, failed: Row) -> None:
     text = written(make_report([sent(0), sent(1), failed(2)]))
-    assert re.findall(r'<tr data-status="(\w+)"', text) == ["failed", "sent", "sent"]
+    assert re.findall(r'<tr class="(\w+)"', text) == ["failed", "sent", "sent"]
 
 
 def test_it_needs_nothing_from_elsewhere(hostile: Report) -> None:
     tags = Tags(written(hostile)).seen
     assert not [tag for tag, _ in tags if tag in ("link", "img", "iframe", "object", "a", "base", "form")]
     assert not [attributes for _, attributes in tags if {"src", "href", "style"} & attributes.keys()]
-    assert [tag for tag, _ in tags].count("script") == 1
+    assert [attributes.get("type") for tag, attributes in tags if tag == "script"] == ["application/json", None]
     assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
 
 
@@ -70,7 +73,40 @@ def test_many_recipients_still_open(make_report: Make, sent: Row, failed: Row) -
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert text.count("<tr data-status") == html.ROWS
-    assert "5,000 of 20,001 recipients" in text
-    assert '<tr data-status="failed"' in text
+    assert text.count("<tr class=") == html.ROWS
+    assert "the first 200 of 20,001" in text
+    assert '<tr class="failed"' in text
+    assert len(read_data(text)) == 20_001
     assert peak < 40_000_000
+
+
+def read_data(text: str) -> list[list[object]]:
+    found = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    rows: list[list[object]] = json.loads(found[1])
+    return rows
+
+
+def test_the_data_has_every_problem_and_as_many_others_as_there_is_room_for(
+    make_report: Make, sent: Row, failed: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html, "MAX_DATA", 3_000)
+    text = written(make_report([*(sent(n) for n in range(100)), *(failed(n) for n in range(10))]))
+    statuses = [row[2] for row in read_data(text)]
+    assert statuses.count(0) == 10
+    assert 0 < statuses.count(5) < 20
+
+
+def test_no_text_ends_the_data(hostile: Report) -> None:
+    assert len(read_data(written(hostile))) == 2
+
+
+def test_the_verdict_and_what_each_outcome_asks(make_report: Make, sent: Row, failed: Row) -> None:
+    text = written(make_report([sent(0), failed(1)]))
+    assert "1 not delivered." in text
+    assert "50.0 %" in text
+    assert "--retry-failed tries them again" in text
+
+
+def test_addresses_break_at_their_parts(make_report: Make, sent: Row) -> None:
+    assert "person0<wbr>@example<wbr>.com" in written(make_report([sent(0)]))

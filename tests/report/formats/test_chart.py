@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.ledger.outcome import Outcome, Status
-from mailer.report.chart import chart
-from mailer.report.timeline import BARS, MOST, Timeline
+from mailer.report.formats.chart import MAX_BARS, MAX_BUCKETS, MIN_COLUMNS, Timeline, draw_chart
 
 Row = Callable[..., Outcome]
 START = int(datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp())
@@ -30,32 +29,32 @@ def timeline(*seconds: int) -> Timeline:
 
 
 def test_a_bar_a_second() -> None:
-    bars = timeline(0, 0, 1, 3).bars()
+    bars = timeline(0, 0, 1, 3).list_bars()
     assert [(bar.start - START, bar.total) for bar in bars] == [(0, 2), (1, 1), (2, 0), (3, 1)]
 
 
 def test_a_pause_is_cut_out() -> None:
-    first, second = timeline(0, 86_400).bars()
+    first, second = timeline(0, 86_400).list_bars()
     assert (first.pause, second.pause) == (0, 86_399)
 
 
 def test_who_has_no_time_is_not_drawn() -> None:
     line = Timeline()
     line.add(Outcome("a@example.com", "a", Status.PENDING))
-    assert line.bars() == []
-    assert chart(line.bars()) is None
+    assert line.list_bars() == []
+    assert draw_chart(line.list_bars()) is None
 
 
 @given(st.lists(st.integers(-(10**8), 10**8), min_size=1, max_size=1500))
 def test_bounded_and_complete(seconds: list[int]) -> None:
     line = timeline(*seconds)
-    bars = line.bars()
-    assert len(line._buckets) <= MOST
-    assert len(bars) <= BARS
+    bars = line.list_bars()
+    assert len(line._buckets) <= MAX_BUCKETS
+    assert len(bars) <= MAX_BARS
     assert sum(bar.total for bar in bars) == len(seconds)
     assert [bar.start for bar in bars] == sorted(bar.start for bar in bars)
-    picture = chart(bars)
-    assert (picture is None) == (len(bars) < 2)
+    picture = draw_chart(bars)
+    assert (picture is None) == (len(bars) < MIN_COLUMNS)
     assert picture is None or all(
         0 <= piece.x <= picture.width and piece.height >= 0 <= piece.width for piece in picture.pieces
     )
