@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mailer.campaign.addresses import normalize_address
@@ -21,7 +22,7 @@ from mailer.render.images import FileStore, make_attachment_part
 from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Content, Pages
-from mailer.render.programs import Program
+from mailer.render.programs import Explanation, Program
 from mailer.render.templates import TemplateVariables
 from mailer.templating import bounded, describe_error, find_template_place, one_line
 
@@ -122,6 +123,16 @@ class CompiledCampaign:
         self._pages.stop_compiling()
         for pattern in self._patterns.list_patterns():
             pattern.stop_compiling()
+
+    def explain(self, recipients: Iterable[Recipient]) -> list[Explanation]:
+        """How much of each template and pattern is compiled, after the messages of `recipients` were rendered.
+
+        Recipients whose message cannot be made are left out. Some dozens show most ways through the branches.
+        """
+        for recipient in recipients:
+            with suppress(RenderError):
+                self.compare_with_jinja2(recipient)
+        return [program.explain() for program in self.list_programs()]
 
     def list_programs(self) -> list[Program]:
         """The compiled forms of the templates and patterns that were made so far."""

@@ -21,7 +21,8 @@ from mailer.errors import Place
 from mailer.render.symbols import Guard, Instruction, Piece, Slot, Trace, Untraceable
 from mailer.render.templates import TemplateVariables
 from mailer.render.tracing import TracingEnvironment
-from mailer.templating import LimitExceeded, describe_error, find_template_place
+from mailer.templating import UNNAMED_TEMPLATE, LimitExceeded, describe_error, find_template_place
+from mailer.text import count_noun
 
 MAX_WAYS = 512  # of one program
 MAX_SHAPES = 32  # sets of columns that one program has trees for
@@ -42,6 +43,7 @@ class Way:
     raw: list[int]
     shown: list[int]
     length: int  # characters of the constant texts
+    slot_length: int  # characters in the slots, for the recipient with whom it was traced
     skeletons: dict[object, Any] = field(default_factory=dict)  # what `pages.py` makes of this way, by its shape
     plan: Any = None  # how `transform.py` finds the shape
 
@@ -67,6 +69,31 @@ class Reason:
 
     text: str
     place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How much of a template, or of a pattern of the campaign file, is compiled.
+
+    `ways` are those through its branches that its recipients took. `constant` is the share of its output that no
+    recipient changes, from 0 to 1. `reason` and `place` say what is left to Jinja2, and which line is why.
+    """
+
+    name: str
+    ways: int
+    slots: int
+    constant: float
+    reason: str | None
+    place: Place | None
+
+    def __str__(self) -> str:
+        if not self.ways:
+            return f"{self.place or self.name}: left to Jinja2: {self.reason or 'no recipient was rendered'}"
+        said = (
+            f"{self.name}: compiled, {count_noun(self.ways, 'way')} through its branches,"
+            f" {count_noun(self.slots, 'slot')}, {self.constant:.0%} constant"
+        )
+        return f"{said}; in part left to Jinja2: {self.place or self.name}: {self.reason}" if self.reason else said
 
 
 class Program:
@@ -119,7 +146,8 @@ class Program:
             way = _make_way(pieces)
         except LimitExceeded:
             raise
-        except Exception as error:  # an error of the template itself is Jinja2's to tell
+        except Exception as error:
+            render()  # an error of the template itself is Jinja2's to tell
             text = str(error) if isinstance(error, Untraceable) else describe_error(error)
             self.reason = Reason(text, find_template_place(error))
             return None
@@ -140,6 +168,21 @@ class Program:
         if not is_same:
             self.turn_off("its compiled form differs from Jinja2's output")
         return is_same
+
+    def explain(self) -> Explanation:
+        """How much of the template is compiled, after some recipients were rendered."""
+        ways = [] if self.is_off else self.ways
+        constant = sum(way.length for way in ways)
+        varying = sum(way.slot_length for way in ways)
+        place = self.reason.place if self.reason else None
+        return Explanation(
+            name=self.name,
+            ways=len(ways),
+            slots=max((len(way.shown) for way in ways), default=0),
+            constant=constant / (constant + varying) if constant + varying else 1.0,
+            reason=self.reason.text if self.reason else None,
+            place=place if place is not None and place.file != UNNAMED_TEMPLATE else None,
+        )
 
     def _fits(self, way: Way, registers: list[Any]) -> bool:
         """Whether the output is surely within the limit; if not, Jinja2 says so."""
@@ -189,15 +232,17 @@ class Program:
 
 def _make_way(pieces: list[Piece]) -> Way:
     numbers: dict[tuple[int, int], int] = {}
+    slot_length = 0
     written: list[str | int] = []
     for piece in pieces:
         if isinstance(piece, Slot):
             registers = piece.raw.use(), piece.shown.use()
+            slot_length += len(str(piece.shown.value))
             written.append(numbers.setdefault(registers, len(numbers)))
         else:
             written.append(piece)
     length = sum(len(piece) for piece in written if isinstance(piece, str))
-    return Way(written, [raw for raw, _ in numbers], [shown for _, shown in numbers], length)
+    return Way(written, [raw for raw, _ in numbers], [shown for _, shown in numbers], length, slot_length)
 
 
 def _write_code(steps: list[Instruction], guard: Guard | None) -> tuple[str, dict[str, object]]:

@@ -239,6 +239,20 @@ def test_preflight_can_compare_the_compiled_form_with_jinja2(project):
     assert compiled.render_html(person(name="Bob")) == "<p>Bob"
 
 
+def test_a_campaign_explains_how_much_of_it_is_compiled(project):
+    template = "{% if pro %}<p>{{ name }} has read a long constant text</p>{% endif %}{{ [1]|random if wild }}"
+    compiled = project.compile(template=template, text="{{ [1]|random }}", subject="Hi {{ name }}")
+    people = [person(name="Ada", pro=n % 2, wild=n == 3) for n in range(4)] + [person(pro=1)]
+    html, text, subject = compiled.explain(people)
+    assert (html.ways, html.slots, text.ways, subject.ways) == (2, 1, 0, 1)
+    assert 0.9 < html.constant < 1
+    assert str(html).startswith(f"{project.root}/body.html: compiled, 2 ways through its branches, 1 slot, 9")
+    random = "the filter 'random' gives another value each time"
+    assert str(html).endswith(f"left to Jinja2: {project.root}/body.html:1: {random}")
+    assert str(text) == f"{project.root}/body.txt:1: left to Jinja2: {random}"
+    assert str(subject) == "campaign.yaml:1: compiled, 1 way through its branches, 1 slot, 50% constant"
+
+
 # -- random templates
 
 # What is right wherever it stands, what is right in a loop over rows, or words, and what mostly is an error.
