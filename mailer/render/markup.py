@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mailer.errors import MissingExtra
+from mailer.text import find_similar
 
 MAX_DEPTH = 256  # of elements, as deep as browsers and libxml2 follow HTML
 MAX_TAG = 65536  # characters of one tag
@@ -19,6 +20,19 @@ _TAG_END = re.compile(r"(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
 _ATTRIBUTE = re.compile(r"[^\s=\"']+\s*=")
 _CLOSED_BY_ITSELF = frozenset("p li dt dd td th tr tbody thead tfoot option colgroup".split())  # noqa: SIM905
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
+
+_MJML_COMPONENT = re.compile(
+    r"<!--.*?(?:-->|\Z)|<mj-raw\b.*?(?:</mj-raw\s*>|\Z)|<(mj-[\w-]*)", re.IGNORECASE | re.DOTALL
+)
+_POSITION = re.compile(r" at position (\d+):(\d+)")
+MJML_COMPONENTS = frozenset(
+    f"mj-{name}"
+    for name in """
+    accordion accordion-element accordion-text accordion-title all attributes body breakpoint button carousel
+    carousel-image class column divider font group head hero html-attribute html-attributes image include navbar
+    navbar-link preview raw section selector social social-element spacer style table text title wrapper
+    """.split()
+)  # noqa: SIM905 - a name for each line would be forty lines
 
 _TEXT = "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
 _STYLES = {  # inline: the only CSS that every client shows
@@ -60,6 +74,14 @@ _LAYOUT = """\
 """
 
 
+class MarkupError(ValueError):
+    """Markup that is wrong. `wrong` is the part of it that is, to find its line; empty if it is not known."""
+
+    def __init__(self, text: str, wrong: str = "") -> None:
+        super().__init__(text)
+        self.wrong = wrong
+
+
 def make_markdown_converter() -> Callable[[str], str]:
     """A function from CommonMark, with tables and strikethrough, to HTML in a plain layout of one column."""
     from markdown_it import MarkdownIt
@@ -96,17 +118,30 @@ def make_mjml_converter() -> Callable[[str], str]:
 
     def transform(source: str) -> str:
         _check_depth(source)
+        _check_components(source)
         try:
             with _silence_stderr():
                 return str(to_html(source).content)
         except OSError as error:
-            raise ValueError(f"MJML: {error}") from error
+            found = _POSITION.search(str(error))
+            wrong = source[int(found[1]) : int(found[2])] if found else ""
+            raise MarkupError(f"MJML: {_POSITION.sub('', str(error))}", wrong) from error
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # of pyo3; it cannot be imported and is not an Exception
                 raise
             raise ValueError("MJML: it is not well-formed") from None
 
     return transform
+
+
+def _check_components(source: str) -> None:
+    """MarkupError for an element that MJML does not have: mrml would leave it out, with its content."""
+    for found in _MJML_COMPONENT.finditer(source):
+        name = found[1]
+        if name is not None and name.lower() not in MJML_COMPONENTS:
+            near = find_similar(name.lower(), MJML_COMPONENTS)
+            hint = f"; did you mean <{near}>?" if near else ""
+            raise MarkupError(f"MJML: <{name}> is not an element of MJML{hint}", f"<{name}")
 
 
 def check_html(html: str) -> None:

@@ -27,6 +27,7 @@ from mailer.render.body import Body, BodyEncoder
 from mailer.render.calendar import finish_calendar, show_calendar_text
 from mailer.render.failure import RenderFailure
 from mailer.render.html import UnknownPath
+from mailer.render.markup import MarkupError
 from mailer.render.placeholders import Placeholders
 from mailer.render.programs import Program, Way
 from mailer.render.skeleton import Skeleton
@@ -212,8 +213,18 @@ class TemplatePage:
     ) -> Transformed:
         try:
             return transformer.transform(written, self.folder, is_path_known)
+        except MarkupError as error:
+            raise RenderFailure(self.find_place(error.wrong), str(error)) from error
         except ValueError as error:
             raise RenderFailure(Place(self._template.filename or self._place.file), str(error)) from error
+
+    def find_place(self, text: str) -> Place:
+        """The line with `text` in this template or one that it includes; else the template."""
+        sources = self._kind.environment.project_loader.sources
+        for path in (self.path, *sources):
+            if text and text in sources.get(path, ""):
+                return Place(show_path(path), sources[path].partition(text)[0].count("\n") + 1)
+        return Place(show_path(self.path))
 
     def _run(self, variables: TemplateVariables) -> str:
         try:
@@ -377,13 +388,7 @@ class Pages:
         """The line with `text` in the HTML template or one that it includes; else the template."""
         if self._html is None:
             return Place(show_path(self._campaign.path))
-        page = self._html.page(variables, self._max_output)
-        sources = self._loader.sources
-        for path in (page.path, *sources):
-            before, found, _ = sources.get(path, "").partition(text)
-            if found and text:
-                return Place(show_path(path), before.count("\n") + 1)
-        return Place(show_path(page.path))
+        return self._html.page(variables, self._max_output).find_place(text)
 
     def stop_compiling(self) -> None:
         """Render by Jinja2 alone from now on."""

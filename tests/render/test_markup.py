@@ -104,7 +104,7 @@ def test_mjml_is_html(project: Project) -> None:
 )
 def test_wrong_mjml_is_an_error(project: Project, source: str) -> None:
     project.put("letter.mjml.j2", source)
-    with pytest.raises(RenderError, match=r"letter.mjml.j2: MJML: .*, for ada@example.com"):
+    with pytest.raises(RenderError, match=r"letter.mjml.j2(:1)?: MJML: .*, for ada@example.com"):
         project.compile(template="letter.mjml.j2").render_html(person())
 
 
@@ -146,3 +146,35 @@ def test_without_mrml_the_extra_is_named(project: Project, monkeypatch: pytest.M
     with pytest.raises(MissingExtra) as caught:
         project.compile(template="letter.mjml")
     assert "mailer[mjml]" in str(caught.value.hint)
+
+
+def test_an_element_that_mjml_does_not_have_is_an_error_with_its_line(project: Project) -> None:
+    body = "<mjml><mj-body>\n<mj-section><mj-column>\n{}\n</mj-column></mj-section></mj-body></mjml>"
+    project.put("letter.mjml", body.format("<mj-txt>{{ name }}</mj-txt>"))
+    with pytest.raises(RenderError, match=r"letter.mjml:3: MJML: <mj-txt> is not .* did you mean <mj-text>"):
+        project.compile(template="letter.mjml").render_html(person(name="<mj-x>"))
+    kept = "<mj-text>{{ name }}</mj-text><!-- <mj-old> --><mj-raw><mj-own>x</mj-own></mj-raw>"
+    project.put("letter.mjml", body.format(kept))
+    assert "&lt;mj-x&gt;" in (project.compile(template="letter.mjml").render_html(person(name="<mj-x>")) or "")
+
+
+def test_wrong_mjml_names_its_line(project: Project) -> None:
+    project.put("letter.mjml", "<mjml>\n<mj-head>\n<mj-column/></mj-head><mj-body></mj-body></mjml>")
+    with pytest.raises(RenderError, match=r"letter.mjml:3: MJML: unexpected element"):
+        project.compile(template="letter.mjml").render_html(person())
+
+
+def test_the_css_of_mjml_is_left_alone_and_that_of_others_is_inlined(project: Project) -> None:
+    style = "<style>p { color: red } @media print { p { color: black } } a:hover { color: blue }</style>"
+    html = project.compile(template=f"{style}<p>{{{{ name }}}}<a>x</a>").render_html(person(name="Ada")) or ""
+    assert '<p style="color: red;">Ada' in html
+    assert "@media print" in html
+    assert "a:hover" in html
+    kept = project.compile(template=f"{style}<p>{{{{ name }}}}<a>x</a>", css="keep")
+    assert kept.render_html(person(name="Ada")) == f"{style}<p>Ada<a>x</a>"
+    project.put(
+        "letter.mjml",
+        "<mjml><mj-head><mj-style>p { color: red }</mj-style></mj-head><mj-body><mj-section><mj-column>"
+        "<mj-text><p>x</p></mj-text></mj-column></mj-section></mj-body></mjml>",
+    )
+    assert "<p>x</p>" in (project.compile(template="letter.mjml").render_html(person()) or "")
