@@ -31,8 +31,8 @@ MJML_COMPONENTS = frozenset(
     accordion accordion-element accordion-text accordion-title all attributes body breakpoint button carousel
     carousel-image class column divider font group head hero html-attribute html-attributes image include navbar
     navbar-link preview raw section selector social social-element spacer style table text title wrapper
-    """.split()
-)  # noqa: SIM905 - a name for each line would be forty lines
+    """.split()  # noqa: SIM905 - a name for each line would be forty lines
+)
 
 _TEXT = "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
 _STYLES = {  # inline: the only CSS that every client shows
