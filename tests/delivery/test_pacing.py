@@ -26,14 +26,14 @@ def test_without_a_rate_all_may_start():
     assert pacer.seconds_until_next(0.0) == 0
 
 
-def test_even_from_the_first_message_on():
+def test_messages_start_evenly_from_the_first_one_on():
     sent = run(Pacer(Rate(30, 60)), 60)
     assert len(sent) == pytest.approx(30, abs=1)
     assert min(b - a for a, b in itertools.pairwise(sent)) >= 2.0 * 0.9
 
 
 @pytest.mark.parametrize("rate", [Rate(14, 1), Rate(500, 1), Rate(5000, 1)])
-def test_oversleeping_is_made_up_for(rate):
+def test_a_late_start_is_made_up_for(rate):
     sent = run(Pacer(rate), 5, oversleep=0.001)
     assert len(sent) == pytest.approx(5 * rate.count / rate.seconds, rel=0.02)
 
@@ -54,7 +54,7 @@ def test_one_pace_for_all_connections():
     assert pacer.seconds_until_next(100.0) == pytest.approx(0.1, abs=0.011)
 
 
-def test_nothing_spent_nothing_lost():
+def test_asking_without_starting_a_message_changes_nothing():
     pacer = Pacer(Rate(10, 1))
     assert pacer.available(1, 5.0) == 1
     pacer.spend(0, 5.0)
@@ -87,7 +87,7 @@ def test_the_ramp_ends_at_the_rate_of_the_campaign():
     assert pacer.interval == pytest.approx(0.1)
 
 
-def test_repeated_throttling_gets_slower_but_never_stands_still():
+def test_repeated_throttling_gets_slower_but_never_stops():
     pacer = Pacer(None)
     for n in range(40):
         pacer.pause(1, float(n * 10))

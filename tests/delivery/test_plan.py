@@ -70,7 +70,7 @@ class TestFirst:
         assert planned.statuses() == [("c", "pending"), ("a", "pending"), ("b", "pending")]
         assert planned.ledger.ensure_edition("autumn").planned
 
-    def test_columns_and_places_come_back(self, planned):
+    def test_a_claim_has_the_columns_and_the_place_of_its_row(self, planned):
         columns = {"name": 'Zoë "Z" O\'Hara', "n": 3, "list": [1, {"x": None}], "odd": "\ud800\x00"}
         planned.plan(("a@example.com", columns))
         recipient = planned.claimed()[0].recipient
@@ -81,7 +81,7 @@ class TestFirst:
         assert planned.plan() == PlanResult(total=0)
         assert planned.ledger.ensure_edition("autumn").complete
 
-    def test_the_observer_is_told(self, ledger):
+    def test_the_observer_sees_the_progress(self, ledger):
         seen = progress()
         plan(ledger, campaign(Many(2500)), Compiled(), ledger.ensure_edition("autumn"), observer=seen)
         assert seen.planned == [1000, 2000, 2500]
@@ -99,7 +99,7 @@ class TestFirst:
         assert letters(planned) == "ab"
         assert planned.plan(*people("abc")).new == 1
 
-    def test_rows_that_were_wrong_before_are_told_too(self, planned):
+    def test_rows_that_were_wrong_before_the_error_are_reported_too(self, planned):
         class Broken(People):
             def __iter__(self):
                 for line in range(2, 25):
@@ -117,7 +117,7 @@ class TestFirst:
             "people.csv:25: not UTF-8",
         ]
 
-    def test_an_error_of_the_reader_is_not_taken_for_damage(self, planned):
+    def test_an_error_of_the_list_is_not_reported_as_a_damaged_ledger(self, planned):
         class Broken(People):
             def __iter__(self):
                 yield from super().__iter__()
@@ -128,7 +128,7 @@ class TestFirst:
 
 
 class TestDuplicates:
-    def test_the_first_one_counts_and_both_places_are_told(self, planned):
+    def test_the_first_row_counts_and_both_places_are_reported(self, planned):
         result = planned.plan(("a@example.com", {"n": 1}), "b@example.com", ("A@Example.com", {"n": 2}))
         assert (result.total, result.duplicate_count) == (2, 1)
         assert [str(problem) for problem in result.duplicates] == [
@@ -136,12 +136,12 @@ class TestDuplicates:
         ]
         assert planned.claimed()[0].recipient.columns["n"] == 1
 
-    def test_the_first_twenty_and_how_many(self, planned):
+    def test_the_first_twenty_problems_are_shown_and_all_are_counted(self, planned):
         result = planned.plan(*people("a" * 31))
         assert (result.total, len(result.duplicates), result.duplicate_count) == (1, 20, 30)
         assert result.duplicates[-1].place.line == 22
 
-    def test_a_key_lets_one_person_get_several(self, ledger):
+    def test_a_key_lets_one_address_get_several_messages(self, ledger):
         planned = Planned(ledger, key="{email}/{invoice}")
         result = planned.plan(*[("a@example.com", {"invoice": n}) for n in (1, 2, 1)])
         assert (result.total, result.duplicate_count) == (2, 1)
@@ -149,18 +149,18 @@ class TestDuplicates:
 
 
 class TestInvalid:
-    def test_they_are_told_and_recorded_as_failed(self, planned):
+    def test_invalid_rows_are_reported_and_recorded_as_failed(self, planned):
         result = planned.plan("a@example.com", ("b@@", {"problem": "no address"}))
         assert (result.total, result.invalid_count) == (2, 1)
         assert [str(problem) for problem in result.invalid] == ["people.csv:3:1: no address"]
         last = list(planned.ledger.read_outcomes(planned.edition))[-1]
         assert (last.email, last.status, last.error, last.attempts) == ("b@@", Status.FAILED, "no address", 0)
 
-    def test_each_one_is_in_the_report(self, planned):
+    def test_each_invalid_row_is_in_the_report(self, planned):
         result = planned.plan(("", {"problem": "no address"}), ("", {"problem": "no address"}))
         assert (result.total, result.invalid_count, result.duplicate_count) == (2, 2, 0)
 
-    def test_several_on_one_line_are_several(self, ledger):
+    def test_several_invalid_rows_on_one_line_are_several_problems(self, ledger):
         class OneLine(People):
             def __iter__(self):
                 for column in (2, 9):
@@ -192,7 +192,7 @@ class TestInvalid:
         with pytest.raises(RenderError, match=r"^autumn.yaml:6:6: stopped"):
             plan(ledger, campaign(People(*people("ab"))), Endless(), ledger.ensure_edition("autumn"))
 
-    def test_where_a_wrong_key_stands_is_told(self, ledger):
+    def test_the_place_of_a_wrong_key_pattern_is_reported(self, ledger):
         class Wrong(Compiled):
             def make_key(self, recipient):
                 raise RenderError(Problem(Place("autumn.yaml", 6, 6), "'x' is undefined"))
@@ -205,28 +205,28 @@ class TestInvalid:
         result = planned.plan(("a@example.com", {"invoice": 1}), "b@example.com")
         assert [str(problem) for problem in result.invalid] == ["people.csv:3:1: no 'invoice'"]
 
-    def test_the_first_twenty_and_how_many(self, planned):
+    def test_the_first_twenty_problems_are_shown_and_all_are_counted(self, planned):
         result = planned.plan(*[(f"{n}@@", {"problem": "no address"}) for n in range(30)])
         assert (len(result.invalid), result.invalid_count) == (20, 30)
 
-    def test_they_are_told_again_while_the_list_is_the_same(self, planned):
+    def test_invalid_rows_are_reported_again_if_the_list_is_the_same(self, planned):
         first = planned.plan(("b@@", {"problem": "no address"}))
         again = planned.plan(("b@@", {"problem": "no address"}))
         assert again.unchanged
         assert again.invalid == first.invalid
 
-    def test_not_by_retry_failed(self, planned):
+    def test_retry_failed_does_not_open_invalid_rows(self, planned):
         planned.plan(("b@@", {"problem": "no address"}))
         assert planned.ledger.reopen_failed(planned.edition) == 0
 
-    def test_one_that_the_list_puts_right_is_pending(self, planned):
+    def test_a_row_that_the_list_corrects_is_pending(self, planned):
         planned.plan("a@example.com", ("b@@", {"problem": "no address"}))
         planned.send(1)
         result = planned.plan(*people("ab"))
         assert (result.total, result.new, result.removed, result.invalid_count) == (2, 1, 1, 0)
         assert planned.statuses() == [("a", "sent"), ("b", "pending")]
 
-    def test_one_that_the_list_spoils_is_failed(self, planned):
+    def test_a_row_that_becomes_invalid_is_failed(self, planned):
         planned.plan(*people("ab"))
         result = planned.plan("a@example.com", ("b@example.com", {"problem": "no address"}))
         assert result.invalid_count == 1
@@ -234,30 +234,30 @@ class TestInvalid:
 
 
 class TestUnchanged:
-    def test_the_list_is_not_read(self, planned):
+    def test_an_unchanged_list_is_not_read(self, planned):
         planned.plan(*people("abc"))
         planned.send(1)
         result = planned.plan(*people("abc"))
         assert (result.unchanged, result.total, result.new) == (True, 3, 0)
         assert planned.people.reads == 0
 
-    def test_another_key_reads_it(self, ledger):
+    def test_a_list_is_read_again_for_another_key(self, ledger):
         Planned(ledger).plan(*people("abc"))
         keyed = Planned(ledger, key="{email}/1")
         assert not keyed.plan(*people("abc")).unchanged
         assert [claim.key for claim in keyed.claimed()] == [f"{email}/1" for email in people("abc")]
 
-    def test_other_vars_read_it_since_a_key_may_use_them(self, planned):
+    def test_a_list_is_read_again_for_other_vars_because_a_key_may_use_them(self, planned):
         planned.plan(*people("abc"), variables={"version": "1"})
         assert not planned.plan(*people("abc"), variables={"version": "2"}).unchanged
         assert planned.plan(*people("abc"), variables={"version": "2"}).unchanged
 
-    def test_another_edition_reads_it(self, planned):
+    def test_a_list_is_read_again_for_another_edition(self, planned):
         planned.plan(*people("abc"))
         planned.edition = planned.ledger.add_edition("autumn")
         assert planned.plan(*people("abc")).new == 3
 
-    def test_without_a_digest_it_is_read_and_nothing_changes(self, planned):
+    def test_a_list_without_a_digest_is_read_and_nothing_changes(self, planned):
         planned.plan(*people("abc"), digest=False)
         planned.send(1)
         result = planned.plan(*people("abc"), digest=False)
@@ -268,28 +268,28 @@ class TestUnchanged:
 class TestChanged:
     """The list was changed while the campaign is half done."""
 
-    def test_added_people_are_appended(self, planned):
+    def test_added_recipients_are_appended(self, planned):
         planned.plan(*people("abc"))
         planned.send(2)
         result = planned.plan(*people("abcd"))
         assert (result.total, result.new, result.changed, result.removed) == (4, 1, 0, 0)
         assert planned.statuses() == [("a", "sent"), ("b", "sent"), ("c", "pending"), ("d", "pending")]
 
-    def test_to_a_complete_campaign(self, planned):
+    def test_an_added_recipient_makes_a_complete_campaign_incomplete(self, planned):
         planned.plan(*people("a"))
         planned.send(1)
         assert planned.ledger.ensure_edition("autumn").complete
         planned.plan(*people("ab"))
         assert not planned.ledger.ensure_edition("autumn").complete
 
-    def test_removed_people_disappear_and_those_sent_to_stay(self, planned):
+    def test_removed_recipients_disappear_unless_they_have_the_message(self, planned):
         planned.plan(*people("abcd"))
         planned.send(2)
         result = planned.plan(*people("ad"))
         assert (result.total, result.removed) == (3, 1)
         assert sorted(planned.statuses()) == [("a", "sent"), ("b", "sent"), ("d", "pending")]
 
-    def test_one_who_was_tried_stays_in_the_report_and_gets_nothing_more(self, planned):
+    def test_a_removed_recipient_that_was_tried_stays_in_the_report_and_gets_no_mail(self, planned):
         planned.plan(*people("ab"))
         planned.send(1, Status.DEFERRED)
         planned.plan(*people("b"))
@@ -301,7 +301,7 @@ class TestChanged:
         planned.plan(*people("ab"))
         assert dict(planned.statuses())["a"] == "pending"
 
-    def test_one_in_doubt_is_not_sent_to_again_when_the_list_has_lost_it(self, planned):
+    def test_a_removed_recipient_in_doubt_is_not_sent_to_again(self, planned):
         planned.plan(*people("ab"))
         run = planned.ledger.start_run(planned.edition, template="t", now=NOW)
         planned.ledger.claim(planned.edition, 1, NOW, run=run)
@@ -312,7 +312,7 @@ class TestChanged:
         planned.ledger.recover_claims(planned.edition, "resend", now=NOW, held=True)
         assert [claim.key[0] for claim in planned.claimed()] == ["b"]
 
-    def test_failed_ones_who_left_the_list_are_not_retried(self, planned):
+    def test_removed_recipients_that_failed_are_not_retried(self, planned):
         planned.plan(*people("ab"))
         planned.send(1, Status.FAILED)
         planned.plan(*people("b"))
@@ -321,14 +321,14 @@ class TestChanged:
         assert planned.ledger.reopen_failed(planned.edition) == 1
         assert [claim.recipient.email[0] for claim in planned.claimed()] == ["a", "b"]
 
-    def test_a_new_order_is_followed_by_those_sent_to_as_well(self, planned):
+    def test_a_new_order_applies_to_sent_recipients_too(self, planned):
         planned.plan(*people("abcd"))
         planned.send(1)
         assert planned.plan(*people("dcba")).changed == 4
         assert letters(planned) == "dcba"
         assert [claim.key[0] for claim in planned.claimed()] == ["d", "c", "b"]
 
-    def test_changed_columns_reach_those_not_sent_to(self, planned):
+    def test_changed_columns_apply_to_recipients_without_the_message(self, planned):
         planned.plan(*[(email, {"n": 1}) for email in people("abc")])
         planned.send(1)
         result = planned.plan(*[(email, {"n": 2}) for email in people("abc")])
@@ -337,27 +337,27 @@ class TestChanged:
         (columns,) = planned.ledger.fetch_one("SELECT columns FROM messages WHERE status = 'sent'")
         assert columns is None
 
-    def test_a_changed_address_reopens_one_that_was_refused(self, ledger):
+    def test_a_changed_address_reopens_a_refused_recipient(self, ledger):
         planned = Planned(ledger, key="{id}")
         planned.plan(("wrong@example.com", {"id": 1}))
         planned.send(1, Status.FAILED)
         assert planned.plan(("right@example.com", {"id": 1})).changed == 1
         assert [claim.recipient.email for claim in planned.claimed()] == ["right@example.com"]
 
-    def test_one_that_was_sent_to_keeps_the_address_it_was_sent_to(self, ledger):
+    def test_a_sent_message_keeps_its_address(self, ledger):
         planned = Planned(ledger, key="{id}")
         planned.plan(("old@example.com", {"id": 1}))
         planned.send(1)
         planned.plan(("new@example.com", {"id": 1}))
         assert next(ledger.read_outcomes(planned.edition)).email == "old@example.com"
 
-    def test_refused_ones_stay_refused_when_only_columns_change(self, planned):
+    def test_a_refused_recipient_stays_refused_if_only_columns_change(self, planned):
         planned.plan(("a@example.com", {"n": 1}))
         planned.send(1, Status.FAILED)
         planned.plan(("a@example.com", {"n": 2}))
         assert planned.statuses() == [("a", "failed")]
 
-    def test_other_campaigns_are_left_alone(self, planned):
+    def test_planning_does_not_change_other_campaigns(self, planned):
         planned.plan(*people("ab"))
         spring = planned.ledger.ensure_edition("spring")
         plan(planned.ledger, campaign(People("x@example.com")), Compiled(), spring)
@@ -366,7 +366,7 @@ class TestChanged:
 
 
 class TestSuppressions:
-    def test_they_are_reported_so_and_come_back(self, planned):
+    def test_suppressed_recipients_are_reported_and_return_when_the_suppression_ends(self, planned):
         planned.ledger.suppress("B@example.com", "asked")
         planned.plan(*people("abc"))
         assert planned.statuses() == [("a", "pending"), ("b", "suppressed"), ("c", "pending")]
@@ -374,14 +374,14 @@ class TestSuppressions:
         assert planned.plan(*people("abc")).unchanged
         assert planned.statuses() == [("a", "pending"), ("b", "pending"), ("c", "pending")]
 
-    def test_they_count_in_an_unchanged_list_too(self, planned):
+    def test_suppressions_apply_to_an_unchanged_list(self, planned):
         planned.plan(*people("abc"))
         planned.send(1)
         planned.ledger.suppress_all((email, "asked") for email in people("ab"))
         planned.plan(*people("abc"))
         assert planned.statuses() == [("a", "sent"), ("b", "suppressed"), ("c", "pending")]
 
-    def test_one_who_left_the_list_disappears(self, planned):
+    def test_a_suppressed_recipient_that_was_removed_disappears(self, planned):
         planned.ledger.suppress("b@example.com", "asked")
         planned.plan(*people("ab"))
         assert planned.plan(*people("a")).total == 1
@@ -408,7 +408,7 @@ def test_another_campaign_can_be_recorded_while_a_list_is_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_is_flat(tmp_path):
+def test_memory_does_not_grow_with_the_list(tmp_path):
     """Ten times the recipients, and no more than the caches' bound on top."""
     code = """
         import resource, sys
@@ -428,7 +428,7 @@ def test_memory_is_flat(tmp_path):
     assert many - few < 45
 
 
-def test_a_reader_does_not_keep_the_planning_waiting(planned, where):
+def test_planning_does_not_wait_for_a_reader(planned, where):
     """A report in somebody's pager, a backup."""
     with Ledger.open(where) as reader, reader.read_consistently():
         assert reader.find_edition("autumn") == planned.edition

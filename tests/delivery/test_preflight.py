@@ -43,13 +43,13 @@ class Checked:
         self.ledger.commit()
 
 
-def test_everyone_is_rendered_once(ledger):
+def test_each_message_is_rendered_once(ledger):
     checked = Checked(ledger, *GOOD)
     assert checked.check() == ("abc", [])
     assert checked.check() == ("", [])
 
 
-def test_only_those_who_are_to_be_sent_to(ledger):
+def test_only_messages_that_are_to_be_sent_are_rendered(ledger):
     ledger.suppress(GOOD[2], "asked")
     checked = Checked(ledger, *GOOD)
     checked.send(1)
@@ -64,7 +64,7 @@ def test_another_template_or_list_renders_them_again(ledger):
     assert checked.check("newer") == ("abcx", [])
 
 
-def test_who_cannot_be_rendered_is_told_and_failed(ledger):
+def test_a_message_that_cannot_be_rendered_is_reported_and_failed(ledger):
     checked = Checked(ledger, *GOOD, BAD)
     assert checked.check() == ("abcd", ["people.csv:5:1: 'naem' is undefined"])
     failed = next(ledger.read_outcomes(checked.edition, Status.FAILED))
@@ -75,13 +75,13 @@ def test_who_cannot_be_rendered_is_told_and_failed(ledger):
     )
 
 
-def test_they_alone_are_looked_at_again(ledger):
+def test_only_failed_messages_are_checked_again(ledger):
     checked = Checked(ledger, *GOOD, BAD)
     checked.check()
     assert checked.check() == ("d", ["people.csv:5:1: 'naem' is undefined"])
 
 
-def test_one_that_the_list_or_the_template_puts_right_is_pending(ledger):
+def test_a_message_that_the_list_or_the_template_corrects_is_pending(ledger):
     checked = Checked(ledger, *GOOD, BAD)
     checked.check()
     checked.plan(*GOOD, BAD[0])
@@ -97,14 +97,14 @@ def test_one_that_the_list_or_the_template_puts_right_is_pending(ledger):
     assert checked.statuses()["d"] == "pending"
 
 
-def test_those_the_server_refused_are_left_alone(ledger):
+def test_messages_that_the_server_refused_are_not_checked(ledger):
     checked = Checked(ledger, *GOOD)
     checked.send(1, Status.FAILED)
     assert checked.check() == ("bc", [])
     assert checked.statuses()["a"] == "failed"
 
 
-def test_a_failure_to_render_on_the_way_is_looked_at_again(ledger):
+def test_a_message_that_failed_to_render_during_a_run_is_checked_again(ledger):
     checked = Checked(ledger, *GOOD)
     run = ledger.start_run(checked.edition, template="template", now=NOW)
     (claim,) = ledger.claim(checked.edition, 1, NOW, run=run)
@@ -115,13 +115,13 @@ def test_a_failure_to_render_on_the_way_is_looked_at_again(ledger):
     assert checked.statuses()["a"] == "pending"
 
 
-def test_only_one_is_no_check_of_all(ledger):
+def test_a_check_of_one_recipient_does_not_count_for_all(ledger):
     checked = Checked(ledger, *GOOD)
     assert checked.check(only="B@example.com") == ("b", [])
     assert checked.check() == ("abc", [])
 
 
-def test_the_first_twenty_and_how_many_more(ledger):
+def test_the_first_twenty_problems_and_the_number_of_the_others(ledger):
     checked = Checked(ledger, *[(f"{n}@example.com", {"bad": "no"}) for n in range(1234)])
     _, problems = checked.check()
     assert len(problems) == 21
@@ -130,7 +130,7 @@ def test_the_first_twenty_and_how_many_more(ledger):
     assert ledger.count_by_status(checked.edition)[Status.FAILED] == 1234
 
 
-def test_an_interrupted_one_begins_again(ledger):
+def test_an_interrupted_preflight_begins_again(ledger):
     checked = Checked(ledger, *GOOD)
     seen = progress()
 
@@ -143,14 +143,14 @@ def test_an_interrupted_one_begins_again(ledger):
     assert checked.check() == ("abc", [])
 
 
-def test_the_observer_is_told(ledger):
+def test_the_observer_sees_the_progress(ledger):
     checked = Checked(ledger, *[f"{n}@example.com" for n in range(1200)])
     seen = progress()
     checked.check(observer=seen)
     assert seen.checked == [(500, 1200), (1000, 1200), (1200, 1200)]
 
 
-def test_a_template_without_end_is_not_waited_for_again_and_again(ledger):
+def test_a_template_without_end_stops_the_preflight_after_a_few_recipients(ledger):
     checked = Checked(ledger, *[f"{n}@example.com" for n in range(1000)])
 
     class Slow(Compiled):

@@ -83,7 +83,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("line", "action"), KNOWN)
-def test_replies_that_mean_more(line, action):
+def test_replies_that_mean_more_than_their_first_digit(line, action):
     assert find_reply_rule(parsed(line)).action is action
 
 

@@ -7,7 +7,7 @@ import pytest
 from mailer.delivery.signals import Interrupted, StopSignal
 
 
-def test_the_first_asks_the_second_insists():
+def test_the_first_signal_asks_to_stop_and_the_second_to_stop_at_once():
     stop = StopSignal()
     stop.request(signal.SIGTERM)
     assert (stop.requested, stop.at_once, stop.number) == (True, False, signal.SIGTERM)
@@ -16,7 +16,7 @@ def test_the_first_asks_the_second_insists():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_wake_whoever_waits(number):
+def test_a_signal_wakes_a_waiting_task(number):
     async def body(stop):
         waiting = asyncio.ensure_future(stop.wait())
         await asyncio.sleep(0)
@@ -34,13 +34,13 @@ def test_signals_wake_whoever_waits(number):
     assert stop.number == number
 
 
-def test_before_the_wait_counts_too():
+def test_a_request_before_the_wait_counts():
     stop = StopSignal()
     stop.request()
     asyncio.run(asyncio.wait_for(stop.wait(), 5))
 
 
-def test_while_nothing_is_sent_it_raises():
+def test_a_request_raises_while_nothing_is_sent():
     def loop_that_never_looks() -> None:
         with stop.raise_on_request():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -52,7 +52,7 @@ def test_while_nothing_is_sent_it_raises():
     assert stop.requested
 
 
-def test_handlers_are_put_back():
+def test_the_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM)
     with StopSignal().handle_signals():
         assert signal.getsignal(signal.SIGTERM) != before

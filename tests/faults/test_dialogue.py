@@ -40,7 +40,7 @@ def _nth(step: str) -> int:
 
 
 @pytest.mark.parametrize(("strategy", "fault"), list(cases()))
-def test_a_break_loses_nobody(tmp_path, strategy, fault):
+def test_a_break_loses_no_message(tmp_path, strategy, fault):
     bench = Bench(tmp_path, COUNT)
     delivery = QUICK if fault.kind != "silence" else QUICK_SILENCE
     with FaultServer(strategy, (fault,)) as server:

@@ -14,7 +14,7 @@ KILLS = 34  # for each strategy
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "pipelined", "streamed"])
-def test_kills_lose_nobody(tmp_path, strategy):
+def test_kills_lose_no_message(tmp_path, strategy):
     seed = os.environ.get("KILL_SEED") or str(random.randrange(1 << 32))
     print(f"KILL_SEED={seed}")
     dice = random.Random(f"{seed} {strategy}")

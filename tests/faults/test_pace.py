@@ -14,7 +14,7 @@ from tests.faults.server import FaultServer, Step
 ROUND_TRIP = 0.2
 
 
-def test_a_pace_is_kept_where_the_round_trip_is_longer_than_its_interval(tmp_path):
+def test_a_pace_is_kept_if_the_round_trip_is_longer_than_its_interval(tmp_path):
     bench = Bench(tmp_path, 20)
     times: list[float] = []
 

@@ -92,7 +92,7 @@ def test_greylisting_works_within_one_run(tmp_path, strategy):
 
 
 @STRATEGY
-def test_deferred_ones_wait_aside_and_are_deferred_when_attempts_are_used_up(tmp_path, strategy):
+def test_a_message_is_deferred_when_its_attempts_are_used_up(tmp_path, strategy):
     bench = Bench(tmp_path, 30)
     with FaultServer(strategy, script=rcpt(lambda a, _n: "450 4.2.1 busy" if number(a) < 3 else None)) as server:
         result = bench.send(server, replace(QUICK, attempts=4))
@@ -105,7 +105,7 @@ def test_deferred_ones_wait_aside_and_are_deferred_when_attempts_are_used_up(tmp
     assert bench.outcomes()["r0@example.com"].attempts == 5
 
 
-def test_attempts_used_up_do_not_hold_up_the_others(tmp_path):
+def test_a_message_that_waits_does_not_hold_up_the_others(tmp_path):
     bench, clock = Bench(tmp_path, 10), FakeClock()
     with FaultServer(script=rcpt(lambda a, _n: "450 4.2.1 busy" if number(a) == 0 else None)) as server:
         bench.send(server, replace(QUICK, backoff=Backoff(60, 300)), clock=clock)
@@ -115,7 +115,7 @@ def test_attempts_used_up_do_not_hold_up_the_others(tmp_path):
 # -- the run is given up
 
 
-def test_so_many_failures_in_a_row(tmp_path):
+def test_so_many_failures_in_a_row_end_the_run(tmp_path):
     bench = Bench(tmp_path, 200)
     with FaultServer("sequential", script=rcpt(lambda _a, _n: "550 5.7.1 no")) as server:
         result = bench.send(server, replace(QUICK, stop_after=StopAfter(in_a_row=10)))
@@ -124,7 +124,7 @@ def test_so_many_failures_in_a_row(tmp_path):
     assert 10 <= bench.statuses()[Status.FAILED] <= 14  # what was in flight is settled
 
 
-def test_a_share_of_failures(tmp_path):
+def test_a_share_of_failures_ends_the_run(tmp_path):
     bench = Bench(tmp_path, 200)
     with FaultServer("sequential", script=rcpt(lambda a, _n: "550 5.7.1 no" if number(a) % 5 == 0 else None)) as server:
         result = bench.send(server, replace(QUICK, stop_after=StopAfter(share=0.1)))
@@ -141,7 +141,7 @@ def test_a_share_of_failures(tmp_path):
         "454 Throttling failure: Daily message quota exceeded.",
     ],
 )
-def test_replies_that_end_the_run_leave_everybody_pending(tmp_path, strategy, line):
+def test_replies_that_end_the_run_leave_the_recipients_pending(tmp_path, strategy, line):
     bench = Bench(tmp_path, 30)
     with FaultServer(
         strategy, script=lambda step: line if step.name == "content" and step.count > 5 else None
@@ -173,7 +173,7 @@ def test_unknown_users_are_offered_for_suppression_not_suppressed(tmp_path):
 @pytest.mark.parametrize(
     "line", ["421 too many messages in this connection", "452 4.5.0 too many messages per session", "DROP"]
 )
-def test_a_limit_of_messages_a_session_is_no_mark(tmp_path, strategy, line):
+def test_a_limit_of_messages_in_a_session_leaves_no_mark(tmp_path, strategy, line):
     bench = Bench(tmp_path, 60)
 
     def script(step: Step) -> str | None:
@@ -190,7 +190,7 @@ def test_a_limit_of_messages_a_session_is_no_mark(tmp_path, strategy, line):
 
 
 @STRATEGY
-def test_throttling_pauses_and_goes_on_slowly(tmp_path, strategy):
+def test_throttling_pauses_the_run_which_continues_slowly(tmp_path, strategy):
     bench, clock = Bench(tmp_path, 40), FakeClock()
     blocked_until = 0.0
 
@@ -208,7 +208,7 @@ def test_throttling_pauses_and_goes_on_slowly(tmp_path, strategy):
     assert clock.now() - 1_800_000_000 > 15
 
 
-def test_throttling_for_ever_ends(tmp_path):
+def test_throttling_without_end_ends_the_run(tmp_path):
     bench, clock = Bench(tmp_path, 40), FakeClock()
     with FaultServer(script=lambda step: "450 4.7.28 slow down" if step.name == "mail" else None) as server:
         result = bench.send(server, replace(QUICK, backoff=Backoff()), clock=clock)
@@ -229,7 +229,7 @@ def test_a_server_that_never_lets_us_in_is_unreachable(tmp_path, step):
     assert bench.statuses() == {Status.PENDING: 5}
 
 
-def test_too_many_connections_go_on_with_fewer(tmp_path):
+def test_a_run_continues_with_fewer_connections_if_the_server_refuses_some(tmp_path):
     bench = Bench(tmp_path, 60)
     server = FaultServer(delay=0.005)
     server.script = lambda step: (
@@ -253,7 +253,7 @@ def test_several_connections_share_the_queue(tmp_path):
     assert len({message.session for message in server.accepted}) == 4
 
 
-def test_a_lost_session_that_comes_back(tmp_path):
+def test_a_lost_session_is_opened_again(tmp_path):
     bench = Bench(tmp_path, 30)
     with FaultServer(
         "pipelined", (Fault("mail", "drop", nth=10, times=1), Fault("greeting", "drop", nth=2, times=2))
@@ -282,7 +282,7 @@ def test_no_progress_over_several_sessions_ends_the_run(tmp_path, strategy):
 
 
 @STRATEGY
-def test_a_message_that_kills_every_session_stops_nobody_else(tmp_path, strategy):
+def test_a_message_that_kills_every_session_stops_no_other(tmp_path, strategy):
     bench = Bench(tmp_path, 20)
 
     def script(step: Step) -> str | None:
@@ -342,7 +342,7 @@ def test_a_login_refused_in_mid_run_ends_it(tmp_path):
     assert bench.statuses()[Status.PENDING] >= 20
 
 
-def test_too_many_logins_wait(tmp_path):
+def test_too_many_logins_make_the_next_one_wait(tmp_path):
     bench, clock = Bench(tmp_path, 5), FakeClock()
     with FaultServer(
         script=lambda step: "454 4.7.0 Too many login attempts" if step.name == "auth" and step.count < 3 else None
@@ -352,7 +352,7 @@ def test_too_many_logins_wait(tmp_path):
     assert sum(clock.slept) >= 30
 
 
-def test_a_certificate_of_somebody_else(tmp_path):
+def test_a_certificate_of_another_authority_ends_the_run_before_the_login(tmp_path):
     bench = Bench(tmp_path, 3)
     with FaultServer() as server, FaultServer() as other:
         mine, server.ca_file = server.ca_file, other.ca_file
@@ -378,7 +378,7 @@ def test_limit_counts_recipients_not_attempts(tmp_path):
     assert bench.statuses() == {Status.SENT: 30}
 
 
-def test_only_one(tmp_path):
+def test_only_sends_to_one_recipient(tmp_path):
     bench = Bench(tmp_path, 30)
     with FaultServer() as server:
         assert bench.send(server, only="R5@Example.com").ending is Ending.COMPLETE
@@ -390,7 +390,7 @@ def test_only_one(tmp_path):
     assert bench.statuses() == {Status.SENT: 1, Status.PENDING: 29}
 
 
-def test_only_one_by_its_key_as_the_report_shows_it(tmp_path):
+def test_only_accepts_a_key_as_the_report_shows_it(tmp_path):
     bench = Bench(tmp_path, 5, 'key: "{{ email }}/INV-{{ n }}"\n')
     with FaultServer() as server:
         assert bench.send(server, only="r3@example.com/INV-3").ending is Ending.COMPLETE
@@ -400,7 +400,7 @@ def test_only_one_by_its_key_as_the_report_shows_it(tmp_path):
     assert bench.statuses() == {Status.SENT: 1, Status.PENDING: 4}
 
 
-def test_only_one_ends_as_that_one_does_whatever_became_of_the_others(tmp_path):
+def test_only_ends_as_its_recipient_does(tmp_path):
     bench = Bench(tmp_path, 3)
     refused = {"r0@example.com"}
     script = lambda step: "550 5.7.1 no" if step.name == "rcpt" and step.argument in refused else None  # noqa: E731
@@ -411,7 +411,7 @@ def test_only_one_ends_as_that_one_does_whatever_became_of_the_others(tmp_path):
         assert bench.send(server, only="r0@example.com").ending is Ending.INCOMPLETE
 
 
-def test_only_an_address_with_several_messages_is_all_of_them(tmp_path):
+def test_only_with_an_address_sends_all_its_messages(tmp_path):
     bench = Bench(tmp_path, 1, 'key: "{{ email }}/{{ n }}"\n')
     (tmp_path / "people.csv").write_text("email,name,n\nada@example.com,Ada,1\nada@example.com,Ada,2\n")
     refused = iter([None, "550 5.7.1 no"])
@@ -433,7 +433,7 @@ def test_a_proof_is_not_recorded(tmp_path):
     assert len(server.accepted) == 7
 
 
-def test_again_that_came_to_nothing_does_not_make_the_next_send_one_to_everybody(tmp_path):
+def test_again_that_could_not_start_does_not_make_the_next_run_send_to_every_recipient(tmp_path):
     bench = Bench(tmp_path, 3)
     with FaultServer() as server:
         bench.send(server)
@@ -447,7 +447,7 @@ def test_again_that_came_to_nothing_does_not_make_the_next_send_one_to_everybody
     assert set(server.times().values()) == {2}
 
 
-def test_a_complete_campaign_says_so_and_again_sends_anew(tmp_path):
+def test_a_complete_campaign_says_so_and_again_sends_it_again(tmp_path):
     bench = Bench(tmp_path, 5)
     with FaultServer() as server:
         bench.send(server)
@@ -478,7 +478,7 @@ def test_again_is_refused_while_the_last_edition_is_not_finished_unless_its_rest
         assert ledger.count_by_status(first)[Status.FAILED] == 3
 
 
-def test_retry_failed(tmp_path):
+def test_retry_failed_sends_to_failed_recipients_again(tmp_path):
     bench = Bench(tmp_path, 5)
     with FaultServer(script=rcpt(lambda a, _n: "550 5.7.1 no" if number(a) == 2 else None)) as server:
         assert bench.send(server).ending is Ending.INCOMPLETE
@@ -505,7 +505,7 @@ def test_hold_never_sends_twice(tmp_path, strategy):
 
 
 @pytest.mark.parametrize("said", ["sent", "resend"])
-def test_what_is_in_doubt_is_settled_for_the_one_that_was_named(tmp_path, said):
+def test_in_doubt_decides_only_for_the_recipient_that_is_named(tmp_path, said):
     bench = Bench(tmp_path, 12)
     held = replace(QUICK, in_doubt="hold")
     with FaultServer("streamed", (Fault("accepted", "drop", "before", nth=4),)) as server:
@@ -519,7 +519,7 @@ def test_what_is_in_doubt_is_settled_for_the_one_that_was_named(tmp_path, said):
         assert bench.statuses()[Status.IN_DOUBT] == len(doubtful) - 1
 
 
-def test_settling_what_is_past_as_sent_does_not_resend_what_comes(tmp_path):
+def test_in_doubt_sent_does_not_resend_messages_of_this_run(tmp_path):
     bench = Bench(tmp_path, 20)
     with FaultServer("streamed", (Fault("accepted", "drop", "before", nth=8),)) as server:
         bench.send(server, replace(QUICK, in_doubt="hold"), in_doubt="sent")
@@ -527,7 +527,7 @@ def test_settling_what_is_past_as_sent_does_not_resend_what_comes(tmp_path):
         assert bench.statuses()[Status.IN_DOUBT] > 0
 
 
-def test_resend_is_once(tmp_path):
+def test_a_message_in_doubt_is_resent_once(tmp_path):
     bench = Bench(tmp_path, 3)
     with FaultServer("sequential", (Fault("accepted", "drop", "before", nth=2, times=100),)) as server:
         bench.send(server)
@@ -561,7 +561,7 @@ def test_copies_that_were_taken_are_not_sent_again(tmp_path, strategy):
 # -- time
 
 
-def test_pace_over_several_connections(tmp_path):
+def test_the_pace_is_that_of_all_connections_together(tmp_path):
     bench, clock = Bench(tmp_path, 30), FakeClock()
     with FaultServer() as server:
         bench.send(server, replace(QUICK, rate=Rate(30, 60), connections=3), clock=clock)
@@ -569,7 +569,7 @@ def test_pace_over_several_connections(tmp_path):
     assert clock.now() - 1_800_000_000 == pytest.approx(58, abs=3)
 
 
-def test_a_quiet_server_is_no_loss(tmp_path):
+def test_a_session_that_a_quiet_server_closed_leaves_no_mark(tmp_path):
     bench = Bench(tmp_path, 4)
 
     class Slow(FakeClock):
@@ -590,7 +590,7 @@ def test_a_quiet_server_is_no_loss(tmp_path):
 # -- what cannot be sent
 
 
-def test_one_that_does_not_render(tmp_path):
+def test_without_preflight_a_message_that_does_not_render_fails_alone(tmp_path):
     bench = Bench(tmp_path, 6)
     (tmp_path / "text.txt.j2").write_text("{% if n == '3' %}{{ nothing }}{% endif %}Hello {{ name }}\n")
     with FaultServer() as server:
@@ -605,7 +605,7 @@ def test_one_that_does_not_render(tmp_path):
     assert "nothing" in failed.error
 
 
-def test_one_that_is_too_large_for_the_server(tmp_path):
+def test_a_message_that_is_too_large_for_the_server_fails_alone(tmp_path):
     bench = Bench(tmp_path, 4)
     (tmp_path / "text.txt.j2").write_text("{% if n == '2' %}{{ 'x ' * 5000 }}{% endif %}Hello {{ name }}\n")
     with FaultServer(extensions=("SIZE 5000",)) as server:
@@ -615,7 +615,7 @@ def test_one_that_is_too_large_for_the_server(tmp_path):
     assert bench.statuses() == {Status.SENT: 3, Status.FAILED: 1}
 
 
-def test_suppressed_ones_get_nothing(tmp_path):
+def test_suppressed_recipients_get_no_mail(tmp_path):
     bench = Bench(tmp_path, 4)
     with Ledger.open(bench.ledger_path) as ledger:
         ledger.suppress("r2@example.com", "asked to")
@@ -636,7 +636,7 @@ def test_a_wrong_password_is_tried_once_by_all_connections_together(tmp_path):
     assert server.refused_logins == 1
 
 
-def test_a_server_that_ends_every_session_after_the_login_is_left_in_the_end(tmp_path):
+def test_a_server_that_ends_every_session_after_the_login_is_unreachable_in_the_end(tmp_path):
     bench = Bench(tmp_path, 5)
     with FaultServer(faults=(Fault("auth", "drop", "after", times=1000),)) as server:
         result = bench.send(server, clock=FakeClock())
@@ -647,7 +647,7 @@ def test_a_server_that_ends_every_session_after_the_login_is_left_in_the_end(tmp
 
 @STRATEGY
 @pytest.mark.parametrize("step", ["mail", "rcpt", "content"])
-def test_a_server_that_has_had_enough_in_every_session_is_left_in_the_end(tmp_path, strategy, step):
+def test_a_server_that_takes_no_message_in_any_session_is_unreachable_in_the_end(tmp_path, strategy, step):
     bench = Bench(tmp_path, 5)
     line = "452 4.5.3 Too many messages in this session"
     with FaultServer(strategy, script=lambda found: line if found.name == step else None) as server:

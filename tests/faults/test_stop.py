@@ -26,7 +26,7 @@ STRATEGY = pytest.mark.parametrize("strategy", ["sequential", "pipelined", "stre
 
 
 @STRATEGY
-def test_asked_to_stop_what_is_in_flight_is_settled(tmp_path, strategy):
+def test_after_a_request_to_stop_messages_in_flight_get_their_results(tmp_path, strategy):
     bench, stop = Bench(tmp_path, 60), StopSignal()
     bench.observer.on_settled = lambda _outcome: stop.requested or stop.request(signal.SIGTERM)
     with FaultServer(strategy, delay=0.01) as server:
@@ -45,7 +45,7 @@ def test_asked_to_stop_what_is_in_flight_is_settled(tmp_path, strategy):
 
 
 @STRATEGY
-def test_asked_twice_it_stops_at_once_and_nobody_is_lost(tmp_path, strategy):
+def test_a_second_request_stops_at_once_and_loses_no_message(tmp_path, strategy):
     bench, stop = Bench(tmp_path, 60), StopSignal()
 
     def twice(_outcome: object) -> None:
@@ -74,7 +74,7 @@ def test_a_silent_server_does_not_hold_up_an_interruption_for_longer_than_a_repl
         bench.agree(server, most_duplicates=8)
 
 
-def test_stopped_while_it_waits(tmp_path):
+def test_a_waiting_run_can_be_stopped(tmp_path):
     bench, stop = Bench(tmp_path, 3), StopSignal()
     bench.observer.on_waiting = lambda _seconds, _why: stop.requested or stop.request()
     with FaultServer(script=lambda step: "450 4.2.1 busy" if step.name == "rcpt" else None) as server:
@@ -88,7 +88,7 @@ def test_stopped_while_it_waits(tmp_path):
 
 @pytest.mark.parametrize("said", ["hold", "sent"])
 @pytest.mark.parametrize("settled_at", ["once", "the next run's end"])
-def test_what_was_to_be_sent_again_is_not_when_a_person_says_otherwise(tmp_path, said, settled_at):
+def test_a_message_to_resend_is_not_sent_if_a_person_decides_otherwise(tmp_path, said, settled_at):
     """A run that sends again is stopped before it comes to it; only then somebody says that nobody may get it twice."""
     bench, stop = Bench(tmp_path, 3), StopSignal()
     bench.observer.on_waiting = lambda _seconds, _why: stop.request()
@@ -120,7 +120,7 @@ def test_a_proof_to_a_silent_server_is_interrupted_at_once(tmp_path, step):
     assert time.monotonic() - began < 10
 
 
-def test_stopped_before_anything_was_sent(tmp_path):
+def test_a_run_that_is_stopped_before_it_starts_sends_nothing(tmp_path):
     bench, stop = Bench(tmp_path, 3), StopSignal()
     stop.request()
     with FaultServer() as server:
@@ -137,7 +137,7 @@ def test_a_second_sender_is_refused_and_told_who_holds_it(tmp_path):
         assert server.sessions == 0
 
 
-def test_two_at_once_send_everybody_once(tmp_path):
+def test_two_senders_at_once_send_each_message_once(tmp_path):
     bench = Bench(tmp_path, 100)
     with FaultServer(delay=0.005) as server:
         line = [sys.executable, "-m", "mailer", *command(bench, server, 1)]
@@ -153,7 +153,7 @@ def test_two_at_once_send_everybody_once(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals_to_the_command(tmp_path, number, code):
+def test_a_signal_ends_the_command_in_order(tmp_path, number, code):
     bench = Bench(tmp_path, 400)
     with FaultServer(delay=0.01) as server:
         process = subprocess.Popen(
@@ -238,7 +238,7 @@ def test_a_ledger_that_cannot_be_read_at_the_end(tmp_path, monkeypatch):
     assert len(server.accepted) == 5
 
 
-def test_a_full_disk_in_mid_run(tmp_path):
+def test_a_disk_that_fills_up_during_a_run_stops_it(tmp_path):
     bench = Bench(tmp_path, 600)
     with FaultServer("streamed") as server:
         process = send_limited(bench, server, 260_000)

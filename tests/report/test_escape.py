@@ -13,17 +13,17 @@ from mailer.text import make_printable
 ANY = st.text(st.characters(codec=None))
 
 
-def test_controls_are_shown_not_obeyed() -> None:
+def test_control_characters_are_shown_as_escapes() -> None:
     assert make_printable("\x1b[31mred\x07") == "\\x1b[31mred\\x07"
     assert make_printable("a\u202eb") == "a\\u202eb"
     assert make_printable("\x9b31m") == "\\x9b31m"
 
 
-def test_lines_become_one() -> None:
+def test_a_line_end_becomes_a_blank() -> None:
     assert make_printable("one  \r\n  two\nthree") == "one two three"
 
 
-def test_what_is_harmless_stays() -> None:
+def test_printable_text_stays() -> None:
     assert make_printable("Zoë 李雷 👩‍🚀 שלום") == "Zoë 李雷 👩‍🚀 שלום"
 
 
@@ -35,7 +35,7 @@ def test_nothing_unprintable_is_left(text: str) -> None:
 
 
 @given(ANY)
-def test_xml_takes_it(text: str) -> None:
+def test_any_text_is_valid_xml(text: str) -> None:
     from xml.sax.saxutils import escape
 
     element = ElementTree.fromstring(f"<a>{escape(escape_xml(text))}</a>".encode())
@@ -43,7 +43,7 @@ def test_xml_takes_it(text: str) -> None:
 
 
 @given(ANY)
-def test_json_means_the_same(text: str) -> None:
+def test_an_escaped_json_document_has_the_same_meaning(text: str) -> None:
     document = escape_json(json.dumps(text, ensure_ascii=False))
     assert json.loads(document) == text
     assert not any(unicodedata.category(character) in ("Cc", "Cs") for character in document)

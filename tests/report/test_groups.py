@@ -9,7 +9,7 @@ from mailer.report.groups import FailureGroups
 Row = Callable[..., Outcome]
 
 
-def test_what_differs_from_message_to_message_does_not_count(failed: Row) -> None:
+def test_replies_are_compared_without_what_differs_from_message_to_message(failed: Row) -> None:
     found = FailureGroups(
         failed(n, reply=f"5.1.1 <person{n}@example.com>: User unknown, id 4F1A{n:06d}") for n in range(50)
     )
@@ -28,7 +28,7 @@ def test_codes_and_statuses_stay_apart(failed: Row) -> None:
     assert len(FailureGroups(rows)) == 3
 
 
-def test_the_largest_first_and_sent_are_not_failures(sent: Row, failed: Row) -> None:
+def test_the_largest_group_is_first_and_sent_messages_are_in_none(sent: Row, failed: Row) -> None:
     rows = [failed(0, reply="full"), failed(1, reply="unknown"), failed(2, reply="unknown"), sent(3)]
     assert [(g.text, g.count) for g in FailureGroups(rows).list_largest()] == [("unknown", 2), ("full", 1)]
 
@@ -41,6 +41,6 @@ def test_memory_is_bounded(failed: Row) -> None:
     assert found.list_largest(1)[0].is_rest
 
 
-def test_our_own_error_stands_in_for_a_reply(failed: Row) -> None:
+def test_an_error_of_our_own_is_shown_if_there_is_no_reply(failed: Row) -> None:
     (group,) = FailureGroups([failed(code=None, enhanced=None, reply=None, error="'name' is undefined")]).list_largest()
     assert (group.label, group.text) == ("", "'name' is undefined")

@@ -87,13 +87,13 @@ def check(*paths: Path | str, **keep: Path) -> str:
     return str(caught.value)
 
 
-def test_suffixes(tmp_path: Path) -> None:
+def test_the_suffix_sets_the_format(tmp_path: Path) -> None:
     assert "expected one of .json .csv .html .md .xml" in check(tmp_path / "r.pdf")
     assert "no suffix" in check(tmp_path / "report")
     assert check_report_targets([tmp_path / "R.JSON"])
 
 
-def test_places_that_cannot_be(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "file").write_text("x")
     os.mkfifo(tmp_path / "pipe.csv")
@@ -104,7 +104,7 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
     assert "File name too long" in check(tmp_path / f"{'x' * 300}.json")
 
 
-def test_one_path_twice_and_files_to_keep(tmp_path: Path) -> None:
+def test_a_report_replaces_no_other_report_and_no_protected_file(tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to(tmp_path / "people.csv")
     (tmp_path / "people.csv").write_text("email\n")
     assert "two reports" in check(tmp_path / "r.json", tmp_path / "." / "r.json")

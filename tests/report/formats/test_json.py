@@ -30,7 +30,7 @@ def written(report: Report) -> str:
     return stream.getvalue()
 
 
-def test_names_and_types_of_the_contract(make_report: Make, sent: Row, failed: Row) -> None:
+def test_names_and_types_are_those_that_are_promised(make_report: Make, sent: Row, failed: Row) -> None:
     document = json.loads(written(make_report([sent(0), failed(1)])))
     for name, kind in CONTRACT.items():
         assert isinstance(document[name], kind), name
@@ -40,7 +40,7 @@ def test_names_and_types_of_the_contract(make_report: Make, sent: Row, failed: R
     assert [list(row) for row in document["recipients"]] == [RECIPIENT, RECIPIENT]
 
 
-def test_figures(make_report: Make, sent: Row, failed: Row) -> None:
+def test_the_figures_are_those_of_the_report(make_report: Make, sent: Row, failed: Row) -> None:
     document = json.loads(written(make_report([sent(0), failed(1)])))
     assert document["counts"] == dict.fromkeys(COUNTS, 0) | {"total": 2, "sent": 1, "failed": 1}
     assert document["seconds"] == 4.1
@@ -53,7 +53,7 @@ def test_figures(make_report: Make, sent: Row, failed: Row) -> None:
     }  # fmt: skip
 
 
-def test_nobody(make_report: Make) -> None:
+def test_a_report_without_recipients_is_valid(make_report: Make) -> None:
     document = json.loads(written(make_report([], run=None, started=None, finished=None, server=None)))
     assert (document["recipients"], document["server"], document["run"]) == ([], None, None)
 
@@ -72,7 +72,7 @@ def test_hostile_text_comes_back_the_same_and_no_control_is_raw(hostile: Report,
     assert json.loads(text)["recipients"][0]["reply"] == hostile_text
 
 
-def test_it_streams(make_report: Make, sent: Row) -> None:
+def test_the_report_is_streamed(make_report: Make, sent: Row) -> None:
     """Nothing is written late because everybody was read first."""
     seen: list[int] = []
 

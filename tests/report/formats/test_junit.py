@@ -22,7 +22,7 @@ def suite(report: Report) -> ElementTree.Element:
     return found
 
 
-def test_each_outcome_is_what_ci_makes_of_it(make_report: Make, sent: Row, failed: Row) -> None:
+def test_each_outcome_is_a_case_that_ci_systems_understand(make_report: Make, sent: Row, failed: Row) -> None:
     states = [Status.DEFERRED, Status.IN_DOUBT, Status.SUPPRESSED, Status.PENDING]
     found = suite(make_report([sent(0), failed(1), *(failed(n, status=s) for n, s in enumerate(states, 2))]))
     assert {name: found.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
@@ -74,7 +74,7 @@ def test_hostile_text_is_valid_xml(hostile: Report) -> None:
     assert "<script>" in str(failure.get("message"))
 
 
-def test_a_refused_copy_stands_in_the_output_of_a_case_that_passed(make_report: Make, sent: Row) -> None:
+def test_a_refused_copy_is_in_the_output_of_a_case_that_passed(make_report: Make, sent: Row) -> None:
     copies = (CopyRefused("boss@example.com", 550, "5.1.1 <no> such person"), CopyRefused("b@example.com", 452, "full"))
     found = suite(make_report([sent(0, copies_refused=copies)]))
     assert found.findtext("testcase[2]/system-out") == (

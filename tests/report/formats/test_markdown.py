@@ -40,7 +40,7 @@ def test_counts_and_failures(make_report: Make, sent: Row, failed: Row) -> None:
     assert "person2@example.com" in cells(text)
 
 
-def test_nothing_wrong_is_short(make_report: Make, sent: Row) -> None:
+def test_without_problems_there_is_no_section_about_them(make_report: Make, sent: Row) -> None:
     assert "went wrong" not in written(make_report([sent(0)]))
 
 
@@ -57,7 +57,7 @@ def test_it_stays_within_what_a_ci_page_holds(make_report: Make, failed: Row) ->
     assert "and 2,800 more" in text
 
 
-def test_refused_copies_are_told(make_report: Make, sent: Row) -> None:
+def test_refused_copies_are_listed(make_report: Make, sent: Row) -> None:
     copy = CopyRefused("boss@example.com", 550, "5.1.1 no | such person")
     text = written(make_report([sent(0, copies_refused=(copy,)), sent(1)]))
     assert cells(text)[-3:] == ["person0@example.com", "boss@example.com", "550 5.1.1 no | such person"]

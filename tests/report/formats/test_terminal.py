@@ -42,7 +42,7 @@ def test_no_control_reaches_the_terminal(hostile: Report, rich: bool) -> None:
     assert "\u202e" not in text
 
 
-def test_those_without_trouble_are_not_read_again(make_report: Make, sent: Row) -> None:
+def test_recipients_are_not_read_again_if_none_has_a_problem(make_report: Make, sent: Row) -> None:
     report = make_report([sent(0)])
     lazy = make_report([], counts=report.counts, outcomes=lambda: pytest.fail("read"))
     assert "sent" in shown(lazy, rich=False)
