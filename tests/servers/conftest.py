@@ -12,10 +12,12 @@ import trustme
 
 from tests.servers.dovecot import Dovecot, run_dovecot
 from tests.servers.exim import run_exim
+from tests.servers.haraka import run_haraka
 from tests.servers.mailserver import CannotRun, MailServer, NotInstalled, skip_or_fail
 from tests.servers.opensmtpd import run_opensmtpd
 from tests.servers.postfix import run_postfix
 from tests.servers.sandbox import run_sandbox
+from tests.servers.submission import run_submission
 
 Started = TypeVar("Started")
 
@@ -65,6 +67,16 @@ def running_opensmtpd(ca_file: Path) -> Iterator[MailServer]:
 
 
 @pytest.fixture(scope="session")
+def running_haraka(ca_file: Path) -> Iterator[MailServer]:
+    yield from started(lambda: run_haraka(ca_file))
+
+
+@pytest.fixture(scope="session")
+def running_submission(ca: trustme.CA, running_postfix: MailServer) -> Iterator[MailServer]:
+    yield from started(lambda: run_submission(ca, running_postfix))
+
+
+@pytest.fixture(scope="session")
 def running_sandbox() -> Iterator[MailServer]:
     """The embedded one, as `mailer sandbox` starts it."""
     yield from started(run_sandbox)
@@ -86,6 +98,16 @@ def exim(running_exim: MailServer) -> MailServer:
 @pytest.fixture
 def opensmtpd(running_opensmtpd: MailServer) -> MailServer:
     return running_opensmtpd.emptied()
+
+
+@pytest.fixture
+def haraka(running_haraka: MailServer) -> MailServer:
+    return running_haraka.emptied()
+
+
+@pytest.fixture
+def submission(running_submission: MailServer) -> MailServer:
+    return running_submission.emptied()
 
 
 @pytest.fixture

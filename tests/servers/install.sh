@@ -54,9 +54,10 @@ install() {
 # --- what is missing
 
 servers="postfix/usr/lib/postfix/sbin/smtpd exim4-daemon-heavy/usr/sbin/exim4 opensmtpd/usr/sbin/smtpd"
+servers="$servers dovecot-submissiond/usr/lib/dovecot/submission"
 
 runs() { # runs PACKAGE/BINARY: is it there, with all the libraries that it needs?
-    [ -x "$packages/$1" ] && ! LD_LIBRARY_PATH=$packages/postfix/usr/lib/postfix ldd "$packages/$1" | grep -q 'not found'
+    [ -x "$packages/$1" ] && ! LD_LIBRARY_PATH=$packages/postfix/usr/lib/postfix:/usr/lib/dovecot ldd "$packages/$1" | grep -q 'not found'
 }
 
 missing=
@@ -78,15 +79,21 @@ command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"
 parser=mailparser
 [ ! -d "$tests/node_modules/$parser" ] || parser=
+haraka=Haraka@3.3.4
+[ ! -d "$packages/haraka/node_modules/Haraka" ] || haraka=
 
-if [ -z "$missing$users$wanted$parser" ]; then
+if [ -z "$missing$users$wanted$parser$haraka" ]; then
     exit 0
 fi
-echo "install.sh: missing:$missing$users$wanted $parser" >&2
+echo "install.sh: missing:$missing$users$wanted $parser $haraka" >&2
 
 npm_parser() { # needs no root
     [ -z "$parser" ] || (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) || return 1
     parser=
+}
+npm_haraka() { # a mail server written in JavaScript; its native modules are optional, so none is compiled
+    [ -z "$haraka" ] || npm install --prefix "$packages/haraka" --ignore-scripts --no-audit --no-fund --silent "$haraka" >&2 || return 1
+    haraka=
 }
 npm_parser || true # where npm is missing it is installed below
 
@@ -131,3 +138,4 @@ for user in $users; do
 done
 
 npm_parser || give_up "npm could not install $parser"
+npm_haraka || give_up "npm could not install $haraka"

@@ -71,6 +71,19 @@ SERVICES = {
     "smtps-plain": "-o smtpd_tls_wrappermode=yes -o smtpd_discard_ehlo_keywords=chunking,pipelining,silent-discard",
     "smtps-discard": "-o smtpd_tls_wrappermode=yes -o content_filter=discard:",
     "submission": "-o smtpd_tls_security_level=encrypt",
+    # Some recipients are refused after the content, which leaves their transaction open:
+    **{
+        f"smtps-{name}": "-o smtpd_tls_wrappermode=yes"
+        " -o smtpd_end_of_data_restrictions=check_recipient_access,regexp:{folder}/etc/unwanted" + hidden
+        for name, hidden in (
+            ("late", ""),
+            ("late-groups", " -o smtpd_discard_ehlo_keywords=chunking,silent-discard"),
+            ("late-plain", " -o smtpd_discard_ehlo_keywords=chunking,pipelining,silent-discard"),
+        )
+    },
+    # For Dovecot's submission proxy, which has done the login:
+    "smtp-relay": "-o smtpd_sasl_auth_enable=no -o mynetworks=127.0.0.0/8"
+    " -o smtpd_relay_restrictions=permit_mynetworks,reject",
     # What is to be refused:
     "submission-without": "-o smtpd_tls_security_level=none",
     "smtps-not": "-o smtpd_tls_security_level=none",
@@ -150,6 +163,7 @@ def run_postfix(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[Mai
         lines = [f"127.0.0.1:{ports[name]} inet n - n - - smtpd {options}" for name, options in SERVICES.items()]
         (etc / "master.cf").write_text("\n".join(lines).format(folder=folder) + MASTER)
         (etc / "recipients").write_text(RECIPIENTS)
+        (etc / "unwanted").write_text("/^unwanted/    554 5.7.1 not this one\n")
         shutil.copy(package / "etc/postfix/postfix-files", etc)
         environment = {"LD_LIBRARY_PATH": str(package / "usr/lib/postfix")}
         with process([master, "-c", etc, "-s"], folder / "output", environment=environment) as running:
