@@ -13,7 +13,7 @@ help:
 	@echo "make check      lint, types, layers and spelling only"
 	@echo "make bench      the speed of the hot path, beside other mailers"
 	@echo "make soak       thousands of kills, and a minute of fuzzing for each parser"
-	@echo "make manual     the man page and the shell completions, in dist/"
+	@echo "make manual     write docs/man and docs/completion anew"
 	@echo "make lock       write requirements-dev.txt anew: every version with its hashes"
 	@echo "make audit      look for known vulnerabilities in the installed packages"
 	@echo "make clean      remove what the others made"
@@ -90,6 +90,10 @@ lock: $(VENV)-tools/.ready
 
 audit: $(VENV)-tools/.ready
 	$(VENV)-tools/bin/pip-audit --require-hashes --disable-pip --requirement requirements-dev.txt
+
+# The man page and the completions are made from the command; the wheel installs them.
+manual: setup
+	$(BIN)/python -m tests.cli.manual
 
 soak: setup servers
 	$(BIN)/python -m tests.soak
