@@ -33,8 +33,8 @@ from mailer.campaign.model import (
 )
 from mailer.campaign.quantities import parse_duration, parse_rate
 
-# The functions below import what they need (YAML, Jinja2, subprocess) when they are called, because every command
-# imports this package.
+# The functions below import what they need (YAML, Jinja2, subprocess) when they are called, because every
+# command imports this package.
 
 
 def load_campaign(
@@ -42,8 +42,8 @@ def load_campaign(
 ) -> Campaign:
     """Return the campaign in the YAML file at `path`.
 
-    `variables` (`--var`) take precedence over its `vars`. `access` says what the campaign may make the mailer read.
-    InputError has all problems of the file.
+    `variables` (`--var`) take precedence over its `vars`. `access` says what the campaign may make the mailer
+    read. InputError has all problems of the file.
     """
     from mailer.campaign import load
 
@@ -58,7 +58,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def parse_server(url: str) -> ServerConfig:
-    """Return the server that a `--server` URL names. InputError never repeats the URL: it may have a password."""
+    """Return the server that a `--server` URL names.
+
+    InputError never repeats the URL: it may have a password.
+    """
     from mailer.campaign import servers
 
     return servers.parse_server(url)

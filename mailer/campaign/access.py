@@ -1,7 +1,8 @@
 """What a campaign may make the mailer read, beside the files of its own project.
 
-`mailer send` trusts the campaign that it is given (TRUSTED). `mailer check` also runs on a stranger's campaign, such as
-one from a pull request (UNTRUSTED): it must show no secret and no file that is not the project's.
+`mailer send` trusts the campaign that it is given (TRUSTED). `mailer check` also runs on a stranger's
+campaign, such as one from a pull request (UNTRUSTED): it must show no secret and no file that is not the
+project's.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ HINT = "`--trusted` reads what `mailer send` would read"
 class Access:
     """Which sources outside the project a campaign may use.
 
-    `environment`: values of environment variables in `vars`. `secrets`: passwords and keys, from wherever they come.
-    `commands`: the password's command. `sql`: recipients from a database. `outside_files`: files outside the project
-    root, and files in it whose name or folder begins with a dot.
+    `environment`: values of environment variables in `vars`. `secrets`: passwords and keys, from wherever
+    they come. `commands`: the password's command. `sql`: recipients from a database. `outside_files`: files
+    outside the project root, and files in it whose name or folder begins with a dot.
     """
 
     environment: bool = True

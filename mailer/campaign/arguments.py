@@ -1,4 +1,6 @@
-"""The arguments of `Campaign(...)`, read by the schema of campaign files, so that both accept and refuse the same."""
+"""The arguments of `Campaign(...)`, read by the schema of campaign files, so that both accept and refuse the
+same.
+"""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ _REQUIRED = ("sender", "subject", "recipients")
 class LoadResult:
     """A campaign file as far as it can be read.
 
-    `campaign` has the values that are right; it is None if a required one is not. If there are problems it must not be
-    sent, but its templates and its list can be checked in the same round.
+    `campaign` has the values that are right; it is None if a required one is not. If there are problems it
+    must not be sent, but its templates and its list can be checked in the same round.
     """
 
     campaign: Campaign | None
@@ -43,9 +43,9 @@ def load_campaign(
 ) -> Campaign:
     """Return the campaign in the YAML file at `path`.
 
-    `variables` (`--var`) take precedence over its `vars`. `access` says what the campaign may make the mailer read.
-    Environment variables that `vars` names are read. No secret is read, no command is run and no list is opened.
-    InputError has all problems of the file, sorted by place.
+    `variables` (`--var`) take precedence over its `vars`. `access` says what the campaign may make the mailer
+    read. Environment variables that `vars` names are read. No secret is read, no command is run and no list
+    is opened. InputError has all problems of the file, sorted by place.
     """
     result = read_campaign(path, variables=variables, access=access)
     if result.problems or result.campaign is None:
@@ -56,7 +56,10 @@ def load_campaign(
 def read_campaign(
     path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None, access: Access = TRUSTED
 ) -> LoadResult:
-    """Return what `load_campaign` returns or raises. InputError only for a file that is not YAML with a mapping."""
+    """Return what `load_campaign` returns or raises.
+
+    InputError only for a file that is not YAML with a mapping.
+    """
     shown = make_printable(os.fspath(path))
     if not shown:
         raise InputError("expected the path of a campaign file, found an empty one")
@@ -87,13 +90,15 @@ def read_campaign(
 
 
 def project_root(path: Path) -> Path:
-    """Return the folder that templates and files must be in: the campaign's, or its parent if that is `campaigns`."""
+    """Return the folder that templates and files must be in: the campaign's, or its parent if that is
+    `campaigns`.
+    """
     return path.parent.parent if path.parent.name == "campaigns" else path.parent
 
 
 def _build_campaign(path: Path, root: Path, name: str, values: Mapping[str, Any]) -> Campaign | None:
     values = {_RENAMED.get(key, key): value for key, value in values.items()}
-    if not all(key in values for key in _REQUIRED):
+    if not all(key in values for key in _REQUIRED) or not values.keys() & {"template", "text"}:
         return None
     return Campaign(**{**values, "path": path, "root": root, "name": name or "unnamed"})
 

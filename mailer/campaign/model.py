@@ -1,7 +1,7 @@
 """What a campaign file says, as frozen values. Nothing here reads a file or renders a template.
 
-A `Pattern` is a Jinja2 source from the campaign file with its place, so that an error that is found when it is
-rendered can still say FILE:LINE:COLUMN. Durations are seconds; paths are absolute.
+A `Pattern` is a Jinja2 source from the campaign file with its place, so that an error that is found when it
+is rendered can still say FILE:LINE:COLUMN. Durations are seconds; paths are absolute.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One row of the list. `columns` holds JSON values only, `email` included; dates are text as a person sees them.
+    """One row of the list. `columns` holds JSON values only, `email` included; dates are text as a person
+    sees them.
 
     `problem` is set for a row that cannot be sent to (a wrong address, say). `email` is then the cell's text.
     """
@@ -78,7 +79,9 @@ class RecipientSource(Protocol):
     def __iter__(self) -> Iterator[Recipient]: ...
 
     def fingerprint(self) -> str | None:
-        """Return a digest of the list's bytes (and of `where`) that is quick to make; None if there is none (SQL)."""
+        """Return a digest of the list's bytes (and of `where`) that is quick to make; None if there is none
+        (SQL).
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +128,9 @@ class ClientCertificate:
 class ServerConfig:
     """A submission server and how to use it.
 
-    `auth` holds the mechanisms that may be used, the preferred one first; empty means all (`auto`).
-    `ca_file` is None for the system's trust store. `ehlo_name` is None for the client's address literal.
-    `proxy` is the URL of a SOCKS5 proxy. `provider` names the entry of `PROVIDERS` that gave host, port and security.
+    `auth` holds the mechanisms that may be used, the preferred one first; empty means all (`auto`). `ca_file`
+    is None for the system's trust store. `ehlo_name` is None for the client's address literal. `proxy` is the
+    URL of a SOCKS5 proxy. `provider` names the entry of `PROVIDERS` that gave host, port and security.
     """
 
     host: str
@@ -168,7 +171,9 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class StopAfter:
-    """End the run after `in_a_row` permanent failures in a row, or when `share` (0 to 1) of this run's failed."""
+    """End the run after `in_a_row` permanent failures in a row, or when `share` (0 to 1) of this run's
+    failed.
+    """
 
     in_a_row: int | None = None
     share: float | None = None
@@ -203,8 +208,8 @@ class Dkim:
 class Campaign:
     """A campaign, checked. `mailer.load_campaign` makes one from a file; a program can make one itself.
 
-    `root` is the folder that templates and files must be in. `path` is the campaign file. A template is looked for in
-    the file's folder first.
+    `root` is the folder that templates and files must be in. `path` is the campaign file. A template is
+    looked for in the file's folder first.
     """
 
     path: Path
@@ -266,11 +271,12 @@ class Campaign:
         warnings: tuple[Problem, ...] = (),
         unknown_variables: tuple[str, ...] = (),
     ) -> None:
-        """Make a campaign. Each argument is what the key of the same name is in a campaign file (`sender` is `from`).
+        """Make a campaign. Each argument is what the key of the same name is in a campaign file (`sender` is
+        `from`).
 
-        `recipients` is an iterable of mappings with `email`, or of addresses. It is read once, when it is needed, and
-        kept in a file, so that it may be long. Dates and other values become text as a person writes them.
-        Files are looked for in `root`, which is the working directory by default.
+        `recipients` is an iterable of mappings with `email`, or of addresses. It is read once, when it is
+        needed, and kept in a file, so that it may be long. Dates and other values become text as a person
+        writes them. Files are looked for in `root`, which is the working directory by default.
 
         Raises InputError with every problem of the arguments.
         """

@@ -25,8 +25,8 @@ _MARKS = (
 class NamedFile:
     """A file as the user named it.
 
-    `shown` is its name in messages. `named_at` is the place in the campaign file that names it, and `key` the key. With
-    `root`, it is opened only if it is inside that folder after symbolic links are resolved.
+    `shown` is its name in messages. `named_at` is the place in the campaign file that names it, and `key` the
+    key. With `root`, it is opened only if it is inside that folder after symbolic links are resolved.
     """
 
     path: Path
@@ -36,7 +36,10 @@ class NamedFile:
     root: Path | None = None
 
     def open(self) -> BinaryIO:
-        """Return the file, open for reading. InputError at the place that names it if it is not a regular file."""
+        """Return the file, open for reading.
+
+        InputError at the place that names it if it is not a regular file.
+        """
         try:
             return open_beneath(self.root, self.path) if self.root else open_regular_file(self.path)
         except UnusableFile as error:
@@ -57,5 +60,7 @@ class NamedFile:
 
 
 def detect_bom_encoding(start: bytes) -> str | None:
-    """Return the encoding that a byte order mark at `start` announces, as a codec that removes the mark, or None."""
+    """Return the encoding that a byte order mark at `start` announces, as a codec that removes the mark, or
+    None.
+    """
     return next((name for mark, name in _MARKS if start.startswith(mark)), None)

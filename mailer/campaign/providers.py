@@ -1,8 +1,9 @@
 """What is known of well-known providers: the submission server, and how fast an account may send.
 
-Hosts, ports and limits are those of the provider's own documentation (the URL is beside each; read in 2026). `rate` is
-what an ordinary account is known to accept: the documented figure if there is one, else a careful pace for services
-that throttle mailboxes without saying when. Relay services document no pace for SMTP, so they have none here.
+Hosts, ports and limits are those of the provider's own documentation (the URL is beside each; read in 2026).
+`rate` is what an ordinary account is known to accept: the documented figure if there is one, else a careful
+pace for services that throttle mailboxes without saying when. Relay services document no pace for SMTP, so
+they have none here.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _MINUTE = 60.0
 class Provider:
     """A provider's submission server.
 
-    `host` is None if the user must choose a region. `regions` maps each region to its host.
-    `rate` is the pace that an account accepts, or None if the provider states none. `per_day` is the documented number
-    of recipients in 24 hours, and `connections` the documented maximum of sessions at once, or None.
+    `host` is None if the user must choose a region. `regions` maps each region to its host. `rate` is the
+    pace that an account accepts, or None if the provider states none. `per_day` is the documented number of
+    recipients in 24 hours, and `connections` the documented maximum of sessions at once, or None.
     """
 
     host: str | None
@@ -60,11 +61,12 @@ _SES_REGIONS = [
 _ZOHO_REGIONS = ("com", "eu", "in", "com.au", "jp", "com.cn", "sa")
 
 PROVIDERS: dict[str, Provider] = {
-    # support.google.com/a/answer/176600 (server), /a/answer/166852 (2,000 a day for Workspace; 500 for gmail.com)
+    # support.google.com/a/answer/176600 (server), /a/answer/166852 (2,000 a day for Workspace; 500 for
+    # gmail.com)
     "gmail": Provider("smtp.gmail.com", 465, "tls", Rate(20, _MINUTE), per_day=500),
     # learn.microsoft.com/exchange/mail-flow-best-practices (server; TLS by STARTTLS only) and
-    # /exchange/troubleshoot/send-emails/smtp-submission-improvements (30 messages a minute, 10,000 recipients a day,
-    # 3 connections at once)
+    # /exchange/troubleshoot/send-emails/smtp-submission-improvements (30 messages a minute, 10,000 recipients
+    # a day, 3 connections at once)
     "microsoft365": Provider("smtp.office365.com", 587, "starttls", Rate(30, _MINUTE), per_day=10_000, connections=3),
     # docs.aws.amazon.com/ses/latest/dg/smtp-connect.html and /general/latest/gr/ses.html (the regions);
     # /ses/latest/dg/manage-sending-quotas.html: 14 a second is what an account out of the sandbox starts with

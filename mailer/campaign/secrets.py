@@ -1,4 +1,7 @@
-"""Where a password comes from. Nothing is read until `read()` is called, and no error repeats what was read."""
+"""Where a password comes from.
+
+Nothing is read until `read()` is called, and no error repeats what was read.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,9 @@ COMMAND_SECONDS = 120.0  # a person may have to unlock a key ring
 _NOT_FOUND = 127  # the shell's status for a command that does not exist
 
 
-# What the password command gets of the mailer's own environment: what programs need to find their files, a key agent,
-# a terminal, and a person's settings. The mailer's own secrets (MAILER_PASSWORD, a CI job's tokens) stay out.
+# What the password command gets of the mailer's own environment: what programs need to find their files, a
+# key agent, a terminal, and a person's settings. The mailer's own secrets (MAILER_PASSWORD, a CI job's
+# tokens) stay out.
 _KEPT_VARIABLES = [
     "PATH",
     "HOME",
@@ -83,7 +87,10 @@ class CommandSecret:
     seconds: float = COMMAND_SECONDS
 
     def read(self) -> Secret:
-        """Return the line. InputError if the command fails, prints more than a line, or does not end in time."""
+        """Return the line.
+
+        InputError if the command fails, prints more than a line, or does not end in time.
+        """
         what = "the password command"
         try:
             # Its standard error is not shown: what a failing tool prints may hold the secret.
@@ -147,7 +154,9 @@ class FileSecret:
 
 @dataclass(frozen=True, slots=True)
 class KeyringSecret:
-    """`{keyring: SERVICE}`: the password that the system's keyring has for a user of a service (extra `keyring`)."""
+    """`{keyring: SERVICE}`: the password that the system's keyring has for a user of a service (extra
+    `keyring`).
+    """
 
     service: str
     username: str | None

@@ -1,4 +1,4 @@
-"""Which server, and whether it may be spoken to like that: `--server` URLs, and the rules both forms share."""
+"""Servers: the URL of `--server`, and the rules that it shares with the campaign's `server`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 
 
 def parse_server(url: str) -> ServerConfig:
-    """The server that a URL names. InputError never repeats the URL, because a password may stand in it."""
+    """Return the server that a URL names. InputError never repeats the URL: it may have a password."""
     scheme, separator, rest = url.strip().partition("://")
     security = _SCHEMES.get(scheme.lower())
     if not separator or security is None:
-        raise InputError(f"the server's URL is not one that is known; {_EXPECTED}")
+        raise InputError(f"the server's URL is not of a known form; {_EXPECTED}")
     try:
         return _parse_authority(rest.removesuffix("/"), security)
     except UnicodeDecodeError:
@@ -34,7 +34,7 @@ def parse_server(url: str) -> ServerConfig:
 
 
 def _parse_authority(text: str, security: Security) -> ServerConfig:
-    """RFC 3986 3.2, but that an `@` inside the user may stand as it is: the last one counts."""
+    """Parse `USER:PASSWORD@HOST:PORT` (RFC 3986 3.2). The user may have an `@`: the last one counts."""
     login, _, address = text.rpartition("@")
     if re.search(r"[/?#]", address) or re.search(r"\s", text):
         raise ValueError(
@@ -43,10 +43,10 @@ def _parse_authority(text: str, security: Security) -> ServerConfig:
     host, port = _split_port(address, DEFAULT_PORT[security])
     user, colon, password = (unquote(part, errors="strict") for part in login.partition(":"))
     if any(character < " " for character in user + password):
-        raise ValueError("a control character cannot stand in a login")
+        raise ValueError("a control character is not allowed in a login")
     if colon and not (user and password):
         raise ValueError("the user or the password is empty")
-    if problem := plaintext_problem(host, security, user or None, allowed=False):
+    if problem := find_plaintext_problem(host, security, user or None, allowed=False):
         raise ValueError(problem)
     return ServerConfig(
         host=host,
@@ -60,7 +60,7 @@ def _parse_authority(text: str, security: Security) -> ServerConfig:
 def _split_port(address: str, default: int) -> tuple[str, int]:
     match = re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{0,6}))?", address)
     if match is None:
-        raise ValueError("what follows the login is not HOST:PORT (an IPv6 address stands in brackets)")
+        raise ValueError("what follows the login is not HOST:PORT (an IPv6 address needs brackets)")
     port = int(match[2]) if match[2] else default
     if not 1 <= port <= 65535:
         raise ValueError("the port is not between 1 and 65535")
@@ -68,7 +68,7 @@ def _split_port(address: str, default: int) -> tuple[str, int]:
 
 
 def parse_host(text: str) -> str:
-    """A domain name (as A-labels) or an IP address without brackets. ValueError where it is neither."""
+    """Return a domain name (as A-labels) or an IP address without brackets. ValueError if `text` is neither."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         return str(ipaddress.ip_address(bare))
@@ -84,7 +84,7 @@ def parse_host(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """By its name alone (RFC 6761 6.3): nothing is looked up."""
+    """Return whether `host` is this machine, by its name alone (RFC 6761 6.3): nothing is looked up."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -93,8 +93,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def plaintext_problem(host: str, security: Security, username: str | None, *, allowed: bool) -> str | None:
-    """Why this server must not be spoken to without TLS, or None. A login never crosses plaintext but on loopback."""
+def find_plaintext_problem(host: str, security: Security, username: str | None, *, allowed: bool) -> str | None:
+    """Return why the mailer must not connect to this server without TLS, or None.
+
+    A login never crosses plaintext but on loopback.
+    """
     if security != "none" or is_loopback(host):
         return None
     if username:

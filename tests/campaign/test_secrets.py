@@ -6,18 +6,27 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from mailer.campaign.model import SecretSource
 from mailer.campaign.named_file import NamedFile
-from mailer.campaign.secrets import CommandSecret, EnvironmentSecret, FileSecret, GivenSecret, check_command
-from mailer.errors import InputError, Place
+from mailer.campaign.secrets import (
+    CommandSecret,
+    EnvironmentSecret,
+    FileSecret,
+    GivenSecret,
+    KeyringSecret,
+    check_command,
+)
+from mailer.errors import InputError, MissingExtra, Place
 from mailer.secret import Secret
 
 HERE = Place("x.yaml", 3, 7)
 
 
-def refusal(source: EnvironmentSecret | CommandSecret | FileSecret) -> str:
+def refusal(source: SecretSource) -> str:
     with pytest.raises(InputError) as caught:
         source.read()
     return str(caught.value)
@@ -142,3 +151,33 @@ def test_given() -> None:
     source = GivenSecret(Secret("s3cret"))
     assert source.read().reveal() == "s3cret"
     assert "s3cret" not in repr(source)
+
+
+class _Keyring(ModuleType):
+    """Stands in for the package keyring, which talks to the desktop."""
+
+    class errors:
+        class KeyringError(Exception):
+            pass
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if service == "locked":
+            raise self.errors.KeyringError("s3cret is in my words")
+        return "s3cret" if (service, username) == ("smtp.example.com", "news@example.com") else None
+
+
+def test_keyring(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", _Keyring("keyring"))
+
+    def password(service: str, user: str) -> KeyringSecret:
+        source = load(server=f"{{host: a.example, username: {user}, password: {{keyring: {service}}}}}").server.password
+        assert isinstance(source, KeyringSecret)
+        return source
+
+    assert password("smtp.example.com", "news@example.com").read().reveal() == "s3cret"
+    assert "has no password of me for smtp.example.com" in refusal(password("smtp.example.com", "me"))
+    assert "is it locked?" in refusal(password("locked", "me"))
+    assert "s3cret" not in refusal(password("locked", "me"))
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(MissingExtra, match="needs keyring"):
+        password("locked", "me").read()

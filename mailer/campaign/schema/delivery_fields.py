@@ -50,8 +50,8 @@ DELIVERY = MappingType(
         Field(
             "connections",
             Constant(AUTO, AUTO, Integer(1, 100)),
-            "Sessions with the server at the same time. `auto` adds sessions while throughput grows, and uses one fewer"
-            " when the server objects.",
+            "Sessions with the server at the same time. `auto` adds sessions while throughput grows, and"
+            " uses one fewer when the server objects.",
             default=1,
             example="auto",
         ),
@@ -64,9 +64,9 @@ DELIVERY = MappingType(
         Field(
             "strategy",
             Choice(get_args(Strategy)),
-            "`streamed`: many messages in flight (PIPELINING and CHUNKING); `pipelined`: one round trip per message"
-            " (PIPELINING); `sequential`: one command at a time; `auto`: the best that the server offers. A named"
-            " strategy is the upper limit.",
+            "`streamed`: many messages in flight (PIPELINING and CHUNKING); `pipelined`: one round trip per"
+            " message (PIPELINING); `sequential`: one command at a time; `auto`: the best that the server"
+            " offers. A named strategy is the upper limit.",
             default="auto",
             example="sequential",
         ),
@@ -80,8 +80,8 @@ DELIVERY = MappingType(
         Field(
             "attempts",
             Integer(1, 100),
-            "Attempts per message and run, the first included. A session that is lost before the message's last byte"
-            " is sent is not an attempt.",
+            "Attempts per message and run, the first included. A session that is lost before the message's"
+            " last byte is sent is not an attempt.",
             default=5,
             example="3",
         ),
@@ -95,8 +95,8 @@ DELIVERY = MappingType(
         Field(
             "in_doubt",
             Choice(get_args(InDoubt)),
-            "What the next run does with a message whose last byte was sent and whose reply never arrived: `resend` it"
-            " (it may arrive twice), or `hold` it (it may never arrive).",
+            "What the next run does with a message whose last byte was sent and whose reply never arrived:"
+            " `resend` it (it may arrive twice), or `hold` it (it may never arrive).",
             default="resend",
             example="hold",
         ),

@@ -1,8 +1,8 @@
 """The types of value that a campaign file can hold: each reads a node, and says the same as JSON Schema.
 
-`read` returns the value, or raises `ValidationError` with every problem below the node, so that all errors of a file
-are shown at once. `schema` is what editors check. It may allow more than `read` (some grammars are too long for a
-pattern), but never less.
+`read` returns the value, or raises `ValidationError` with every problem below the node, so that all errors of
+a file are shown at once. `schema` is what editors check. It may allow more than `read` (some grammars are too
+long for a pattern), but never less.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class ValidationError(Exception):
 class LoadContext:
     """What a type needs beside its node.
 
-    `folder` is the campaign's folder and `shown_folder` is how messages show it. `root` is the project root. `key` is
-    the node's key with those above it, as in "delivery.window"; every problem begins with it. `warnings` collects what
-    is allowed but probably not meant.
+    `folder` is the campaign's folder and `shown_folder` is how messages show it. `root` is the project root.
+    `key` is the node's key with those above it, as in "delivery.window"; every problem begins with it.
+    `warnings` collects what is allowed but probably not meant.
     """
 
     folder: Path
@@ -115,7 +115,10 @@ class Text(Generic[T]):
 
 @dataclass(frozen=True)
 class Template:
-    """A Jinja2 source. `check` sees a text without any tag, and says by ValueError that it cannot be right."""
+    """A Jinja2 source.
+
+    `check` sees a text without any tag, and says by ValueError that it cannot be right.
+    """
 
     check: Callable[[str], object] | None = None
     one_line: bool = True
@@ -346,7 +349,10 @@ class MappingType(Generic[T]):
         return self.build(parsed.values, parsed)
 
     def parse(self, node: Node, context: LoadContext) -> ParsedMapping:
-        """Return every value that can be read, and every problem. ValidationError if `node` is not a mapping."""
+        """Return every value that can be read, and every problem.
+
+        ValidationError if `node` is not a mapping.
+        """
         if not isinstance(node, nodes.Mapping):
             raise context.error(node.place, f"expected {self.what}, found {describe(node)}")
         parsed = ParsedMapping(node.place, context, places=dict(node.keys))

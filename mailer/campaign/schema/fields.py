@@ -1,4 +1,6 @@
-"""The campaign file, key by key: the one table for the loader, the editors' JSON Schema and the reference in docs/."""
+"""The campaign file, key by key: the one table for the loader, the editors' JSON Schema and the reference in
+docs/.
+"""
 
 from __future__ import annotations
 
@@ -166,8 +168,8 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
         Field(
             "campaign",
             Template(check_campaign_name),
-            "The name that identifies the campaign in the ledger: lower-case letters, digits, `.`, `_` and `-`, at most"
-            " 64. Jinja2 with `vars` and `--var`.",
+            "The name that identifies the campaign in the ledger: lower-case letters, digits, `.`, `_` and"
+            " `-`, at most 64. Jinja2 with `vars` and `--var`.",
             required=True,
             also=("name", "id"),
             example='"release-{{ version }}"',
@@ -183,16 +185,16 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
         Field(
             "reply_to",
             ListOf(Template(parse_mailbox), or_one=True),
-            "The address, or the list of addresses, that replies go to; Jinja2. An address that renders empty is left"
-            " out.",
+            "The address, or the list of addresses, that replies go to; Jinja2. An address that renders"
+            " empty is left out.",
             also=("replyto", "reply-to"),
             example="help@example.com",
         ),
         Field(
             "to",
             Template(_check_display_name),
-            "The recipient's display name in To; Jinja2. The address in To is always the recipient's. Default: the"
-            " column `name`.",
+            "The recipient's display name in To; Jinja2. The address in To is always the recipient's."
+            " Default: the column `name`.",
             example='"{{ first }} {{ last }}"',
         ),
         Field(
@@ -204,15 +206,15 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
         Field(
             "bcc",
             ListOf(Template(parse_mailbox), or_one=True),
-            "Addresses that get a copy of each message without being named in it; Jinja2. One that renders empty is"
-            " left out.",
+            "Addresses that get a copy of each message without being named in it; Jinja2. One that renders"
+            " empty is left out.",
             example="[archive@example.com]",
         ),
         Field(
             "envelope_from",
             Template(check_address),
-            "The address that bounces go to; Jinja2. Default: the address in `from`. With a value of the recipient in"
-            " it, each recipient has a separate one (VERP).",
+            "The address that bounces go to; Jinja2. Default: the address in `from`. With a value of the"
+            " recipient in it, each recipient has a separate one (VERP).",
             example='"bounce+{{ token }}@example.com"',
         ),
         Field(
@@ -226,8 +228,8 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
         Field(
             "template",
             Template(),
-            "The template of the message: HTML (.html, .html.j2), Markdown (.md, .md.j2) or MJML (.mjml, .mjml.j2),"
-            " with Jinja2. The path is Jinja2, too. This key or `text` is required.",
+            "The template of the message: HTML (.html, .html.j2), Markdown (.md, .md.j2) or MJML (.mjml,"
+            " .mjml.j2), with Jinja2. The path is Jinja2, too. This key or `text` is required.",
             also=("html", "body"),
             example="newsletter.html.j2",
         ),
@@ -266,8 +268,8 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
         Field(
             "css",
             Choice(get_args(CssMode)),
-            "`inline`: the rules of <style> elements are also copied into style attributes, because some mail clients"
-            " ignore <style>; `keep`: nothing is changed.",
+            "`inline`: the rules of <style> elements are also copied into style attributes, because some"
+            " mail clients ignore <style>; `keep`: nothing is changed.",
             default="inline",
             example="keep",
         ),
@@ -280,16 +282,16 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
         Field(
             "vars",
             Variables(),
-            "Values for the templates of every recipient. A recipient's own value takes precedence. `{env: NAME}` is"
-            " the value of an environment variable.",
+            "Values for the templates of every recipient. A recipient's own value takes precedence. `{env:"
+            " NAME}` is the value of an environment variable.",
             also=("variables",),
             example="{company: Example, version: {env: CI_COMMIT_TAG}}",
         ),
         Field(
             "key",
             Template(),
-            "What identifies a message within the campaign; Jinja2. Default: the address, with ASCII letters in lower"
-            " case and the domain as an A-label.",
+            "What identifies a message within the campaign; Jinja2. Default: the address, with ASCII letters"
+            " in lower case and the domain as an A-label.",
             example='"{{ email }}/{{ invoice }}"',
         ),
         Field(

@@ -1,9 +1,9 @@
 """YAML 1.2 text to nodes that know their places. Safe by construction: no object is ever instantiated.
 
-PyYAML (with libyaml if it is built in) gives the events. Composing and resolving are done here, because PyYAML
-resolves as YAML 1.1 does (`NO` is false, `12:30` is 750), accepts repeated keys, recurses without a limit and unfolds
-aliases. Plain scalars resolve by the core schema (YAML 1.2.2, 10.3) with one exception: an integer with a leading zero
-or a plus sign is text, because a postcode or a telephone number needs them.
+PyYAML (with libyaml if it is built in) gives the events. Composing and resolving are done here, because
+PyYAML resolves as YAML 1.1 does (`NO` is false, `12:30` is 750), accepts repeated keys, recurses without a
+limit and unfolds aliases. Plain scalars resolve by the core schema (YAML 1.2.2, 10.3) with one exception: an
+integer with a leading zero or a plus sign is text, because a postcode or a telephone number needs them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(["true", "True", "TRUE"], True),
     **dict.fromkeys(["false", "False", "FALSE"], False),
 }
-# YAML 1.2.2, 5.1 (printable). NEL, LS and PS are printable, but line ends only in YAML 1.1, which libyaml speaks.
+# YAML 1.2.2, 5.1 (printable). NEL, LS and PS are printable, but line ends only in YAML 1.1, which libyaml
+# speaks.
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]")
 _TAGS: dict[str, tuple[type, ...]] = {
     _CORE + "null": (type(None),),
@@ -67,6 +68,8 @@ class Scalar:
 
 @dataclass(slots=True)
 class Sequence:
+    """A list of nodes."""
+
     place: Place
     items: list[Node] = field(default_factory=list)
     size: int = 1
@@ -74,7 +77,10 @@ class Sequence:
 
 @dataclass(slots=True)
 class Mapping:
-    """Keys are text as written; `keys` holds their places. `is_broken` means that a problem with it is known."""
+    """Keys are text as written; `keys` holds their places.
+
+    `is_broken` means that a problem with it is known.
+    """
 
     place: Place
     entries: dict[str, Node] = field(default_factory=dict)
@@ -124,7 +130,9 @@ def to_row(node: Node) -> object:
 
 
 def written_number(value: T, text: str) -> T | str:
-    """Return `value`, or `text` if `value` is a number that would not be shown as it was written (1.10, 1e3, 0x1F)."""
+    """Return `value`, or `text` if `value` is a number that would not be shown as it was written (1.10, 1e3,
+    0x1F).
+    """
     return text if isinstance(value, (int, float)) and not isinstance(value, bool) and str(value) != text else value
 
 
@@ -150,7 +158,9 @@ def stream_items(stream: TextStream, file: str) -> Iterator[tuple[Node, list[Pro
 
 
 def find_unreadable(text: str) -> tuple[int, str] | None:
-    """Return the offset of the first character that YAML does not allow (or its versions read differently), and why."""
+    """Return the offset of the first character that YAML does not allow (or its versions read differently),
+    and why.
+    """
     match = _UNREADABLE.search(text)
     if match is None:
         return None
@@ -191,7 +201,9 @@ class _Composer:
             raise InputError(sorted(set(self.problems), key=str)) from None
 
     def _say_what_to_type(self, problem: Problem) -> Problem:
-        """A value that begins with a tag or a quoted name is a common slip, for which PyYAML has only riddles."""
+        """A value that begins with a tag or a quoted name is a common slip, for which PyYAML has only
+        riddles.
+        """
         line = problem.place.line if problem.place else 0
         for number in (line, line - 1):  # an error may be noticed on the next line
             if 0 < number <= len(self._lines) and (advice := _advise_quotes(self._lines[number - 1])):

@@ -126,8 +126,8 @@ LIST_SQL = MappingType(
         Field(
             "sql",
             Text(str, "a query"),
-            "One SELECT statement, run in a read-only transaction. Only a database role that may do nothing but SELECT"
-            " is a boundary.",
+            "One SELECT statement, run in a read-only transaction. Only a database role that may do nothing"
+            " but SELECT is a boundary.",
             required=True,
             example="select email, name from people",
         ),

@@ -24,7 +24,7 @@ from mailer.campaign.schema.field_types import (
 )
 from mailer.campaign.schema.secret_types import Password, parse_proxy
 from mailer.campaign.secrets import KeyringSecret
-from mailer.campaign.servers import DEFAULT_PORT, parse_host, plaintext_problem
+from mailer.campaign.servers import DEFAULT_PORT, find_plaintext_problem, parse_host
 from mailer.errors import Problem
 
 MECHANISMS: tuple[str, ...] = get_args(AuthMechanism)
@@ -86,7 +86,7 @@ def _check_server(parsed: ParsedMapping) -> Iterator[Problem]:
     if "region" in places and "provider" not in places:
         yield parsed.problem(places["region"], "a region goes with a 'provider'", "region")
     if "host" in values and "provider" not in places:
-        problem = plaintext_problem(
+        problem = find_plaintext_problem(
             values["host"],
             values.get("security", "tls"),
             values.get("username"),
@@ -142,23 +142,23 @@ SERVER = MappingType(
         Field(
             "security",
             Choice(get_args(Security)),
-            "`tls`: TLS from the first byte; `starttls`: TLS after STARTTLS; `none`: no TLS, only on loopback (or with"
-            " `allow_plaintext`).",
+            "`tls`: TLS from the first byte; `starttls`: TLS after STARTTLS; `none`: no TLS, only on"
+            " loopback (or with `allow_plaintext`).",
             default="tls",
             example="starttls",
         ),
         Field(
             "provider",
             Choice(tuple(PROVIDERS)),
-            "A known provider, in place of `host`, `port` and `security`. It also sets `delivery.rate` to a rate that"
-            " the provider is known to accept, unless the campaign has one.",
+            "A known provider, in place of `host`, `port` and `security`. It also sets `delivery.rate` to a"
+            " rate that the provider is known to accept, unless the campaign has one.",
             example="gmail",
         ),
         Field(
             "region",
             Text(str, "a region"),
-            "The provider's region: for ses (required, such as eu-west-1), sendgrid and mailgun (us, eu) and zoho"
-            " (com, eu, in, com.au, jp, com.cn, sa).",
+            "The provider's region: for ses (required, such as eu-west-1), sendgrid and mailgun (us, eu) and"
+            " zoho (com, eu, in, com.au, jp, com.cn, sa).",
             example="eu-west-1",
         ),
         Field(
@@ -171,15 +171,15 @@ SERVER = MappingType(
         Field(
             "password",
             Password(),
-            "Where the password comes from; never the password itself. For xoauth2 and oauthbearer it is the token,"
-            " which is read again for each login.",
+            "Where the password comes from; never the password itself. For xoauth2 and oauthbearer it is the"
+            " token, which is read again for each login.",
             example="{env: SMTP_PASSWORD}",
         ),
         Field(
             "auth",
             Constant("auto", (), ListOf(Choice(MECHANISMS), or_one=True, minimum=1)),
-            "The login's mechanism, or a list of those that may be used, the preferred one first. `auto` uses the best"
-            " that the server offers.",
+            "The login's mechanism, or a list of those that may be used, the preferred one first. `auto`"
+            " uses the best that the server offers.",
             default="auto",
             example="[scram-sha-256, plain]",
         ),

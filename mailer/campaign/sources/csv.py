@@ -20,9 +20,11 @@ _SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)  # what Excel writes
 def read_csv(
     binary: BinaryIO, shown: str, encoding: str | None, rules: RowRules = PLAIN_RULES, delimiter: str | None = None
 ) -> Generator[Recipient, None, None]:
-    """Yield the recipients of the rows below the header. A row's line is its first one, also if cells have line ends.
+    """Yield the recipients of the rows below the header. A row's line is its first one, also if cells have
+    line ends.
 
-    `shown` is the file's name in messages. `delimiter` is None if the header (or a line `sep=;` above it) tells it.
+    `shown` is the file's name in messages. `delimiter` is None if the header (or a line `sep=;` above it)
+    tells it.
     """
     with open_text(binary, shown, encoding) as stream:
         lines = read_lines(stream, shown)
@@ -81,7 +83,8 @@ def _prepend_line(first: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def _detect_delimiter(header: str, rules: RowRules) -> str:
-    """Return the delimiter of the header line: that of comma, semicolon and tab which gives a column of addresses.
+    """Return the delimiter of the header line: that of comma, semicolon and tab which gives a column of
+    addresses.
 
     If several do, or none, it is the one that is most often outside quotes.
     """

@@ -36,7 +36,10 @@ class InlineSource:
 
 @dataclass(frozen=True, slots=True)
 class WithheldSource:
-    """A list that an untrusted campaign may not make the mailer read. It has no recipients; `reason` says why."""
+    """A list that an untrusted campaign may not make the mailer read.
+
+    It has no recipients; `reason` says why.
+    """
 
     place: Place
     reason: str

@@ -1,4 +1,6 @@
-"""JSON and JSON Lines (RFC 8259), an object or an address at a time, so that memory use does not grow with the list."""
+"""JSON and JSON Lines (RFC 8259), an object or an address at a time, so that memory use does not grow with
+the list.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ def read_jsonl(
 ) -> Generator[Recipient, None, None]:
     """Yield the recipients of a file with one object per line; blank lines are skipped.
 
-    Lines that are not JSON are an error of the list. It is raised at the end, with the first 20 and their number.
+    Lines that are not JSON are an error of the list. It is raised at the end, with the first 20 and their
+    number.
     """
     wrong: list[Problem] = []
     count = 0
@@ -94,7 +97,9 @@ def read_json(
 
 
 class _ArrayReader:
-    """Reads an array's items from a text that is never held whole: a window moves along it, and knows its place."""
+    """Reads an array's items from a text that is never held whole: a window moves along it, and knows its
+    place.
+    """
 
     def __init__(self, stream: TextIO, shown: str, rules: RowRules) -> None:
         self._stream = stream
@@ -131,7 +136,10 @@ class _ArrayReader:
             self._raise_problem("expected nothing after the array")
 
     def _next_value(self) -> tuple[object, str]:
-        """Return the next item and its source. One that the window cuts off is tried again with twice as much text."""
+        """Return the next item and its source.
+
+        One that the window cuts off is tried again with twice as much text.
+        """
         if self._peek_character() in ("", ",", "]"):
             self._raise_problem("expected an object (or an address in quotes) for each recipient")
         place = self._current_place()
@@ -191,7 +199,9 @@ class _ArrayReader:
 
 
 def _check_value(value: object, source: str, place: Place, rules: RowRules) -> Iterator[Recipient]:
-    """Yield the recipients of an item that can be written as JSON again: no half surrogate pair, no deep nesting."""
+    """Yield the recipients of an item that can be written as JSON again: no half surrogate pair, no deep
+    nesting.
+    """
     text = ""
     if _HALF.search(source):
         try:

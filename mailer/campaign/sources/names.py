@@ -1,7 +1,7 @@
 """The names of a list's columns: as the list writes them, and as templates use them.
 
-A template uses a column by a variable's name, in which `_` replaces each run of characters that a name cannot contain:
-`First Name` is `First_Name`.
+A template uses a column by a variable's name, in which `_` replaces each run of characters that a name cannot
+contain: `First Name` is `First_Name`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _JINJA_NAMES = frozenset(
 )
 RESERVED = OWN_NAMES | _JINJA_NAMES
 
-# Names of the address column without case, blanks and signs, the best first. From the exports of Google Contacts
-# ("E-mail 1 - Value"), Outlook ("E-mail Address"; in German "E-Mail-Adresse", in French "Adresse de messagerie"),
-# Mailchimp ("Email Address"), HubSpot ("Email"), Thunderbird ("Primary Email"), LibreOffice's address books
-# ("E-mail Address", "Email"), and what people write by hand.
+# Names of the address column without case, blanks and signs, the best first. From the exports of Google
+# Contacts ("E-mail 1 - Value"), Outlook ("E-mail Address"; in German "E-Mail-Adresse", in French "Adresse de
+# messagerie"), Mailchimp ("Email Address"), HubSpot ("Email"), Thunderbird ("Primary Email"), LibreOffice's
+# address books ("E-mail Address", "Email"), and what people write by hand.
 ADDRESS_NAMES = (
     "email",
     "emailaddress",
@@ -76,7 +76,8 @@ def is_address_name(name: str) -> bool:
 class Header:
     """A table's columns: `names` has the variable's name of each, or None for one that templates do not get.
 
-    `address` is the index of the column with the address. `extra` are columns with one more name: index and name.
+    `address` is the index of the column with the address. `extra` are columns with one more name: index and
+    name.
     """
 
     names: tuple[str | None, ...]

@@ -1,4 +1,4 @@
-"""Spreadsheet cells as a person sees them (ECMA-376 part 1, 18.8.31): the common number formats, in English."""
+"""Spreadsheet cells as a person sees them: the common number formats (ECMA-376 part 1, 18.8.31), in English."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOKEN = re.compile(
 )
 MAX_FORMAT = 255  # characters, by the format; a longer one is not looked at
 _LITERAL = frozenset(" -/:.,()+%$€£¥'T")
-# Formats whose look is the reader's locale, not the file's: ISO 8601 says the same to everyone.
+# Formats that each reader's locale shows in another way: ISO 8601 is the same for all.
 _LOCALE = {"mm-dd-yy": "yyyy-mm-dd", "m/d/yy h:mm": "yyyy-mm-dd hh:mm", "m/d/yyyy h:mm": "yyyy-mm-dd hh:mm"}
 
 
@@ -49,7 +49,7 @@ def show_number(number: int | float, number_format: str) -> int | float | str:
 
 
 def show_date(value: datetime.datetime | datetime.date | datetime.time | datetime.timedelta, number_format: str) -> str:
-    """A date or a time of day as its format writes it, or as ISO 8601 does where that is the reader's locale."""
+    """Return a date or a time as its format writes it, or as ISO 8601 if that depends on the reader."""
     if isinstance(value, datetime.timedelta):
         minutes, seconds = divmod(round(value.total_seconds()), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
@@ -73,7 +73,7 @@ def show_date(value: datetime.datetime | datetime.date | datetime.time | datetim
 
 
 def _show_general(number: int | float) -> int | float:
-    """What `General` shows: no `.0`, and 15 digits, as many as a spreadsheet keeps."""
+    """Return what `General` shows: no `.0`, and 15 digits, as many as a spreadsheet keeps."""
     if isinstance(number, float):
         number = float(f"{number:.15g}")
         if number.is_integer() and abs(number) < 1e15:
@@ -82,7 +82,9 @@ def _show_general(number: int | float) -> int | float:
 
 
 def _select_section(number_format: str, *, negative: bool) -> tuple[str, bool]:
-    """The format's part for the sign (positive;negative;zero;text), and whether that part shows the sign itself."""
+    """The format's part for the sign (positive;negative;zero;text), and whether that part shows the sign
+    itself.
+    """
     sections = re.findall(r'(?:"[^"]*"|\\.|\[[^\]]*\]|[^;])+', number_format) or [""]
     if negative and len(sections) > 1:
         return sections[1], True

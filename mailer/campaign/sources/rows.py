@@ -69,8 +69,8 @@ class _naming_key:  # noqa: N801 - used as a function; a class costs less in a l
 class RowRules:
     """How the campaign wants rows to be read.
 
-    `where` selects rows. `columns` maps a variable's name to the list's name of a column. `split` is the character
-    between several addresses in one cell. `trim` removes blanks at both ends of each cell.
+    `where` selects rows. `columns` maps a variable's name to the list's name of a column. `split` is the
+    character between several addresses in one cell. `trim` removes blanks at both ends of each cell.
     """
 
     where: Where | None = None
@@ -108,7 +108,8 @@ def recipients_from_cells(
 ) -> Iterator[Recipient]:
     """Yield the recipients of a table's row: one, or with `split` one for each address in it.
 
-    A row whose cells do not fit the header is a recipient with a problem. Blank cells at its end are left out.
+    A row whose cells do not fit the header is a recipient with a problem. Blank cells at its end are left
+    out.
     """
     count = len(header.names)
     if len(cells) > count and not any(str(cell).strip() for cell in cells[count:] if cell is not None):

@@ -1,9 +1,9 @@
 """Recipients from a database: one statement, in a read-only transaction, streamed.
 
-SQLite files are opened read-only, and an authorizer refuses everything but reading tables. PostgreSQL (extra `sql`)
-gets each statement by the extended protocol, whose Parse message takes only one, and makes a cursor of the query, which
-it refuses for anything but a SELECT. A SELECT may still call functions that do more, if the database's role may call
-them: only a role that may do nothing but SELECT is a boundary.
+SQLite files are opened read-only, and an authorizer refuses everything but reading tables. PostgreSQL (extra
+`sql`) gets each statement by the extended protocol, whose Parse message takes only one, and makes a cursor of
+the query, which it refuses for anything but a SELECT. A SELECT may still call functions that do more, if the
+database's role may call them: only a role that may do nothing but SELECT is a boundary.
 """
 
 from __future__ import annotations
@@ -172,7 +172,10 @@ class _Deadline:
 
 
 def _read_postgresql(parts: SplitResult, query: str) -> Iterator[tuple[list[str], Sequence[Sequence[object]]]]:
-    """Yield the names of the columns with each portion of the rows. Every statement goes by the extended protocol."""
+    """Yield the names of the columns with each portion of the rows.
+
+    Every statement goes by the extended protocol.
+    """
     try:
         import pg8000.exceptions
         import pg8000.legacy

@@ -1,4 +1,4 @@
-"""The text of a list: which encoding it is in, where it cannot be decoded, and lines that are bounded."""
+"""The text of a list: its encoding, the place that cannot be decoded, and lines of limited length."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mailer.campaign.named_file import detect_bom_encoding
 from mailer.errors import InputError, Place, Problem
 
 MAX_LINE = 4 * 1024 * 1024  # characters; a row is one person's
-# Python codecs that are no encodings of text files.
+# Python codecs that are not encodings of text files.
 _NOT_FOR_FILES = frozenset(["idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"])
 
 
 def check_encoding(name: str) -> str:
-    """The codec's own name; ValueError where there is no such encoding of text."""
+    """Return the codec's own name. ValueError if there is no such encoding of text."""
     try:
         info = codecs.lookup(name)
         known = info._is_text_encoding and info.name.replace("_", "-") not in _NOT_FOR_FILES
@@ -30,7 +30,10 @@ def check_encoding(name: str) -> str:
 
 @contextmanager
 def open_text(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[TextIO]:
-    """The file as text, line ends as they are. A byte order mark wins over `encoding`, which wins over UTF-8."""
+    """The file as text, line ends as they are.
+
+    A byte order mark wins over `encoding`, which wins over UTF-8.
+    """
     codec = detect_bom_encoding(binary.read(4)) or encoding or "utf-8"
     binary.seek(0)
     stream = io.TextIOWrapper(binary, codec, newline="")
@@ -44,7 +47,7 @@ def open_text(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[Te
 
 
 def read_lines(stream: TextIO, shown: str) -> Iterator[str]:
-    """Lines with their ends; InputError for one that is too long or holds a NUL."""
+    """Yield the lines with their ends. InputError for one that is too long or has a NUL."""
     number = 0
     while line := stream.readline(MAX_LINE):
         number += 1
@@ -57,7 +60,7 @@ def read_lines(stream: TextIO, shown: str) -> Iterator[str]:
 
 
 def _locate_undecodable(binary: BinaryIO, shown: str, codec: str) -> Problem:
-    """Where decoding fails. Only run once it is known that it does: the stream reads ahead of the rows."""
+    """Return the place where decoding fails. The file is read again, because the stream reads ahead of the rows."""
     decoder = codecs.getincrementaldecoder(codec)()
     line, column, after_return = 1, 1, False
     while True:

@@ -1,9 +1,10 @@
 """XLSX lists (extra `xlsx`), row by row.
 
-openpyxl in its read-only mode: it streams, and it keeps number formats, without which a postcode's leading zero, a
-price's decimals and a date's order are lost. A workbook is a zip of XML. What it declares to unpack to is limited
-before it is opened (zipfile does not unpack more than is declared). Each part goes through `_scan_part` before openpyxl
-sees it: no document type, which an entity would need, and no text, attribute or nesting longer than the format allows.
+openpyxl in its read-only mode: it streams, and it keeps number formats, without which a postcode's leading
+zero, a price's decimals and a date's order are lost. A workbook is a zip of XML. What it declares to unpack
+to is limited before it is opened (zipfile does not unpack more than is declared). Each part goes through
+`_scan_part` before openpyxl sees it: no document type, which an entity would need, and no text, attribute or
+nesting longer than the format allows.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ def _is_bomb(member: zipfile.ZipInfo) -> bool:
 
 
 class _ScannedArchive(zipfile.ZipFile):
-    """A workbook's zip. A part is scanned when it is first opened, under whatever name the workbook gives it."""
+    """A workbook's zip.
+
+    A part is scanned when it is first opened, under whatever name the workbook gives it.
+    """
 
     def __init__(self, binary: BinaryIO, shown: str) -> None:
         super().__init__(binary)
