@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the tests against real programs need, from Debian's packages: mail servers, a browser, a second MIME parser.
+# What the tests against real programs need: mail servers, databases and a browser from Debian, two modules from npm.
 # Safe to run again: what is there is left alone, and apt-get is called only when something is missing.
 #
 # Debian lets one mail server only be installed at a time, and starts it on port 25. So the mail servers are unpacked
@@ -77,25 +77,27 @@ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$wanted postgre
 command -v chromium >/dev/null || wanted="$wanted chromium"
 command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"
-parser=mailparser
-[ ! -d "$tests/node_modules/$parser" ] || parser=
+modules=
+for module in mailparser axe-core; do
+    [ -d "$tests/node_modules/$module" ] || modules="$modules $module"
+done
 haraka=Haraka@3.3.4
 [ ! -d "$packages/haraka/node_modules/Haraka" ] || haraka=
 
-if [ -z "$missing$users$wanted$parser$haraka" ]; then
+if [ -z "$missing$users$wanted$modules$haraka" ]; then
     exit 0
 fi
-echo "install.sh: missing:$missing$users$wanted $parser $haraka" >&2
+echo "install.sh: missing:$missing$users$wanted$modules $haraka" >&2
 
-npm_parser() { # needs no root
-    [ -z "$parser" ] || (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) || return 1
-    parser=
+install_modules() { # needs no root
+    [ -z "$modules" ] || (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) || return 1
+    modules=
 }
-npm_haraka() { # a mail server written in JavaScript; its native modules are optional, so none is compiled
+install_haraka() { # a mail server written in JavaScript; its native modules are optional, so none is compiled
     [ -z "$haraka" ] || npm install --prefix "$packages/haraka" --ignore-scripts --no-audit --no-fund --silent "$haraka" >&2 || return 1
     haraka=
 }
-npm_parser || true # where npm is missing it is installed below
+install_modules || true # if npm is missing, it is installed below
 
 if [ -n "$missing$users$wanted" ]; then
     command -v apt-get >/dev/null || give_up "there is no apt-get here: only Debian's packages are known to this script"
@@ -137,5 +139,5 @@ for user in $users; do
     fi
 done
 
-npm_parser || give_up "npm could not install $parser"
-npm_haraka || give_up "npm could not install $haraka"
+install_modules || give_up "npm could not install$modules"
+install_haraka || give_up "npm could not install $haraka"
