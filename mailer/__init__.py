@@ -1,7 +1,7 @@
 """A templated batch mailer. This module is the public API, by name; everything else is internal.
 
-Names are imported when they are first used, so that `import mailer` and `mailer --version` cost nothing. `__init__.pyi`
-tells type checkers and editors what they are, and docs/api.md shows how they are used.
+Names are imported when they are first used, so that `import mailer` and `mailer --version` cost nothing.
+`__init__.pyi` tells type checkers and editors what they are, and docs/api.md shows how they are used.
 """
 
 import importlib
@@ -37,10 +37,15 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - strings, spelt out in __in
 
 
 class _Package(ModuleType):
-    """This module. `mailer.render` and `mailer.sandbox` are functions; the packages of these names are internal."""
+    """This module.
+
+    `mailer.render` and `mailer.sandbox` are functions; the packages of these names are internal.
+    """
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute, but not a submodule with the name of a function, which the import system would set."""
+        """Set an attribute, but not a submodule with the name of a function, which the import system would
+        set.
+        """
         if name not in _HOMES or not isinstance(value, ModuleType):
             super().__setattr__(name, value)
 

@@ -6,6 +6,7 @@ import sys
 
 
 def main() -> None:
+    """Run the command line of this process."""
     if sys.argv[1:] == ["--version"]:
         from mailer._version import __version__
 

@@ -48,12 +48,14 @@ DELIVERY_FIELDS = frozenset(field.name for field in fields(Delivery)) - {"in_dou
 
 
 class SendArguments(TypedDict, total=False):
-    """The options of `send` and `async_send` beside the campaign. Each has the meaning of the command's option.
+    """The options of `send` and `async_send` beside the campaign. Each has the meaning of the command's
+    option.
 
-    `server` is a URL, by default the campaign's server. `password` is by default the URL's, then the campaign's, which
-    goes to the campaign's own server only. `rate` is a text such as "30/minute"; `window` and `connections` are
-    maximum values; `limit` is a number of recipients; `only` is an address or a key; `proof` is an address. `trace` is
-    called with "C", "S" or "*" and each line of the dialogue. `stop.request()` ends the run in order, from any thread.
+    `server` is a URL, by default the campaign's server. `password` is by default the URL's, then the
+    campaign's, which goes to the campaign's own server only. `rate` is a text such as "30/minute"; `window`
+    and `connections` are maximum values; `limit` is a number of recipients; `only` is an address or a key;
+    `proof` is an address. `trace` is called with "C", "S" or "*" and each line of the dialogue.
+    `stop.request()` ends the run in order, from any thread.
     """
 
     server: str | ServerConfig | None
@@ -78,12 +80,13 @@ class SendArguments(TypedDict, total=False):
 
 
 def send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> Report:
-    """Send `campaign` as `mailer send` does, and return its report. A second call continues where the first stopped.
+    """Send `campaign` as `mailer send` does, and return its report. A second call continues where the first
+    stopped.
 
-    The report's `ending` says how the run ended: "complete", "incomplete" (some recipients failed, are deferred or in
-    doubt), "given_up" or "interrupted". Raises InputError or LedgerError before anything is sent; ServerError if the
-    server cannot be used; LedgerWriteError if the ledger can no longer be written. What was sent is in the ledger.
-    The report of a proof covers only the proof, which is not recorded.
+    The report's `ending` says how the run ended: "complete", "incomplete" (some recipients failed, are
+    deferred or in doubt), "given_up" or "interrupted". Raises InputError or LedgerError before anything is
+    sent; ServerError if the server cannot be used; LedgerWriteError if the ledger can no longer be written.
+    What was sent is in the ledger. The report of a proof covers only the proof, which is not recorded.
     """
     try:
         asyncio.get_running_loop()
@@ -95,7 +98,10 @@ def send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> Report:
 
 
 async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> Report:
-    """Send `campaign` as `send` does, in a running event loop. Reading and checking the list blocks the loop."""
+    """Send `campaign` as `send` does, in a running event loop.
+
+    Reading and checking the list blocks the loop.
+    """
     given: dict[str, Any] = dict(arguments)
     ledger = given.pop("ledger", None) or get_project_ledger(campaign.root)
     observer, stop = given.pop("observer", None), given.pop("stop", None)
@@ -143,8 +149,8 @@ def check(campaign: Campaign) -> list[Finding]:
 def render(campaign: Campaign, recipient: Recipient | Mapping[str, object]) -> Message:
     """Return the message of one recipient, who need not be in the campaign's list: envelope and bytes.
 
-    `recipient` is a mapping with `email` and the columns that the templates use. Raises InputError if the address is
-    not valid or the message cannot be rendered.
+    `recipient` is a mapping with `email` and the columns that the templates use. Raises InputError if the
+    address is not valid or the message cannot be rendered.
     """
     if not isinstance(recipient, Recipient):
         recipient = next(iter(replace(campaign, recipients=cast(Any, [recipient])).recipients))
@@ -158,8 +164,8 @@ def read_report(
 ) -> Report:
     """Return the report of a campaign (or of its name) from a ledger.
 
-    `ledger` is by default the campaign's, or for a name the nearest one. `edition` is by default the latest. Raises
-    InputError if the ledger has no such campaign or edition, LedgerError if there is no ledger.
+    `ledger` is by default the campaign's, or for a name the nearest one. `edition` is by default the latest.
+    Raises InputError if the ledger has no such campaign or edition, LedgerError if there is no ledger.
     """
     if isinstance(campaign, str):
         name, place = campaign, ledger or find_nearest_ledger(Path.cwd())
@@ -189,8 +195,8 @@ def sandbox(
 ) -> AbstractContextManager[SandboxServer]:
     """Return an SMTPS server on loopback for tests of programs that send; use it in a `with` statement.
 
-    It delivers no mail. `maildir` is the folder for the messages, by default a temporary one; port 0 takes a free one;
-    the password is random by default. Needs the extra `sandbox` (MissingExtra).
+    It delivers no mail. `maildir` is the folder for the messages, by default a temporary one; port 0 takes a
+    free one; the password is random by default. Needs the extra `sandbox` (MissingExtra).
     """
     from mailer.sandbox import Sandbox
 
@@ -206,11 +212,11 @@ def choose_server(
 ) -> ServerConfig:
     """Return the server to use: `given`, or the campaign's server `own`. Raises InputError if there is none.
 
-    If both are the same server, what the campaign says of it completes `given`. Its user name and password never go to
-    another server. `ca_file` takes precedence over both.
+    If both are the same server, what the campaign says of it completes `given`. Its user name and password
+    never go to another server. `ca_file` takes precedence over both.
 
-    With `has_password`, there is a password that is not the campaign's. It must go to `given` and nowhere else, so the
-    campaign does not say which authority to trust, nor through which proxy to connect.
+    With `has_password`, there is a password that is not the campaign's. It must go to `given` and nowhere
+    else, so the campaign does not say which authority to trust, nor through which proxy to connect.
     """
     chosen = parse_server(given) if isinstance(given, str) else given
     if chosen is None:

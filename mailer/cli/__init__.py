@@ -1,7 +1,7 @@
 """The command line: options, printing, exit codes.
 
-`commands` declares every command; each command's work has its own module. `run` is the only entry and the only exit:
-it turns every exception into one line and an exit code.
+`commands` declares every command; each command's work has its own module. `run` is the only entry and the
+only exit: it turns every exception into one line and an exit code.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def exit_code_for(error: MailerError) -> ExitCode:
-    """Return 3 for an error of the server or of a full disk, 2 for everything that prevents the start of a run."""
+    """Return 3 for an error of the server or of a full disk, 2 for everything that prevents the start of a
+    run.
+    """
     return ExitCode.SERVER if isinstance(error, ServerError | LedgerWriteError) else ExitCode.INPUT
 
 
@@ -88,8 +90,8 @@ def _make_usage_hint(error: object) -> str:
 def _flush_output(code: int) -> int:
     """Write what standard output still holds. If that fails, a command that succeeded has another exit code.
 
-    Python may keep the unwritten text and write it once more when the process exits, which would print another error.
-    /dev/null takes that text.
+    Python may keep the unwritten text and write it once more when the process exits, which would print
+    another error. /dev/null takes that text.
     """
     try:
         sys.stdout.flush()

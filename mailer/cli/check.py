@@ -23,8 +23,8 @@ from mailer.text import count_noun
 def check_campaigns(files: Sequence[Path], variables: dict[str, str], *, strict: bool) -> ExitCode:
     """Check each campaign and return the worst exit code.
 
-    Errors go to standard error; warnings and a summary line for each campaign go to standard output. With `strict`,
-    warnings count as errors.
+    Errors go to standard error; warnings and a summary line for each campaign go to standard output. With
+    `strict`, warnings count as errors.
     """
     code = ExitCode.DONE
     for file in files:

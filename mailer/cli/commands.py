@@ -1,6 +1,7 @@
 """Every command of `mailer`: its arguments, options and help on one page.
 
-This module is imported for every command line, so it imports click alone. Each command imports its work when it runs.
+This module is imported for every command line, so it imports click alone. Each command imports its work when
+it runs.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def mailer() -> None:
       mailer send campaigns/spring.yaml --sandbox  rehearse: no recipient gets mail
       mailer send campaigns/spring.yaml --server smtps://me@example.com@smtp.example.com:465
 
-    Exit codes: 0 every message is sent; 1 some recipients did not get it; 2 nothing was sent (wrong input); 3 the
-    server or the ledger failed; 4 the run ended early (stop_after); 130 or 143 interrupted.
+    Exit codes: 0 every message is sent; 1 some recipients did not get it; 2 nothing was sent (wrong input); 3
+    the server or the ledger failed; 4 the run ended early (stop_after); 130 or 143 interrupted.
     """
 
 
@@ -86,9 +87,9 @@ def init_command(name: str, format_: str) -> None:
 def check_command(campaign_files: tuple[Path, ...], **given: Any) -> int:
     """Check campaigns: the file, the templates, the list, and the message of every recipient.
 
-    An error would stop `mailer send`. A warning says what mailbox providers or mail programs reject or do not show. It
-    ends with the name of its rule; a campaign switches a rule off under `ignore`. This command opens no connection to
-    a mail server, reads no password and runs no command.
+    An error would stop `mailer send`. A warning says what mailbox providers or mail programs reject or do not
+    show. It ends with the name of its rule; a campaign switches a rule off under `ignore`. This command opens
+    no connection to a mail server, reads no password and runs no command.
     """
     from mailer.cli.check import check_campaigns
     from mailer.cli.interrupts import run_interruptible
@@ -134,9 +135,9 @@ def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
 def preview_command(**given: Any) -> int:
     """Serve a local web page that shows each recipient's message as it will look, until interrupted.
 
-    A change is shown when its file is saved. An error is shown with its place; the last good message stays visible.
-    A button sends a proof to --server, MAILER_SERVER or the campaign's server, with MAILER_PASSWORD or the campaign's
-    password. Nothing else is sent.
+    A change is shown when its file is saved. An error is shown with its place; the last good message stays
+    visible. A button sends a proof to --server, MAILER_SERVER or the campaign's server, with MAILER_PASSWORD
+    or the campaign's password. Nothing else is sent.
     """
     from mailer.cli.preview import run_preview
 
@@ -233,8 +234,9 @@ SEND_INEFFECTIVE = {
 def send_command(**given: Any) -> int:
     """Send a campaign. Run the command again to continue where it stopped.
 
-    Everything is checked before anything is sent, and the ledger records the outcome of every message. The password
-    comes from MAILER_PASSWORD or from the place that the campaign names; at a terminal, it is asked for.
+    Everything is checked before anything is sent, and the ledger records the outcome of every message. The
+    password comes from MAILER_PASSWORD or from the place that the campaign names; at a terminal, it is asked
+    for.
     """
     from mailer.cli.send import run_send_command
 
@@ -281,8 +283,9 @@ def report_command(campaign_file: Path | None, **given: Any) -> None:
 def sandbox_command(**given: Any) -> int:
     """Run a local SMTPS server with a login and an inbox page; it delivers to no recipient.
 
-    Prints the addresses of the page, of its API, of the server with its login and of its CA file, and a line for the
-    shell that makes `mailer send` use it. Then serves until interrupted. A program uses the API with the same login.
+    Prints the addresses of the page, of its API, of the server with its login and of its CA file, and a line
+    for the shell that makes `mailer send` use it. Then serves until interrupted. A program uses the API with
+    the same login.
     """
     from mailer.cli.sandbox import run_sandbox
 
@@ -305,8 +308,8 @@ def sandbox_command(**given: Any) -> int:
 def probe_command(**given: Any) -> None:
     """Connect to the server and log in, as `send` would; send no message.
 
-    Shows the dialogue with secrets blanked, the certificate, the server's extensions, and the strategy that `send`
-    would use. The server is --server, MAILER_SERVER or the campaign's.
+    Shows the dialogue with secrets blanked, the certificate, the server's extensions, and the strategy that
+    `send` would use. The server is --server, MAILER_SERVER or the campaign's.
     """
     from mailer.cli.probe import probe_server
 
@@ -339,7 +342,10 @@ def suppress_add_command(**given: Any) -> None:
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
 @options.ledger_option
 def suppress_remove_command(**given: Any) -> int:
-    """Remove addresses: they get mail again. An address that is not suppressed is an error; the others are removed."""
+    """Remove addresses: they get mail again.
+
+    An address that is not suppressed is an error; the others are removed.
+    """
     from mailer.cli.suppress import remove_addresses
 
     return remove_addresses(**given)
@@ -361,7 +367,8 @@ def suppress_list_command(**given: Any) -> None:
 )
 @options.ledger_option
 def suppress_import_command(**given: Any) -> None:
-    """Add the addresses of a file: any list that `recipients` reads, or one address per line; - is standard input.
+    """Add the addresses of a file: any list that `recipients` reads, or one address per line; - is standard
+    input.
 
     A column `reason` is kept. Of a report, the failed recipients are added. If one line is wrong, nothing is
     imported.

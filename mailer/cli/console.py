@@ -1,8 +1,8 @@
 """Printing: what the user asked for goes to standard output, everything else to standard error.
 
-No line that is printed here holds a terminal's control character, whatever its source. A server's text can hold a
-secret that the server repeats: `blank_foreign_text` is for the texts that nothing has blanked before. The mailer's own
-words are never blanked, because a short password ("p") would make them unreadable.
+No line that is printed here holds a terminal's control character, whatever its source. A server's text can
+hold a secret that the server repeats: `blank_foreign_text` is for the texts that nothing has blanked before.
+The mailer's own words are never blanked, because a short password ("p") would make them unreadable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _secrets: set[str] = set()
 
 
 def accept_any_character() -> None:
-    """Have characters that the output's encoding lacks (LC_ALL=C, cp1252) printed as escapes, not raised as errors."""
+    """Have characters that the output's encoding lacks (LC_ALL=C, cp1252) printed as escapes, not raised as
+    errors.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -74,9 +76,11 @@ def may_ask() -> bool:
 
 
 def ask_yes_or_no(question: str) -> bool:
-    """Show `question` (lines) to the person at the terminal and return whether the answer is yes. The default is no.
+    """Show `question` (lines) to the person at the terminal and return whether the answer is yes. The default
+    is no.
 
-    The end of input is a no. If standard error is not the terminal (2>file), the question goes to the terminal itself.
+    The end of input is a no. If standard error is not the terminal (2>file), the question goes to the
+    terminal itself.
     """
     text = f"{make_printable_lines(question)} [y/N]: "
     while True:

@@ -21,14 +21,16 @@ def choose_server_and_password(
     environment: Mapping[str, str] = os.environ,
     ask: Callable[[str], str] | None = None,
 ) -> tuple[ServerConfig, Secret | None]:
-    """Return the server, and its password if a user name is known. The password is blanked in all later output.
+    """Return the server, and its password if a user name is known. The password is blanked in all later
+    output.
 
-    `url` (--server) takes precedence over MAILER_SERVER, which takes precedence over the campaign's server `own`. The
-    password is the first of these: the one in `url`, MAILER_PASSWORD, the one in MAILER_SERVER, the campaign's (for
-    the campaign's own server and user only), and the answer of `ask` to a question. `ask` is None for the terminal.
-    `ca_file` (--ca-file) takes precedence over MAILER_CA_FILE, and that over the campaign's. If the server and the
-    password are given outside the campaign, so are the authority to trust and the proxy: the password goes to that
-    server only, whatever the campaign says. Raises InputError if there is no server or no password.
+    `url` (--server) takes precedence over MAILER_SERVER, which takes precedence over the campaign's server
+    `own`. The password is the first of these: the one in `url`, MAILER_PASSWORD, the one in MAILER_SERVER,
+    the campaign's (for the campaign's own server and user only), and the answer of `ask` to a question. `ask`
+    is None for the terminal. `ca_file` (--ca-file) takes precedence over MAILER_CA_FILE, and that over the
+    campaign's. If the server and the password are given outside the campaign, so are the authority to trust
+    and the proxy: the password goes to that server only, whatever the campaign says. Raises InputError if
+    there is no server or no password.
     """
     given = url or environment.get("MAILER_SERVER") or None
     has_password = bool(environment.get("MAILER_PASSWORD"))

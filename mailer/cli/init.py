@@ -18,8 +18,8 @@ SCHEMA_FILE = Path("campaigns/campaign.schema.json")  # what editors complete an
 def create_campaign(name: str, format_: str = "html") -> None:
     """Create the files of a new campaign below the working directory and print their paths.
 
-    `format_` is that of the template: html, markdown or mjml. Raises InputError if the name is not valid, a file exists
-    already or cannot be written; then no file is created.
+    `format_` is that of the template: html, markdown or mjml. Raises InputError if the name is not valid, a
+    file exists already or cannot be written; then no file is created.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
         raise InputError(

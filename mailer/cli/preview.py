@@ -27,7 +27,10 @@ def run_preview(
     open_page: bool,
     as_json: bool,
 ) -> int:
-    """Serve until a signal arrives, and return that signal's exit code. Raises InputError if the page cannot start."""
+    """Serve until a signal arrives, and return that signal's exit code.
+
+    Raises InputError if the page cannot start.
+    """
     if not campaign_file.is_file():
         raise InputError(f"{campaign_file}: there is no such campaign file")
 
@@ -45,7 +48,8 @@ def run_preview(
 def _create_proof_sender(file: Path, variables: dict[str, str], server: str | None, ca_file: Path | None) -> SendProof:
     """Return a function that sends a proof by `mailer send --proof` in a process of its own.
 
-    So a proof is what `send` sends, it asks no question, and a template without end does not hold up the page.
+    So a proof is what `send` sends, it asks no question, and a template without end does not hold up the
+    page.
     """
     options = [f"--var={name}={value}" for name, value in variables.items()]
     options += [f"--ca-file={ca_file}"] if ca_file else []

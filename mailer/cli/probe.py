@@ -25,8 +25,8 @@ def probe_server(
 ) -> None:
     """Print the dialogue while it happens, then the server's properties.
 
-    `server` is a URL, `timeout` the maximum seconds for one reply. Raises ServerError if the connection, TLS or the
-    login fails.
+    `server` is a URL, `timeout` the maximum seconds for one reply. Raises ServerError if the connection, TLS
+    or the login fails.
     """
     own = load_campaign(campaign_file, variables=variables).server if campaign_file else None
     config, password = choose_server_and_password(own, server, ca_file)

@@ -25,10 +25,11 @@ Question = Callable[[int, int], None]
 
 
 class ProgressDisplay(Observer):
-    """What every display counts. It shows nothing itself but warnings, and with `verbose` sessions and outcomes.
+    """What every display counts. It shows nothing itself but warnings, and with `verbose` sessions and
+    outcomes.
 
-    `ask` is called before the first message is sent, with the number of pending recipients and of those who have
-    their outcome already. If it raises, nothing is sent. `clock` returns seconds.
+    `ask` is called before the first message is sent, with the number of pending recipients and of those who
+    have their outcome already. If it raises, nothing is sent. `clock` returns seconds.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """`mailer render`: every recipient's message to files.
 
-Every message is rendered once before the first file is written, so an error leaves no half of the files behind.
+Every message is rendered once before the first file is written, so an error leaves no half of the files
+behind.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def render_campaign(
 ) -> ExitCode:
     """Write the messages to the folder `out` or to the file `mbox` (one of them is given).
 
-    `only` is an address or a key; `limit` is the maximum number of messages. Raises InputError if a message cannot be
-    rendered (then no file is written) or a file cannot be written.
+    `only` is an address or a key; `limit` is the maximum number of messages. Raises InputError if a message
+    cannot be rendered (then no file is written) or a file cannot be written.
     """
     campaign = load_campaign(campaign_file, variables=variables)
     compiled = compile_campaign(campaign)
@@ -93,7 +94,8 @@ def show_first_message(campaign_file: Path, variables: dict[str, str], *, only: 
 
 
 def make_file_name(key: str) -> str:
-    """Return a file name for `key`: the key itself if it is safe on every system, else its safe part and a digest.
+    """Return a file name for `key`: the key itself if it is safe on every system, else its safe part and a
+    digest.
 
     No two keys share a file name, even on a file system that ignores case: no plain name contains `~`.
     """

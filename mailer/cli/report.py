@@ -26,8 +26,8 @@ def show_report(
 ) -> None:
     """Print the report of a campaign, or write it to each file of `outputs`.
 
-    `campaign_file` is the path of a campaign file or the campaign's name. `edition` counts from 1; None is the latest.
-    Raises InputError if the ledger has no such campaign or edition, or a file cannot be written.
+    `campaign_file` is the path of a campaign file or the campaign's name. `edition` counts from 1; None is
+    the latest. Raises InputError if the ledger has no such campaign or edition, or a file cannot be written.
     """
     place = ledger or _default_ledger(campaign_file)
     targets = check_report_targets(outputs, keep={campaign_file: "campaign file", Path(place): "ledger"})
@@ -67,8 +67,8 @@ def _default_ledger(campaign_file: Path) -> Path:
 def read_campaign_name(given: Path, variables: dict[str, str]) -> str:
     """Return the campaign's name: the file's, or `given` itself if it is a name and no file.
 
-    A report is available even if the campaign's template or list is missing, so a file with errors is enough if its
-    line `campaign: NAME` can be read. Raises InputError otherwise.
+    A report is available even if the campaign's template or list is missing, so a file with errors is enough
+    if its line `campaign: NAME` can be read. Raises InputError otherwise.
     """
     text = str(given)
     if (

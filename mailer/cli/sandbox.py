@@ -32,8 +32,8 @@ def run_sandbox(
 ) -> int:
     """Serve until a signal arrives, and return that signal's exit code.
 
-    A port of 0 takes a free one. `given` are the options of BEHAVIOR_OPTIONS. Raises InputError if the sandbox cannot
-    start.
+    A port of 0 takes a free one. `given` are the options of BEHAVIOR_OPTIONS. Raises InputError if the
+    sandbox cannot start.
     """
 
     def announce(addresses: SandboxAddresses) -> None:
@@ -47,8 +47,8 @@ def run_sandbox(
 def run_rehearsal(root: Path, behavior: Behavior | None) -> Iterator[Sandbox]:
     """Run a sandbox for one rehearsal of the project at `root`.
 
-    Its messages are kept in the project's `.mailer` until the next rehearsal; in a temporary folder if that cannot be
-    written. Raises InputError if the sandbox cannot start.
+    Its messages are kept in the project's `.mailer` until the next rehearsal; in a temporary folder if that
+    cannot be written. Raises InputError if the sandbox cannot start.
     """
     with ExitStack() as stack:
         try:

@@ -48,7 +48,10 @@ class Declined(KeyboardInterrupt):
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """The options of `mailer send`. An option that `SendOptions` or `Delivery` has is in `overrides`, by its name."""
+    """The options of `mailer send`.
+
+    An option that `SendOptions` or `Delivery` has is in `overrides`, by its name.
+    """
 
     campaign_file: Path
     variables: dict[str, str]
@@ -80,7 +83,10 @@ class SendRequest:
 
 @dataclass(frozen=True, slots=True)
 class SendJob:
-    """A request with everything loaded and checked. `server` is None for a rehearsal, which starts its own."""
+    """A request with everything loaded and checked.
+
+    `server` is None for a rehearsal, which starts its own.
+    """
 
     request: SendRequest
     campaign: Campaign
@@ -213,7 +219,9 @@ def _take_behavior(given: dict[str, Any]) -> Behavior | None:
 
 
 class SendQuestion:
-    """The question before the first message is sent: what goes to whom, through which server, into which ledger."""
+    """The question before the first message is sent: what goes to whom, through which server, into which
+    ledger.
+    """
 
     def __init__(self, job: SendJob, ledger: Ledger, stop: StopSignal) -> None:
         self._job = job

@@ -1,4 +1,6 @@
-"""`mailer preview` and `mailer sandbox`: print the addresses of a local page, and serve it until a signal arrives."""
+"""`mailer preview` and `mailer sandbox`: print the addresses of a local page, and serve it until a signal
+arrives.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def serve_until_stopped(serving: Coroutine[Any, Any, None], what: str) -> int:
 
 
 def print_addresses(addresses: DataclassInstance, as_json: bool, more: tuple[str, ...] = ()) -> None:
-    """Print the fields of `addresses`, a name and a value on each line and then the lines `more`; or one line of JSON.
+    """Print the fields of `addresses`, a name and a value on each line and then the lines `more`; or one line
+    of JSON.
 
     Not through console: the token and the login were made for this run, and are printed to be copied.
     """

@@ -74,7 +74,8 @@ def conclude(
 def suggest_next_steps(result: RunResult, counts: Counts, unknown: Sequence[str], unknown_count: int) -> Iterator[str]:
     """Yield hints that fit the run's result.
 
-    `unknown` has the first of the addresses whose mailbox does not exist, `unknown_count` says how many there are.
+    `unknown` has the first of the addresses whose mailbox does not exist, `unknown_count` says how many there
+    are.
     """
     if result.hint:
         yield result.hint

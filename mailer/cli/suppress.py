@@ -23,7 +23,10 @@ NOT_REFUSED = frozenset(status.value for status in Status if status is not Statu
 
 
 def add_addresses(addresses: tuple[str, ...], reason: str, ledger: str | None) -> None:
-    """Suppress each address. Raises InputError, before anything is changed, if one of them is not an address."""
+    """Suppress each address.
+
+    Raises InputError, before anything is changed, if one of them is not an address.
+    """
     checked = [_check_address(address) for address in addresses]
     with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         for address in checked:
@@ -51,7 +54,10 @@ def list_addresses(ledger: str | None) -> None:
 
 
 def import_addresses(file: Path, reason: str, ledger: str | None) -> None:
-    """Suppress every address of `file`; `reason` applies to rows without their own. InputError: nothing is imported."""
+    """Suppress every address of `file`; `reason` applies to rows without their own.
+
+    InputError: nothing is imported.
+    """
     with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         added = book.suppress_all(read_addresses(file, reason), source=file.name)
     console.print_note(f"{count_noun(added, 'new address')} suppressed")
@@ -60,8 +66,8 @@ def import_addresses(file: Path, reason: str, ledger: str | None) -> None:
 def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
     """Yield (address, reason) for each row of `file`; a column `reason` takes precedence over `reason`.
 
-    A file without a suffix, or with .txt, has one address per line; blank lines and lines with `#` are skipped. Raises
-    InputError at the first row without a valid address.
+    A file without a suffix, or with .txt, has one address per line; blank lines and lines with `#` are
+    skipped. Raises InputError at the first row without a valid address.
     """
     named = StandardInput() if file == Path("-") else NamedFile(file, str(file))
     if file.suffix.lower() in ("", ".txt"):

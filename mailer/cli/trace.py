@@ -17,7 +17,10 @@ Trace = Callable[[str, str], None]
 
 
 def check_trace_path(path: str | None, keep: Mapping[Path, str]) -> None:
-    """Raise InputError if the trace would replace a file of `keep` (file -> what it is). `path` is as in --trace."""
+    """Raise InputError if the trace would replace a file of `keep` (file -> what it is).
+
+    `path` is as in --trace.
+    """
     if path is None or path == "-":
         return
     kept = {os.path.realpath(file): what for file, what in keep.items()}
@@ -27,10 +30,11 @@ def check_trace_path(path: str | None, keep: Mapping[Path, str]) -> None:
 
 @contextmanager
 def open_trace(path: str | None) -> Iterator[Trace | None]:
-    """Yield a function that writes `C: EHLO …`, `S: 250 …` or `*: …` to the file `path`, or None if `path` is None.
+    """Yield a function that writes `C: EHLO …`, `S: 250 …` or `*: …` to the file `path`, or None if `path` is
+    None.
 
-    `-` is standard error. The file is replaced and only its owner can read it, because it contains addresses and
-    message texts. Raises InputError if it cannot be written.
+    `-` is standard error. The file is replaced and only its owner can read it, because it contains addresses
+    and message texts. Raises InputError if it cannot be written.
     """
     if path is None:
         yield None
