@@ -13,9 +13,10 @@ from mailer.campaign.providers import PROVIDERS
 from mailer.delivery.run_state import RunState
 
 MIN_GROWTH = 1.15  # messages per second after a step, as a multiple of those before
-MAX_STEP = 4  # sessions that are added at a time; fewer while there are fewer
+MAX_STEP = 8  # sessions that are added at a time; fewer while there are fewer
 MAX_CONNECTIONS = 64  # more is never chosen automatically
-MESSAGES_TO_MEASURE = 6  # results for each session; fewer say little about the rate
+MAX_FAILURES = 2  # steps that brought too little; a first one may have met a slow moment, and half of it is tried again
+MESSAGES_TO_MEASURE = 5  # results for each session; fewer say little about the rate
 MESSAGES_TO_GROW = 10  # that are left for each session; for fewer, another login costs more than it saves
 LOOK_INTERVAL = 0.05  # seconds
 
@@ -38,6 +39,7 @@ class ScalingPolicy:
     count: int
     maximum: int
     is_settled: bool = False
+    _failures: int = 0
     _previous_count: int = 0
     _previous_rate: float = 0.0
 
@@ -49,9 +51,12 @@ class ScalingPolicy:
         if self.is_settled:
             return self.count
         if self._previous_count and rate < MIN_GROWTH * self._previous_rate:
-            self.count, self.is_settled = self._previous_count, True
+            self.count, self._previous_count = self._previous_count, 0
+            self._failures += 1
+            self.is_settled = self._failures >= MAX_FAILURES
             return self.count
-        wanted = min(self.count + min(self.count, MAX_STEP), self.maximum, left // MESSAGES_TO_GROW)
+        step = max(1, min(self.count, MAX_STEP) // (1 + self._failures))
+        wanted = min(self.count + step, self.maximum, left // MESSAGES_TO_GROW)
         if wanted > self.count:
             self._previous_count, self._previous_rate, self.count = self.count, rate, wanted
         elif self.count >= self.maximum:
@@ -112,8 +117,11 @@ class ConnectionScaler:
                 self._change_to(self._policy.limit_to(wanted - 1))
                 return None
             if started is None and state.sessions.open >= wanted:
+                # A new session's first result comes late: it is not counted.
+                started, messages = 0.0, state.figures.messages + wanted
+            elif started == 0.0 and state.figures.messages >= messages:
                 started, messages = state.clock.now(), state.figures.messages
-            elif started is not None:
+            elif started:
                 taken = state.figures.messages - messages
                 seconds = state.clock.now() - started
                 if taken >= MESSAGES_TO_MEASURE * wanted and seconds > 0:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 import pytest
 
-from mailer.delivery.scaling import MAX_CONNECTIONS, ScalingPolicy, find_known_limit
+from mailer.delivery.observer import Observer
+from mailer.delivery.options import Ending
+from mailer.delivery.run_state import RunState
+from mailer.delivery.scaling import MAX_CONNECTIONS, ConnectionScaler, ScalingPolicy, find_known_limit
+from mailer.delivery.signals import StopSignal
 
 MANY = 1_000_000
 
@@ -19,13 +27,15 @@ def choose_all(policy: ScalingPolicy, rate_of: dict[int, float] | None = None) -
 
 
 def test_sessions_are_added_while_the_rate_grows_with_them() -> None:
-    assert choose_all(ScalingPolicy(1, 20)) == [1, 2, 4, 8, 12, 16, 20, 20]
+    assert choose_all(ScalingPolicy(1, 20)) == [1, 2, 4, 8, 16, 20, 20]
 
 
-def test_a_step_that_brings_too_little_is_taken_back_for_good() -> None:
+def test_a_step_that_brings_too_little_is_taken_back_and_half_of_it_tried_once_more() -> None:
     policy = ScalingPolicy(1, 64)
-    assert choose_all(policy, {1: 10.0, 2: 20.0, 4: 40.0, 8: 45.0}) == [1, 2, 4, 8, 4]
+    assert choose_all(policy, {1: 10.0, 2: 20.0, 4: 40.0, 8: 45.0, 6: 45.0}) == [1, 2, 4, 8, 4, 6, 4]
     assert policy.choose(1000.0, MANY) == 4
+    policy = ScalingPolicy(4, 64)
+    assert [policy.choose(rate, MANY) for rate in (40.0, 30.0, 40.0, 60.0)] == [8, 4, 6, 9]
 
 
 def test_a_growth_of_15_percent_is_enough() -> None:
@@ -39,7 +49,6 @@ def test_slower_replies_are_a_step_back() -> None:
     policy = ScalingPolicy(4, 64)
     assert policy.choose(40.0, MANY) == 8
     assert policy.choose(20.0, MANY) == 4
-    assert policy.is_settled
 
 
 def test_no_session_is_opened_for_a_few_messages() -> None:
@@ -61,3 +70,84 @@ def test_an_objection_means_one_fewer_and_no_more_growth() -> None:
 )
 def test_the_limit_that_a_provider_documents(host: str, limit: int) -> None:
     assert find_known_limit(host) == limit
+
+
+# -- the measuring
+
+
+@dataclass
+class Simulation:
+    """A run whose messages per second depend on its sessions. The server takes `takes` of them."""
+
+    rate_of: Callable[[int], float]
+    takes: int = 1000
+    total: int = 100_000
+    time: float = 0.0
+    sent: float = 0.0
+    pauses: int = 0
+    pause_at: float | None = None
+    counts: list[int] = field(default_factory=list)
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        state, self.time = self.state, self.time + seconds
+        state.sessions.workers = min(state.sessions.workers, self.takes)
+        state.sessions.open = state.sessions.workers
+        self.sent += seconds * self.rate_of(state.sessions.open)
+        state.figures.messages = int(self.sent)
+        if self.pause_at is not None and self.time >= self.pause_at:
+            self.pauses, self.pause_at = self.pauses + 1, None
+        if not self.counts or self.counts[-1] != state.sessions.workers:
+            self.counts.append(state.sessions.workers)
+        if self.sent >= self.total or self.time > 3600:
+            state.end(Ending.COMPLETE)
+
+    def run(self, start: int = 1, maximum: int = 64) -> list[int]:
+        """The numbers of sessions over time."""
+        self.state = RunState(observer=Observer(), clock=self, stop=StopSignal())
+        sessions = self.state.sessions
+        sessions.workers = start
+
+        def change(by: int) -> None:
+            sessions.workers += by
+
+        scaler = ConnectionScaler(
+            self.state,
+            ScalingPolicy(start, maximum),
+            add_worker=lambda: change(1),
+            retire_worker=lambda: change(-1),
+            count_left=lambda: self.total - int(self.sent),
+            count_pauses=lambda: self.pauses,
+        )
+        asyncio.run(asyncio.wait_for(scaler.run(), 60))
+        return self.counts
+
+
+def test_a_long_line_is_filled_with_sessions_as_far_as_allowed() -> None:
+    assert Simulation(lambda sessions: 10.0 * sessions).run(maximum=20) == [1, 2, 4, 8, 16, 20]
+
+
+def test_a_server_that_is_no_faster_with_two_sessions_gets_one() -> None:
+    assert Simulation(lambda _sessions: 50.0).run() == [1, 2, 1, 2, 1]
+
+
+def test_sessions_stop_where_the_server_is_the_limit() -> None:
+    assert Simulation(lambda sessions: min(10.0 * sessions, 100.0)).run()[-1] == 16
+
+
+def test_sessions_that_the_server_refuses_are_not_asked_for_again() -> None:
+    assert Simulation(lambda sessions: 10.0 * sessions, takes=5).run() == [1, 2, 4, 5]
+
+
+def test_the_next_run_begins_with_what_the_server_took() -> None:
+    assert Simulation(lambda sessions: 10.0 * sessions, takes=5).run(start=5) == [5]
+
+
+@pytest.mark.parametrize("pause_at", [0.2, 300.0])
+def test_a_request_to_slow_down_means_one_session_fewer(pause_at: float) -> None:
+    simulation = Simulation(lambda sessions: 10.0 * sessions, pause_at=pause_at)
+    counts = simulation.run(start=4, maximum=4 if pause_at > 1 else 64)
+    assert counts == [4, 3]
