@@ -36,27 +36,27 @@ class PreviewPage:
     def __init__(self, session: PreviewSession, *, port: int = 0, send_proof: SendProof | None = None) -> None:
         self._session = session
         self._send_proof = send_proof
-        self.web = WebServer(self._routes(), port=port)
+        self.web = WebServer(self._make_routes(), port=port)
 
-    def _routes(self) -> list[Route]:
+    def _make_routes(self) -> list[Route]:
         message = "/messages/{version:int}/{position:int}"
         return [
             *asset_routes("mailer.preview", ["preview.css", "preview.js"], "preview.html"),
             Route("/events", self._stream_events),
             Route("/recipients", self._list_recipients),
-            Route("/jump", self._jump),
-            Route("/message", self._show),
+            Route("/jump", self._find_jump),
+            Route("/message", self._show_message),
             Route("/findings", self._list_findings),
-            Route("/proof", self._send, methods=["POST"]),
+            Route("/proof", self._answer_proof, methods=["POST"]),
             Route(f"{message}/html", self._show_html),
             Route(f"{message}/source", self._show_source),
             Route(f"{message}/parts/{{number:int}}", self._show_part),
         ]
 
     async def _stream_events(self, _request: Request) -> Response:
-        return StreamingResponse(self._events(), media_type="text/event-stream")
+        return StreamingResponse(self._generate_events(), media_type="text/event-stream")
 
-    async def _events(self) -> AsyncIterator[str]:
+    async def _generate_events(self) -> AsyncIterator[str]:
         """Server-sent events: the state at once, and after each change."""
         changed = self._session.subscribe()
         try:
@@ -83,7 +83,7 @@ class PreviewPage:
             "version": session.version,
             "campaign": state.name,
             "file": str(session.path),
-            "problems": session.describe(problems),
+            "problems": session.describe_problems(problems),
             "count": session.index.count(),
             "isComplete": bool(session.list_problems) or not state.name or session.index.is_complete(),
             "server": state.server,
@@ -92,14 +92,14 @@ class PreviewPage:
 
     def _list_recipients(self, request: Request) -> Response:
         query = request.query_params
-        start = _number(query.get("start"))
+        start = _parse_number(query.get("start"))
         page = self._session.index.read_page(query.get("find", ""), start, backwards=query.get("backwards") == "1")
         rows = [{"position": p, "email": e, "name": n, "hasProblem": wrong} for p, e, n, wrong in page.rows]
         return ShownJson({"rows": rows, "hasMore": page.has_more})
 
-    def _jump(self, request: Request) -> Response:
+    def _find_jump(self, request: Request) -> Response:
         query = request.query_params
-        start = _number(query.get("start"))
+        start = _parse_number(query.get("start"))
         index = self._session.index
         match query.get("to"):
             case "longest":
@@ -115,22 +115,22 @@ class PreviewPage:
             case _:
                 return not_found()
 
-    def _show(self, request: Request) -> Response:
+    def _show_message(self, request: Request) -> Response:
         session = self._session
-        position, version = _number(request.query_params.get("position")), session.version
+        position, version = _parse_number(request.query_params.get("position")), session.version
         message = session.render(position)
         if message is None:
             return not_found()
         shown: dict[str, object] = {"position": position, "version": version}
         if message.view is None:
-            return ShownJson(shown | {"problems": session.describe(message.problems)})
+            return ShownJson(shown | {"problems": session.describe_problems(message.problems)})
         envelope = {"sender": message.sender, "recipients": message.recipients}
-        return ShownJson(shown | message.view.summary() | {"envelope": envelope, "problems": []})
+        return ShownJson(shown | message.view.summarize() | {"envelope": envelope, "problems": []})
 
     def _list_findings(self, request: Request) -> Response:
-        return ShownJson(self._session.lint(_number(request.query_params.get("position"))))
+        return ShownJson(self._session.lint(_parse_number(request.query_params.get("position"))))
 
-    async def _send(self, request: Request) -> Response:
+    async def _answer_proof(self, request: Request) -> Response:
         """Send a proof; the body has the `address` and the `position` of the recipient."""
         try:
             asked = json.loads(await request.body())
@@ -195,5 +195,5 @@ async def serve_preview(announce: Callable[[PreviewAddresses], None], options: P
         session.close()
 
 
-def _number(text: str | None) -> int:
+def _parse_number(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else 0

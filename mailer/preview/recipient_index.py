@@ -57,7 +57,7 @@ def write_index(path: Path, recipients: RecipientSource) -> None:
         database.execute("pragma synchronous=off")
         database.executescript(_SCHEMA)
         numbered = enumerate(recipients)
-        for batch in _batches(numbered):
+        for batch in _make_batches(numbered):
             database.execute("begin")
             database.executemany("insert into rows values (?,?,?,?,?,?,?,?,?,?,?)", batch)
             database.execute("commit")
@@ -66,12 +66,12 @@ def write_index(path: Path, recipients: RecipientSource) -> None:
         database.close()
 
 
-def _batches(numbered: Iterator[tuple[int, Recipient]]) -> Iterator[list[tuple[object, ...]]]:
+def _make_batches(numbered: Iterator[tuple[int, Recipient]]) -> Iterator[list[tuple[object, ...]]]:
     # The first batch is small, so that the page has something to show at once.
     batch: list[tuple[object, ...]] = []
     size = 20
     for position, recipient in numbered:
-        batch.append(_row(position, recipient))
+        batch.append(_encode_row(position, recipient))
         if len(batch) >= size:
             yield batch
             batch, size = [], BATCH
@@ -79,7 +79,7 @@ def _batches(numbered: Iterator[tuple[int, Recipient]]) -> Iterator[list[tuple[o
         yield batch
 
 
-def _row(position: int, recipient: Recipient) -> tuple[object, ...]:
+def _encode_row(position: int, recipient: Recipient) -> tuple[object, ...]:
     columns = recipient.columns
     name = _find_name(recipient)
     filled = sum(1 for value in columns.values() if value not in (None, ""))
@@ -129,12 +129,12 @@ class RecipientIndex:
 
     def count(self) -> int:
         """How many rows have been read."""
-        found = self._all("select max(position) from rows")
+        found = self._fetch_all("select max(position) from rows")
         return found[0][0] + 1 if found and found[0][0] is not None else 0
 
     def is_complete(self) -> bool:
         """Whether the whole list has been read."""
-        return self._all("select is_complete from state") == [(1,)]
+        return self._fetch_all("select is_complete from state") == [(1,)]
 
     def read_page(self, find: str, start: int, *, backwards: bool = False) -> IndexPage:
         """The first PAGE rows from `start` on that contain `find`; or, `backwards`, the last ones before
@@ -143,7 +143,7 @@ class RecipientIndex:
         compared, order = ("<", "desc") if backwards else (">=", "asc")
         condition = "and instr(searched, ?)" if find else ""
         given = [start, escape_surrogates(find.casefold())] if find else [start]
-        found = self._all(
+        found = self._fetch_all(
             f"select position, email, name, problem is not null from rows where position {compared} ? {condition} "  # noqa: S608 - no outside text in it
             f"order by position {order} limit {PAGE + 1}",
             *given,
@@ -153,37 +153,37 @@ class RecipientIndex:
 
     def read_recipients(self, start: int, limit: int) -> list[tuple[int, Recipient]]:
         """The rows from position `start` on as recipients, at most `limit`."""
-        found = self._all(
+        found = self._fetch_all(
             "select position, email, columns, file, line, column, problem from rows where position >= ? "
             "order by position limit ?",
             start,
             limit,
         )
-        return [(row[0], _recipient(row)) for row in found]
+        return [(row[0], _decode_row(row)) for row in found]
 
     def find_longest_name(self) -> int | None:
         """The position of the recipient with the longest name."""
-        return self._position("select position from rows order by length desc, position limit 1")
+        return self._find_position("select position from rows order by length desc, position limit 1")
 
     def find_fewest_columns(self) -> int | None:
         """The position of the recipient with the fewest columns that hold something."""
-        return self._position("select position from rows order by filled, position limit 1")
+        return self._find_position("select position from rows order by filled, position limit 1")
 
     def find_problem(self, start: int) -> int | None:
         """The position of the first row from `start` on that has a problem of its own."""
         query = "select position from rows where problem is not null and position >= ? order by position limit 1"
-        return self._position(query, start)
+        return self._find_position(query, start)
 
     def find_random(self, chance: random.Random) -> int | None:
         """The position of some recipient."""
         count = self.count()
         return chance.randrange(count) if count else None
 
-    def _position(self, query: str, *given: object) -> int | None:
-        found = self._all(query, *given)
+    def _find_position(self, query: str, *given: object) -> int | None:
+        found = self._fetch_all(query, *given)
         return found[0][0] if found else None
 
-    def _all(self, query: str, *given: object) -> list[Any]:
+    def _fetch_all(self, query: str, *given: object) -> list[Any]:
         """The rows of a query; none as long as the other process has not made the tables."""
         with self._lock:
             try:
@@ -195,8 +195,8 @@ class RecipientIndex:
                 return []
 
 
-def _recipient(row: tuple[Any, ...]) -> Recipient:
-    _position, email, columns, file, line, column, problem = row
+def _decode_row(row: tuple[Any, ...]) -> Recipient:
+    _find_position, email, columns, file, line, column, problem = row
     reason = None
     if problem is not None:
         where, text = json.loads(problem)

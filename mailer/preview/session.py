@@ -84,7 +84,7 @@ class PreviewSession:
         self._lock = threading.Lock()
         self._subscribers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._stopping = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._watcher = threading.Thread(target=self._watch_files, name="watch", daemon=True)
 
     def start(self) -> None:
         """Read the campaign, begin with its list, and watch its files."""
@@ -101,7 +101,7 @@ class PreviewSession:
         if self._watcher.is_alive():
             self._watcher.join()
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._notify()
+        self._notify_subscribers()
 
     @property
     def is_closed(self) -> bool:
@@ -124,7 +124,7 @@ class PreviewSession:
                 list_fingerprint=before.list_fingerprint, name="", server=before.server,
             )  # fmt: skip
         self.version += 1
-        self._notify()
+        self._notify_subscribers()
 
     def _read_list(self) -> None:
         """Read the list into a new index, in a thread; wait a moment, in which a short one is complete."""
@@ -141,7 +141,7 @@ class PreviewSession:
                 self.list_problems = problems
             is_done.set()
             workshop.close()
-            self._notify()
+            self._notify_subscribers()
 
         self.list_problems = []
         threading.Thread(target=read_list, name="list", daemon=True).start()
@@ -153,7 +153,7 @@ class PreviewSession:
         is_done.wait(SMALL_LIST)
         old.close()
 
-    def _watch(self) -> None:
+    def _watch_files(self) -> None:
         while not self._stopping.is_set():
             folders = self._list_folders()
             changes = watchfiles.watch(
@@ -211,7 +211,7 @@ class PreviewSession:
         with self._lock:
             self._subscribers = {pair for pair in self._subscribers if pair[1] is not event}
 
-    def _notify(self) -> None:
+    def _notify_subscribers(self) -> None:
         with self._lock:
             subscribers = list(self._subscribers)
         for loop, event in subscribers:
@@ -254,7 +254,7 @@ class PreviewSession:
         return [
             {
                 "place": str(found.place), "line": found.place.line, "rule": found.rule, "text": found.text,
-                "reason": found.reason, "excerpt": self._excerpt(found.place),
+                "reason": found.reason, "excerpt": self._read_excerpt(found.place),
             }
             for found in self._workshop.lint(rows[0][1])
         ]  # fmt: skip
@@ -276,19 +276,19 @@ class PreviewSession:
         """The position of some recipient."""
         return self.index.find_random(random.Random())  # noqa: S311 - nothing secret
 
-    def describe(self, problems: Iterable[Problem]) -> list[dict[str, object]]:
+    def describe_problems(self, problems: Iterable[Problem]) -> list[dict[str, object]]:
         """Problems as the page shows them, with the lines around their places."""
         return [
             {
                 "place": str(problem.place or ""),
                 "line": problem.place.line if problem.place else 0,
                 "text": problem.text,
-                "excerpt": self._excerpt(problem.place),
+                "excerpt": self._read_excerpt(problem.place),
             }
             for problem in problems
         ]
 
-    def _excerpt(self, place: Place | None) -> Excerpt:
+    def _read_excerpt(self, place: Place | None) -> Excerpt:
         root = self.state.root or self.path.absolute().parent
         files = [self.path.absolute(), *([self.state.list_file] if self.state.list_file else [])]
         return read_excerpt(place, [root], files)

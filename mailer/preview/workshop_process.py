@@ -64,7 +64,7 @@ class CampaignWorkshop:
             name=campaign.name,
             root=campaign.root,
             list_file=file,
-            list_fingerprint=_fingerprint(campaign),
+            list_fingerprint=_fingerprint_list(campaign),
             server=f"{campaign.server.host}:{campaign.server.port}" if campaign.server else None,
         )
 
@@ -112,7 +112,7 @@ class CampaignWorkshop:
         return [ShownFinding(found.place, found.rule, found.text, RULES[found.rule]) for found in findings]
 
 
-def _fingerprint(campaign: Campaign) -> str | None:
+def _fingerprint_list(campaign: Campaign) -> str | None:
     """A digest of the list and of how it is read; None if it has none, or cannot be read now."""
     try:
         return campaign.recipients.fingerprint()

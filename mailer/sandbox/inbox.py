@@ -58,7 +58,7 @@ class Inbox:
             matching = self._index.find_names(find.casefold())
             found = [name for name in names if name in matching]
         page = [name for name in found if not before or name < before][:limit]
-        summaries = [asdict(summary) for name in page if (summary := self._summarize(name)) is not None]
+        summaries = [asdict(summary) for name in page if (summary := self._summarize_message(name)) is not None]
         return {"total": len(names), "found": len(found), "searched": searched, "messages": summaries}
 
     def read_message(self, name: str) -> dict[str, object] | None:
@@ -66,14 +66,14 @@ class Inbox:
         caught = self._maildir.read_message(name)
         if caught is None:
             return None
-        return MessageView(caught.content).summary() | {
+        return MessageView(caught.content).summarize() | {
             "id": name,
             "envelope": {"sender": caught.sender, "recipients": caught.recipients},
             "at": caught.at,
             "dialogue": caught.dialogue,
         }
 
-    def view(self, name: str) -> MessageView | None:
+    def read_view(self, name: str) -> MessageView | None:
         """One message to be shown, or None."""
         caught = self._maildir.read_message(name)
         return MessageView(caught.content) if caught else None
@@ -91,7 +91,7 @@ class Inbox:
         """The SMTP dialogue of a session that has ended, or None."""
         return read_dialogue(self.path / SESSIONS_FOLDER, name)
 
-    def _summarize(self, name: str) -> MessageSummary | None:
+    def _summarize_message(self, name: str) -> MessageSummary | None:
         known = self._summaries.get(name)
         if known is None and (path := self._maildir.find_path(name)):
             try:
@@ -132,7 +132,7 @@ class _TextIndex:
 
     def find_names(self, text: str) -> set[str]:
         with self._lock:
-            rows = self._database.execute("select name from texts where instr(text, ?)", (_storable(text),))
+            rows = self._database.execute("select name from texts where instr(text, ?)", (_replace_surrogates(text),))
             return {name for (name,) in rows}
 
 
@@ -148,8 +148,8 @@ def _searched_text(content: bytes, recipients: tuple[str, ...]) -> str:
     view = MessageView(content[:MAX_SEARCHED])
     body = view.text or _TAG.sub(" ", (view.html or "")[: 4 * MAX_TEXT])
     texts = [view.header("From"), view.header("To"), view.header("Subject"), *recipients[:100], body[:MAX_TEXT]]
-    return _storable("\n".join(texts).casefold())
+    return _replace_surrogates("\n".join(texts).casefold())
 
 
-def _storable(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")

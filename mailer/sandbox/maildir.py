@@ -47,7 +47,7 @@ class Maildir:
         self.path = path
         self._serial = itertools.count(1)
 
-    def create(self) -> None:
+    def create_folders(self) -> None:
         """Make the folders, private to this user, if they do not exist. OSError if they cannot be made."""
         for name in ("tmp", "new", "cur"):
             (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class Maildir:
     def read_message(self, name: str) -> CaughtMessage | None:
         """The message of that name, or None."""
         path = self.find_path(name)
-        return _parse(path) if path else None
+        return _parse_file(path) if path else None
 
     def __iter__(self) -> Iterator[CaughtMessage]:
         for name in self.list_names():
@@ -104,7 +104,7 @@ class Maildir:
                 yield caught
 
 
-def _parse(path: Path) -> CaughtMessage:
+def _parse_file(path: Path) -> CaughtMessage:
     data = path.read_bytes()
     sender, recipients, start, dialogue = "", [], 0, ""
     while (end := data.find(b"\n", start)) > 0:

@@ -52,17 +52,17 @@ class InboxPage:
         self._inbox = Inbox(maildir)
         self._dialogues = dialogues
         self._server = server or {}
-        self.web = WebServer(self._routes(), port=port, login=login)
+        self.web = WebServer(self._make_routes(), port=port, login=login)
 
-    def _routes(self) -> list[Route]:
+    def _make_routes(self) -> list[Route]:
         message = "/api/messages/{name}"
         return [
             *asset_routes("mailer.sandbox", ["inbox.css", "inbox.js"], "inbox.html"),
             Route("/api/server", self._show_server),
-            Route("/api/messages", self._list, methods=["GET"]),
+            Route("/api/messages", self._list_messages, methods=["GET"]),
             Route("/api/messages", self._delete_all, methods=["DELETE"]),
-            Route(message, self._show, methods=["GET"]),
-            Route(message, self._delete, methods=["DELETE"]),
+            Route(message, self._show_message, methods=["GET"]),
+            Route(message, self._delete_message, methods=["DELETE"]),
             Route(f"{message}/html", self._show_html),
             Route(f"{message}/source", self._show_source),
             Route(f"{message}/parts/{{number:int}}", self._show_part),
@@ -72,16 +72,16 @@ class InboxPage:
     async def _show_server(self, _request: Request) -> Response:
         return ShownJson(self._server)
 
-    async def _list(self, request: Request) -> Response:
+    async def _list_messages(self, request: Request) -> Response:
         """The list.
 
         With `wait`, the answer comes when there are `count` matching messages, or when time is up.
         """
         query = request.query_params
         find, before = query.get("find", ""), query.get("before", "")
-        limit = min(_number(query.get("limit"), SHOWN), MAX_LIMIT)
-        count = _number(query.get("count"), 1)
-        ends = monotonic() + min(_seconds(query.get("wait")), MAX_WAIT)
+        limit = min(_parse_number(query.get("limit"), SHOWN), MAX_LIMIT)
+        count = _parse_number(query.get("count"), 1)
+        ends = monotonic() + min(_parse_seconds(query.get("wait")), MAX_WAIT)
         while True:
             page = await run_in_threadpool(self._inbox.list_messages, find, limit=limit, before=before)
             found = page["found"]
@@ -92,24 +92,24 @@ class InboxPage:
     def _delete_all(self, _request: Request) -> Response:
         return ShownJson({"deleted": self._inbox.delete_all()})
 
-    def _show(self, request: Request) -> Response:
+    def _show_message(self, request: Request) -> Response:
         message = self._inbox.read_message(request.path_params["name"])
         return not_found() if message is None else ShownJson(message)
 
-    def _delete(self, request: Request) -> Response:
+    def _delete_message(self, request: Request) -> Response:
         is_deleted = self._inbox.delete_message(request.path_params["name"])
         return ShownJson({"deleted": 1}) if is_deleted else not_found()
 
     def _show_html(self, request: Request) -> Response:
-        view = self._inbox.view(request.path_params["name"])
+        view = self._inbox.read_view(request.path_params["name"])
         return not_found() if view is None else html_response(view, request)
 
     def _show_source(self, request: Request) -> Response:
-        view = self._inbox.view(request.path_params["name"])
+        view = self._inbox.read_view(request.path_params["name"])
         return not_found() if view is None else source_response(view, request)
 
     def _show_part(self, request: Request) -> Response:
-        view = self._inbox.view(request.path_params["name"])
+        view = self._inbox.read_view(request.path_params["name"])
         return not_found() if view is None else part_response(view, request.path_params["number"])
 
     def _show_dialogue(self, request: Request) -> Response:
@@ -177,11 +177,11 @@ async def serve_sandbox(announce: Callable[[SandboxAddresses], None], options: S
             page.web.stop()
 
 
-def _number(text: str | None, default: int) -> int:
+def _parse_number(text: str | None, default: int) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 7 else default
 
 
-def _seconds(text: str | None) -> float:
+def _parse_seconds(text: str | None) -> float:
     try:
         return max(0.0, float(text or 0))
     except ValueError:

@@ -152,7 +152,7 @@ class SandboxProtocol(SMTP):
         self._settings = settings
         self._sessions = sessions
         self._dialogue = settings.dialogues.open()
-        self._smtp_methods = {name: self._recording(name, method) for name, method in self._smtp_methods.items()}
+        self._smtp_methods = {name: self._record_command(name, method) for name, method in self._smtp_methods.items()}
         self._held = bytearray()
         self._bare = False
         self._forget_chunks()
@@ -165,7 +165,7 @@ class SandboxProtocol(SMTP):
         is_right = isinstance(data, LoginPassword) and data == self._settings.login
         return AuthResult(success=is_right, handled=False)
 
-    def _recording(self, name: str, method: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
+    def _record_command(self, name: str, method: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
         """`method`, the command is first written into the dialogue; without the login's secret."""
 
         @wraps(method)
@@ -269,7 +269,7 @@ class SandboxProtocol(SMTP):
             await self.push("354 End data with <CR><LF>.<CR><LF>")
             content = await self._read_dotted()
             self._dialogue.add(f"C: ({len(content or b''):,} octets, .)")
-            await self._finish(content)
+            await self._finish_message(content)
 
     async def _read_dotted(self) -> bytes | None:
         """The message up to the lone dot, unstuffed (RFC 5321 4.5.2); None when it is over the size limit."""
@@ -296,7 +296,7 @@ class SandboxProtocol(SMTP):
         size, last = int(match[1]), bool(match[2])
         self._dialogue.add(f"C: ({size:,} octets)")
         if self._chunk_fault is None:
-            self._chunk_fault = self._refusal(size)
+            self._chunk_fault = self._find_refusal(size)
         chunk = await self._read_chunk(size)
         self._chunking = True
         if self._chunk_fault:
@@ -305,12 +305,12 @@ class SandboxProtocol(SMTP):
             if last:
                 self._set_post_data_state()
         elif last:
-            await self._finish(bytes(self._chunks + chunk) if self._chunks else chunk)
+            await self._finish_message(bytes(self._chunks + chunk) if self._chunks else chunk)
         else:
             self._chunks += chunk
             await self.push(f"250 2.0.0 {size} octets")
 
-    def _refusal(self, size: int) -> str | None:
+    def _find_refusal(self, size: int) -> str | None:
         if self._settings.behavior.has_login and not self.session.authenticated:
             return "530 5.7.0 Authentication required"
         if not self.envelope.mail_from:
@@ -333,7 +333,7 @@ class SandboxProtocol(SMTP):
                 pieces.append(piece)
         return b"".join(pieces)
 
-    async def _finish(self, content: bytes | None) -> None:
+    async def _finish_message(self, content: bytes | None) -> None:
         envelope = self.envelope
         self._set_post_data_state()
         if self.transport.is_closing():  # after a 421 nothing more is accepted

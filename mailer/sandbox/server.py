@@ -82,7 +82,7 @@ class Sandbox:
         """
         listener = socket.create_server(("127.0.0.1", self._given_port))
         try:
-            context = self._prepare()
+            context = self._prepare_folders()
         except BaseException:
             listener.close()
             self.stop()
@@ -93,7 +93,7 @@ class Sandbox:
         self.url = f"{scheme}://{login}127.0.0.1:{self.port}"
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, args=(listener, context), name="sandbox", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, args=(listener, context), name="sandbox", daemon=True)
         self._thread.start()  # the listener queues clients that connect before the loop runs
 
     def stop(self) -> None:
@@ -118,21 +118,21 @@ class Sandbox:
         """The messages received so far, the oldest first."""
         return list(self._store)
 
-    def _prepare(self) -> ssl.SSLContext:
+    def _prepare_folders(self) -> ssl.SSLContext:
         if self._ca_dir is not None:
             self._ca_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         else:
             self._folder = Path(tempfile.mkdtemp(prefix="mailer-sandbox-"))  # mode 0700
         self.maildir = (self._given_maildir or Path(tempfile.mkdtemp(prefix="mailer-caught-"))).absolute()
         self._store = Maildir(self.maildir)
-        self._store.create()
+        self._store.create_folders()
         self.dialogues = DialogueLog(self.maildir / SESSIONS_FOLDER)
         folder = self._ca_dir or self._folder
         assert folder is not None  # noqa: S101 - one of the two was made above
         context, self.ca_file = create_server_context(folder, is_kept=self._ca_dir is not None)
         return context
 
-    def _run(self, listener: socket.socket, context: ssl.SSLContext) -> None:
+    def _run_loop(self, listener: socket.socket, context: ssl.SSLContext) -> None:
         with contextlib.closing(self._loop):
             self._loop.run_until_complete(self._serve(listener, context))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
@@ -158,10 +158,10 @@ class Sandbox:
             server = await self._loop.create_server(start_session, sock=listener)
         await self._stopping.wait()
         server.close()
-        await self._end(sessions)
+        await self._end_sessions(sessions)
 
     @staticmethod
-    async def _end(sessions: set[SandboxProtocol]) -> None:
+    async def _end_sessions(sessions: set[SandboxProtocol]) -> None:
         for protocol in list(sessions):
             if not protocol.transport.is_closing():  # one that is cannot be aborted in Python 3.11.2
                 protocol.transport.abort()

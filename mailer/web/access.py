@@ -91,7 +91,7 @@ class AccessControl:
         if scope["type"] != "http":
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        answer = self._refusal(scope, headers)
+        answer = self._find_refusal(scope, headers)
         if answer is not None:
             await answer(scope, receive, _with_headers(send))
             return
@@ -100,7 +100,7 @@ class AccessControl:
             scope = {**scope, "path": path[len(self._base) :], "raw_path": None}
         await self._application(scope, _limit_body(receive), _with_headers(send))
 
-    def _refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
+    def _find_refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         """The answer to a request that goes no further; None if it may pass."""
         if headers.get("host") not in self._hosts:
             return PlainTextResponse("This page is at 127.0.0.1 only.", 403)
@@ -115,7 +115,7 @@ class AccessControl:
             return PlainTextResponse("The login is the one of the SMTP server.", 401)
         token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and secrets.compare_digest(token.encode(), self.token.encode()):
-            return self._entrance()
+            return self._make_entrance()
         return PlainTextResponse("Open the address that the terminal shows.", 403)
 
     def _has_cookie(self, header: str) -> bool:
@@ -125,7 +125,7 @@ class AccessControl:
             return False
         return morsel is not None and secrets.compare_digest(morsel.value.encode(), self._cookie.encode())
 
-    def _entrance(self) -> Response:
+    def _make_entrance(self) -> Response:
         response = HTMLResponse(_ENTRANCE.format(path=f"{self._base}/"))
         response.set_cookie(COOKIE, self._cookie, path=f"{self._base}/", httponly=True, samesite="strict")
         return response

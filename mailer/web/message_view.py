@@ -47,7 +47,7 @@ class MessagePart:
     is_inline: bool
     content: bytes
 
-    def description(self) -> dict[str, object]:
+    def describe(self) -> dict[str, object]:
         """What the page lists of it."""
         return {
             "number": self.number,
@@ -76,12 +76,12 @@ class MessageView:
     @cached_property
     def html(self) -> str | None:
         """The HTML body, or None."""
-        return self._body("text/html")
+        return self._find_body("text/html")
 
     @cached_property
     def text(self) -> str | None:
         """The plain text body, or None."""
-        return self._body("text/plain")
+        return self._find_body("text/plain")
 
     @cached_property
     def parts(self) -> list[MessagePart]:
@@ -120,7 +120,7 @@ class MessageView:
         with_head, count = _HEAD_TAG.subn(lambda tag: tag[0] + head, html, count=1)
         return with_head if count else _after_doctype(html, head)
 
-    def summary(self) -> dict[str, object]:
+    def summarize(self) -> dict[str, object]:
         """What the page shows beside the bodies, as JSON has it."""
         html = self.html
         return {
@@ -134,7 +134,7 @@ class MessageView:
             "text": self.text,
             "size": len(self.content),
             "remoteImages": self.remote_images,
-            "parts": [part.description() for part in self.parts],
+            "parts": [part.describe() for part in self.parts],
         }
 
     @cached_property
@@ -165,7 +165,7 @@ class MessageView:
         return bodies
 
     @cached_property
-    def _images(self) -> Mapping[str, int]:
+    def _image_numbers(self) -> Mapping[str, int]:
         """Content-ID -> number of the part."""
         return {
             str(leaf["Content-ID"]).strip().strip("<>"): number
@@ -174,16 +174,16 @@ class MessageView:
         }
 
     def _address_of_image(self, match: re.Match[str]) -> str:
-        number = self._images.get(match[1])
+        number = self._image_numbers.get(match[1])
         return match[0] if number is None else f"parts/{number}"
 
-    def _body(self, kind: str) -> str | None:
+    def _find_body(self, kind: str) -> str | None:
         leaf = self._bodies.get(kind)
         return None if leaf is None else _decode_body(leaf)
 
     @staticmethod
     def _describe(number: int, leaf: MimePart[Any, Any]) -> MessagePart:
-        content = _octets(leaf)
+        content = _decode_octets(leaf)
         is_inline = not _is_attachment(leaf) or leaf["Content-ID"] is not None
         return MessagePart(number, _file_name(leaf, number), leaf.get_content_type(), len(content), is_inline, content)
 
@@ -230,11 +230,11 @@ def _file_name(leaf: MimePart[Any, Any], number: int) -> str:
     return decode_text(name)[:200] if name else f"part-{number}"
 
 
-def _octets(leaf: MimePart[Any, Any]) -> bytes:
+def _decode_octets(leaf: MimePart[Any, Any]) -> bytes:
     """A leaf's content without its transfer encoding; the octets of an attached message."""
     payload = leaf.get_payload()
     if isinstance(payload, list):  # message/rfc822
-        return b"".join(_flatten(part) for part in payload if isinstance(part, MimePart))
+        return b"".join(_flatten_part(part) for part in payload if isinstance(part, MimePart))
     try:
         data = leaf.get_payload(decode=True)
     except (ValueError, LookupError):
@@ -242,7 +242,7 @@ def _octets(leaf: MimePart[Any, Any]) -> bytes:
     return data if isinstance(data, bytes) else b""
 
 
-def _flatten(part: MimePart[Any, Any]) -> bytes:
+def _flatten_part(part: MimePart[Any, Any]) -> bytes:
     try:
         return part.as_bytes()
     except (RecursionError, ValueError, LookupError, KeyError, TypeError):
@@ -250,7 +250,7 @@ def _flatten(part: MimePart[Any, Any]) -> bytes:
 
 
 def _decode_body(leaf: MimePart[Any, Any]) -> str:
-    data = _octets(leaf)
+    data = _decode_octets(leaf)
     try:
         charset = leaf.get_content_charset() or "utf-8"
         return data.decode(charset, "replace")

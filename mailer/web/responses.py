@@ -36,10 +36,12 @@ def asset_routes(package: str, names: list[str], index: str) -> list[Route]:
     """Routes for the files `names` in the folder `assets` of `package`; `index` is the page itself, at `/`."""
     shared = [("mailer.web", name) for name in ("base.css", "viewer.js", "icon.svg")]
     own = [(package, name) for name in names]
-    return [Route("/", _asset(package, index))] + [Route(f"/{name}", _asset(home, name)) for home, name in shared + own]
+    return [Route("/", _read_asset(package, index))] + [
+        Route(f"/{name}", _read_asset(home, name)) for home, name in shared + own
+    ]
 
 
-def _asset(package: str, name: str) -> Response:
+def _read_asset(package: str, name: str) -> Response:
     content = resources.files(package).joinpath("assets", name).read_bytes()
     return Response(content, media_type=_TYPES[name.rpartition(".")[2]])
 

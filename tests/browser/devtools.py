@@ -75,11 +75,20 @@ class Page:
         return answer["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
+        """Return when the expression is true. A page that is being left has no value yet."""
         ends = time.monotonic() + SECONDS
-        while not self.evaluate(expression):
+        while not self._is_true(expression):
             if time.monotonic() > ends:
                 raise TimeoutError(expression)
             time.sleep(0.02)
+
+    def _is_true(self, expression: str) -> bool:
+        try:
+            return bool(self.evaluate(expression))
+        except RuntimeError as error:
+            if "navigated" in str(error) or "context was destroyed" in str(error):
+                return False
+            raise
 
     def prefer(self, scheme: str) -> None:
         """`light` or `dark`."""

@@ -37,7 +37,7 @@ FRAME = "document.querySelector('.device iframe:not(.loading)')"
 @pytest.fixture
 def maildir(tmp_path: Path) -> Maildir:
     maildir = Maildir(tmp_path / "caught")
-    maildir.create()
+    maildir.create_folders()
     return maildir
 
 

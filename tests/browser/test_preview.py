@@ -17,7 +17,7 @@ from tests.preview.conftest import CAMPAIGN, write_people
 FRAME = "document.querySelector('.device iframe:not(.loading)')"
 LETTER = """<!doctype html><html lang="en"><head><title>x</title><style>
 body {{ margin: 0; background: #fff; color: #222 }} p {{ margin: 16px }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #eee }} }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #111 !important; color: #eee }} }}
 </style></head><body><h1>{head}</h1>
 {{% for n in range(60) %}}<p>Line {{{{ n }}}} for {{{{ name }}}}.</p>{{% endfor %}}</body></html>
 """

@@ -51,7 +51,7 @@ def test_an_error_and_its_recovery(session: PreviewSession) -> None:
     wait_for(lambda: html_of(session) == "")
     message = session.render(0)
     assert message is not None
-    (shown,) = session.describe(message.problems)
+    (shown,) = session.describe_problems(message.problems)
     assert (shown["place"], shown["line"]) == ("letter.html.j2:2", 2)
     assert shown["excerpt"] == [[1, "<p>"], [2, "{{ nosuch }}</p>"]] or shown["excerpt"] == [
         (1, "<p>"),

@@ -13,7 +13,7 @@ from mailer.sandbox.maildir import Maildir
 @pytest.fixture
 def maildir(tmp_path: Path) -> Maildir:
     maildir = Maildir(tmp_path)
-    maildir.create()
+    maildir.create_folders()
     return maildir
 
 
@@ -30,7 +30,7 @@ def test_a_message_with_its_envelope(maildir: Maildir) -> None:
 
 def test_the_source_is_what_was_sent(maildir: Maildir) -> None:
     content = b"Subject: hi\r\n\r\n.hello\r\n"
-    view = Inbox(maildir.path).view(store(maildir, content))
+    view = Inbox(maildir.path).read_view(store(maildir, content))
     assert view is not None
     assert view.content == content
 

@@ -16,7 +16,7 @@ CONTENT = b"Subject: x\r\nReceived: from elsewhere\r\n\r\nhello\r\n"
 @pytest.fixture
 def maildir(tmp_path: Path) -> Maildir:
     maildir = Maildir(tmp_path / "caught")
-    maildir.create()
+    maildir.create_folders()
     return maildir
 
 
@@ -32,7 +32,7 @@ def test_what_is_kept_is_read_back(maildir: Maildir) -> None:
 @given(content=st.binary(max_size=200))
 def test_any_content_is_read_back(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     maildir = Maildir(tmp_path_factory.mktemp("any"))
-    maildir.create()
+    maildir.create_folders()
     caught = maildir.read_message(maildir.store("", ["b@example.com"], content, "client.example"))
     assert caught is not None
     assert caught.content == content

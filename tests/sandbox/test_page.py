@@ -42,7 +42,7 @@ ASSETS = [
 @pytest.fixture
 def maildir(tmp_path: Path) -> Maildir:
     maildir = Maildir(tmp_path)
-    maildir.create()
+    maildir.create_folders()
     return maildir
 
 

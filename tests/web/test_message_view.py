@@ -139,7 +139,7 @@ def test_no_random_message_breaks_the_page(content: bytes) -> None:
 
 def check_all_views(content: bytes) -> None:
     view = MessageView(content)
-    json.dumps(view.summary(), ensure_ascii=False).encode()
+    json.dumps(view.summarize(), ensure_ascii=False).encode()
     view.html_document()
     assert len(view.parts) <= MAX_PARTS
     assert all(len(value) <= MAX_HEADER for _, value in view.headers)

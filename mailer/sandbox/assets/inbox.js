@@ -98,7 +98,18 @@ function drawMessage() {
 async function showDialogue(message) {
   const answer = message.dialogue && await fetch(`api/dialogues/${encodeURIComponent(message.dialogue)}`);
   if (!answer || !answer.ok) return element("pre", {}, "The dialogue of this session is not kept.");
-  return element("pre", {}, await answer.text());
+  // The reply to this message is marked: a session may have thousands.
+  const [before, line, after] = splitAt(await answer.text(), message.id);
+  const mark = element("mark", {}, line);
+  requestAnimationFrame(() => mark.scrollIntoView({ block: "center" }));
+  return element("pre", {}, before, mark, after);
+}
+
+function splitAt(text, id) {
+  const at = text.indexOf(id);
+  if (at < 0) return [text, "", ""];
+  const [start, end] = [text.lastIndexOf("\n", at) + 1, text.indexOf("\n", at)];
+  return [text.slice(0, start), text.slice(start, end), text.slice(end)];
 }
 
 async function remove(id) {
