@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -66,12 +67,23 @@ class _Compilation:
         self.problems += images.load_constant_images()
         if patterns:
             self._load_attachments(patterns)
+        self._check_given_variables(patterns)
         signer = self._load_signer()
         if self.problems or patterns is None:
             raise InputError(self._all_problems())
         return CompiledCampaign(
             CompiledParts(self.campaign, self.edition, self.limits, self.pages, patterns, images, self.store, signer)
         )
+
+    def _check_given_variables(self, patterns: PatternSet | None) -> None:
+        """A `--var` that neither `vars` nor any template names is misspelt."""
+        if not self.campaign.unknown_variables or patterns is None or not self.pages.are_all_loaded:
+            return
+        sources = "\n".join([*patterns.list_sources(), *self.pages.sources()])
+        for name in self.campaign.unknown_variables:
+            if not re.search(rf"\b{re.escape(name)}\b", sources):
+                place = Place(str(self.campaign.path))
+                self.problems.append(Problem(place, f"--var {name}: no template and no key of the campaign uses it"))
 
     def _all_problems(self) -> list[Problem]:
         """Sorted by place, with the problems of the recipients that are written in the campaign file itself."""

@@ -398,6 +398,12 @@ class Pages:
             for page in source.pages.values() if source else ():
                 page.stop_compiling()
 
+    @property
+    def are_all_loaded(self) -> bool:
+        """Whether no template's path differs from recipient to recipient."""
+        sources = (self._html, self._text, self._calendar)
+        return all(source.path.constant is not None for source in sources if source is not None)
+
     def list_programs(self) -> Iterator[Program]:
         """The compiled forms that were made so far."""
         for source in (self._html, self._text):

@@ -163,3 +163,12 @@ def test_names_that_are_ours_are_everywhere(project: Project) -> None:
     )
     assert compiled.render_html(person()) == "cid:a"
     assert parsed(compiled.render(person()).content)["Subject"] == "spring"
+
+
+def test_a_variable_that_no_template_uses_is_an_error(project: Project) -> None:
+    fields: dict[str, Any] = {"template": "{{ company }}", "vars": {"company": "x", "versoin": "1"}}
+    assert project.compile(**fields, subject="{{ versoin }}", unknown_variables=("versoin",))
+    with pytest.raises(InputError, match=r"campaign.yaml: --var versoin: no template and no key"):
+        project.compile(**fields, unknown_variables=("versoin",))
+    project.put("a.html", "{{ versoin }}")
+    assert project.compile(**{**fields, "template": pattern("{{ which }}.html")}, unknown_variables=("versoin",))
