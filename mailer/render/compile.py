@@ -60,7 +60,7 @@ class _Compilation:
 
     def compile(self) -> CompiledCampaign:
         named = {name: found for name, path in self.campaign.images.items() if (found := self._compile_image(path))}
-        images = Images(named, self.store)
+        images = Images(named, self.store, self.limits.message)
         own = {"campaign": self.campaign.name, "image": images.get_address}
         self.problems += self.pages.load(own, images)
         patterns = self._compile_patterns()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from mailer.errors import Problem
-from mailer.files import show_path
+from mailer.files import format_binary_size, show_path
 from mailer.render.attachments import FileProblem
 from mailer.render.failure import RenderFailure
 from mailer.render.headers import check_text
@@ -25,6 +25,7 @@ from mailer.render.mime import Part
 from mailer.render.skeleton import TOKEN, has_token
 from mailer.render.templates import PatternTemplate, TemplateVariables
 
+MAX_LOCAL = 16  # local images whose parts are kept; the store keeps more, within its bound
 MAX_TAGS = 1024  # kept, of at most
 MAX_TAG = 2048  # characters
 _TAG = re.compile(r"""<img\b(?:[^>"']++|"[^"]*+"|'[^']*+')*+>""", re.IGNORECASE)
@@ -46,11 +47,14 @@ class _Tag(NamedTuple):
 class Images:
     """The campaign's named images, and the local files that its HTML shows."""
 
-    def __init__(self, named: Mapping[str, PatternTemplate], store: FileStore) -> None:
+    def __init__(self, named: Mapping[str, PatternTemplate], store: FileStore, max_size: int) -> None:
+        """`max_size` is the limit of one message's images together, in bytes."""
         self._named = named
+        self._max_size = max_size
         self._store = store
         self._tags: dict[tuple[str, str], _Tag] = {}
         self._constant: dict[str, Part] = {}
+        self._local: dict[str, Part] = {}
 
     def load_constant_images(self) -> list[Problem]:
         """Encode the images that are the same for every recipient; returns their problems."""
@@ -95,7 +99,15 @@ class Images:
 
         :raises FileProblem: if a file cannot be used.
         """
-        return [self._part(cid, path, variables) for cid, path in used.items()]
+        parts, size = [], 0
+        for cid, path in used.items():
+            part = self._part(cid, path, variables)
+            size += sum(map(len, part))
+            if size > self._max_size:
+                limit = format_binary_size(self._max_size)
+                raise FileProblem(f"{show_path(path) if path else cid}: the images are larger than {limit} together")
+            parts.append(part)
+        return parts
 
     def _tags_of(
         self,
@@ -146,7 +158,12 @@ class Images:
 
     def _part(self, cid: str, path: str | None, variables: TemplateVariables) -> Part:
         if path is not None:
-            return make_image_part(cid, path, self._store.load_encoded(path, show_path(path))[1])
+            part = self._local.get(cid)
+            if part is None:
+                part = make_image_part(cid, path, self._store.load_encoded(path, show_path(path))[1])
+                if len(self._local) < MAX_LOCAL:
+                    self._local[cid] = part
+            return part
         return self._constant.get(cid) or self._image(cid, self._named[cid].render(variables), self._named[cid])
 
     def _image(self, name: str, path: str, expression: PatternTemplate) -> Part:

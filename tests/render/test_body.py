@@ -7,9 +7,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailer.render.body import MAX_LINE, Body, BodyEncoder, encode_base64
+from mailer.errors import RenderError
+from mailer.render.body import MAX_LINE, Body, BodyEncoder, encode_base64, quote_runs, quote_value
+from tests.render.projects import Project, person
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+TEXTS = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=60),
+    st.text("ab =\n\té", max_size=200),
+    st.sampled_from(["", " ", "x" * 75, "x" * 31 + " ", "=" * 40, "é" * 40, "\n", " \n ", "."]),
+)
 LINES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n")), max_size=12)
 
 
@@ -101,3 +108,26 @@ def test_base64_in_lines_of_76(content: bytes) -> None:
     encoded = encode_base64(content)
     assert base64.b64decode(encoded) == content
     assert all(len(line) <= 76 for line in encoded.split(b"\r\n"))
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.lists(TEXTS, min_size=5, max_size=5))
+def test_values_between_quoted_runs_give_the_text(pieces: list[str], values: list[str]) -> None:
+    """What is encoded once and what is encoded for a recipient fit together, whatever their lengths are."""
+    runs = quote_runs([piece.encode() for piece in pieces])
+    body, text = runs[0], pieces[0]
+    for run, piece, value in zip(runs[1:], pieces[1:], values, strict=False):
+        body += quote_value(value) + run
+        text += value + piece
+    assert max(map(len, body.split(b"\r\n"))) <= 76
+    assert not any(line.endswith((b" ", b"\t")) for line in body.split(b"\r\n"))
+    assert quopri.decodestring(body).replace(b"\r\n", b"\n") == text.encode()
+
+
+def test_the_images_of_a_message_are_bounded_and_each_is_embedded_once(project: Project) -> None:
+    for n in range(4):
+        project.put(f"{n}.png", bytes(20_000))
+    shown = "".join(f'<img src="{n}.png">' for n in range(4))
+    once = project.compile(text="Hi", template='<img src="0.png">' * 50, max_message=60_000)
+    assert len(once.render(person()).content) < 40_000
+    with pytest.raises(RenderError, match="the images are larger than 60,000 bytes together"):
+        project.compile(text="Hi", template=shown, max_message=60_000).render(person())
