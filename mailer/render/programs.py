@@ -31,6 +31,7 @@ FREE_TRACES = 24  # traces before each one has to be paid for by recipients who 
 HITS_PER_TRACE = 6
 
 Outcome = bool | int | str
+_QUESTIONS = {"true": "not not {}", "iterates": "hasattr({}, '__next__')", "value": "{}"}
 
 
 @dataclass(slots=True)
@@ -265,7 +266,7 @@ def _write_code(steps: list[Instruction], guard: Guard | None) -> tuple[str, dic
     if steps:
         lines.append(f" r += ({''.join(f'v{step.register}, ' for step in steps)})")
     if guard is not None:
-        lines.append(f" return not not v{guard.register}" if guard.is_truth else f" return v{guard.register}")
+        lines.append(f" return {_QUESTIONS[guard.question].format(f'v{guard.register}')}")
     return "def run(c, r):\n" + ("\n".join(lines) or " pass") + "\n", constants
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -40,10 +40,13 @@ class Instruction(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """A question about a register whose answer decides how the template continues. `is_truth`: is it true?"""
+    """A question about a register whose answer decides how the template continues.
+
+    `true`: is it true? `iterates`: is it an iterator? `value`: what is it?
+    """
 
     register: int
-    is_truth: bool
+    question: Literal["true", "iterates", "value"]
     outcome: bool | int | str
 
 
@@ -241,11 +244,24 @@ class Trace:
         return self.apply(_COMPARISONS[name], left, right)
 
     def apply(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Symbol:
-        """Record `function(*arguments, **named)`, some of which hold Symbols, and compute it for this
-        recipient.
+        """Record `function(*arguments, **named)`, some of which hold Symbols, and compute it for this recipient.
 
-        The same function of the same arguments is recorded once. It must be pure.
+        The same function of the same arguments is recorded once. It must be pure, and never give an iterator.
         """
+        return self._apply(function, arguments, named, may_iterate=False)
+
+    def apply_iterating(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Symbol:
+        """As `apply`, for a function that may give an iterator. Whether it does is checked for each recipient."""
+        return self._apply(function, arguments, named, may_iterate=True)
+
+    def _apply(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+        *,
+        may_iterate: bool,
+    ) -> Symbol:
         values, uses = _ArgumentWriter(), set[int]()
         written = [values.write(argument, uses) for argument in arguments]
         if named:
@@ -256,10 +272,14 @@ class Trace:
         self._kept += (function, arguments, named)
         result = function(*map(_value_of, arguments), **{name: _value_of(part) for name, part in named.items()})
         is_iterator = hasattr(result, "__next__")
+        if is_iterator and not may_iterate:
+            raise Untraceable("a function gives an iterator")
         call = f"{{F}}({', '.join(written)})"
-        register = self._add(
-            f"list({call})" if is_iterator else call, frozenset(uses), {"F": function} | values.constants
-        )
+        register = self._add(call, frozenset(uses), {"F": function} | values.constants)
+        if may_iterate:
+            self.steps.append(Guard(register, "iterates", is_iterator))
+        if is_iterator:
+            register = self._add(f"list(v{register})", frozenset({register}), {})
         made = Symbol(self, register, list(result) if is_iterator else result, is_iterator=is_iterator)
         if not is_iterator:
             self._known[key] = made
@@ -272,7 +292,7 @@ class Trace:
             raise Untraceable("a generator is tested for truth")
         if (register, True) not in self._answers:
             outcome = self._answers[register, True] = bool(symbol.value)
-            self.steps.append(Guard(register, True, outcome))
+            self.steps.append(Guard(register, "true", outcome))
         return bool(self._answers[register, True])
 
     def fix(self, symbol: Symbol) -> Any:
@@ -282,7 +302,7 @@ class Trace:
             raise Untraceable("a column's value decides what is loaded, and is not a text")
         if (register, False) not in self._answers:
             self._answers[register, False] = value
-            self.steps.append(Guard(register, False, value))
+            self.steps.append(Guard(register, "value", value))
         return value
 
     def _add(self, source: str, uses: frozenset[int], constants: dict[str, object]) -> int:

@@ -15,8 +15,10 @@ from typing import Any
 
 from jinja2 import Template, nodes
 from jinja2.compiler import Frame, optimizeconst
+from jinja2.filters import FILTERS
 from jinja2.nodes import EvalContext
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, TemplateReference, Undefined
+from jinja2.tests import TESTS
 from jinja2.utils import Cycler, Joiner, Namespace
 from markupsafe import Markup
 
@@ -35,6 +37,11 @@ from mailer.render.symbols import (
 from mailer.render.templates import TemplateEnvironment, TemplateVariables
 from mailer.templating.environment import CheckedCodeGenerator, concat_output, show_html
 
+# Filters and tests of Jinja2 that never give an iterator. Any other one may.
+_VALUE_FILTERS = frozenset(FILTERS.keys() | TESTS.keys()) - {
+    *("batch", "items", "map", "reject", "rejectattr", "reverse", "select", "selectattr", "slice", "unique"),
+    *("default", "d", "first", "last", "max", "min", "attr"),  # give what they were given, or a part of it
+}
 IMPURE = frozenset({"random"})  # filters whose result differs each time
 _TRANSPARENT = (Macro, BlockReference, LoopContext, Cycler, Joiner)  # called with Symbols: they hand them on
 
@@ -118,7 +125,9 @@ class TracingEnvironment(TemplateEnvironment):
                 return function(*arguments, **named)
             if first:
                 arguments = (self._plain_argument(arguments[0]), *arguments[1:])
-            return self.trace.apply(function, *arguments, **named)
+            if name in _VALUE_FILTERS:
+                return self.trace.apply(function, *arguments, **named)
+            return self.trace.apply_iterating(function, *arguments, **named)
 
         if wants is not None:
             call_or_record.jinja_pass_arg = wants  # type: ignore[attr-defined]
@@ -151,7 +160,7 @@ class TracingEnvironment(TemplateEnvironment):
         if "caller" in named or has_symbol(owner):
             raise Untraceable("a call of what is not a macro")
         context = self._context(bool(__context.eval_ctx.autoescape))
-        return self.trace.apply(_call, self.plain, context, __obj, list(args), dict(named))
+        return self.trace.apply_iterating(_call, self.plain, context, __obj, list(args), dict(named))
 
     # -- operators
 

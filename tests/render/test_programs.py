@@ -159,6 +159,13 @@ def test_what_depends_on_a_column_becomes_a_slot_or_a_branch(source, ways):
     check(source)
 
 
+@pytest.mark.parametrize("pages", [[1, 2], "xy", [], ["<a>"]])
+def test_an_iterator_is_one_for_each_use_whatever_the_value_is(pages):
+    both = Both("{{ pages|reverse|list }}{{ pages|reverse|list }}{{ pages|unique|join }}{{ pages|first|default('-') }}")
+    both.check({**PERSON, "pages": [1]}, {**PERSON, "pages": "ab"}, {**PERSON, "pages": pages})
+    assert both.fill({**PERSON, "pages": pages}) == both.render({**PERSON, "pages": pages})
+
+
 def test_a_recipients_values_are_read_as_often_as_needed():
     both = check("{{ name|upper }}{{ name|upper }}{% if plan %}1{% endif %}{% if plan %}2{% endif %}")
     way, registers = both.program.fill(both.variables(PERSON))
