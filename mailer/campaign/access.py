@@ -21,6 +21,8 @@ class Access:
     `environment`: values of environment variables in `vars`. `secrets`: passwords and keys, from wherever
     they come. `commands`: the password's command. `sql`: recipients from a database. `outside_files`: files
     outside the project root, and files in it whose name or folder begins with a dot.
+    `own_machine`: the campaign is on the machine that its author wrote it on. Elsewhere, the files that do not
+    travel with it (the list, certificates) are not looked for.
     """
 
     environment: bool = True
@@ -28,9 +30,11 @@ class Access:
     commands: bool = True
     sql: bool = True
     outside_files: bool = True
+    own_machine: bool = True
 
 
 TRUSTED = Access()
+TRAVELLED = Access(own_machine=False)
 UNTRUSTED = Access(environment=False, secrets=False, commands=False, sql=False, outside_files=False)
 
 

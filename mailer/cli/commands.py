@@ -16,7 +16,7 @@ from mailer._version import __version__
 from mailer.cli import options
 
 # Commands of the documentation that this version does not have.
-NOT_BUILT = {"bounces", "worker", "login", "forget"}
+NOT_BUILT = {"bounces", "login", "forget"}
 
 
 class CommandGroup(click.Group):
@@ -226,6 +226,18 @@ SEND_INEFFECTIVE = {
 @options.report_option("--report", "reports", help_text="Write a report.")
 @click.option("--trace", metavar="FILE", help="Write the SMTP dialogue, with secrets blanked. - is standard error.")
 @options.ledger_option
+@click.option(
+    "--workers",
+    metavar="URL",
+    help="Let workers send: the URL of their broker (amqp://, redis://). Needs a ledger in PostgreSQL.",
+)
+@click.option(
+    "--shared-files",
+    is_flag=True,
+    help="With --workers: they read the campaign's files at the same path, on a disk that all machines share.",
+)
+@click.option("--metrics", metavar="FILE", type=options.path_type(), help="Write metrics for Prometheus (textfile).")
+@options.log_format_option
 @click.option("--dry-run", is_flag=True, help="Check, and show the first message; open no connection and send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before sending.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only: no progress, no summary.")
@@ -241,6 +253,32 @@ def send_command(**given: Any) -> int:
     from mailer.cli.send import run_send_command
 
     return run_send_command(given)
+
+
+@mailer.command("worker", short_help="Send campaigns for `mailer send --workers`.")
+@click.option("--broker", metavar="URL", required=True, help="The broker: amqp://user@host/ or redis://host/0.")
+@click.option(
+    "--ledger",
+    metavar="URL",
+    required=True,
+    envvar="MAILER_LEDGER",
+    show_envvar=True,
+    help="The ledger that all machines share: postgresql://user@host/database.",
+)
+@click.option("--name", metavar="NAME", help="The name in reports. Default: host and process.")
+@click.option("--processes", metavar="N", type=click.IntRange(1, 64), default=1, help="Senders in this worker.")
+@click.option("--cache", metavar="DIR", type=options.path_type(), help="Folder for the files of campaigns.")
+@click.option("--metrics", metavar="FILE", type=options.path_type(), help="Write metrics for Prometheus (textfile).")
+@options.log_format_option
+def worker_command(**given: Any) -> int:
+    """Run a worker: it sends shares of campaigns that `mailer send --workers` distributes, until it is stopped.
+
+    Templates, images and attachments come from the ledger. The password comes from MAILER_PASSWORD, or from where the
+    campaign says, on this machine. SIGTERM lets the messages in flight be completed.
+    """
+    from mailer.cli.worker import run_worker_command
+
+    return run_worker_command(**given)
 
 
 @mailer.command("report", short_help="Show a campaign's report, or write it to files.")

@@ -8,14 +8,17 @@ The mailer's own words are never blanked, because a short password ("p") would m
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
+import time
 from contextlib import suppress
 
 from mailer.secret import Secret, blank_secrets
 from mailer.text import make_printable, make_printable_lines
 
 _secrets: set[str] = set()
+_json_lines: list[dict[str, str]] = []  # one entry, the fields of each line, if the messages are JSON
 
 
 def accept_any_character() -> None:
@@ -33,9 +36,15 @@ def add_secret(secret: Secret) -> None:
         _secrets.add(secret.reveal())
 
 
+def set_log_format(log_format: str, **fields: str) -> None:
+    """Have messages printed as text, or each line as a JSON object with `fields` if `log_format` is "json"."""
+    _json_lines[:] = [fields] if log_format == "json" else []
+
+
 def forget_secrets() -> None:
-    """Forget the secrets of an earlier command line in the same process."""
+    """Forget the secrets of an earlier command line in the same process, and the format of its messages."""
     _secrets.clear()
+    set_log_format("text")
 
 
 def blank_foreign_text(text: str) -> str:
@@ -52,7 +61,8 @@ def print_error(text: str, *, hint: str | None = None) -> None:
 
 def print_hint(text: str) -> None:
     """Print what the user can do next."""
-    _write_line(f"hint: {make_printable(text)}")
+    if not _write_json("hint", text):
+        _write_line(f"hint: {make_printable(text)}")
 
 
 def print_warning(text: str) -> None:
@@ -62,7 +72,8 @@ def print_warning(text: str) -> None:
 
 def print_note(text: str) -> None:
     """Print a note about the work in progress to standard error."""
-    _write_line(make_printable_lines(text))
+    if not _write_json("info", text):
+        _write_line(make_printable_lines(text))
 
 
 def print_output(text: str) -> None:
@@ -109,12 +120,23 @@ def _show_to_person(text: str) -> None:
 
 def may_draw() -> bool:
     """Return whether standard error is a screen on which a progress bar can be drawn."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return not _json_lines and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
 def _print_kind(kind: str, text: str) -> None:
+    if _write_json(kind, text):
+        return
     for line in make_printable_lines(text).splitlines() or [""]:
         _write_line(f"mailer: {kind}: {line}")
+
+
+def _write_json(level: str, text: str) -> bool:
+    """Write a message as JSON, and return True, if that is the format."""
+    if not _json_lines:
+        return False
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    _write_line(json.dumps({"time": at, "level": level, "message": text, **_json_lines[0]}))
+    return True
 
 
 def _write_line(line: str) -> None:

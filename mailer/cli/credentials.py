@@ -20,6 +20,7 @@ def choose_server_and_password(
     *,
     environment: Mapping[str, str] = os.environ,
     ask: Callable[[str], str] | None = None,
+    needs_password: bool = True,
 ) -> tuple[ServerConfig, Secret | None]:
     """Return the server, and its password if a user name is known. The password is blanked in all later
     output.
@@ -31,6 +32,7 @@ def choose_server_and_password(
     campaign's. If the server and the password are given outside the campaign, so are the authority to trust
     and the proxy: the password goes to that server only, whatever the campaign says. Raises InputError if
     there is no server or no password.
+    Without `needs_password`, no password is read: workers have their own.
     """
     given = url or environment.get("MAILER_SERVER") or None
     has_password = bool(environment.get("MAILER_PASSWORD"))
@@ -41,6 +43,8 @@ def choose_server_and_password(
         server = replace(server, ca_file=ca_file)
     if server.ca_file is not None and not server.ca_file.is_file():
         raise InputError(f"{server.ca_file}: there is no such CA file")
+    if not needs_password:
+        return server, None
     password = _find_password(server, url, environment, ask)
     if password is not None:
         console.add_secret(password)

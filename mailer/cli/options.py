@@ -144,6 +144,14 @@ def ledger_option(command: Decorated) -> Decorated:
     )(command)  # fmt: skip
 
 
+def log_format_option(command: Decorated) -> Decorated:
+    """Add `--log-format`."""
+    return click.option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text",
+        help="Format of messages on standard error; json is one object per line.",
+    )(command)  # fmt: skip
+
+
 def server_option(command: Decorated) -> Decorated:
     """Add `--server`."""
     return click.option(

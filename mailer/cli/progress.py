@@ -9,6 +9,7 @@ from typing import Any
 from mailer.cli import console
 from mailer.delivery.observer import Observer
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.sharing import EditionState
 from mailer.report.words import format_duration
 from mailer.smtp.connection import SessionDetails
 from mailer.text import count_noun, make_printable
@@ -51,6 +52,7 @@ class ProgressDisplay(Observer):
         self.began = clock()
         self.unknown: list[str] = []  # the first few, for a hint
         self.unknown_count = 0
+        self._reported = 0  # messages of workers that `done` has
 
     def __enter__(self) -> ProgressDisplay:
         return self
@@ -80,6 +82,17 @@ class ProgressDisplay(Observer):
             if outcome.code is not None:
                 words.insert(2, str(outcome.code))
             self._print_above(lambda: console.print_note(" ".join(word for word in words if word)))
+
+    def on_progress(self, state: EditionState) -> None:
+        """Show what the workers of several machines did together."""
+        if state.messages > self._reported:
+            self.done += state.messages - self._reported
+            self._reported = state.messages
+            self.counts[Status.SENT] = state.sent
+            self._show_progress()
+
+    def _show_progress(self) -> None:
+        """Show how many messages are done."""
 
     def on_unknown_user(self, email: str) -> None:
         self.unknown_count += 1
@@ -132,6 +145,9 @@ class LogDisplay(ProgressDisplay):
 
     def on_waiting(self, seconds: float, why: str) -> None:
         self._write_line(lambda: f"waiting {format_duration(seconds)}: {why}")
+
+    def _show_progress(self) -> None:
+        self._write_line(self._describe_progress)
 
     def _describe_progress(self) -> str:
         rate = self.message_rate()
@@ -210,6 +226,9 @@ class BarDisplay(ProgressDisplay):
         self._draw("waiting", words=make_printable(f"{format_duration(seconds)}: {why}"), now=True)
 
     def on_finish(self, reason: str | None) -> None:
+        self._draw_sending()
+
+    def _show_progress(self) -> None:
         self._draw_sending()
 
     def _draw_sending(self) -> None:

@@ -26,6 +26,7 @@ from mailer.cli.progress import ProgressDisplay, create_display
 from mailer.cli.protected_files import list_protected_files
 from mailer.cli.render import show_first_message
 from mailer.cli.summary import conclude
+from mailer.cli.telemetry import watch_run
 from mailer.cli.trace import Trace, check_trace_path, open_trace
 from mailer.delivery.proof import find_recipient
 from mailer.delivery.run import RunResult, SendOptions, StopSignal, run
@@ -66,6 +67,10 @@ class SendRequest:
     yes: bool
     quiet: bool
     verbose: bool
+    workers: str | None
+    shared_files: bool
+    metrics: Path | None
+    log_format: str
     overrides: Mapping[str, Any]
 
     @classmethod
@@ -113,6 +118,7 @@ def run_send_command(given: Mapping[str, Any]) -> int:
 
 
 def _send(request: SendRequest, stop: StopSignal) -> int:
+    console.set_log_format(request.log_format)
     if request.dry_run:
         with stop.raise_on_request():
             return show_first_message(request.campaign_file, request.variables, only=request.overrides["only"])
@@ -164,7 +170,9 @@ def _prepare_job(request: SendRequest) -> SendJob:
     compiled = compile_campaign(campaign)
     if request.sandbox:
         return SendJob(request, campaign, compiled, reports, ledger, None, None)
-    server, password = choose_server_and_password(campaign.server, request.server, request.ca_file)
+    server, password = choose_server_and_password(
+        campaign.server, request.server, request.ca_file, needs_password=request.workers is None
+    )
     return SendJob(request, campaign, compiled, reports, ledger, server, password)
 
 
@@ -180,7 +188,22 @@ async def _run_job(
             trace=trace,
             **job.request.select(SendOptions),
         )
-        return await run(job.campaign, job.compiled, ledger, options, display, stop=stop), maildir
+        observer = watch_run(display, job.request.metrics, job.request.log_format, job.campaign.name)
+        if job.request.workers is not None:
+            from mailer.workers.command import Distribution, send_with_workers
+
+            distribution = Distribution(job.request.workers, str(job.ledger), job.request.shared_files)
+            result = await send_with_workers(
+                job.campaign,
+                job.compiled,
+                ledger,
+                options,
+                observer=observer,
+                distribution=distribution,
+                stop=stop,
+            )
+            return result, maildir
+        return await run(job.campaign, job.compiled, ledger, options, observer, stop=stop), maildir
 
 
 @asynccontextmanager

@@ -78,6 +78,7 @@ class SharedCoordinator(Coordinator):
     ) -> None:
         self._share = SharedRun(ledger, edition, run)
         self._share.join(is_new=is_new)
+        self._is_share = not is_new
         self._state, self._policy = state, policy
         self._connections = MAX_SESSIONS if delivery.connections == AUTO else delivery.connections
         self._pacer: Pacer | None = None
@@ -129,9 +130,11 @@ class SharedCoordinator(Coordinator):
 
     def leave(self) -> None:
         state = self._state
-        if state.ending is Ending.GIVEN_UP:
+        shared = self._share.sync(self._progress(), state.clock.now())
+        # A server that one sender cannot reach may be there for the others.
+        is_alone = self._is_share and shared.live_runs <= 1
+        if state.ending is Ending.GIVEN_UP or (state.ending is Ending.UNREACHABLE and is_alone):
             self._share.end(state.ending.value, state.reason, state.hint)
-        self._share.sync(self._progress(), state.clock.now())
 
     def _sync(self) -> None:
         state, now = self._state, self._state.clock.now()

@@ -93,7 +93,7 @@ class MessageQueue:
             if seconds == 0:
                 return True
             if seconds is None and not self.in_flight:
-                if not self.coordinator.may_get_messages():
+                if self._startable_count() == 0 or not self.coordinator.may_get_messages():
                     return False
                 seconds = SYNC_SECONDS
             if seconds is not None and seconds >= 1 and not self.in_flight:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mailer.ledger.outcome import Outcome
+from mailer.ledger.sharing import EditionState
 from mailer.smtp.connection import SessionDetails
 
 _log = logging.getLogger("mailer")
@@ -38,6 +39,9 @@ class Observer:
 
     def on_waiting(self, seconds: float, why: str) -> None:
         """No message is sent for `seconds`, or for less if the queue changes."""
+
+    def on_progress(self, state: EditionState) -> None:
+        """How the workers of several machines stand that send the campaign; about twice a second."""
 
     def on_unknown_user(self, email: str) -> None:
         """The server knows no such mailbox: a candidate for the suppression list."""
@@ -84,6 +88,10 @@ class GuardedObserver(Observer):
     def on_waiting(self, seconds: float, why: str) -> None:
         with self._guard():
             self._observer.on_waiting(seconds, why)
+
+    def on_progress(self, state: EditionState) -> None:
+        with self._guard():
+            self._observer.on_progress(state)
 
     def on_unknown_user(self, email: str) -> None:
         with self._guard():

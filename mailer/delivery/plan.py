@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from itertools import islice
 
+from mailer.campaign.addresses import normalize_address
 from mailer.campaign.model import Campaign, Recipient
 from mailer.delivery.observer import Observer
 from mailer.errors import InputError, Place, Problem, RenderError, append_remainder
@@ -124,7 +125,7 @@ class _Staging:
             raise InputError(Problem(place, str(error))) from None
         self._digest.update(columns.encode())
         email = rows.escape_surrogates(recipient.email)
-        address = rows.normalize_address(email)
+        address = normalize_address(email)
         return StagedRow(position, key, email, address, columns, place.line, place.column, problem)
 
     def _key(self, recipient: Recipient) -> tuple[str, str | None]:

@@ -74,7 +74,7 @@ async def run(
     if options.proof is not None:
         return await send_proof(campaign, options, options.proof, observer=observer, clock=clock, stop=stop)
     with report_as_unusable(), ledger.hold_campaign(campaign.name):
-        preparation = _Preparation(campaign, compiled, ledger, options, observer=observer, clock=clock)
+        preparation = Preparation(campaign, compiled, ledger, options, observer=observer, clock=clock)
         try:
             with stop.raise_on_request(), ledger.prepare_alone(campaign.name):
                 preparation.prepare()
@@ -100,14 +100,16 @@ async def run_share(
     *,
     stop: StopSignal,
     seconds: float,
+    template: str,
 ) -> RunResult:
     """Send a part of an edition that another command has planned and checked, from a shared ledger.
 
-    It ends after `seconds`, after `options.limit` recipients, or if no message is left. Raises LedgerError.
+    It ends after `seconds`, after `options.limit` recipients, or if no message is left. `template` is the
+    fingerprint that the other runs have. Raises LedgerError.
     """
     state = RunState(observer=GuardedObserver(observer or Observer()), clock=SystemClock(), stop=stop)
     with ledger.hold_campaign(edition.campaign):
-        queue = _start_run(ledger, edition, compiled, options, state, is_new=False)
+        queue = _start_run(ledger, edition, compiled, options, state, template=template)
         phase = _SendPhase(state, queue, compiled, options)
         timer = asyncio.get_running_loop().call_later(seconds, state.end, Ending.INCOMPLETE, "the share is over")
         try:
@@ -123,11 +125,12 @@ def _start_run(
     options: SendOptions,
     state: RunState,
     *,
-    is_new: bool = True,
+    template: str | None = None,
 ) -> MessageQueue:
-    """The queue of a new run. `is_new` says that endings and pauses of former runs are to be forgotten."""
-    now = state.clock.now()
-    record = ledger.start_run(edition, template=compiled.fingerprint, now=now, worker=options.worker)
+    """The queue of a new run. With `template`, it is a share of a run that another command has started."""
+    now, is_new = state.clock.now(), template is None
+    fingerprint = template or compiled.fingerprint
+    record = ledger.start_run(edition, template=fingerprint, now=now, worker=options.worker)
     coordinator = Coordinator()
     if ledger.is_shared:
         coordinator = SharedCoordinator(
@@ -141,7 +144,7 @@ def _policy_for_doubts(options: SendOptions) -> Policy:
     return options.delivery.in_doubt if options.in_doubt in (None, "sent") else options.in_doubt
 
 
-class _Preparation:
+class Preparation:
     """What happens before anything is sent: the edition, with its queue recovered, planned and checked."""
 
     def __init__(

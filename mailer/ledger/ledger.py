@@ -82,6 +82,17 @@ class Ledger(Suppressions):
         """The ledger's file, or None if it has none."""
         return self.store.path
 
+    def reopen(self, where: str, campaign: str) -> None:
+        """Connect again to a shared ledger whose connection was lost, and hold `campaign` again.
+
+        What was not committed is lost. Raises LedgerError if the database is not there yet.
+        """
+        other = Ledger.open(where, create=False)
+        other.store.lock_campaign(campaign)
+        self.store.close()
+        self.store = other.store
+        self._queue = Queue(self.store)
+
     @property
     def is_shared(self) -> bool:
         """Whether several senders may send one campaign from it together."""

@@ -265,6 +265,9 @@ class PostgresStore:
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work in the driver's thread. Raises its errors as ours."""
+        if self._loop.is_closed():
+            work.close()
+            raise LedgerError(f"{self.name}: the connection to the ledger's database is closed")
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except _driver_errors() as error:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import string
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from mailer.campaign.addresses import normalize_address
 from mailer.campaign.model import Recipient
 from mailer.errors import LedgerError, Place
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
@@ -17,35 +16,6 @@ from mailer.ledger.store import Row, Store
 _IN_RUN = {"claimed": None, "waiting": Status.PENDING, "doubtful": Status.PENDING}
 encode = json.JSONEncoder(separators=(",", ":")).encode  # ASCII only: a lone surrogate in a column is no obstacle
 MAX_TEXT = 1024  # octets of a reply or an error that are kept: a server decides how long its replies are
-_ASCII_LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
-
-
-def normalize_address(address: str) -> str:
-    """The form in which addresses are compared. Never raises.
-
-    ASCII letters are in lower case, the domain is an A-label, and the local part is in NFC. Other letters keep their
-    case: `straße@` and `strasse@` are two mailboxes.
-    """
-    text = escape_surrogates(address.strip())
-    if text.isascii():
-        return text.lower()
-    local, at, domain = text.rpartition("@")
-    return f"{_lower_ascii(unicodedata.normalize('NFC', local))}{at}{_to_a_label(domain)}"
-
-
-def _lower_ascii(text: str) -> str:
-    return text.translate(_ASCII_LOWER)
-
-
-def _to_a_label(domain: str) -> str:
-    if domain.isascii():
-        return domain.lower()
-    import idna
-
-    try:
-        return idna.encode(domain, uts46=True).decode("ascii")
-    except idna.IDNAError:
-        return _lower_ascii(unicodedata.normalize("NFC", domain))
 
 
 def recipient_filter(only: str | None) -> dict[str, object]:
@@ -53,7 +23,7 @@ def recipient_filter(only: str | None) -> dict[str, object]:
 
     A key is compared as it is, an address in its normalized form.
     """
-    return {"only": only and normalize_address(only), "key": only and escape_surrogates(only)}
+    return {"only": only and normalize_address(escape_surrogates(only)), "key": only and escape_surrogates(only)}
 
 
 def escape_surrogates(text: str) -> str:

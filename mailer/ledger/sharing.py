@@ -164,6 +164,107 @@ class SharedRun:
         return self._ledger.recover_in_flight(self._edition, policy, now=now)
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerProgress:
+    """What the runs of one worker did so far. `is_alive` says that one of them is sending now."""
+
+    name: str
+    messages: int
+    in_flight: int
+    is_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EditionState:
+    """How an edition stands that workers send. `ending` is set if it is to end early."""
+
+    workers: tuple[WorkerProgress, ...]
+    sent: int
+    messages: int
+    ending: str | None
+    reason: str | None
+    hint: str | None
+
+    @property
+    def live_runs(self) -> int:
+        """How many workers are sending."""
+        return sum(worker.is_alive for worker in self.workers)
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are in flight, in all workers."""
+        return sum(worker.in_flight for worker in self.workers)
+
+
+class EditionMonitor:
+    """An edition that workers send, as the command sees it that started them. Its methods raise LedgerError.
+
+    Only runs after `after` (the id of a run) count.
+    """
+
+    def __init__(self, ledger: Ledger, edition: Edition) -> None:
+        if not isinstance(ledger.store, PostgresStore):
+            raise ValueError("only a ledger in PostgreSQL is shared")
+        self._ledger, self._store, self._edition = ledger, ledger.store, edition
+        self._given = {"edition": edition.id}
+        self._after = int(ledger.fetch_value(_LAST_RUN_ID))
+
+    def continue_from(self, former: EditionMonitor) -> None:
+        """Count the runs that `former` counted, after the connection to the database was lost."""
+        self._after = former._after
+
+    def begin(self) -> None:
+        """Forget endings and pauses of before, unless a run is alive."""
+        live = set(self._store.list_live_runs())
+        if not live & {id_ for (id_,) in self._store.fetch_all(sql.RUNS, self._given)}:
+            self._store.execute(_RESET, self._given)
+        self._store.execute(_ENSURE, self._given)
+
+    def read(self) -> EditionState:
+        """How the edition stands now."""
+        live = set(self._store.list_live_runs())
+        in_flight: dict[int, int] = dict(self._store.fetch_all(_IN_FLIGHT_BY_RUN, self._given))
+        names: dict[str, WorkerProgress] = {}
+        sent = total = 0
+        given = {**self._given, "after": self._after}
+        for run, worker, run_sent, messages in self._store.fetch_all(_RUN_PROGRESS, given):
+            name = worker or "?"
+            was = names.get(name, WorkerProgress(name, 0, 0, False))
+            flying = in_flight.get(run, 0)
+            is_alive = was.is_alive or run in live
+            names[name] = WorkerProgress(name, was.messages + messages, was.in_flight + flying, is_alive)
+            sent, total = sent + run_sent, total + messages
+        ending = self._store.fetch_one(_ENDING, self._given) or (None, None, None)
+        return EditionState(tuple(names.values()), sent, total, *ending)
+
+    def read_runs(self) -> list[RunRecord]:
+        """The runs that workers started since this command began."""
+        return [run for run in self._ledger.read_runs(self._edition) if run.id > self._after]
+
+    def has_messages_left(self) -> bool:
+        """Whether a message is in flight or still to be sent."""
+        found = self._store.fetch_one(_IN_FLIGHT, self._given)
+        return bool(found and found[0])
+
+    def recover_dead_runs(self, policy: Policy, now: float) -> int:
+        """Make the claims of runs that died pending or in doubt, as `policy` says. Returns their number."""
+        return self._ledger.recover_in_flight(self._edition, policy, now=now)
+
+    def end(self, ending: str, reason: str | None, hint: str | None = None) -> None:
+        """Let all runs end in this way. The first call wins."""
+        self._store.execute(_ENSURE, self._given)
+        self._store.execute(_END, {**self._given, "ending": ending, "reason": reason, "hint": hint})
+
+
+_LAST_RUN_ID = "SELECT COALESCE(MAX(id), 0) FROM runs"
+_IN_FLIGHT_BY_RUN = """SELECT run_id, COUNT(*) FROM messages WHERE edition_id = :edition AND status = 'claimed'
+    GROUP BY run_id"""
+_RUN_PROGRESS = (
+    """SELECT id, worker, sent, messages FROM runs WHERE edition_id = :edition AND id > :after ORDER BY id"""
+)
+_ENDING = "SELECT ending, reason, hint FROM shares WHERE edition_id = :edition"
+
+
 class _SessionLock:
     """One of the sessions of an edition."""
 

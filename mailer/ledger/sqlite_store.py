@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from mailer.campaign.addresses import normalize_address
 from mailer.errors import LedgerError, LedgerWriteError
 from mailer.ledger import lock, sql
-from mailer.ledger.rows import normalize_address
 from mailer.ledger.sql import MIGRATIONS
 from mailer.ledger.store import CampaignLock, Parameters, Row, report_as_unusable
 

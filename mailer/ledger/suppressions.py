@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+from mailer.campaign.addresses import normalize_address
 from mailer.ledger import rows, sql
 from mailer.ledger.queue import Queue
 from mailer.ledger.records import Suppression, format_time
@@ -38,7 +39,7 @@ class Suppressions:
                 sql.SUPPRESS,
                 (
                     {
-                        "address": rows.normalize_address(address),
+                        "address": normalize_address(rows.escape_surrogates(address)),
                         "reason": rows.escape_surrogates(reason),
                         "source": rows.escape_surrogates(source),
                         "at": at,
@@ -52,7 +53,7 @@ class Suppressions:
         """Let `address` get mail again. Returns False if it was not suppressed."""
         self._queue.commit()
         with self.store.transaction() as store:
-            return store.execute(sql.UNSUPPRESS, {"address": rows.normalize_address(address)}) > 0
+            return store.execute(sql.UNSUPPRESS, {"address": normalize_address(rows.escape_surrogates(address))}) > 0
 
     def read_suppressions(self) -> Iterator[Suppression]:
         """Every suppression, in the order of the addresses. Read in pages, so that no writer has to wait."""
@@ -63,7 +64,7 @@ class Suppressions:
 
     def find_suppression(self, address: str) -> Suppression | None:
         """The suppression of `address`, or None."""
-        found = self.store.fetch_one(sql.SUPPRESSION, {"address": rows.normalize_address(address)})
+        found = self.store.fetch_one(sql.SUPPRESSION, {"address": normalize_address(rows.escape_surrogates(address))})
         return Suppression(*found) if found else None
 
     def is_suppressed(self, address: str) -> bool:

@@ -32,6 +32,7 @@ class ProjectFiles:
         self.root = root
         self._real_root = os.path.realpath(root)
         self._withheld = frozenset(os.path.realpath(path) for path in withheld)
+        self.opened: set[str] = set()  # the real paths of the files that were read
 
     def find(self, name: str, folders: Sequence[Path]) -> str:
         """Find a file by name.
@@ -77,6 +78,7 @@ class ProjectFiles:
             raise FileProblem(f"{name}: is a delivery ledger; it is never sent")
         if _PRIVATE_KEY.search(content[:65536]):
             raise FileProblem(f"{name}: is a private key; it is never sent")
+        self.opened.add(path)
         return content
 
     def _check(self, path: str, name: str) -> None:

@@ -64,6 +64,7 @@ class CompiledCampaign:
         self._patterns = ready.patterns
         self._images = ready.images
         self._store = ready.store
+        self.files = ready.store.files
         self._signer = ready.signer
         self._header = HeadMaker(campaign, ready.patterns)
         self.fingerprint = self._fingerprint()

@@ -58,6 +58,11 @@ class FileStore:
         self._kept: OrderedDict[tuple[str, int, int], EncodedFile] = OrderedDict()
         self._size = 0
 
+    @property
+    def files(self) -> ProjectFiles:
+        """The files of the project."""
+        return self._files
+
     def find_path(self, name: str, *beside: Path) -> str:
         return self._files.find(name, [*beside, *self._folders])
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# What the tests against real programs need: mail servers, databases and a browser from Debian, two modules from npm.
+# What the tests against real programs need, from Debian's packages: mail servers, a browser, a second MIME parser.
 # Safe to run again: what is there is left alone, and apt-get is called only when something is missing.
 #
 # Debian lets one mail server only be installed at a time, and starts it on port 25. So the mail servers are unpacked
 # into tests/servers/.packages instead: nothing that this machine runs is replaced, nothing is started. Dovecot,
-# PostgreSQL, Chromium and Node.js are installed; a policy-rc.d keeps the first two from being started.
+# PostgreSQL, RabbitMQ, Redis, Chromium and Node.js are installed; a policy-rc.d keeps servers from being started.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -74,30 +74,30 @@ getent group postdrop >/dev/null || users="$users postdrop"
 wanted=
 [ -x /usr/sbin/dovecot ] || wanted="$wanted dovecot-core"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$wanted postgresql"
+[ -x /usr/sbin/rabbitmq-server ] || wanted="$wanted rabbitmq-server"
+command -v redis-server >/dev/null || wanted="$wanted redis-server"
 command -v chromium >/dev/null || wanted="$wanted chromium"
 command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"
-modules=
-for module in mailparser axe-core; do
-    [ -d "$tests/node_modules/$module" ] || modules="$modules $module"
-done
+parser=mailparser
+[ ! -d "$tests/node_modules/$parser" ] || parser=
 haraka=Haraka@3.3.4
 [ ! -d "$packages/haraka/node_modules/Haraka" ] || haraka=
 
-if [ -z "$missing$users$wanted$modules$haraka" ]; then
+if [ -z "$missing$users$wanted$parser$haraka" ]; then
     exit 0
 fi
-echo "install.sh: missing:$missing$users$wanted$modules $haraka" >&2
+echo "install.sh: missing:$missing$users$wanted $parser $haraka" >&2
 
-install_modules() { # needs no root
-    [ -z "$modules" ] || (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) || return 1
-    modules=
+npm_parser() { # needs no root
+    [ -z "$parser" ] || (cd "$tests" && npm install --no-package-lock --no-audit --no-fund --silent >&2) || return 1
+    parser=
 }
-install_haraka() { # a mail server written in JavaScript; its native modules are optional, so none is compiled
+npm_haraka() { # a mail server written in JavaScript; its native modules are optional, so none is compiled
     [ -z "$haraka" ] || npm install --prefix "$packages/haraka" --ignore-scripts --no-audit --no-fund --silent "$haraka" >&2 || return 1
     haraka=
 }
-install_modules || true # if npm is missing, it is installed below
+npm_parser || true # where npm is missing it is installed below
 
 if [ -n "$missing$users$wanted" ]; then
     command -v apt-get >/dev/null || give_up "there is no apt-get here: only Debian's packages are known to this script"
@@ -139,5 +139,5 @@ for user in $users; do
     fi
 done
 
-install_modules || give_up "npm could not install$modules"
-install_haraka || give_up "npm could not install $haraka"
+npm_parser || give_up "npm could not install $parser"
+npm_haraka || give_up "npm could not install $haraka"

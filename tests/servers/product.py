@@ -61,7 +61,6 @@ def send(
     report = folder / "report.json"
     report.unlink(missing_ok=True)
     access: list[str | Path] = ["--server", server.url(port), "--ca-file", server.ca_file]
-    access += ["--ledger", folder / ".mailer" / "ledger.sqlite3"]
     secret = (password or server.password) if server.username else None
     done = mailer("send", campaign, *access, "--report", report, *options, folder=folder, password=secret)
     found = json.loads(report.read_text()) if report.exists() else {}

@@ -236,7 +236,7 @@ class FilePath:
         if not name or "\0" in name:
             raise context.error(node.place, "expected a path")
         file = context.locate_file(name, node.place)
-        if self.exists and context.may_read(file) and (problem := file.find_problem()):
+        if self.exists and context.access.own_machine and context.may_read(file) and (problem := file.find_problem()):
             raise ValidationError([problem])
         return file
 

@@ -164,6 +164,8 @@ class Recipients:
 
     def _read_query(self, node: Node, context: LoadContext) -> RecipientSource:
         values = LIST_SQL.read(node, context)
+        if not context.access.own_machine:
+            return WithheldSource(node.place, "recipients are read where the campaign is sent from")
         if not context.access.sql:
             return WithheldSource(node.place, "recipients from a database are not read here")
         return SqlSource(values["sql"], values["url"], node.place, context.folder, _row_rules(values))
@@ -184,6 +186,8 @@ class Recipients:
             raise context.error(place, "'encoding' does not go with .xlsx files")
         if is_stdin:
             return FileSource(StandardInput(), form, _row_rules(values), encoding, sheet)
+        if not context.access.own_machine:
+            return WithheldSource(place, "recipients are read where the campaign is sent from")
         if not context.may_read(file):
             return WithheldSource(place, f"{file.shown}: a list outside the project is not read here")
         if problem := file.find_problem():
