@@ -20,7 +20,7 @@ from mailer.render.compile import compile_campaign
 from mailer.secret import Secret
 from tests.faults.server import PASSWORD, USERNAME, FaultServer
 
-QUICK = Delivery(backoff=Backoff(0.001, 0.01), timeout=1.0)
+QUICK = Delivery(backoff=Backoff(0.001, 0.01), timeout=10.0)
 
 
 def write_campaign(folder: Path, count: int, extra: str = "") -> Path:
