@@ -10,8 +10,6 @@ rows are no burden. What is shown comes from the same `compile_campaign` as what
 from mailer.errors import MissingExtra
 
 try:
-    import starlette as _starlette
-    import uvicorn as _uvicorn
     import watchfiles as _watchfiles
 except ModuleNotFoundError as error:
     raise MissingExtra(
@@ -22,4 +20,4 @@ from mailer.preview.page import PreviewAddresses, PreviewOptions, serve_preview
 
 __all__ = ["PreviewAddresses", "PreviewOptions", "serve_preview"]
 
-del _starlette, _uvicorn, _watchfiles
+del _watchfiles

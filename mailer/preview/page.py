@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,17 +183,15 @@ async def serve_preview(announce: Callable[[PreviewAddresses], None], options: P
     A campaign with errors is no error here: the page shows them. OSError: the port is taken.
     """
     session = PreviewSession(options.campaign_file, options.variables)
-    try:
+    with ExitStack() as stack:
+        stack.callback(session.close)
         page = PreviewPage(session, port=options.port, send_proof=options.send_proof)
+        stack.callback(page.web.stop)
+        stack.callback(session.close)  # before the server: it ends the stream of events, which the server waits for
         await asyncio.to_thread(session.start)
         page.web.start()
-        try:
-            announce(PreviewAddresses(page.web.url))
-            await asyncio.Event().wait()
-        finally:
-            page.web.stop()
-    finally:
-        session.close()
+        announce(PreviewAddresses(page.web.url))
+        await asyncio.Event().wait()
 
 
 def _parse_number(text: str | None) -> int:

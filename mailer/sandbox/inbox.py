@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
@@ -43,6 +44,8 @@ class Inbox:
         self._maildir = Maildir(path)
         self._summaries: dict[str, MessageSummary] = {}  # files of a maildir never change
         self._index = _TextIndex()
+        self._names: list[str] = []
+        self._changed = -1.0
 
     def list_messages(self, find: str = "", *, limit: int = SHOWN, before: str = "") -> dict[str, object]:
         """The newest `limit` messages that contain `find`, older than the message `before` if it is given.
@@ -50,8 +53,7 @@ class Inbox:
         The text is searched too. `total` is the number of all messages, `found` of those that match,
         `searched` of those that were looked at so far: of many new messages one call reads only some.
         """
-        names = self._maildir.list_names()
-        names.reverse()
+        names = self._list_names()
         found, searched = names, len(names)
         if find:
             searched = self._fill_index(names)
@@ -90,6 +92,14 @@ class Inbox:
     def read_dialogue(self, name: str) -> str | None:
         """The SMTP dialogue of a session that has ended, or None."""
         return read_dialogue(self.path / SESSIONS_FOLDER, name)
+
+    def _list_names(self) -> list[str]:
+        """The names of all messages, the newest first. The folders are read again only if they have changed."""
+        changed = self._maildir.changed_at()
+        # A change that follows another one closely may leave the time of the folder as it is.
+        if changed != self._changed or time.time() - changed < 1.0:
+            self._changed, self._names = changed, self._maildir.list_names()[::-1]
+        return self._names
 
     def _summarize_message(self, name: str) -> MessageSummary | None:
         known = self._summaries.get(name)

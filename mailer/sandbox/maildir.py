@@ -79,6 +79,10 @@ class Maildir:
                 found.extend(entry.name for entry in entries if not entry.name.startswith("."))
         return sorted(found)
 
+    def changed_at(self) -> float:
+        """When a message was last added or removed, in seconds since 1970. OSError: the maildir is gone."""
+        return max((self.path / folder).stat().st_mtime for folder in ("new", "cur"))
+
     def find_path(self, name: str) -> Path | None:
         """The file of a message, or None. A name with a slash or a dot in front is not found."""
         if not name or name.startswith(".") or "/" in name or "\0" in name:

@@ -46,11 +46,11 @@ def open_preview(
 
         def open_preview() -> PreviewSession:
             session = PreviewSession(Path("spring.yaml"), {})
+            preview = PreviewPage(session, send_proof=send_proof)
+            stack.callback(preview.web.stop)
             stack.callback(session.close)
             session.start()
-            preview = PreviewPage(session, send_proof=send_proof)
             preview.web.start()
-            stack.callback(preview.web.stop)
             page.evaluate("void 0")
             page.open(preview.web.url)
             page.wait_for("document.documentElement?.dataset.ready === 'true'")
