@@ -127,7 +127,9 @@ async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> 
     with Ledger.open(ledger) as book:
         result = await run(campaign, compile_campaign(campaign), book, options, observer, stop=stop)
         _raise_for_ending(result)
-        return _make_independent(summary.read_report(book, campaign.name), ledger)
+        report = summary.read_report(book, campaign.name)
+        report = replace(report, subject=campaign.subject.source, sender=campaign.sender.source)
+        return _make_independent(report, ledger)
 
 
 def check(campaign: Campaign) -> list[Finding]:

@@ -151,9 +151,7 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         if ledger.is_new and not request.quiet:
             console.print_note(f"new ledger: {show_path(job.ledger)}")
         proof = request.overrides["proof"]
-        code = conclude(
-            result, ledger, job.campaign.name, job.reports, display, proof=proof, quiet=request.quiet, stop=stop
-        )
+        code = conclude(result, ledger, job.campaign, job.reports, display, proof=proof, quiet=request.quiet, stop=stop)
         if maildir is not None:
             console.print_note(f"caught messages: {maildir}")
             console.print_hint(f"to look at them: mailer sandbox --maildir {shlex.quote(str(maildir))}")

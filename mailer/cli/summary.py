@@ -6,7 +6,9 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
+from mailer.campaign import Campaign
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode, code_for_signal
 from mailer.cli.progress import ProgressDisplay
@@ -29,7 +31,7 @@ EXIT_CODES = {
 def conclude(
     result: RunResult,
     ledger: Ledger,
-    campaign: str,
+    campaign: Campaign,
     reports: Sequence[ReportTarget],
     display: ProgressDisplay,
     *,
@@ -39,7 +41,7 @@ def conclude(
 ) -> int:
     """Print how the run ended, write the reports, print hints, and return the exit code.
 
-    `campaign` is the campaign's name, `proof` the address of a proof, `display` the display that
+    `proof` is the address of a proof, `display` the display that
     observed the run, `stop` the signal that interrupted it. With `quiet`, only errors are printed.
     """
     is_interrupted = result.ending is Ending.INTERRUPTED
@@ -52,7 +54,8 @@ def conclude(
         elif proof:
             return code
         else:
-            report = read_report(ledger, campaign)
+            report = read_report(ledger, campaign.name)
+            report = replace(report, subject=campaign.subject.source, sender=campaign.sender.source)
         is_written = _write_reports(report, reports, quiet=quiet)
     except MailerError as error:  # the ledger cannot be read any more; the exit code still says how the run ended
         console.print_error(str(error), hint=error.hint)

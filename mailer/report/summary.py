@@ -64,7 +64,8 @@ class Report:
     It covers the whole campaign; `run`, times, `server`, `throughput`, `ending` and `reason` are those of the
     last run. `ending` is "complete", "incomplete", "given_up", "unreachable", "ledger_failed" or
     "interrupted". `resent` counts the messages that were sent again because a reply never arrived; each may
-    have arrived twice.
+    have arrived twice. `subject` and `sender` are the campaign file's texts, tags included; None if it was not
+    read for the report.
 
     Recipients are streamed from the ledger each time they are asked for, in the order of the list.
     """
@@ -82,6 +83,8 @@ class Report:
     resent: int = 0
     ending: str | None = None
     reason: str | None = None
+    subject: str | None = None
+    sender: str | None = None
 
     @property
     def recipients(self) -> Iterator[Outcome]:

@@ -79,8 +79,6 @@ def _generate_page(report: Report) -> Iterator[str]:
         version=__version__,
         words=words,
         count_noun=count_noun,
-        subject=getattr(report, "subject", None),
-        sender=getattr(report, "sender", None),
         figures=report.counts.by_status(),
         share=draw_share_bar(report.counts),
         chart=draw_chart(survey.timeline.list_bars()),

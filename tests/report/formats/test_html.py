@@ -108,5 +108,11 @@ def test_the_verdict_and_what_each_outcome_asks(make_report: Make, sent: Row, fa
     assert "--retry-failed tries them again" in text
 
 
+def test_subject_and_sender_are_shown_if_they_are_known(make_report: Make, sent: Row) -> None:
+    text = written(make_report([sent(0)], subject="Hello {{ name }} <3", sender="Ada <ada@example.com>"))
+    assert "<b>Hello {{ name }} &lt;3</b> <span>from Ada &lt;ada@example.com&gt;</span>" in text
+    assert 'class="mail"' not in written(make_report([sent(0)]))
+
+
 def test_addresses_break_at_their_parts(make_report: Make, sent: Row) -> None:
     assert "person0<wbr>@example<wbr>.com" in written(make_report([sent(0)]))
