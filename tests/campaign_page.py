@@ -14,8 +14,8 @@ from typing import Any
 from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
 
-from mailer.campaign.schema.field_types import Field, MappingType
 from mailer.campaign.schema.fields import CAMPAIGN
+from mailer.campaign.schema.mapping_types import Field, MappingType
 from mailer.campaign.schema.recipients import LIST_FILE, LIST_SQL
 from mailer.lint import RULES
 from mailer.templating import filters

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mailer.campaign import load_campaign
-from mailer.campaign.schema.field_types import Field
+from mailer.campaign.schema.mapping_types import Field
 from tests.campaign_page import DOCUMENT, find_mappings, find_table_names, make_tables, renew
 
 TEXT = DOCUMENT.read_text(encoding="utf-8")

@@ -7,17 +7,8 @@ from typing import get_args
 
 from mailer.campaign import quantities
 from mailer.campaign.model import AUTO, Backoff, Delivery, Dkim, InDoubt, Strategy
-from mailer.campaign.schema.field_types import (
-    Choice,
-    Constant,
-    Field,
-    FilePath,
-    Integer,
-    MappingType,
-    ParsedMapping,
-    Text,
-    text_matching,
-)
+from mailer.campaign.schema.field_types import Choice, Constant, FilePath, Integer, Text, text_matching
+from mailer.campaign.schema.mapping_types import Field, MappingType, ParsedMapping
 from mailer.campaign.servers import parse_host
 from mailer.errors import Problem
 

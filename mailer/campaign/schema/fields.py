@@ -11,18 +11,8 @@ from typing import Any, get_args
 from mailer.campaign.addresses import check_address, parse_mailbox
 from mailer.campaign.model import Attachment, Calendar, CssMode, Unsubscribe
 from mailer.campaign.schema.delivery_fields import DELIVERY, DKIM
-from mailer.campaign.schema.field_types import (
-    Choice,
-    Field,
-    Flag,
-    ListOf,
-    MapOf,
-    MappingType,
-    OrMapping,
-    ParsedMapping,
-    Template,
-    text_matching,
-)
+from mailer.campaign.schema.field_types import Choice, Flag, ListOf, MapOf, Template, text_matching
+from mailer.campaign.schema.mapping_types import Field, MappingType, OrMapping, ParsedMapping
 from mailer.campaign.schema.recipients import Recipients
 from mailer.campaign.schema.secret_types import Variables
 from mailer.campaign.schema.server_fields import SERVER

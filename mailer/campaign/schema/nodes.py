@@ -8,45 +8,24 @@ integer with a leading zero or a plus sign is text, because a postcode or a tele
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol
 
 import yaml
 
+from mailer.campaign.schema.scalars import CORE, MAX_QUOTED, ScalarValue, scalar_value, show_tag, written_number
 from mailer.errors import InputError, Place, Problem
 from mailer.text import shorten
 
-T = TypeVar("T")
-
 MAX_DEPTH = 100  # keeps the recursion below far from Python's limit
 MAX_VALUES = 500_000  # nodes of one file, counted with aliases unfolded
-MAX_DIGITS = 400
 MAX_PROBLEMS = 1_000
-MAX_QUOTED = 20  # characters of a value in a message: a file that is not a campaign may hold secrets
 
-_CORE = "tag:yaml.org,2002:"
-_INT = re.compile(r"-?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
-_WHOLE = r"(?:0|[1-9][0-9]*)"
-_FLOAT = re.compile(rf"[-+]?(?:(?:\.[0-9]+|{_WHOLE}\.[0-9]*)(?:[eE][-+]?[0-9]+)?|{_WHOLE}[eE][-+]?[0-9]+)")
-_FIRST = frozenset("-+.0123456789~nNtTfF")
-_SPECIAL_FLOAT = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_WORDS: dict[str, bool | None] = {
-    **dict.fromkeys(["", "~", "null", "Null", "NULL"], None),
-    **dict.fromkeys(["true", "True", "TRUE"], True),
-    **dict.fromkeys(["false", "False", "FALSE"], False),
-}
 # YAML 1.2.2, 5.1 (printable). NEL, LS and PS are printable, but line ends only in YAML 1.1, which libyaml
 # speaks.
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]")
-_TAGS: dict[str, tuple[type, ...]] = {
-    _CORE + "null": (type(None),),
-    _CORE + "bool": (bool,),
-    _CORE + "int": (int,),
-    _CORE + "float": (int, float),
-}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # `key: {{ name }} hi`, and `key: "Name" <address>`: texts that YAML takes for something else.
@@ -61,7 +40,7 @@ class Scalar:
     """`value` as the core schema resolves it; `text` as written."""
 
     place: Place
-    value: str | int | float | bool | None
+    value: ScalarValue
     text: str
     size: int = 1
 
@@ -127,13 +106,6 @@ def to_row(node: Node) -> object:
     if isinstance(node, Sequence):
         return [to_row(item) for item in node.items]
     return {key: to_row(value) for key, value in node.entries.items()}
-
-
-def written_number(value: T, text: str) -> T | str:
-    """Return `value`, or `text` if `value` is a number that would not be shown as it was written (1.10, 1e3,
-    0x1F).
-    """
-    return text if isinstance(value, (int, float)) and not isinstance(value, bool) and str(value) != text else value
 
 
 def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
@@ -298,7 +270,7 @@ class _Composer:
     def _compose_scalar(self, event: Any) -> Scalar:
         text, tag, place = event.value, event.tag, self._place_of(event)
         try:
-            value = _scalar_value(text, tag, plain=event.implicit[0])
+            value = scalar_value(text, tag, plain=event.implicit[0])
             if not text.isascii() and _SURROGATE.search(text):
                 raise ValueError("half of a surrogate pair is not a character")
         except ValueError as error:
@@ -324,9 +296,9 @@ class _Composer:
             self._fail(event, f"more than {MAX_VALUES:,} values (aliases counted as often as they are used)")
 
     def _expect_tag(self, event: Any, name: str, what: str) -> None:
-        if event.tag not in (None, "!", _CORE + name):
+        if event.tag not in (None, "!", CORE + name):
             self._add_problem(
-                self._place_of(event), f"the tag {_show_tag(event.tag)} is not allowed; expected {what} without it"
+                self._place_of(event), f"the tag {show_tag(event.tag)} is not allowed; expected {what} without it"
             )
 
     def _place_of(self, event: Any) -> Place:
@@ -340,54 +312,6 @@ class _Composer:
 
     def _fail(self, event: Any, text: str) -> NoReturn:
         raise InputError([*self.problems, Problem(self._place_of(event), text)])
-
-
-def _scalar_value(text: str, tag: str | None, *, plain: bool) -> str | int | float | bool | None:
-    if tag is not None:
-        return _tagged_value(text, tag)
-    return resolve_plain(text) if plain else text
-
-
-def resolve_plain(text: str) -> str | int | float | bool | None:
-    """Return a plain scalar's value. ValueError for a number that JSON readers cannot hold."""
-    if not text:
-        return None
-    if text[0] not in _FIRST:
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
-        if len(text) > MAX_DIGITS:
-            raise ValueError(f"a number of more than {MAX_DIGITS} digits; in quotes it is text")
-        return int(text, 0)
-    if _FLOAT.fullmatch(text):
-        return _require_finite(float(text))
-    if _SPECIAL_FLOAT.fullmatch(text):
-        return _require_finite(math.inf)
-    return text
-
-
-def _require_finite(number: float) -> float:
-    if math.isinf(number):
-        raise ValueError("infinity and NaN are not numbers here; in quotes they are text")
-    return number
-
-
-def _tagged_value(text: str, tag: str) -> str | int | float | bool | None:
-    """An explicit tag of the core schema asks for that type; any other is refused."""
-    if tag in ("!", _CORE + "str"):
-        return text
-    types = _TAGS.get(tag)
-    if types is None:
-        raise ValueError(f"the tag {_show_tag(tag)} is not allowed; expected a plain value")
-    value = resolve_plain(text)
-    if type(value) not in types:
-        raise ValueError(f"{shorten(text, MAX_QUOTED)!r} is not what its tag {_show_tag(tag)} says")
-    return float(value) if tag == _CORE + "float" and isinstance(value, int) else value
-
-
-def _show_tag(tag: str) -> str:
-    return shorten("!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag)
 
 
 def _advise_quotes(line: str) -> tuple[int, str] | None:

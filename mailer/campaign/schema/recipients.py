@@ -10,17 +10,16 @@ from mailer.campaign.model import RecipientSource
 from mailer.campaign.named_file import NamedFile
 from mailer.campaign.schema import nodes
 from mailer.campaign.schema.field_types import (
-    Field,
     FilePath,
     Flag,
     LoadContext,
     MapOf,
-    MappingType,
     Schema,
     Template,
     Text,
     ValidationError,
 )
+from mailer.campaign.schema.mapping_types import Field, MappingType
 from mailer.campaign.schema.nodes import Node, describe
 from mailer.campaign.schema.secret_types import DatabaseUrl
 from mailer.campaign.sources import (

@@ -12,17 +12,15 @@ from urllib.parse import urlsplit
 from mailer.campaign.model import SecretSource
 from mailer.campaign.schema import nodes
 from mailer.campaign.schema.field_types import (
-    Field,
     FilePath,
     LoadContext,
-    MappingType,
-    ParsedMapping,
     Schema,
     Text,
     ValidationError,
     require_text,
     text_matching,
 )
+from mailer.campaign.schema.mapping_types import Field, MappingType, ParsedMapping
 from mailer.campaign.schema.nodes import Node, describe
 from mailer.campaign.secrets import (
     CommandSecret,

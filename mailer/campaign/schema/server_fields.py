@@ -9,19 +9,8 @@ from typing import Any, get_args
 
 from mailer.campaign.model import AuthMechanism, ClientCertificate, Security, ServerConfig
 from mailer.campaign.providers import PROVIDERS
-from mailer.campaign.schema.field_types import (
-    Choice,
-    Constant,
-    Field,
-    FilePath,
-    Flag,
-    Integer,
-    ListOf,
-    MappingType,
-    ParsedMapping,
-    Text,
-    join_words,
-)
+from mailer.campaign.schema.field_types import Choice, Constant, FilePath, Flag, Integer, ListOf, Text, join_words
+from mailer.campaign.schema.mapping_types import Field, MappingType, ParsedMapping
 from mailer.campaign.schema.secret_types import Password, parse_proxy
 from mailer.campaign.secrets import KeyringSecret
 from mailer.campaign.servers import DEFAULT_PORT, find_plaintext_problem, parse_host

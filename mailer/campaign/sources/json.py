@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, NoReturn, TextIO
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.schema import nodes
+from mailer.campaign.schema.scalars import written_number
 from mailer.campaign.sources.rows import MAX_SHOWN, PLAIN_RULES, RowRules, recipients_from_value
 from mailer.campaign.sources.text import MAX_LINE, open_text, read_lines
 from mailer.errors import InputError, Place, Problem, append_remainder
@@ -25,14 +25,14 @@ _DEPTH = 100
 def _parse_integer(text: str) -> int | str:
     if len(text) > 400:  # Python itself refuses more than 4,300
         raise ValueError("a number of more than 400 digits")
-    return nodes.written_number(int(text), text)
+    return written_number(int(text), text)
 
 
 def _parse_float(text: str) -> float | str:
     number = float(text)
     if math.isinf(number):
         raise ValueError(f"the number {text[:20]} is out of range")
-    return nodes.written_number(number, text)
+    return written_number(number, text)
 
 
 def _refuse_constant(text: str) -> NoReturn:
