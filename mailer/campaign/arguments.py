@@ -30,7 +30,7 @@ PLACE = Place("<campaign>")  # of a value that a program gave
 _KEYS = {"sender": "from"}  # arguments with another name than their key
 # Values of these types are checked already.
 _MODELS = (Pattern, Attachment, Calendar, Unsubscribe, ServerConfig, Delivery, Dkim)
-_KEPT = frozenset({"path", "root", "name", "recipients", "warnings"})
+_KEPT = frozenset({"path", "root", "name", "recipients", "warnings", "unknown_variables"})
 
 
 def check_arguments(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,10 @@ from mailer.campaign.schema.fields import CAMPAIGN, check_campaign_name
 from mailer.campaign.schema.mapping_types import ParsedMapping
 from mailer.campaign.sources import InlineSource, check_variable_name
 from mailer.errors import InputError, Place, Problem, sort_problems
-from mailer.files import UnusableFile, open_beneath
-from mailer.text import find_similar, make_printable
+from mailer.text import make_printable
 
 MAX_FILE = 8 * 1024 * 1024  # octets; a longer list belongs in a file of its own
 
-MAX_FILES = 5_000  # of the project, that are searched for the names of `--var`
-MAX_SEARCHED = 64 * 1024 * 1024  # octets of them
-
-_WORD = re.compile(r"\w+")
 _RENAMED = {"campaign": "name", "from": "sender"}  # keys that Python or the model uses for something else
 _REQUIRED = ("sender", "subject", "recipients")
 
@@ -85,14 +79,14 @@ def read_campaign(
     except ValidationError as error:
         raise InputError([*problems, *error.problems]) from None
     parsed.problems.extend(problems)
-    parsed.problems.extend(_find_unused(overrides, parsed, root))
+    unknown = _find_unknown(overrides, parsed)
     parsed.values["vars"] = {**parsed.values.get("vars", {}), **overrides}
     name = _render_name(parsed)
     if parsed.problems:
         parsed.problems.extend(_find_later_problems(parsed.values))
     _apply_provider(parsed, node)
     warnings = _find_empty(parsed, overrides)
-    campaign = _build_campaign(file, root, name, {**parsed.values, "warnings": warnings})
+    campaign = _build_campaign(file, root, name, {**parsed.values, "warnings": warnings, "unknown_variables": unknown})
     return LoadResult(campaign, tuple(sort_problems(parsed.problems)))
 
 
@@ -139,40 +133,13 @@ def _apply_provider(parsed: ParsedMapping, node: nodes.Node) -> None:
         parsed.values["delivery"] = replace(delivery, rate=PROVIDERS[server.provider].rate)
 
 
-def _find_unused(overrides: Mapping[str, str], parsed: ParsedMapping, root: Path) -> Iterator[Problem]:
-    """Yield a problem for each name of `--var` that neither the campaign file nor a template has."""
+def _find_unknown(overrides: Mapping[str, str], parsed: ParsedMapping) -> tuple[str, ...]:
+    """Return the names of `--var` that the campaign file does not have: only a template may use them."""
     known = set(parsed.values.get("vars", {}))
     for _, pattern in _iter_patterns("", parsed.values):
         if not pattern.is_constant:
-            known.update(_WORD.findall(pattern.source))
-    left = [name for name in overrides if name not in known]
-    if left and parsed.problems:
-        return  # what is wrong may be where the name is used
-    used = _find_words_of_templates(root) if left else None
-    for name in left:
-        if used is not None and name not in used:
-            near = find_similar(name, known)
-            hint = f"; did you mean {near!r}?" if near else ""
-            yield Problem(None, f"--var {name}: neither the campaign nor a template has this name{hint}")
-
-
-def _find_words_of_templates(root: Path) -> set[str] | None:
-    """Return the words of all files of the project, which may be templates; None if there are too many."""
-    words: set[str] = set()
-    count = size = 0
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "node_modules"]
-        count += len(names)
-        if count > MAX_FILES:
-            return None
-        for name in names:
-            with suppress(OSError, UnusableFile), open_beneath(root, Path(folder, name)) as stream:
-                content = stream.read(MAX_SEARCHED)
-                words.update(_WORD.findall(content.decode("utf-8", "replace")))
-                size += len(content)
-            if size >= MAX_SEARCHED:
-                return None
-    return words
+            known.update(re.findall(r"\w+", pattern.source))
+    return tuple(name for name in overrides if name not in known)
 
 
 def _find_empty(parsed: ParsedMapping, overrides: Mapping[str, str]) -> tuple[Problem, ...]:

@@ -238,6 +238,7 @@ class Campaign:
     dkim: Dkim | None
     ignore: tuple[str, ...]  # rules of `mailer check` that do not apply to this campaign
     warnings: tuple[Problem, ...]  # what is allowed but probably not meant, as an empty `--var`
+    unknown_variables: tuple[str, ...]  # names of `--var` that only a template may use
 
     def __init__(
         self,
@@ -268,6 +269,7 @@ class Campaign:
         dkim: Mapping[str, str] | Dkim | None = None,
         ignore: Sequence[str] = (),
         warnings: tuple[Problem, ...] = (),
+        unknown_variables: tuple[str, ...] = (),
     ) -> None:
         """Make a campaign. Each argument is what the key of the same name is in a campaign file (`sender` is
         `from`).
