@@ -23,7 +23,7 @@ from mailer.delivery.signals import StopSignal
 from mailer.errors import InputError, LedgerWriteError, Unreachable, append_remainder
 from mailer.ledger import Ledger, find_nearest_ledger, get_project_ledger
 from mailer.ledger.outcome import Outcome
-from mailer.lint import Finding, lint
+from mailer.lint import Finding, lint_campaign
 from mailer.render.compile import compile_campaign
 from mailer.render.message import Message
 from mailer.report import summary
@@ -142,10 +142,10 @@ def check(campaign: Campaign) -> list[Finding]:
         edition = ledger.ensure_edition(campaign.name)
         planned = plan(ledger, campaign, compiled, edition, observer=Observer())
         problems = append_remainder(planned.invalid, planned.invalid_count, "more recipients")
-        problems += preflight(ledger, edition, compiled, Observer())
+        problems += preflight(ledger, edition, compiled, Observer()).problems
     if problems:
         raise InputError(problems)
-    return list(lint(campaign, compiled, campaign.recipients))
+    return lint_campaign(campaign, compiled)
 
 
 def render(campaign: Campaign, recipient: Recipient | Mapping[str, object]) -> Message:

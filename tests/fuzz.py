@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
+from mailer.bounded_process import ProcessLimits, run_bounded
 from mailer.campaign import check_address, load_campaign
 from mailer.campaign.named_file import NamedFile
 from mailer.campaign.sources.source import FileSource, Format
@@ -32,7 +33,7 @@ from mailer.idna import encode_address
 from mailer.render import headers
 from mailer.render.body import BodyEncoder
 from mailer.smtp.protocol.reply import Reply, ReplyParser
-from mailer.templating import bounded, create_environment, describe_error, render_pattern
+from mailer.templating import create_environment, describe_error, render_pattern
 from mailer.text import UNPRINTABLE
 
 MAX_SECONDS = 5.0  # of one input; templates are stopped after one
@@ -184,8 +185,8 @@ def templates(dice: Dice) -> None:
     source = disturbed(dice, TEMPLATE.encode()).decode("utf-8", "replace")
     variables = {"name": "Ada <&>", "rows": [(1, "a"), (0, "b")]}
     try:
-        with bounded(1.0):
-            made = create_environment(autoescape=dice.random() < 0.5).from_string(source).render(variables)
+        environment = create_environment(autoescape=dice.random() < 0.5)
+        made = run_bounded(lambda: environment.from_string(source).render(variables), ProcessLimits(seconds=1.0))
         assert isinstance(made, str)
     except Exception as error:
         assert "\n" not in describe_error(error)

@@ -14,7 +14,7 @@ from mailer.delivery.plan import PlanResult, plan
 from mailer.delivery.preflight import preflight
 from mailer.errors import InputError, Problem
 from mailer.ledger import Ledger
-from mailer.lint import Finding, lint
+from mailer.lint import lint_campaign
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.text import count_noun
@@ -64,7 +64,7 @@ def _run_preflight(campaign: Campaign, compiled: CompiledCampaign) -> tuple[Plan
         problems = list(planned.invalid)
         if more := planned.invalid_count - len(planned.invalid):
             problems.append(Problem(None, f"and {count_noun(more, 'more recipient')} with an error"))
-        return planned, problems + preflight(ledger, edition, compiled, display)
+        return planned, problems + preflight(ledger, edition, compiled, display).problems
 
 
 def _find_warnings(
@@ -73,7 +73,7 @@ def _find_warnings(
     if "repeated-recipient" not in campaign.ignore:
         yield from _describe_duplicates(campaign, planned)
     # The rules look at rendered messages, so they need messages without errors.
-    findings: Iterator[Finding] = iter(()) if broken else lint(campaign, compiled, campaign.recipients)
+    findings = [] if broken else lint_campaign(campaign, compiled)
     yield from map(str, findings)
 
 

@@ -123,7 +123,7 @@ def _plan_and_check(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledg
         for duplicate in planned.duplicates:
             console.print_warning(str(duplicate))
         problems = append_remainder(planned.invalid, planned.invalid_count)
-        problems += preflight(ledger, edition, compiled, display, only=only)
+        problems += preflight(ledger, edition, compiled, display, only=only).problems
     if problems:
         raise InputError(problems)
     if only is not None and not ledger.has_recipient(edition, only):

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
+from mailer.bounded_process import is_limit_error
 from mailer.campaign.addresses import normalize_address
 from mailer.campaign.model import Campaign, Recipient
+from mailer.campaign.sources import convert_recipients
 from mailer.delivery.observer import Observer
 from mailer.errors import InputError, Place, Problem, RenderError, append_remainder
 from mailer.ledger import Edition, Ledger, rows
@@ -27,7 +32,6 @@ from mailer.ledger.planning import (
     stage_list,
 )
 from mailer.render.compiled import CompiledCampaign
-from mailer.templating import is_time_limit_error
 
 SHOWN = 20  # problems of a list: the first ones, and how many more
 BATCH = 1000
@@ -88,21 +92,36 @@ def _digest(campaign: Campaign, fingerprint: str | None) -> str | None:
     return hashlib.blake2b(json.dumps(parts, default=str, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
+class _ReadRow(NamedTuple):
+    """A recipient as the ledger stores it, made in the process that reads the list. `file` is the list's name."""
+
+    file: str
+    key: str
+    email: str
+    address: str
+    columns: str
+    line: int
+    column_no: int
+    problem: str | None
+
+
 class _Staging:
     def __init__(self, stage: Stage, campaign: Campaign, compiled: CompiledCampaign, observer: Observer) -> None:
-        self._stage, self._campaign, self._compiled, self._observer = stage, campaign, compiled, observer
+        self._stage, self._campaign, self._observer = stage, campaign, observer
+        self._convert = partial(_make_row, compiled)
         self._digest = hashlib.blake2b(digest_size=16)
         self._invalid: list[Problem] = []
         self._invalid_count = 0
         self.file: str | None = None
 
     def read(self) -> _Staging:
-        """The whole list into the stage."""
-        numbered = enumerate(self._campaign.recipients, 1)
+        """Put the whole list into the stage. It is read, and its keys are made, in a process with limits."""
         try:
-            while batch := [self._row(position, row) for position, row in islice(numbered, BATCH)]:
-                self._stage.add(batch)
-                self._observer.on_planning(batch[-1].position)
+            with closing(convert_recipients(self._campaign.recipients, self._convert)) as converted:
+                numbered = enumerate(converted, 1)
+                while batch := [self._stage_row(position, row) for position, row in islice(numbered, BATCH)]:
+                    self._stage.add(batch)
+                    self._observer.on_planning(batch[-1].position)
         except InputError as error:
             if type(error) is InputError and self._invalid:
                 raise self._with_rows(error) from error
@@ -114,39 +133,46 @@ class _Staging:
         before = append_remainder(self._invalid, self._invalid_count, "more before this")
         return InputError([*before, *error.problems], hint=error.hint)
 
-    def _row(self, position: int, recipient: Recipient) -> StagedRow:
-        place = recipient.place
+    def _stage_row(self, position: int, row: _ReadRow) -> StagedRow:
         if self.file is None:
-            self.file = place.file
-        key, problem = self._key(recipient)
-        try:
-            columns = rows.encode_columns(recipient.columns)
-        except ValueError as error:
-            raise InputError(Problem(place, str(error))) from None
-        self._digest.update(columns.encode())
-        email = rows.escape_surrogates(recipient.email)
-        address = normalize_address(email)
-        return StagedRow(position, key, email, address, columns, place.line, place.column, problem)
-
-    def _key(self, recipient: Recipient) -> tuple[str, str | None]:
-        """Key and problem. An invalid row has a key too, so that the report shows it as one that failed."""
-        if recipient.problem is None:
-            try:
-                return rows.escape_surrogates(self._compiled.make_key(recipient)), None
-            except RenderError as error:
-                if is_time_limit_error(error):  # it would for everybody
-                    raise
-                problem = "; ".join(_at_key(problem, recipient) for problem in error.problems)
-        else:
-            problem = recipient.problem.text
-        self._invalid_count += 1
-        if len(self._invalid) < SHOWN:
-            self._invalid.append(Problem(recipient.place, rows.escape_surrogates(problem)))
-        return rows.escape_surrogates(_invalid_key(recipient)), rows.escape_surrogates(problem)
+            self.file = row.file
+        self._digest.update(row.columns.encode())
+        if row.problem is not None:
+            self._invalid_count += 1
+            if len(self._invalid) < SHOWN:
+                self._invalid.append(Problem(Place(row.file, row.line, row.column_no), row.problem))
+        return StagedRow(position, *row[1:])
 
     def digest(self) -> str:
         """Of the rows, for a list that has no digest of its own."""
         return self._digest.hexdigest()
+
+
+def _make_row(compiled: CompiledCampaign, recipient: Recipient) -> _ReadRow:
+    """Raises InputError for a value that the ledger cannot store, or a key that takes too much time or memory."""
+    place = recipient.place
+    key, problem = _make_key(compiled, recipient)
+    try:
+        columns = rows.encode_columns(recipient.columns)
+    except ValueError as error:
+        raise InputError(Problem(place, str(error))) from None
+    email = rows.escape_surrogates(recipient.email)
+    address = normalize_address(email)
+    return _ReadRow(place.file, key, email, address, columns, place.line, place.column, problem)
+
+
+def _make_key(compiled: CompiledCampaign, recipient: Recipient) -> tuple[str, str | None]:
+    """Key and problem. An invalid row has a key too, so that the report shows it as one that failed."""
+    if recipient.problem is None:
+        try:
+            return rows.escape_surrogates(compiled.make_key(recipient)), None
+        except RenderError as error:
+            if is_limit_error(error):  # the other recipients would take as long
+                raise
+            problem = "; ".join(_at_key(problem, recipient) for problem in error.problems)
+    else:
+        problem = recipient.problem.text
+    return rows.escape_surrogates(_invalid_key(recipient)), rows.escape_surrogates(problem)
 
 
 def _at_key(problem: Problem, recipient: Recipient) -> str:

@@ -1,28 +1,53 @@
-"""Preflight: everyone who is to be sent to is rendered before the first connection is opened.
+"""Preflight: every message is rendered before the first connection is opened.
 
-Whose message cannot be made is recorded as failed, and looked at again by the next preflight; whether that
-stops the run is for the caller to say. That the others passed is remembered for this list and these
-templates: a resume renders nobody twice.
+The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. A message that
+cannot be rendered is recorded as failed, and the next preflight tries it again. The caller decides whether that stops
+the run. When all messages were tried, the list and the templates are remembered, so that the next run renders none of
+them again.
+
+The first message that needs too much time or memory ends preflight: the others would need as much.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+from mailer.bounded_process import Outcome, ProcessLimits, ProcessPool
 from mailer.delivery.observer import Observer
 from mailer.delivery.plan import SHOWN
-from mailer.errors import Problem, RenderError, append_remainder
+from mailer.errors import Problem, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
-from mailer.ledger.planning import (
-    UncheckedMessage,
-    find_planned_list,
-    read_unchecked,
-    record_checked,
-    set_preflight,
-)
+from mailer.ledger.planning import UncheckedMessage, find_planned_list, read_unchecked, record_checked, set_preflight
 from mailer.render.compiled import CompiledCampaign
-from mailer.templating import is_time_limit_error
+from mailer.render.render_process import make_render_error
 
-MOST_SLOW = 3  # recipients whose message takes too long; a template that never ends does not for the others either
+PAGE = 500  # messages whose results are recorded at once
+BATCH = 50  # messages that a process gets at once
+COMPARED = 100  # messages that Jinja2 alone renders too: the compiled templates must give the same
+
+
+class _Work(NamedTuple):
+    """A message to render. `is_compared`: what Jinja2 alone makes of it is compared with what is compiled."""
+
+    message: UncheckedMessage
+    is_compared: bool
+
+
+_Result = tuple[_Work, Outcome[bool]]
+
+
+class PreflightResult(NamedTuple):
+    """The first 20 problems, then one with the number of the others; none if every message can be rendered.
+
+    `is_complete` says that each message was tried, and none exceeded its limits.
+    """
+
+    problems: list[Problem]
+    is_complete: bool
 
 
 def preflight(
@@ -32,72 +57,97 @@ def preflight(
     observer: Observer | None = None,
     *,
     only: str | None = None,
-) -> list[Problem]:
-    """Renders all, or `only` an address or key; the problems: the first 20, and a last one with how many
-    more.
+) -> PreflightResult:
+    """Render all messages that are to be sent, or those of `only`, an address or a key.
 
-    Empty where everybody's message can be made. To be called by the campaign's holder, after the planning.
+    To be called by the process that holds the campaign, after planning.
     """
     return _Preflight(ledger, edition, compiled, observer or Observer(), only).run()
 
 
 class _Preflight:
     def __init__(
-        self,
-        ledger: Ledger,
-        edition: Edition,
-        compiled: CompiledCampaign,
-        observer: Observer,
-        only: str | None,
+        self, ledger: Ledger, edition: Edition, compiled: CompiledCampaign, observer: Observer, only: str | None
     ) -> None:
         self._ledger, self._edition, self._compiled, self._observer = ledger, edition, compiled, observer
         self._only = only
         self._problems: list[Problem] = []
-        self._count = self._slow = 0
+        self._problem_count = 0
+        self._is_ended = False  # by a message that needed too much
+        self._uncompared = COMPARED
 
-    def run(self) -> list[Problem]:
+    def run(self) -> PreflightResult:
         planned = find_planned_list(self._ledger, self._edition)
         mark = f"{planned.digest} {self._compiled.fingerprint}"
         statuses = ["failed"] if planned.preflight == mark else ["failed", "doubtful", "pending"]
-        self._check(statuses)
-        if self._only is None and planned.preflight != mark and self._slow < MOST_SLOW:
+        self._check_all(statuses)
+        if self._only is None and planned.preflight != mark and not self._is_ended:
             set_preflight(self._ledger, self._edition, mark)
-        problems = append_remainder(self._problems, self._count)
-        if self._slow >= MOST_SLOW:
-            problems.append(Problem(None, "nobody else was looked at: it would take as long again for each"))
-        return problems
+        problems = append_remainder(self._problems, self._problem_count)
+        if self._is_ended:
+            problems.append(Problem(None, "the other recipients were not checked: each could take as long"))
+        return PreflightResult(problems, not self._is_ended)
 
-    def _check(self, statuses: list[str]) -> None:
+    def _check_all(self, statuses: list[str]) -> None:
         counts = self._ledger.count_by_status(self._edition)
         total = counts[Status.PENDING] if "pending" in statuses else 0
         done = 0
-        for status in statuses:
-            for page in read_unchecked(self._ledger, self._edition, status, only=self._only):
-                failed, passed = self._render(page)
-                record_checked(self._ledger, failed, passed if status == "failed" else [])
-                done += len(page)
-                self._observer.on_preflight(done, max(total, done))
-                if self._slow >= MOST_SLOW:
-                    return
+        pool: ProcessPool[_Work, bool] = ProcessPool(
+            self._render, limits=ProcessLimits(self._compiled.limits.seconds), processes=_count_cores()
+        )
+        with pool:
+            for status in statuses:
+                with closing(pool.map(self._read(status), batch=BATCH)) as checked:
+                    for page in _take_pages(checked):
+                        self._record(status, page)
+                        done += len(page)
+                        self._observer.on_preflight(done, max(total, done))
+                        if self._is_ended:
+                            return
 
-    def _render(self, page: list[UncheckedMessage]) -> tuple[list[tuple[int, str]], list[int]]:
-        """The ids of those that cannot be rendered, with the reason, and the ids of the others."""
+    def _read(self, status: str) -> Iterator[_Work]:
+        for page in read_unchecked(self._ledger, self._edition, status, only=self._only):
+            for message in page:
+                self._uncompared -= 1
+                yield _Work(message, self._uncompared >= 0)
+
+    def _render(self, work: _Work) -> bool:
+        """In a child process. Returns whether the message is as Jinja2 alone makes it, as far as that is compared."""
+        recipient = work.message.recipient
+        is_same = not work.is_compared or self._compiled.compare_with_jinja2(recipient)
+        self._compiled.render(recipient)
+        return is_same
+
+    def _record(self, status: str, page: list[_Result]) -> None:
         failed: list[tuple[int, str]] = []
         passed: list[int] = []
-        for message in page:
-            try:
-                self._compiled.render(message.recipient)
-            except RenderError as error:
-                self._found(error)
-                failed.append((message.id, str(error)))
-                self._slow += is_time_limit_error(error)
-                if self._slow >= MOST_SLOW:
-                    break
-            else:
+        for (message, _), outcome in page:
+            if outcome.error is None:
                 passed.append(message.id)
-        return failed, passed
+                if not outcome.value:
+                    self._compiled.use_jinja2_alone()
+                continue
+            error = make_render_error(message.recipient, outcome.error)
+            failed.append((message.id, str(error)))
+            self._problem_count += 1
+            if self._problem_count <= SHOWN:
+                self._problems += error.problems
+            self._is_ended = self._is_ended or outcome.is_limit_exceeded
+        record_checked(self._ledger, failed, passed if status == "failed" else [])
 
-    def _found(self, error: RenderError) -> None:
-        self._count += 1
-        if self._count <= SHOWN:
-            self._problems += error.problems
+
+def _take_pages(checked: Iterator[_Result]) -> Iterator[list[_Result]]:
+    """Groups of PAGE results; one that exceeded a limit is the last of its group."""
+    page: list[_Result] = []
+    for item in checked:
+        page.append(item)
+        if len(page) >= PAGE or item[1].is_limit_exceeded:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

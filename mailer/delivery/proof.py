@@ -8,10 +8,12 @@ the recipient's message.
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 from dataclasses import replace
 
 from mailer.campaign.addresses import check_address
 from mailer.campaign.model import Campaign, Recipient
+from mailer.campaign.sources import convert_recipients
 from mailer.delivery.clock import Clock
 from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
@@ -24,6 +26,7 @@ from mailer.ledger.outcome import Outcome, Status
 from mailer.ledger.ulid import ulid
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
+from mailer.render.render_process import RenderProcess
 from mailer.smtp.connection import Connection, SessionDetails, connect
 from mailer.smtp.protocol.values import Transaction, TransactionResult
 
@@ -49,19 +52,25 @@ async def send_proof(
     with stop.raise_on_request():
         compiled = compile_campaign(campaign, edition=-secrets.randbits(62) - 1)  # no edition of the campaign has it
         recipient = find_recipient(campaign, compiled, options.only)
-        compiled.render(recipient)  # an error of a template is raised before a connection is opened
+        with RenderProcess(compiled) as process:  # an error of a template is raised before a connection is opened
+            process.render(recipient)
     return await _Proof(compiled, options, recipient, address, observer=observer, clock=clock).send(stop)
 
 
 def find_recipient(campaign: Campaign, compiled: CompiledCampaign, only: str | None) -> Recipient:
     """Return the one with that address or key, or the first one that has no problem."""
-    for recipient in campaign.recipients:
-        if only and recipient.email.casefold() == only.casefold():
-            if recipient.problem is not None:
-                raise InputError(recipient.problem)
-            return recipient
-        if recipient.problem is None and (not only or compiled.make_key(recipient) == only):
-            return recipient
+
+    def add_key(recipient: Recipient) -> tuple[Recipient, str | None]:
+        return recipient, compiled.make_key(recipient) if only and recipient.problem is None else None
+
+    with closing(convert_recipients(campaign.recipients, add_key)) as converted:
+        for recipient, key in converted:
+            if only and recipient.email.casefold() == only.casefold():
+                if recipient.problem is not None:
+                    raise InputError(recipient.problem)
+                return recipient
+            if recipient.problem is None and (not only or key == only):
+                return recipient
     raise InputError(f"{only} is not in the list" if only else "the list has no recipient")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -30,7 +30,7 @@ from mailer.delivery.recorder import ResultRecorder
 from mailer.delivery.run_state import RunState
 from mailer.delivery.scaling import ConnectionScaler, ScalingPolicy, find_known_limit
 from mailer.delivery.server_access import server_access, session_record
-from mailer.delivery.session import Session
+from mailer.delivery.session import InterruptibleRenderer, Renderer, Session
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.throttle import Throttle
 from mailer.delivery.worker import Worker, WorkerPool
@@ -41,6 +41,7 @@ from mailer.ledger.records import Policy, Recovered, format_time
 from mailer.ledger.sharing import MAX_SESSIONS
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
+from mailer.render.render_process import RenderProcess
 from mailer.smtp.connection import SessionDetails
 from mailer.text import count_noun
 
@@ -87,8 +88,13 @@ async def run(
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
         state = RunState(observer=observer, clock=clock, stop=stop)
         queue = _start_run(ledger, preparation.edition, preparation.compiled, options, state)
-        phase = _SendPhase(state, queue, preparation.compiled, options)
-        return await phase.send(count, is_careful=preparation.recovered.in_doubt > 0)
+        with ExitStack() as stack:
+            renderer: Renderer = preparation.compiled
+            if not preparation.is_checked:
+                process = stack.enter_context(RenderProcess(preparation.compiled))
+                renderer = InterruptibleRenderer(process, stop)
+            phase = _SendPhase(state, queue, renderer, options)
+            return await phase.send(count, is_careful=preparation.recovered.in_doubt > 0)
 
 
 async def run_share(
@@ -160,6 +166,7 @@ class Preparation:
         self.compiled = compiled
         self.edition = ledger.ensure_edition(campaign.name)
         self.recovered = Recovered()
+        self.is_checked = False  # every message was rendered within its limits, so it can be rendered here again
         self._campaign, self._ledger, self._options = campaign, ledger, options
         self._observer, self._clock = observer, clock
 
@@ -182,7 +189,9 @@ class Preparation:
             ledger.reopen_failed(self.edition, only=options.only)
         problems = append_remainder(planned.invalid, planned.invalid_count)
         if options.preflight:
-            problems += preflight(ledger, self.edition, self.compiled, self._observer, only=options.only)
+            checked = preflight(ledger, self.edition, self.compiled, self._observer, only=options.only)
+            problems += checked.problems
+            self.is_checked = checked.is_complete
             if problems and not options.skip_invalid:
                 raise InputError(problems)
         if others := ledger.count_sent_with_other_template(self.edition, self.compiled.fingerprint):
@@ -271,7 +280,7 @@ def _has_problems(counts: Mapping[Status, int]) -> bool:
 class _SendPhase:
     """All sessions of one run, until it ends in whatever way, and the record of it."""
 
-    def __init__(self, state: RunState, queue: MessageQueue, compiled: CompiledCampaign, options: SendOptions) -> None:
+    def __init__(self, state: RunState, queue: MessageQueue, renderer: Renderer, options: SendOptions) -> None:
         delivery = options.delivery
         self._state, self._queue, self._options = state, queue, options
         holds_doubts = _policy_for_doubts(options) == "hold"
@@ -279,7 +288,7 @@ class _SendPhase:
         self._throttle = Throttle(state, queue.pacer, delivery.backoff, queue.coordinator)
         limit = queue.coordinator.make_failure_limit(delivery)
         recorder = ResultRecorder(state, queue, self._throttle, policy, limit)
-        make_session = partial(Session, compiled=compiled, state=state, queue=queue, recorder=recorder)
+        make_session = partial(Session, renderer=renderer, state=state, queue=queue, recorder=recorder)
         make_worker = partial(
             Worker,
             server_access(options.server, options.password),

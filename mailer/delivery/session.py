@@ -11,15 +11,19 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from mailer.campaign.model import Recipient
 from mailer.delivery.dispositions import SessionAction
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder, claimed_message
 from mailer.delivery.run_state import RunState
+from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.errors import ConnectionLost, InputError, ServerError
 from mailer.ledger import Claim, Release
-from mailer.render.compiled import CompiledCampaign
+from mailer.render.message import Message
+from mailer.render.render_process import RenderProcess
 from mailer.smtp.connection import BATCH, Connection
 from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, TransactionResult
@@ -62,6 +66,25 @@ class SessionEnd:
     fewer_sessions_reply: Reply | None
 
 
+class Renderer(Protocol):
+    """What makes a recipient's message: the compiled campaign, or a process with limits."""
+
+    def render(self, recipient: Recipient, *, eight_bit: bool = False) -> Message:
+        """Return the message; with `eight_bit`, it may need 8BITMIME. Raises RenderError."""
+
+
+class InterruptibleRenderer:
+    """Renders in another process. A signal that comes meanwhile raises Interrupted: the loop cannot see it there."""
+
+    def __init__(self, process: RenderProcess, stop: StopSignal) -> None:
+        self._process, self._stop = process, stop
+
+    def render(self, recipient: Recipient, *, eight_bit: bool = False) -> Message:
+        """As RenderProcess.render. Raises Interrupted if the run is to stop."""
+        with self._stop.raise_on_request():
+            return self._process.render(recipient, eight_bit=eight_bit)
+
+
 class Session:
     """The messages of one connection, from the login to QUIT."""
 
@@ -70,13 +93,13 @@ class Session:
         connection: Connection,
         plan: SessionPlan,
         *,
-        compiled: CompiledCampaign,
+        renderer: Renderer,
         state: RunState,
         queue: MessageQueue,
         recorder: ResultRecorder,
     ) -> None:
         self._connection, self._plan = connection, plan
-        self._compiled, self._state, self._queue, self._recorder = compiled, state, queue, recorder
+        self._renderer, self._state, self._queue, self._recorder = renderer, state, queue, recorder
         self._in_flight = 0
         self._held: deque[Claim] = deque()  # claimed ahead, and not submitted yet
         self._message_seconds = 1.0  # how long a message takes, of late
@@ -243,9 +266,12 @@ class Session:
     def _submit(self, claim: Claim) -> None:
         """Render and submit one message; record it as failed if it cannot be made."""
         try:
-            message = self._compiled.render(claim.recipient, eight_bit=self._connection.extensions.eight_bit_mime)
+            message = self._renderer.render(claim.recipient, eight_bit=self._connection.extensions.eight_bit_mime)
         except InputError as error:
             self._recorder.record_unrendered(claim, str(error))
+            return
+        except Interrupted:
+            self._queue.record(claim, Release())
             return
         recipients = message.recipients
         if claim.copies_taken:  # not sent twice

@@ -1,6 +1,6 @@
 """What `mailer check` says beside errors: things that are allowed, and that a sender would want to know first.
 
-    for finding in lint(campaign, compiled, recipients): print(finding)
+    for finding in lint_campaign(campaign, compiled): print(finding)
 
 Rules look at rendered messages of a few recipients (SAMPLE), since a template may show each another face. A rule that a
 campaign names under `ignore:` is silent. Every rule stands in `finding.RULES` with its reason.
@@ -9,30 +9,56 @@ campaign names under `ignore:` is silent. Every rule stands in `finding.RULES` w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from difflib import get_close_matches
 from email import policy
 from email.parser import BytesHeaderParser
 from functools import partial
 from itertools import chain, islice
 
+from mailer.bounded_process import LimitExceeded, ProcessLimits, run_bounded
 from mailer.campaign import Campaign, Recipient
+from mailer.campaign.sources import read_recipients
+from mailer.errors import InputError
+from mailer.files import show_path
 from mailer.lint import body_rules, envelope_rules
 from mailer.lint.document import Document, read
 from mailer.lint.finding import RULES, Finding
 from mailer.lint.source import Sources
 from mailer.render.compiled import CompiledCampaign
 
-__all__ = ["RULES", "Finding", "lint"]
+__all__ = ["RULES", "Finding", "lint_campaign"]
 
 SAMPLE = 10  # recipients whose messages are looked at
 
 
-def lint(campaign: Campaign, compiled: CompiledCampaign, recipients: Iterable[Recipient]) -> Iterator[Finding]:
-    """Each finding once, sorted by place. RenderError where a recipient's message cannot be made."""
+LIMITS = ProcessLimits(seconds=60.0)
+
+
+def lint_campaign(
+    campaign: Campaign, compiled: CompiledCampaign, recipients: Iterable[Recipient] | None = None
+) -> list[Finding]:
+    """Return the findings, each once, sorted by place. They are made in a process with limits.
+
+    `recipients` are those whose messages are looked at, at most SAMPLE; by default the first of the campaign's list.
+    Raises RenderError if a message cannot be rendered, and InputError if the list cannot be read or a limit is
+    exceeded.
+    """
+    with ExitStack() as stack:
+        if recipients is None:
+            recipients = stack.enter_context(closing(read_recipients(campaign.recipients)))
+        sample = list(islice(recipients, SAMPLE))
+    try:
+        return run_bounded(lambda: list(_find(campaign, compiled, sample)), LIMITS)
+    except LimitExceeded as error:
+        raise InputError(f"{show_path(campaign.path)}: looking for what mailboxes dislike: {error}") from None
+
+
+def _find(campaign: Campaign, compiled: CompiledCampaign, recipients: list[Recipient]) -> Iterator[Finding]:
     sources = Sources(campaign)
     documents: list[Document] = []
     found = set(envelope_rules.campaign_rules(campaign, sources))
-    for recipient in islice(recipients, SAMPLE):
+    for recipient in recipients:
         found.update(_message_rules(campaign, compiled, recipient, sources, documents))
     if documents:
         found.update(body_rules.image_use(campaign, documents, partial(sources.template, campaign.template)))

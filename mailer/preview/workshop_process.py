@@ -22,7 +22,7 @@ from typing import Any
 from mailer.campaign import Campaign, Recipient, load_campaign
 from mailer.campaign.sources.source import FileSource
 from mailer.errors import InputError, MailerError, Problem
-from mailer.lint import lint
+from mailer.lint import lint_campaign
 from mailer.lint.finding import RULES
 from mailer.preview.answers import CampaignState, Rendering, SearchedRows, ShownFinding
 from mailer.preview.recipient_index import write_index
@@ -106,7 +106,7 @@ class CampaignWorkshop:
         if self._compiled is None or self._campaign is None:
             return []
         try:
-            findings = list(lint(self._campaign, self._compiled, [recipient]))
+            findings = lint_campaign(self._campaign, self._compiled, [recipient])
         except MailerError:
             return []
         return [ShownFinding(found.place, found.rule, found.text, RULES[found.rule]) for found in findings]

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from mailer.bounded_process import LimitExceeded, ProcessLimits, run_bounded
 from mailer.campaign.model import Campaign, Pattern
 from mailer.campaign.named_file import NamedFile
 from mailer.campaign.secrets import FileSecret
 from mailer.campaign.sources import FileSource, InlineSource
 from mailer.errors import InputError, Place, Problem, sort_problems
+from mailer.files import show_path
 from mailer.render.attachments import FileProblem, ProjectFiles
 from mailer.render.compiled import CompiledCampaign, CompiledParts, MessageLimits
 from mailer.render.dkim import Signer
@@ -24,6 +26,7 @@ from mailer.render.templates import PatternTemplate
 
 T = TypeVar("T")
 MEGABYTE = 1024 * 1024
+COMPILE_LIMITS = ProcessLimits(seconds=30.0)
 
 
 def compile_campaign(
@@ -43,7 +46,20 @@ def compile_campaign(
     :raises InputError: all problems of the campaign's patterns, templates, images and attachments.
     """
     limits = MessageLimits(seconds, max_bytes, max_message)
+    _try_compile(campaign, limits, edition)
     return _Compilation(campaign, limits, edition).compile()
+
+
+def _try_compile(campaign: Campaign, limits: MessageLimits, edition: int) -> None:
+    """Compile in a process of its own first: a template may be made so that compiling it takes hours."""
+
+    def try_compile() -> None:
+        _Compilation(campaign, limits, edition).compile()
+
+    try:
+        run_bounded(try_compile, COMPILE_LIMITS)
+    except LimitExceeded as error:
+        raise InputError(Problem(Place(show_path(campaign.path)), f"compiling its templates: {error}")) from None
 
 
 class _Compilation:

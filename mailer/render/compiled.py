@@ -24,7 +24,7 @@ from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Content, Pages
 from mailer.render.programs import Explanation, Program
 from mailer.render.templates import TemplateVariables
-from mailer.templating import bounded, describe_error, find_template_place, one_line
+from mailer.templating import describe_error, find_template_place, shorten_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class CompiledCampaign:
         campaign = ready.campaign
         self.campaign = campaign
         self._edition = ready.edition
-        self._limits = ready.limits
+        self.limits = ready.limits
         self._pages = ready.pages
         self._patterns = ready.patterns
         self._images = ready.images
@@ -80,7 +80,7 @@ class CompiledCampaign:
         """
         if self._patterns.key is None:
             return recipient.email.casefold()
-        with _ErrorContext(recipient), bounded(self._limits.seconds):
+        with _ErrorContext(recipient):
             key = self._patterns.key.render(self._variables(recipient))
             if not key.strip():  # otherwise all recipients with an empty key would be one recipient
                 raise RenderFailure(self._patterns.key.place, "key: expected text, found only blanks")
@@ -92,18 +92,18 @@ class CompiledCampaign:
         :param eight_bit: whether the message may need 8BITMIME (RFC 6152).
         :raises RenderError: what is wrong, with the place and the recipient.
         """
-        with _ErrorContext(recipient), bounded(self._limits.seconds):
+        with _ErrorContext(recipient):
             return self._message(recipient, eight_bit=eight_bit)
 
     def render_html(self, recipient: Recipient) -> str | None:
         """Render the HTML as it is sent, local images as `cid:`; None if the campaign has no HTML template."""
-        with _ErrorContext(recipient), bounded(self._limits.seconds):
+        with _ErrorContext(recipient):
             html = self._content(self._variables(recipient)).html
             return html.write() if html else None
 
     def render_text(self, recipient: Recipient) -> str:
         """Render the text alternative as it is sent."""
-        with _ErrorContext(recipient), bounded(self._limits.seconds):
+        with _ErrorContext(recipient):
             return self._content(self._variables(recipient)).text.write()
 
     def compare_with_jinja2(self, recipient: Recipient) -> bool:
@@ -114,7 +114,7 @@ class CompiledCampaign:
 
         :raises RenderError: if the message cannot be made.
         """
-        with _ErrorContext(recipient), bounded(self._limits.seconds):
+        with _ErrorContext(recipient):
             variables = self._variables(recipient)
             patterns = [pattern.compare(variables) for pattern in self._patterns.list_patterns()]
             return self._pages.compare(variables) and all(patterns)
@@ -163,7 +163,7 @@ class CompiledCampaign:
             content += b"\r\n"
         if self._signer is not None:  # never 8bit: a relay that re-encodes the message would break the signature
             content = self._signer.sign(content) + content
-        if len(content) > (most := self._limits.message):
+        if len(content) > (most := self.limits.message):
             raise FileProblem(
                 f"the message is {format_binary_size(len(content))}; the limit is {format_binary_size(most)}"
             )
@@ -260,4 +260,4 @@ class _ErrorContext:
         said = f"{text}, for {self._recipient.email}"
         if place is not None and place != row:
             said += f" ({Place(row.file, row.line)})"
-        raise RenderError(Problem(place or row, one_line(said))) from error
+        raise RenderError(Problem(place or row, shorten_error(said))) from error

@@ -4,31 +4,28 @@ The author of a template may be wrong, or may have copied it. So no expression r
 and no result is larger than the limits. An error is one line for the user.
 """
 
+from mailer.bounded_process import LimitExceeded
 from mailer.templating.environment import BoundedEnvironment, UndefinedName, create_environment
-from mailer.templating.limits import LimitExceeded
 from mailer.templating.patterns import (
     UNNAMED_TEMPLATE,
     compile_where,
     describe_error,
     find_pattern_problem,
     find_template_place,
-    one_line,
     render_pattern,
+    shorten_error,
 )
-from mailer.templating.time_limit import bounded, is_time_limit_error
 
 __all__ = [
     "UNNAMED_TEMPLATE",
     "BoundedEnvironment",
     "LimitExceeded",
     "UndefinedName",
-    "bounded",
     "compile_where",
     "create_environment",
     "describe_error",
     "find_pattern_problem",
     "find_template_place",
-    "is_time_limit_error",
-    "one_line",
     "render_pattern",
+    "shorten_error",
 ]

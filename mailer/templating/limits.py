@@ -15,6 +15,8 @@ from typing import TypeVar
 from jinja2 import Undefined
 from markupsafe import Markup
 
+from mailer.bounded_process import LimitExceeded
+
 MAX_TEXT = 16 * 1024 * 1024  # characters of one string, and of all parts of one value together
 MAX_ITEMS = 100_000  # of one list; Jinja2's own limit for range()
 MAX_BITS = 8192  # of one integer: 2,466 digits, which is below the limit of Python's conversion to text
@@ -33,10 +35,6 @@ _SEQUENCES: tuple[type[Iterable[object]], ...] = (
 )
 
 T = TypeVar("T")
-
-
-class LimitExceeded(Exception):
-    """A template needs more than it may use: time, memory or size. `str()` says which."""
 
 
 def limit_exceeded(what: str) -> LimitExceeded:

@@ -5,7 +5,6 @@ A pattern is a Jinja2 template that is written in the campaign file: the subject
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import TracebackType
@@ -14,10 +13,10 @@ from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError, Undefin
 from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
 
+from mailer.bounded_process import LimitExceeded, run_bounded
 from mailer.errors import InputError, Place, Problem
 from mailer.templating.environment import TOO_DEEP, BoundedEnvironment, create_environment
-from mailer.templating.limits import LimitExceeded
-from mailer.templating.time_limit import bounded
+from mailer.text import find_similar, make_printable, shorten_middle
 
 UNNAMED_TEMPLATE = "<template>"  # the file name of a template that is in no file
 MAX_ERROR = 600  # characters of an error message
@@ -29,10 +28,9 @@ def _shared_environment() -> BoundedEnvironment:
 
 
 def render_pattern(source: str, variables: Mapping[str, object], place: Place) -> str:
-    """Render the pattern `source` once, without autoescape. Raises InputError at `place`."""
+    """Render the pattern `source` once, without autoescape, in a process of its own. Raises InputError at `place`."""
     try:
-        with bounded():
-            return _shared_environment().from_string(source).render(variables)
+        return run_bounded(lambda: _shared_environment().from_string(source).render(variables))
     except Exception as error:
         raise InputError(Problem(place, describe_error(error, variables))) from error
 
@@ -50,7 +48,8 @@ def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]],
     """Return a function that says whether a row's columns match the expression `source`.
 
     Raises InputError at `place` if the expression is wrong. The function raises InputError at `place` if the
-    expression cannot be evaluated for a row, for example because of an undefined name.
+    expression cannot be evaluated for a row, for example because of an undefined name. Its processor time is not
+    limited: lists are read in a process of `mailer.bounded_process`.
     """
     try:
         expression = _shared_environment().compile_expression(source, undefined_to_none=False)
@@ -61,8 +60,7 @@ def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]],
 
     def where(columns: Mapping[str, object]) -> bool:
         try:
-            with bounded():
-                return bool(expression(columns))
+            return bool(expression(columns))
         except Exception as error:
             raise InputError(Problem(place, f"where: {describe_error(error, columns)}")) from error
 
@@ -71,13 +69,13 @@ def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]],
 
 def describe_error(error: BaseException, names: Iterable[str] = ()) -> str:
     """Return one line for the user about an error in a template. `names` are the defined names, for a suggestion."""
-    text = one_line(str(error))
+    text = shorten_error(str(error))
     if isinstance(error, LimitExceeded):
         return text
     if isinstance(error, UndefinedError):
         return text + _suggest_name(text, names)
     if isinstance(error, TemplateSyntaxError):
-        return one_line(str(error.message))
+        return shorten_error(str(error.message))
     if isinstance(error, TemplateNotFound):
         return text if " " in text else f"template {text!r} not found"
     if isinstance(error, SecurityError):
@@ -91,11 +89,9 @@ def describe_error(error: BaseException, names: Iterable[str] = ()) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def one_line(text: str) -> str:
-    """Return `text` as one line of at most MAX_ERROR characters, with control characters as escapes."""
-    if len(text) > MAX_ERROR:  # a name may be as long as a template; the end says for which recipient
-        text = f"{text[: MAX_ERROR // 2]} … {text[-MAX_ERROR // 2 :]}"
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
+def shorten_error(text: str) -> str:
+    """Return `text` as one printable line of about MAX_ERROR characters: its beginning and its end."""
+    return make_printable(shorten_middle(" ".join(text.split()), MAX_ERROR))
 
 
 def _suggest_name(text: str, names: Iterable[str]) -> str:
@@ -106,8 +102,8 @@ def _suggest_name(text: str, names: Iterable[str]) -> str:
     known = [name for name in names if name not in DEFAULT_NAMESPACE]
     if parts[1] in known:
         return " here: an imported template does not see it; pass it as an argument, or import 'with context'"
-    near = difflib.get_close_matches(parts[1], known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    near = find_similar(parts[1], known)
+    return f"; did you mean '{near}'?" if near else ""
 
 
 def find_template_place(error: BaseException) -> Place | None:

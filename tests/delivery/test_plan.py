@@ -5,12 +5,12 @@ import time
 
 import pytest
 
+from mailer.bounded_process import TimeLimitExceeded
 from mailer.campaign.model import Recipient
 from mailer.delivery.plan import PlanResult, plan
 from mailer.errors import InputError, Place, Problem, RenderError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
-from mailer.templating.time_limit import TimeLimitExceeded
 from tests.delivery.lists import NOW, Compiled, Many, People, campaign, progress
 
 
@@ -187,7 +187,7 @@ class TestInvalid:
     def test_a_key_without_end_ends_the_planning(self, ledger):
         class Endless(Compiled):
             def make_key(self, recipient):
-                raise RenderError(Problem(Place("autumn.yaml", 6, 6), "stopped")) from TimeLimitExceeded()
+                raise RenderError(Problem(Place("autumn.yaml", 6, 6), "stopped")) from TimeLimitExceeded(10)
 
         with pytest.raises(RenderError, match=r"^autumn.yaml:6:6: stopped"):
             plan(ledger, campaign(People(*people("ab"))), Endless(), ledger.ensure_edition("autumn"))

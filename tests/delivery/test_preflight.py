@@ -1,11 +1,13 @@
+import os
+
 import pytest
 
+from mailer.bounded_process import TimeLimitExceeded
 from mailer.delivery.plan import plan
-from mailer.delivery.preflight import MOST_SLOW, preflight
+from mailer.delivery.preflight import BATCH, preflight
 from mailer.errors import Problem, RenderError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
-from mailer.templating.time_limit import TimeLimitExceeded
 from tests.delivery.lists import NOW, Compiled, People, campaign, progress
 
 
@@ -30,7 +32,7 @@ class Checked:
     def check(self, fingerprint="template", **options):
         """Whom it rendered, and what it found."""
         compiled = Compiled(fingerprint)
-        found = preflight(self.ledger, self.edition, compiled, **options)
+        found = preflight(self.ledger, self.edition, compiled, **options).problems
         return "".join(email[0] for email in compiled.rendered), [str(problem) for problem in found]
 
     def statuses(self):
@@ -91,9 +93,9 @@ def test_a_message_that_the_list_or_the_template_corrects_is_pending(ledger):
 
     class Lenient(Compiled):
         def render(self, recipient, *, eight_bit=False):
-            self.rendered.append(recipient.email)
+            self.note(recipient)
 
-    assert preflight(ledger, checked.edition, Lenient("newer")) == []
+    assert preflight(ledger, checked.edition, Lenient("newer")) == ([], True)
     assert checked.statuses()["d"] == "pending"
 
 
@@ -150,16 +152,72 @@ def test_the_observer_sees_the_progress(ledger):
     assert seen.checked == [(500, 1200), (1000, 1200), (1200, 1200)]
 
 
-def test_a_template_without_end_stops_the_preflight_after_a_few_recipients(ledger):
-    checked = Checked(ledger, *[f"{n}@example.com" for n in range(1000)])
+def test_the_first_message_that_takes_too_long_ends_preflight_with_one_error(ledger):
+    checked = Checked(ledger, *[f"{n:04}@example.com" for n in range(1000)])
 
     class Slow(Compiled):
         def render(self, recipient, *, eight_bit=False):
-            self.rendered.append(recipient.email)
-            raise RenderError(Problem(recipient.place, "stopped")) from TimeLimitExceeded()
+            self.note(recipient)
+            if recipient.email == "0003@example.com":
+                raise RenderError(Problem(recipient.place, "stopped")) from TimeLimitExceeded(10)
 
     slow = Slow()
-    problems = preflight(ledger, checked.edition, slow)
-    assert len(slow.rendered) == MOST_SLOW
-    assert str(problems[-1]).startswith("nobody else was looked at")
-    assert checked.check()[0].startswith("0")  # it has not passed: all are looked at again
+    problems, is_complete = preflight(ledger, checked.edition, slow)
+    assert [str(problem) for problem in problems] == [
+        "people.csv:5:1: stopped",
+        "the other recipients were not checked: each could take as long",
+    ]
+    assert not is_complete
+    assert len(slow.rendered) < 10 * BATCH
+    assert checked.check()[0].startswith("0")  # no message is known to be right: all are checked again
+
+
+@pytest.mark.parametrize("recipient_number", [0, 7, 60])
+def test_a_message_that_only_the_kernel_can_stop_ends_preflight_too(ledger, recipient_number):
+    people = [f"{n:04}@example.com" for n in range(100)]
+    checked = Checked(ledger, *people)
+
+    class Stuck(Compiled):
+        def render(self, recipient, *, eight_bit=False):
+            if recipient.email == people[recipient_number]:
+                ("a" * 12_000_000).rfind("ab" + "a" * 4_000_000)
+
+    stuck = Stuck()
+    stuck.limits.seconds = 0.1
+    problems, is_complete = preflight(ledger, checked.edition, stuck)
+    assert str(problems[0]) == (
+        f"people.csv:{recipient_number + 2}:1: stopped: it takes longer than 0.1 s of processor time, "
+        f"for {people[recipient_number]}"
+    )
+    assert (len(problems), is_complete) == (2, False)
+    assert checked.statuses()[people[recipient_number][0]] is not None
+
+
+def test_messages_are_rendered_in_other_processes(ledger):
+    checked = Checked(ledger, *GOOD)
+
+    class Located(Compiled):
+        def render(self, recipient, *, eight_bit=False):
+            assert os.getpid() != parent
+
+    parent = os.getpid()
+    assert preflight(ledger, checked.edition, Located()) == ([], True)
+
+
+@pytest.mark.parametrize("differing", [0, 99, 100])
+def test_the_first_hundred_messages_are_compared_with_those_of_jinja2_alone(ledger, differing):
+    people = [f"{n:04}@example.com" for n in range(150)]
+    checked = Checked(ledger, *people)
+
+    class Differing(Compiled):
+        uses_jinja2_alone = False
+
+        def compare_with_jinja2(self, recipient):
+            return recipient.email != people[differing]
+
+        def use_jinja2_alone(self):
+            self.uses_jinja2_alone = True
+
+    compiled = Differing()
+    assert preflight(ledger, checked.edition, compiled) == ([], True)
+    assert compiled.uses_jinja2_alone == (differing < 100)

@@ -8,7 +8,7 @@ from time import process_time
 import pytest
 
 from mailer.campaign import load_campaign
-from mailer.lint import RULES, Finding, lint
+from mailer.lint import RULES, Finding, lint_campaign
 from mailer.lint.document import read
 from mailer.render.compile import compile_campaign
 
@@ -39,7 +39,7 @@ def found(folder: Path, campaign: str = CLEAN_CAMPAIGN, html: str = CLEAN_HTML, 
     path = folder / "spring.yaml"
     path.write_text(campaign, encoding="utf-8")
     loaded = load_campaign(path)
-    return list(lint(loaded, compile_campaign(loaded), loaded.recipients))
+    return lint_campaign(loaded, compile_campaign(loaded))
 
 
 def rules(findings: list[Finding]) -> set[str]:

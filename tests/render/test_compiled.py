@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mailer.campaign.model import Attachment, Recipient, Unsubscribe
 from mailer.errors import Place, Problem, RenderError
+from mailer.render.render_process import RenderProcess
 from tests.render.projects import PIXEL, Project, content_of, parsed, pattern, person
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=100)
@@ -336,9 +337,13 @@ def test_a_row_with_a_problem_has_no_message(project: Project) -> None:
 
 
 def test_time_and_size_are_bounded(project: Project) -> None:
-    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    with pytest.raises(RenderError, match=r"body.txt:1: stopped: it takes longer than 0.1 s, for ada@example.com"):
-        project.compile(text=endless, seconds=0.1).render(person())
+    endless = "\n{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    expected = r"body.txt:2: stopped: it takes longer than 0.1 s of processor time, for ada@example.com"
+    with (
+        RenderProcess(project.compile(text=endless, seconds=0.1)) as process,
+        pytest.raises(RenderError, match=expected),
+    ):
+        process.render(person())
     with pytest.raises(RenderError, match=r"body.txt:2: stopped: it writes more than 1,000 characters, for ada"):
         project.compile(text="\n{% for a in range(99999) %}aaaaaaaa{% endfor %}", max_bytes=1000).render(person())
     with pytest.raises(RenderError, match=r"the message is .*; the limit is 2,000 bytes, for ada"):

@@ -1,5 +1,6 @@
 """Lists of recipients: in the campaign, in files, from a database. All are streams of `Recipient`."""
 
+from mailer.campaign.sources.bounded import convert_recipients, read_recipients
 from mailer.campaign.sources.inline import InlineSource, WithheldSource
 from mailer.campaign.sources.names import check_variable_name
 from mailer.campaign.sources.rows import RowRules, Where
@@ -18,5 +19,7 @@ __all__ = [
     "WithheldSource",
     "check_encoding",
     "check_variable_name",
+    "convert_recipients",
     "list_format",
+    "read_recipients",
 ]

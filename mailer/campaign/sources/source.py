@@ -99,11 +99,15 @@ class StandardInput:
     _spool: int | None = field(default=None, repr=False)
 
     def open(self) -> BinaryIO:
-        """Return a reader of its own. InputError if standard input cannot be read."""
+        """Return a reader from the beginning, independent of others. InputError if standard input cannot be read."""
+        return io.BufferedReader(_SharedView(self, self.descriptor()), 65_536)
+
+    def descriptor(self) -> int:
+        """Return the descriptor of the file that standard input was read into. Raises InputError as `open` does."""
         if self._spool is None:
             self._spool = _spool_standard_input()
             weakref.finalize(self, os.close, self._spool)
-        return io.BufferedReader(_SharedView(self, self._spool), 65_536)
+        return self._spool
 
 
 def _spool_standard_input() -> int:
