@@ -15,7 +15,8 @@ _BEGIN = re.compile(r"\ABEGIN:VCALENDAR\s*\n", re.IGNORECASE)
 
 
 def show_calendar_text(value: Any) -> str:
-    """Show a value as text of a property (RFC 5545 3.3.11), so that it cannot begin another property or parameter.
+    """Show a value as text of a property (RFC 5545 3.3.11), so that it cannot begin another property or
+    parameter.
 
     A value that is marked as safe is shown as it is: a URL, say, whose commas are no list.
     """

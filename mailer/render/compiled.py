@@ -21,8 +21,9 @@ from mailer.render.html import Images
 from mailer.render.images import FileStore, make_attachment_part
 from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, make_text_part
-from mailer.render.pages import Content, Pages
+from mailer.render.pages import Pages
 from mailer.render.programs import Explanation, Program
+from mailer.render.template_page import Content
 from mailer.render.templates import TemplateVariables
 from mailer.templating import describe_error, find_template_place, shorten_error
 
@@ -126,7 +127,8 @@ class CompiledCampaign:
             pattern.stop_compiling()
 
     def explain(self, recipients: Iterable[Recipient]) -> list[Explanation]:
-        """How much of each template and pattern is compiled, after the messages of `recipients` were rendered.
+        """How much of each template and pattern is compiled, after the messages of `recipients` were
+        rendered.
 
         Recipients whose message cannot be made are left out. Some dozens show most ways through the branches.
         """

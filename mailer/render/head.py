@@ -76,7 +76,8 @@ class HeadMaker:
         self._constant_fields: dict[str, bytes] = {}  # of Reply-To and of the campaign's headers
 
     def render_unsubscribe_url(self, variables: TemplateVariables) -> str | None:
-        """The URL to unsubscribe at, percent-encoded once, for the header and for templates; None if there is none.
+        """The URL to unsubscribe at, percent-encoded once, for the header and for templates; None if there is
+        none.
 
         :raises RenderFailure: if it cannot be in a header.
         """
@@ -131,7 +132,10 @@ class HeadMaker:
         return MessageHead(sender, tuple(dict.fromkeys(people)), utf8, fields)
 
     def _find_display_name(self, recipient: Recipient, variables: TemplateVariables) -> str:
-        """The display name in To: the pattern `to`, or else the column `name`. A line end in it is a blank."""
+        """The display name in To: the pattern `to`, or else the column `name`.
+
+        A line end in it is a blank.
+        """
         if self._patterns.to is not None:
             return _join_lines(self._patterns.to.render(variables))
         name = recipient.columns.get("name")

@@ -72,7 +72,10 @@ def format_mailboxes(name: str, boxes: Iterable[tuple[str, str]]) -> bytes:
 
 
 def fold_words(name: str, words: list[str]) -> bytes:
-    """The field `name` with words between which it may be folded. ValueError if a word is longer than a line."""
+    """The field `name` with words between which it may be folded.
+
+    ValueError if a word is longer than a line.
+    """
     return _fold(name, words) or _lines(name, words)
 
 
@@ -201,10 +204,11 @@ def format_parameter(name: str, value: str) -> str:
 
 
 def format_name(filename: str) -> str:
-    """The parameter `name` of Content-Type, if `format_parameter` writes `filename` by RFC 2231; else nothing.
+    """The parameter `name` of Content-Type, if `format_parameter` writes `filename` by RFC 2231; else
+    nothing.
 
-    It is for readers that do not know RFC 2231. RFC 2047 does not allow encoded words in a parameter, but every common
-    client writes and reads them there.
+    It is for readers that do not know RFC 2231. RFC 2047 does not allow encoded words in a parameter, but
+    every common client writes and reads them there.
     """
     if len(filename) < LINE - 6 - len("filename") and _TOKEN.fullmatch(filename):
         return ""

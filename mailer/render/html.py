@@ -189,6 +189,6 @@ def _find_image_starts(html: str) -> list[int]:
 
 
 def _make_content_id(path: str) -> str:
-    """A name for a local file that no image of the campaign has: its own, and a digest of where it lies."""
+    """A name for a local file that no image of the campaign has: its own name, and a digest of its path."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", basename(path))[-40:]
     return f"{hashlib.sha256(path.encode()).hexdigest()[:12]}-{name}"

@@ -56,6 +56,7 @@ class Boundaries:
 
 
 def make_text_part(subtype: bytes, body: Body) -> Part:
+    """A part of type `text/SUBTYPE`; parameters of the type may follow the subtype."""
     return [
         b"Content-Type: text/"
         + subtype

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from jinja2 import DictLoader
 
 from mailer.errors import RenderError
-from mailer.render.pages import COMPILED_AFTER
 from mailer.render.programs import FREE_TRACES
+from mailer.render.template_page import COMPILED_AFTER
 from mailer.render.templates import TemplateEnvironment, TemplateVariables, run_template
 from tests.render.projects import person
 

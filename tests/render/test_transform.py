@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailer.render import plain_text
-from mailer.render.pages import COMPILED_AFTER, Pages
+from mailer.render.pages import Pages
 from mailer.render.plain_text import derive_text
 from mailer.render.skeleton import Skeleton, make_token
+from mailer.render.template_page import COMPILED_AFTER
 from tests.render.projects import Project, person
 
 TEMPLATES = [

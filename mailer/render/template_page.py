@@ -1,0 +1,221 @@
+"""One template: its output, made by its compiled form or by Jinja2, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os.path import dirname
+from typing import Any, NamedTuple
+
+from jinja2 import Template
+
+from mailer.errors import Place
+from mailer.files import show_path
+from mailer.render.attachments import FileProblem
+from mailer.render.body import Body, BodyEncoder
+from mailer.render.failure import RenderFailure
+from mailer.render.html import UnknownPath
+from mailer.render.markup import MarkupError
+from mailer.render.placeholders import Placeholders
+from mailer.render.programs import Program, Way
+from mailer.render.skeleton import Skeleton
+from mailer.render.templates import TemplateEnvironment, TemplateVariables, run_template
+from mailer.render.transform import Shape, Transformed, Transformer
+from mailer.templating import describe_error, find_template_place
+
+COMPILED_AFTER = 16  # messages of one template: fewer do not make up for the time that compiling it takes
+MAX_SKELETONS = 32  # of one way through a template
+
+
+class FilledText(NamedTuple):
+    """A skeleton with one recipient's values."""
+
+    skeleton: Skeleton
+    values: Sequence[str]
+    is_kept: bool  # the skeleton is used for other recipients too
+
+    def write(self) -> str:
+        """The text."""
+        return self.skeleton.fill(self.values)
+
+    def encode(self, encoder: BodyEncoder, *, eight_bit: bool) -> Body:
+        """The text as the body of a part. ValueError if it cannot be sent."""
+        if self.is_kept:
+            return self.skeleton.encode(self.values, encoder, eight_bit=eight_bit)
+        return encoder.encode(self.write(), eight_bit=eight_bit)
+
+
+class Content(NamedTuple):
+    """What the templates made for one recipient.
+
+    `images` are the files of the images that the HTML shows, by Content-ID; None for a named image of the
+    campaign.
+    """
+
+    html: FilledText | None
+    text: FilledText
+    images: dict[str, str | None]
+    calendar: str | None = None
+
+
+class Kind(NamedTuple):
+    """How the templates of one kind are rendered, and what is made of their output (None: nothing)."""
+
+    environment: TemplateEnvironment
+    placeholders: Placeholders | None
+    transformer: Transformer | None
+
+
+class TemplatePage:
+    """One template."""
+
+    def __init__(self, template: Template, kind: Kind, place: Place, max_output: int) -> None:
+        self._template = template
+        self._kind = kind
+        self._place = place
+        self._max_output = max_output
+        self._count = 0
+        self._program: Program | None = None
+        self._is_compiled = True
+        self.path = template.name or ""
+        self.folder = dirname(self.path)
+
+    def write_text(self, variables: TemplateVariables) -> FilledText:
+        """The template's output. RenderFailure at its line."""
+        if (filled := self._fill(variables)) is not None:
+            way, registers = filled
+            skeleton = way.skeletons.get(None)
+            if skeleton is None:
+                skeleton = way.skeletons[None] = Skeleton.from_pieces(way.pieces)
+            return FilledText(skeleton, [registers[number] for number in way.shown], True)
+        return FilledText(Skeleton([self._run(variables)], []), (), False)
+
+    def write_html(self, variables: TemplateVariables) -> Content:
+        """The HTML made of the template's output, and its text alternative if that is derived.
+
+        :raises RenderFailure: at the line of the template that is wrong.
+        """
+        transformer = self._kind.transformer
+        if transformer is None:
+            raise TypeError("a text template has no HTML")
+        if (filled := self._fill(variables)) is not None:
+            content = self._fill_html(transformer, *filled)
+            if content is not None:
+                return content
+        if (placeholders := self._kind.placeholders) is not None:
+            placeholders.clear()
+            written = self._run(variables)
+            made = self._transform(transformer, written)
+            return _make_content(made, placeholders.shown, placeholders.raw, is_kept=False)
+        written = self._run(variables)
+        try:
+            return _make_content(self._transform(transformer, written, self._is_path_known), (), (), is_kept=False)
+        except UnknownPath:
+            return self._write_traced(transformer, variables)
+
+    def compare(self, variables: TemplateVariables) -> bool:
+        """Whether the compiled form gives this recipient what Jinja2 gives.
+
+        If not, it is not used any more.
+        """
+        self._count = max(self._count, COMPILED_AFTER)
+        filled = self._fill(variables)
+        if filled is None or self._program is None:
+            return True
+        is_same = self._program.compare(filled, lambda: self._run_plain(variables))
+        transformer = self._kind.transformer
+        if is_same and transformer is not None and self._kind.placeholders is None:
+            content = self._fill_html(transformer, *filled)
+            if content is not None:
+                direct = self._transform(transformer, self._run_plain(variables))
+                is_same = transformer.is_same(content.html, content.text, direct)
+                if not is_same:
+                    self._program.turn_off("what is made of its output differs")
+        return is_same
+
+    def stop_compiling(self) -> None:
+        """Render by Jinja2 alone from now on."""
+        self._is_compiled = False
+
+    @property
+    def program(self) -> Program | None:
+        """The compiled form; None before it is made."""
+        return self._program
+
+    def _fill(self, variables: TemplateVariables) -> tuple[Way, list[Any]] | None:
+        self._count += 1
+        if self._count <= COMPILED_AFTER or not self._is_compiled:
+            return None
+        if self._program is None:
+            environment = self._kind.environment
+            self._program = environment.make_program(
+                lambda tracing: tracing.get_template(self.path), show_path(self.path), self._max_output
+            )
+        return self._program.fill(variables) or self._program.learn(variables, lambda: self._run_plain(variables))
+
+    def _fill_html(self, transformer: Transformer, way: Way, registers: list[Any]) -> Content | None:
+        """None if the recipient's values are left to Jinja2."""
+        shown = [registers[number] for number in way.shown]
+        raw = [registers[number] for number in way.raw]
+        plan = way.plan
+        if plan is None:
+            plan = way.plan = transformer.plan(way.pieces, len(way.shown))
+        shape: Shape | None = plan.shape(raw, shown)
+        if shape is None:
+            return None
+        made: Transformed | None = way.skeletons.get(shape)
+        if made is None:
+            made = self._transform(transformer, plan.write(shape))
+            if len(way.skeletons) < MAX_SKELETONS:
+                way.skeletons[shape] = made
+        if made.compared and made.has_equal_link(raw):
+            return None
+        return _make_content(made, shown, raw, is_kept=True)
+
+    def _write_traced(self, transformer: Transformer, variables: TemplateVariables) -> Content:
+        """A trace tells whether the path of an image is the author's. Without one, it is taken for the list's."""
+        self._count = max(self._count, COMPILED_AFTER)
+        if (filled := self._fill(variables)) is not None:
+            content = self._fill_html(transformer, *filled)
+            if content is not None:
+                return content
+        raise FileProblem("an image: a value of the list chooses no file; expected a URL")
+
+    def _is_path_known(self, path: str) -> bool:
+        return any(path in source for source in self._kind.environment.project_loader.sources.values())
+
+    def _transform(
+        self, transformer: Transformer, written: str, is_path_known: Callable[[str], bool] | None = None
+    ) -> Transformed:
+        try:
+            return transformer.transform(written, self.folder, is_path_known)
+        except MarkupError as error:
+            raise RenderFailure(self.find_place(error.wrong), str(error)) from error
+        except ValueError as error:
+            raise RenderFailure(Place(self._template.filename or self._place.file), str(error)) from error
+
+    def find_place(self, text: str) -> Place:
+        """The line with `text` in this template or one that it includes; else the template."""
+        sources = self._kind.environment.project_loader.sources
+        for path in (self.path, *sources):
+            if text and text in sources.get(path, ""):
+                return Place(show_path(path), sources[path].partition(text)[0].count("\n") + 1)
+        return Place(show_path(self.path))
+
+    def _run(self, variables: TemplateVariables) -> str:
+        try:
+            return "".join(run_template(self._template, variables, self._max_output))
+        except Exception as error:
+            place = find_template_place(error) or Place(self._template.filename or self._place.file)
+            raise RenderFailure(place, describe_error(error, variables)) from error
+
+    def _run_plain(self, variables: TemplateVariables) -> str:
+        """Jinja2's output, without placeholders."""
+        with self._kind.environment.show_plainly():
+            return "".join(run_template(self._template, variables, self._max_output))
+
+
+def _make_content(made: Transformed, shown: Sequence[str], raw: Sequence[Any], *, is_kept: bool) -> Content:
+    html = FilledText(made.html, shown, is_kept)
+    if made.text is None:
+        return Content(html, html, made.images)
+    return Content(html, FilledText(made.text, [str(value) for value in raw], is_kept), made.images)
