@@ -76,8 +76,8 @@ class Reason:
 class Explanation:
     """How much of a template, or of a pattern of the campaign file, is compiled.
 
-    `ways` are those through its branches that its recipients took. `constant` is the share of its output that no
-    recipient changes, from 0 to 1. `reason` and `place` say what is left to Jinja2, and which line is why.
+    `ways` are those through its branches that its recipients took. `constant` is the share of its output that
+    no recipient changes, from 0 to 1. `reason` and `place` say what is left to Jinja2, and which line is why.
     """
 
     name: str

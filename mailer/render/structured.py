@@ -1,7 +1,7 @@
 """The campaign's own header fields, each by its grammar.
 
-An encoded word may stand only where RFC 2047, section 5, allows it: in text, and in the phrases of a structured field,
-never in an address, an identifier or a URI.
+An encoded word may stand only where RFC 2047, section 5, allows it: in text, and in the phrases of a
+structured field, never in an address, an identifier or a URI.
 """
 
 from __future__ import annotations

@@ -244,14 +244,18 @@ class Trace:
         return self.apply(_COMPARISONS[name], left, right)
 
     def apply(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Symbol:
-        """Record `function(*arguments, **named)`, some of which hold Symbols, and compute it for this recipient.
+        """Record `function(*arguments, **named)`, some of which hold Symbols, and compute it for this
+        recipient.
 
         The same function of the same arguments is recorded once. It must be pure, and never give an iterator.
         """
         return self._apply(function, arguments, named, may_iterate=False)
 
     def apply_iterating(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Symbol:
-        """As `apply`, for a function that may give an iterator. Whether it does is checked for each recipient."""
+        """As `apply`, for a function that may give an iterator.
+
+        Whether it does is checked for each recipient.
+        """
         return self._apply(function, arguments, named, may_iterate=True)
 
     def _apply(

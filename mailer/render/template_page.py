@@ -172,7 +172,10 @@ class TemplatePage:
         return _make_content(made, shown, raw, is_kept=True)
 
     def _write_traced(self, transformer: Transformer, variables: TemplateVariables) -> Content:
-        """A trace tells whether the path of an image is the author's. Without one, it is taken for the list's."""
+        """A trace tells whether the path of an image is the author's.
+
+        Without one, it is taken for the list's.
+        """
         self._count = max(self._count, COMPILED_AFTER)
         if (filled := self._fill(variables)) is not None:
             content = self._fill_html(transformer, *filled)

@@ -230,7 +230,9 @@ class TracingEnvironment(TemplateEnvironment):
         return Slot(value, self.trace.apply(show, value))
 
     def _join(self, function: Callable[[tuple[Any, ...]], str], values: tuple[Any, ...]) -> Any:
-        """`a ~ b`: the values side by side if all of them are plain text, so that each one is a slot of its own."""
+        """`a ~ b`: the values side by side if all of them are plain text, so that each one is a slot of its
+        own.
+        """
         if not has_symbol(values):
             return function(values)
         parts: list[str | Symbol] = []

@@ -197,8 +197,8 @@ class Plan:
 
 
 class _Sites(NamedTuple):
-    """Slots by where they stand. `literal` ones decide something. `addresses` begin an address, `images` the one of an
-    image; `segments` are within the path of an image.
+    """Slots by where they stand. `literal` ones decide something. `addresses` begin an address, `images` the
+    one of an image; `segments` are within the path of an image.
     """
 
     literal: set[int]
