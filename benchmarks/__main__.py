@@ -25,7 +25,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rig, workload
+from benchmarks import render, rig, workload
 
 HERE = Path(__file__).parent
 Figures = dict[str, Any]
@@ -193,6 +193,8 @@ def main() -> None:
     print(table(compare(chosen, options.rtt, options.rounds), chosen, options.rtt), flush=True)
     if not options.quick:
         print(profile(), memory(), whole_process(options.rounds), sep="\n", flush=True)
+        print("\n### What a message costs to make\n")
+        render.main(500)
 
 
 if __name__ == "__main__":
