@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from mailer.campaign import Campaign, load_campaign
@@ -19,17 +20,21 @@ from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.text import count_noun
 
+MAX_EXPLAINED = 100  # recipients whose ways through a template are explained
 
-def check_campaigns(files: Sequence[Path], variables: dict[str, str], *, strict: bool) -> ExitCode:
+
+def check_campaigns(
+    files: Sequence[Path], variables: dict[str, str], *, strict: bool, explain: bool = False
+) -> ExitCode:
     """Check each campaign and return the worst exit code.
 
     Errors go to standard error; warnings and a summary line for each campaign go to standard output. With
-    `strict`, warnings count as errors.
+    `strict`, warnings count as errors. With `explain`, the output says how much of each template is compiled.
     """
     code = ExitCode.DONE
     for file in files:
         try:
-            code = max(code, _check_campaign(file, variables, strict=strict))
+            code = max(code, _check_campaign(file, variables, strict=strict, explain=explain))
         except InputError as error:
             if len(files) == 1:
                 raise
@@ -38,7 +43,7 @@ def check_campaigns(files: Sequence[Path], variables: dict[str, str], *, strict:
     return code
 
 
-def _check_campaign(file: Path, variables: dict[str, str], *, strict: bool) -> ExitCode:
+def _check_campaign(file: Path, variables: dict[str, str], *, strict: bool, explain: bool) -> ExitCode:
     campaign = load_campaign(file, variables=variables)
     # Without DKIM: the key is a secret, and it need not exist on the machine that runs the check.
     compiled = compile_campaign(replace(campaign, dkim=None))
@@ -48,6 +53,9 @@ def _check_campaign(file: Path, variables: dict[str, str], *, strict: bool) -> E
     warnings = list(_find_warnings(campaign, compiled, planned, broken=bool(problems)))
     for warning in warnings:
         console.print_output(warning)
+    if explain and not problems:
+        for explanation in compiled.explain(islice(campaign.recipients, MAX_EXPLAINED)):
+            console.print_output(str(explanation))
     summary = [
         count_noun(planned.total, "recipient"),
         "errors" if problems else "no errors",

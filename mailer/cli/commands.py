@@ -84,6 +84,7 @@ def init_command(name: str, format_: str) -> None:
 @click.argument("campaign_files", metavar="CAMPAIGN...", nargs=-1, required=True, type=options.CampaignFile())
 @options.variables_option
 @click.option("--strict", is_flag=True, help="Warnings count as errors: exit code 2.")
+@click.option("--explain", is_flag=True, help="Show how much of each template is compiled, and what is not.")
 def check_command(campaign_files: tuple[Path, ...], **given: Any) -> int:
     """Check campaigns: the file, the templates, the list, and the message of every recipient.
 

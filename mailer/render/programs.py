@@ -148,7 +148,8 @@ class Program:
         except LimitExceeded:
             raise
         except Exception as error:
-            render()  # an error of the template itself is Jinja2's to tell
+            if _try_render(render) is None:  # an error of the template itself is Jinja2's to tell
+                return None
             text = str(error) if isinstance(error, Untraceable) else describe_error(error)
             self.reason = Reason(text, find_template_place(error))
             return None
@@ -165,7 +166,7 @@ class Program:
     def compare(self, filled: tuple[Way, list[Any]], render: Callable[[], str]) -> bool:
         """Whether the output is that of Jinja2, which `render` gives. If not, the program is turned off."""
         way, registers = filled
-        is_same = way.write(registers) == render()
+        is_same = way.write(registers) == _try_render(render)
         if not is_same:
             self.turn_off("its compiled form differs from Jinja2's output")
         return is_same
@@ -229,6 +230,14 @@ class Program:
         self.ways.append(way)
         self._constant += way.length
         return True
+
+
+def _try_render(render: Callable[[], str]) -> str | None:
+    """What Jinja2 gives; None if it fails."""
+    try:
+        return render()
+    except Exception:
+        return None
 
 
 def _make_way(pieces: list[Piece]) -> Way:

@@ -21,6 +21,12 @@ def test_warnings_count_when_strict(command: Command, campaign: Path) -> None:
     assert command("check", campaign, "--strict").code == 2
 
 
+def test_it_explains_how_much_of_a_template_is_compiled(command: Command, campaign: Path) -> None:
+    ended = command("check", campaign, "--explain")
+    assert ended.code == 0
+    assert ": compiled, 1 way through its branches, " in ended.out
+
+
 def test_a_repeated_recipient_is_a_warning(command: Command, campaign: Path) -> None:
     campaign.write_text(campaign.read_text() + "  - {email: Bob@example.com, name: Bob}\n")
     ended = command("check", campaign)

@@ -479,3 +479,14 @@ def test_a_path_in_src_that_is_not_the_lists_is_a_file(project: Project, count: 
     for n in range(count):
         message = parsed(compiled.render(person(name=f"Ada {n}")).content)
     assert [part.get_content_type() for part in message.walk()].count("image/png") == 2
+
+
+@pytest.mark.parametrize("count", [0, 16, 17, 30])
+def test_an_error_is_the_same_however_many_messages_were_made_before(project: Project, count: int) -> None:
+    compiled = project.compile(text="Hi {{ n }}\n{{ city }}", subject="{{ 6 // n }}")
+    for n in range(count):
+        compiled.render(person(n=n + 1, city="Rome"))
+    with pytest.raises(RenderError, match=r"^campaign.yaml:1: .*by zero, for ada@example.com \(people.csv:2\)$"):
+        compiled.render(person(n=0, city="Rome"))
+    with pytest.raises(RenderError, match=r"body.txt:2: 'city' is undefined; did you mean 'cty'\?, for ada"):
+        compiled.render(person(n=1, cty="Rome"))
