@@ -17,6 +17,8 @@ from contextlib import suppress
 from mailer.secret import Secret, blank_secrets
 from mailer.text import make_printable, make_printable_lines
 
+_COLOURS = {"error:": "1;31", "warning:": "33", "hint:": "36"}  # ECMA-48 SGR: bold red, yellow, cyan
+
 _secrets: set[str] = set()
 _json_lines: list[dict[str, str]] = []  # one entry, the fields of each line, if the messages are JSON
 
@@ -62,7 +64,7 @@ def print_error(text: str, *, hint: str | None = None) -> None:
 def print_hint(text: str) -> None:
     """Print what the user can do next."""
     if not _write_json("hint", text):
-        _write_line(f"hint: {make_printable(text)}")
+        _write_line(f"{_colour('hint:')} {make_printable(text)}")
 
 
 def print_warning(text: str) -> None:
@@ -127,7 +129,14 @@ def _print_kind(kind: str, text: str) -> None:
     if _write_json(kind, text):
         return
     for line in make_printable_lines(text).splitlines() or [""]:
-        _write_line(f"mailer: {kind}: {line}")
+        _write_line(f"mailer: {_colour(f'{kind}:')} {line}")
+
+
+def _colour(word: str) -> str:
+    """Return `word` in its colour if standard error is a terminal and NO_COLOR is not set (no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty():
+        return word
+    return f"\x1b[{_COLOURS[word]}m{word}\x1b[0m"
 
 
 def _write_json(level: str, text: str) -> bool:

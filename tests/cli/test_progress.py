@@ -64,3 +64,32 @@ def test_addresses_kept_for_a_hint_are_few() -> None:
     for n in range(1000):
         lines.on_unknown_user(f"{n}@example.com")
     assert (lines.unknown_count, len(lines.unknown)) == (1000, 3)
+
+
+@pytest.mark.parametrize(
+    ("width", "has_bar", "has_outcomes"), [(100, True, True), (60, False, True), (40, False, False)]
+)
+def test_a_narrow_terminal_loses_the_bar_first_and_then_the_outcomes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, has_bar: bool, has_outcomes: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    display = BarDisplay(server_name="smtp.example.com:465")
+    with display:
+        display.on_start(20, 0)
+        for _ in range(10):
+            display.on_outcome(outcome())
+        display.on_finish(None)
+    shown = capsys.readouterr().err
+    assert "10/20" in shown
+    assert ("━" in shown) == has_bar
+    assert ("sent 10" in shown) == has_outcomes
+
+
+def test_the_bar_says_which_server_it_connects_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    display = BarDisplay(server_name="smtp.example.com:465")
+    with display:
+        display.on_start(20, 0)
+    assert display._progress.tasks[0].description == "connecting to smtp.example.com:465"

@@ -314,6 +314,16 @@ def test_it_asks_in_a_ci_job_that_has_a_terminal(campaign: Path, sandbox: Sandbo
     assert terminal.end() == 2
 
 
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_errors_are_coloured_at_a_terminal_unless_no_color_is_set(
+    tmp_path: Path, environment: dict[str, str], coloured: bool
+) -> None:
+    terminal = Terminal(["send", "nothing.yaml"], tmp_path, **environment)
+    assert terminal.end() == 2
+    assert ("mailer: \x1b[1;31merror:\x1b[0m " in terminal.shown) == coloured
+    assert ("mailer: error: " in terminal.shown) != coloured
+
+
 def test_a_proof_is_asked_for_too(campaign: Path, sandbox: Sandbox) -> None:
     arguments = ["send", str(campaign), *login(sandbox), "--proof", "me@example.com"]
     terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
