@@ -77,7 +77,7 @@ def test_send_and_async_send_take_the_same() -> None:
     assert inspect.signature(api.send) == inspect.signature(api.async_send)
 
 
-def test_send(path: Path, sandbox: Sandbox) -> None:
+def test_a_campaign_is_sent_once_and_its_report_can_be_read_again(path: Path, sandbox: Sandbox) -> None:
     campaign = mailer.load_campaign(path)
     report = mailer.send(campaign, server=f"smtps://sandbox@127.0.0.1:{sandbox.port}", password=sandbox.password,
                          ca_file=sandbox.ca_file)  # fmt: skip
@@ -90,13 +90,13 @@ def test_send(path: Path, sandbox: Sandbox) -> None:
     assert (again.counts.sent, len(sandbox.messages)) == (2, 2)
 
 
-def test_failed(path: Path, refusing: Sandbox) -> None:
+def test_a_refused_recipient_is_in_the_report(path: Path, refusing: Sandbox) -> None:
     report = mailer.send(mailer.load_campaign(path), server=refusing.url, ca_file=refusing.ca_file, ledger="x.sqlite3")
     assert (report.counts.sent, report.counts.failed, report.ending) == (1, 1, "incomplete")
     assert [(outcome.email, outcome.code) for outcome in report.failed()] == [("bob@example.com", 550)]
 
 
-def test_async_send(path: Path, sandbox: Sandbox) -> None:
+def test_async_send_sends_within_a_running_loop(path: Path, sandbox: Sandbox) -> None:
     async def main() -> int:
         campaign = mailer.load_campaign(path)
         report = await mailer.async_send(
@@ -115,7 +115,9 @@ def test_send_within_a_loop_says_what_to_do(path: Path) -> None:
         asyncio.run(main())
 
 
-def test_errors(path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_input_and_an_unusable_server_raise_their_errors(
+    path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mailer.delivery.reconnect.MIN_SECONDS", 0.0)  # of trying to connect
     campaign = mailer.load_campaign(path)
     with pytest.raises(InputError, match="no server is named"):

@@ -120,7 +120,7 @@ def test_a_trusted_campaign_may_read_all_of_it(project: Path, monkeypatch: pytes
     assert [r.email for r in campaign.recipients] == ["ada@example.com"]
 
 
-def test_project_files(project: Path, folder: Path) -> None:
+def test_hidden_files_and_files_outside_are_not_project_files(project: Path, folder: Path) -> None:
     (project / "up").symlink_to("..")
     os.mkdir(project / ".git")
     found = {

@@ -37,7 +37,7 @@ from mailer.campaign.addresses import _PLAIN, normalize_address
         ("a@" + "b" * 63 + ".example.com", "a@" + "b" * 63 + ".example.com"),
     ],
 )
-def test_accepted(text: str, normal: str) -> None:
+def test_an_address_is_normalized_once_and_for_all(text: str, normal: str) -> None:
     assert check_address(text) == normal
     assert check_address(normal) == normal
 
@@ -145,7 +145,7 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
         ("👩\u200d💻 Ada <ada@example.com>", Mailbox("👩\u200d💻 Ada", "ada@example.com")),
     ],
 )
-def test_mailboxes(text: str, mailbox: Mailbox) -> None:
+def test_a_mailbox_is_a_name_and_an_address(text: str, mailbox: Mailbox) -> None:
     assert parse_mailbox(text) == mailbox
 
 

@@ -36,7 +36,7 @@ def command(code: str, folder: Path, seconds: float = 20.0) -> CommandSecret:
     return CommandSecret(f'"{sys.executable}" -c "{code}"', HERE, folder, seconds)
 
 
-def test_env(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_variable_gives_the_secret_or_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "p ä$$")
     assert EnvironmentSecret("SMTP_PASSWORD", HERE).read().reveal() == "p ä$$"
     monkeypatch.delenv("SMTP_PASSWORD")
@@ -124,7 +124,7 @@ def test_commands_that_are_none(text: str) -> None:
     ("content", "expected"),
     [(b"s3cret\n", "s3cret"), (b"s3cret\r\n", "s3cret"), (b" s ", " s "), (b"\xef\xbb\xbfs", "s")],
 )
-def test_file(folder: Path, content: bytes, expected: str) -> None:
+def test_a_file_gives_its_one_line(folder: Path, content: bytes, expected: str) -> None:
     (folder / "p").write_bytes(content)
     assert FileSecret(NamedFile(folder / "p", "p", HERE)).read().reveal() == expected
 
@@ -147,7 +147,7 @@ def test_files_that_hold_no_password(folder: Path) -> None:
     assert "it is a FIFO" in refusal(secret)
 
 
-def test_given() -> None:
+def test_a_given_secret_does_not_show_itself() -> None:
     source = GivenSecret(Secret("s3cret"))
     assert source.read().reveal() == "s3cret"
     assert "s3cret" not in repr(source)

@@ -7,7 +7,7 @@ from typing import Any
 Command = Callable[..., Any]
 
 
-def test_right(command: Command, campaign: Path) -> None:
+def test_a_campaign_without_errors_is_exit_0(command: Command, campaign: Path) -> None:
     ended = command("check", campaign)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[-1].startswith(f"{campaign}: 3 recipients, no errors, ")
@@ -70,7 +70,7 @@ def test_no_secret_is_read_and_no_command_run(command: Command, campaign: Path, 
     assert not (tmp_path / ".mailer").exists()
 
 
-def test_variables(command: Command, campaign: Path) -> None:
+def test_var_gives_a_value_that_the_file_lacks(command: Command, campaign: Path) -> None:
     campaign.write_text(campaign.read_text().replace("Hello {{ name }}", "{{ version }} for {{ name }}"))
     assert "version" in command("check", campaign).err
     assert command("check", campaign, "--var", "version=2.0").code == 0

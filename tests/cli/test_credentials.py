@@ -41,12 +41,12 @@ def chosen(own: ServerConfig | None, url: str | None = None, **environment: str)
     return server, password.reveal() if password else None
 
 
-def test_the_campaigns_own(own: ServerConfig) -> None:
+def test_the_campaigns_server_and_password_are_used_without_others(own: ServerConfig) -> None:
     server, password = chosen(own)
     assert (server.host, server.username, password) == ("smtp.example.com", "news@example.com", "campaigns-own")
 
 
-def test_precedence_of_servers(own: ServerConfig) -> None:
+def test_the_option_comes_before_the_environment_and_that_before_the_campaign(own: ServerConfig) -> None:
     environment = {"MAILER_SERVER": "smtps://env.example.com", "MAILER_PASSWORD": "x"}
     assert chosen(own, **environment)[0].host == "env.example.com"
     assert chosen(own, "smtps://opt.example.com", **environment)[0].host == "opt.example.com"
@@ -108,7 +108,7 @@ def test_mailer_password_wins_over_one_in_mailer_server() -> None:
     assert chosen(None, MAILER_SERVER=url, MAILER_PASSWORD="given")[1] == "given"
 
 
-def test_user_names() -> None:
+def test_the_url_names_the_user_before_the_environment() -> None:
     environment = {"MAILER_USERNAME": "env", "MAILER_PASSWORD": "x"}
     assert chosen(None, "smtps://smtp.example.com", **environment)[0].username == "env"
     assert chosen(None, "smtps://url@smtp.example.com", **environment)[0].username == "url"
@@ -119,7 +119,7 @@ def test_without_a_user_no_password_is_read(own: ServerConfig, source: Source) -
     assert (server.username, password, source.reads) == (None, None, 0)
 
 
-def test_no_server_at_all() -> None:
+def test_without_a_server_the_hint_names_the_ways_to_give_one() -> None:
     with pytest.raises(InputError, match="no server is named") as caught:
         chosen(None)
     assert "MAILER_SERVER" in str(caught.value.hint)

@@ -46,7 +46,9 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         (ZeroDivisionError("wrong"), 70),
     ],
 )
-def test_codes(raising: Command, capsys: pytest.CaptureFixture[str], error: BaseException, code: int) -> None:
+def test_each_exception_has_its_exit_code(
+    raising: Command, capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
     raising(error)
     assert run(["schema"]) == code
     printed = capsys.readouterr()
@@ -107,7 +109,9 @@ def test_a_secret_is_blanked_wherever_it_comes_from(
         (["render", "x.yaml"], "either --out DIR or --mbox FILE"),
     ],
 )
-def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_a_wrong_command_line_is_exit_2_with_a_hint(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
     assert run(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("mailer: error: ")

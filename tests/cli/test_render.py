@@ -76,7 +76,7 @@ def test_one_file_for_all(command: Command, campaign: Path, tmp_path: Path) -> N
         assert [message["subject"] for message in box] == ["Hello Bob", "=?utf-8?q?Hello_Chlo=C3=A9?=", "Hello Dmitri"]
 
 
-def test_only_and_limit(command: Command, campaign: Path, tmp_path: Path) -> None:
+def test_only_and_limit_choose_the_messages(command: Command, campaign: Path, tmp_path: Path) -> None:
     assert command("render", campaign, "--out", "one", "--only", "Chloe@example.com").code == 0
     assert [file.name for file in (tmp_path / "one").iterdir()] == ["chloe@example.com.eml"]
     assert command("render", campaign, "--out", "two", "--limit", "2").code == 0

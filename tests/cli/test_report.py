@@ -25,14 +25,14 @@ def done(command: Command, campaign: Path, sandbox: Sandbox) -> Path:
     return campaign
 
 
-def test_a_table(command: Command, done: Path) -> None:
+def test_without_a_file_a_table_is_printed(command: Command, done: Path) -> None:
     ended = command("report", done)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[0] == "spring"
     assert "  sent               3" in ended.out.splitlines()
 
 
-def test_files(command: Command, done: Path, tmp_path: Path) -> None:
+def test_each_output_is_written_in_the_format_of_its_suffix(command: Command, done: Path, tmp_path: Path) -> None:
     names = ["r.json", "r.csv", "r.html", "r.md", "r.xml"]
     ended = command("report", done, *(part for name in names for part in ("--output", f"out/{name}")))
     assert (ended.code, ended.out) == (0, "")
@@ -78,7 +78,7 @@ def test_the_campaign_is_not_overwritten(command: Command, done: Path) -> None:
     assert done.read_bytes() == before
 
 
-def test_editions(command: Command, done: Path, sandbox: Sandbox) -> None:
+def test_an_earlier_edition_can_be_shown(command: Command, done: Path, sandbox: Sandbox) -> None:
     command("send", done, "--server", sandbox.url, "--ca-file", sandbox.ca_file, "--again")
     assert len(sandbox.messages) == 6
     assert command("report", done).out.splitlines()[0] == "spring (edition 2)"

@@ -49,7 +49,7 @@ def test_it_says_where_it_is_and_serves_until_interrupted(
     assert not Path(said["ca"]).exists()
 
 
-def test_json(tmp_path: Path) -> None:
+def test_with_json_the_addresses_are_one_line(tmp_path: Path) -> None:
     with start(tmp_path, "--json", "--maildir", "kept") as running:
         (line,) = lines(running, 1)
         said = json.loads(line)

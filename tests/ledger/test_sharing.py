@@ -114,13 +114,13 @@ class TestADeadSender:
 
 
 class TestWhatHoldsForAll:
-    def test_one_rate(self, senders):
+    def test_the_rate_is_one_for_all_senders(self, senders):
         first, second = senders
         assert first.share.reserve(5, 100.0, 0.05) == (1, pytest.approx(100, abs=5))
         count, seconds = second.share.reserve(5, 100.0, 0.05)
         assert (count, seconds) == (0, pytest.approx(100, abs=5))
 
-    def test_sessions(self, senders):
+    def test_the_sessions_are_counted_over_all_senders(self, senders):
         first, second = senders
         held = [first.share.take_session(3), second.share.take_session(3), second.share.take_session(3)]
         assert all(held)
@@ -144,7 +144,7 @@ class TestWhatHoldsForAll:
         state = second.share.sync(ShareProgress(total=5, failed=1, tail=1), NOW)
         assert (state.total, state.failed, state.failed_in_a_row) == (12, 7, 1)
 
-    def test_pauses(self, senders):
+    def test_the_longest_pause_holds_for_all_senders(self, senders):
         first, second = senders
         first.share.pause(60, "too fast")
         first.share.pause(5, "a shorter one changes nothing")

@@ -105,7 +105,7 @@ class TestWhere:
             ("mysql://ada:geheim@db/ledger", "a path, sqlite:///PATH or postgresql://"),
         ],
     )
-    def test_other_urls(self, url, says):
+    def test_a_url_of_another_database_is_refused_without_its_password(self, url, says):
         with pytest.raises(LedgerError, match=says) as caught:
             Ledger.open(url)
         assert "geheim" not in str(caught.value)
@@ -121,7 +121,7 @@ class TestRefused:
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
-    def test_a_symlink(self, path, suffix):
+    def test_a_symbolic_link_is_refused(self, path, suffix):
         Ledger.open(path).close()
         elsewhere = path.with_name("elsewhere")
         if suffix:
@@ -149,11 +149,11 @@ class TestRefused:
         self.refused(path, "empty")
         assert path.stat().st_size == 0
 
-    def test_a_folder(self, path):
+    def test_a_folder_is_refused(self, path):
         path.mkdir(parents=True)
         self.refused(path, "not a regular file")
 
-    def test_a_pipe(self, path):
+    def test_a_pipe_is_refused(self, path):
         path.parent.mkdir()
         os.mkfifo(path)
         self.refused(path, "not a regular file")
@@ -196,7 +196,7 @@ class TestRefused:
         blocker.close()
 
     @pytest.mark.parametrize(("file", "folder"), [(0o400, 0o700), (0o600, 0o500), (0o000, 0o700), (0o600, 0o000)])
-    def test_read_only(self, file, folder):
+    def test_a_file_or_folder_that_cannot_be_written_is_refused(self, file, folder):
         """As a user who has no other rights, also where the tests run as root."""
         code = """
             import os, sys
@@ -254,7 +254,7 @@ class TestDamaged:
         assert (counts[Status.SENT], counts[Status.PENDING], len(outcomes)) == (100, 200, 300)
 
     @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9, 0.99])
-    def test_truncated(self, whole, tmp_path, share):
+    def test_a_truncated_ledger_is_refused(self, whole, tmp_path, share):
         path = Path(shutil.copy(whole, tmp_path / "ledger.sqlite3"))
         os.truncate(path, int(path.stat().st_size * share))
         with pytest.raises(LedgerError, match="ledger"):

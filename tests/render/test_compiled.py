@@ -28,7 +28,7 @@ def one(project: Project, recipient: Recipient | None = None, **fields: Any) -> 
     return parsed(project.compile(**fields).render(recipient or person()).content)
 
 
-def test_text_alone(project: Project) -> None:
+def test_a_campaign_with_text_alone_is_plain_text(project: Project) -> None:
     message = one(project, text="Hello {{ email }}\n")
     assert structure(message) == "text/plain"
     assert content_of(message) == "Hello ada@example.com\n"
@@ -166,7 +166,7 @@ def test_a_key_makes_the_message_id(project: Project) -> None:
     assert parsed(message.content)["Message-ID"] == message.message_id
 
 
-def test_unsubscribing(project: Project) -> None:
+def test_the_unsubscribe_headers_are_those_of_rfc_8058(project: Project) -> None:
     unsubscribe = Unsubscribe(pattern("https://e.com/u/{{ token }}"), pattern("out@example.com?subject=a b"), True)
     message = one(project, person(token="é <x>"), text="Out: {{ unsubscribe_url }}", unsubscribe=unsubscribe)
     ways = "<https://e.com/u/%C3%A9%20%3Cx%3E>, <mailto:out@example.com?subject=a%20b>"

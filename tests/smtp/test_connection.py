@@ -232,7 +232,7 @@ def unused_port() -> int:
         return sock.getsockname()[1]
 
 
-def test_nobody_listens(authority: Authority) -> None:
+def test_a_port_that_nothing_listens_on_is_refused_at_once(authority: Authority) -> None:
     async def test() -> None:
         with pytest.raises(Unreachable, match="nothing listens") as caught:
             await connect(authority.endpoint(unused_port()), LOGIN)

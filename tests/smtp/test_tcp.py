@@ -78,13 +78,13 @@ def test_the_next_address_is_tried() -> None:
         (["127.0.0.1"], "nothing listens at mail.example:1"),
     ],
 )
-def test_no_way(addresses: list[str] | OSError, text: str) -> None:
+def test_an_unreachable_host_says_why(addresses: list[str] | OSError, text: str) -> None:
     with pytest.raises(Unreachable, match=text) as caught:
         go(Endpoint("mail.example", 1), addresses)
     assert caught.value.hint or addresses == []
 
 
-def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_answer_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_arguments: object) -> None:
         await asyncio.sleep(60)
 

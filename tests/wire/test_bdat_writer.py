@@ -396,7 +396,7 @@ def test_replies_that_fit_nothing(feeding: str, said: str, text: str) -> None:
     assert settled | set(untouched) | set(doubtful) == {1, 2, 3}
 
 
-def test_mailmax(feeding: str) -> None:
+def test_the_session_ends_after_the_servers_maximum_of_messages(feeding: str) -> None:
     limited = OPENING + "S: 250-PIPELINING\nS: 250-LIMITS MAILMAX=2\nS: 250 CHUNKING\n"
     run = converse(
         limited

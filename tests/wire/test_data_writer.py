@@ -17,7 +17,7 @@ REFUSED = "S: 250 ok\nS: 550 5.1.1 no\nS: 554 5.5.1 no valid recipients\n"
 pytestmark = pytest.mark.parametrize("feeding", FEEDINGS)
 
 
-def test_sequential(feeding: str) -> None:
+def test_without_pipelining_each_command_waits_for_its_reply(feeding: str) -> None:
     run = converse(
         OPENING
         + SEQUENTIAL
@@ -195,7 +195,7 @@ def test_a_message_that_joined_nothing_goes_again_under_its_own_mail(feeding: st
     assert run.outcomes == {1: ("rcpt", 550), 2: ("rcpt", 550), 3: ("content", 250)}
 
 
-def test_data_refused(feeding: str) -> None:
+def test_a_refused_data_ends_the_transaction_without_content(feeding: str) -> None:
     run = converse(
         OPENING
         + PIPELINED
@@ -436,7 +436,7 @@ def test_refused_reset_ends_the_session(feeding: str) -> None:
     assert run.unfinished == ([2], [])
 
 
-def test_mailmax(feeding: str) -> None:
+def test_the_session_ends_after_the_servers_maximum_of_messages(feeding: str) -> None:
     run = converse(
         OPENING + "S: 250-LIMITS MAILMAX=1\nS: 250 PIPELINING\n" + ENVELOPE[1] + GO + CONTENT[1] + "S: 250 ok\n-:",
         [ONE],

@@ -17,7 +17,7 @@ AUTH_PLAIN = OPENING + f"S: 250 AUTH PLAIN LOGIN\nC: AUTH PLAIN {PLAIN}\n"
 pytestmark = pytest.mark.parametrize("feeding", FEEDINGS)
 
 
-def test_ehlo(feeding: str) -> None:
+def test_the_extensions_of_ehlo_are_read_in_any_case(feeding: str) -> None:
     run = converse(OPENING + "S: 250-pipelining\nS: 250-\nS: 250-Size 1000\nS: 250 Chunking\n-:", feeding=feeding)
     assert run.session.state is State.READY
     assert run.session.strategy is Strategy.STREAMED
@@ -35,7 +35,9 @@ def test_ehlo(feeding: str) -> None:
         ("S: 250 CHUNKING", None, None, Strategy.SEQUENTIAL),
     ],
 )
-def test_strategy(feeding: str, offers: str, at_most: Strategy | None, window: int | None, strategy: Strategy) -> None:
+def test_the_strategy_is_the_best_that_is_offered_and_allowed(
+    feeding: str, offers: str, at_most: Strategy | None, window: int | None, strategy: Strategy
+) -> None:
     run = converse(OPENING + offers + "\n-:", feeding=feeding, at_most=at_most, window=window)
     assert run.session.strategy is strategy
 
@@ -87,7 +89,7 @@ def test_helo_for_an_old_server(feeding: str) -> None:
         ("S: 220 hi\nS: 250 before it was asked", ProtocolViolation, "nothing asked for"),
     ],
 )
-def test_no_session(feeding: str, script: str, error: type[Exception], text: str) -> None:
+def test_an_opening_that_fails_says_why(feeding: str, script: str, error: type[Exception], text: str) -> None:
     run = converse(script, feeding=feeding)
     assert run.session.state is State.CLOSED
     assert type(run.failure) is error
@@ -180,7 +182,7 @@ def test_what_follows_the_answer_to_starttls_ends_the_session(feeding: str, inje
 # -- login ------------------------------------------------------------------------------------------------------------
 
 
-def test_login(feeding: str) -> None:
+def test_a_login_opens_the_session(feeding: str) -> None:
     run = converse(AUTH_PLAIN + "S: 235 2.7.0 welcome\n-:", feeding=feeding, login=LOGIN)
     assert run.session.state is State.READY
     assert run.session.mechanism == "PLAIN"
@@ -310,7 +312,7 @@ S: 235 b
 
 
 @pytest.mark.parametrize("answer", ["S: 221 bye", "E:", "S: 421 bye", "S: 500 what?"])
-def test_quit(feeding: str, answer: str) -> None:
+def test_quit_closes_the_session_whatever_the_answer(feeding: str, answer: str) -> None:
     run = converse(
         OPENING + f"S: 250 HELP\n!:\nC: QUIT\n{answer}", feeding=feeding, then=lambda r: r.session.send_quit()
     )
@@ -318,7 +320,7 @@ def test_quit(feeding: str, answer: str) -> None:
     assert run.failure is None
 
 
-def test_noop(feeding: str) -> None:
+def test_an_answered_noop_is_counted(feeding: str) -> None:
     run = converse(
         OPENING + "S: 250 HELP\n!:\nC: NOOP\nS: 250 ok\n-:", feeding=feeding, then=lambda r: r.session.send_noop()
     )

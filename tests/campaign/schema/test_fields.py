@@ -27,7 +27,7 @@ def document(text: str) -> Any:
 MINIMAL = {"campaign": "a", "from": "a@example.com", "subject": "s", "text": "t", "recipients": ["a@example.com"]}
 
 
-def test_it_is_a_schema_and_json() -> None:
+def test_the_schema_is_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
     assert json.loads(json.dumps(json_schema())) == json_schema()
     assert json_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -68,7 +68,7 @@ def test_every_key_has_a_description() -> None:
         {"ignore": ["a-rule"]},
     ],
 )
-def test_valid(extra: dict[str, Any]) -> None:
+def test_the_json_schema_accepts_what_the_loader_accepts(extra: dict[str, Any]) -> None:
     VALIDATOR.validate({**MINIMAL, **extra})
 
 
@@ -91,7 +91,7 @@ def test_valid(extra: dict[str, Any]) -> None:
         {"dkim": {}},
     ],
 )
-def test_invalid(extra: dict[str, Any]) -> None:
+def test_the_json_schema_refuses_what_the_loader_refuses(extra: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate({**MINIMAL, **extra})
 

@@ -15,7 +15,7 @@ from mailer.campaign.sources.rows import recipients_from_value
 from mailer.errors import InputError, Place
 
 
-def test_jsonl(rows) -> None:
+def test_each_line_of_jsonl_is_a_recipient(rows) -> None:
     content = '\ufeff{"email": "ada@example.com", "n": 1, "deep": {"a": [null]}}\n\n  "bob@example.com"  \r\n'
     found = [(r.place.line, r.email, dict(r.columns)) for r in rows("a.jsonl", content)]
     assert found == [
@@ -24,7 +24,7 @@ def test_jsonl(rows) -> None:
     ]
 
 
-def test_json(rows) -> None:
+def test_a_json_array_gives_a_recipient_for_each_element(rows) -> None:
     content = '\n[ {"email": "ada@example.com"},\n  {"Email": "bob@example.com", "x": "é]"} , "c@example.com"\n]\n'
     found = [(r.place.line, r.place.column, r.email) for r in rows("a.json", content)]
     assert found == [(2, 3, "ada@example.com"), (3, 3, "bob@example.com"), (3, 45, "c@example.com")]

@@ -17,7 +17,7 @@ CONTENT = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\x0b", 
 @example(b"")
 @example(b"\n\r")
 @example(b"\r\r\n\n")
-def test_only_crlf(content: bytes) -> None:
+def test_a_bare_cr_or_lf_is_found(content: bytes) -> None:
     rest = content.replace(b"\r\n", b"")
     assert has_only_crlf(content) is (b"\r" not in rest and b"\n" not in rest)
 
@@ -33,7 +33,7 @@ def test_only_crlf(content: bytes) -> None:
         (b".", b"..\r\n"),
     ],
 )
-def test_stuffed(content: bytes, wire: bytes) -> None:
+def test_a_dot_at_the_begin_of_a_line_is_doubled(content: bytes, wire: bytes) -> None:
     assert stuff_dots(content) == wire
 
 
@@ -50,5 +50,5 @@ def test_a_server_reads_back_what_was_stuffed(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(("content", "octets"), [(b"", 0), (b"a", 1), (b"a\r\n", 3), (b"a\r\nb", 3), (b"\r\n", 2)])
-def test_first_line(content: bytes, octets: int) -> None:
+def test_the_first_line_ends_at_its_crlf(content: bytes, octets: int) -> None:
     assert first_line_length(content) == octets

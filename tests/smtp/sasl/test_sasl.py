@@ -357,7 +357,7 @@ def test_of_several_named_mechanisms_none_is_offered() -> None:
     ("text", "prepared"),  # RFC 4013 section 3
     [("I\u00adX", "IX"), ("user", "user"), ("USER", "USER"), ("\u00aa", "a"), ("\u2168", "IX"), ("a\u00a0b", "a b")],
 )
-def test_saslprep(text: str, prepared: str) -> None:
+def test_a_password_is_prepared_by_saslprep(text: str, prepared: str) -> None:
     assert prepare_string(text) == prepared
 
 
@@ -438,7 +438,9 @@ def test_nothing_shows_the_secret(cls: type[Mechanism]) -> None:
         ("pass\u0007word", "auto", EVERYTHING, ["PLAIN", "LOGIN", "CRAM-MD5"]),  # SASLprep refuses it
     ],
 )
-def test_candidates(secret: str, choice: str, advertised: frozenset[str], expected: list[str]) -> None:
+def test_mechanisms_are_tried_from_the_strongest_on(
+    secret: str, choice: str, advertised: frozenset[str], expected: list[str]
+) -> None:
     assert names(choose_mechanisms("ada", Secret(secret), choice, advertised, security="tls")) == expected
 
 
@@ -459,7 +461,7 @@ def test_candidates(secret: str, choice: str, advertised: frozenset[str], expect
         ("ada", "pw", "auto", {"\x1b[31mEVIL" + "x" * 900}, r"offers \\x1b\[31MEVILX{1,40}$", None),
     ],
 )
-def test_no_candidate(
+def test_without_a_mechanism_the_error_says_what_is_missing(
     username: str | None, secret: str | None, choice: str, advertised: frozenset[str], message: str, hint: str | None
 ) -> None:
     with pytest.raises(AuthenticationError, match=message) as caught:
@@ -527,7 +529,7 @@ def test_454_is_temporary() -> None:
     ("secret", "code", "word"),
     [("pw\n", 535, "line end"), ("pw", 538, "TLS first"), ("pw", 530, "TLS first"), ("pw", 535, "probe")],
 )
-def test_other_hints(secret: str, code: int, word: str) -> None:
+def test_a_refused_login_has_the_hint_of_its_code(secret: str, code: int, word: str) -> None:
     assert word in (
         make_login_error("mail.example.com", PlainMechanism("ada", Secret(secret)), Said(code, "no")).hint or ""
     )
