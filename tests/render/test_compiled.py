@@ -92,7 +92,7 @@ def test_each_recipient_has_their_own_attachment(project: Project) -> None:
         assert attached.get_content() == content
 
 
-def test_the_header(project: Project) -> None:
+def test_the_header_has_each_field_encoded_by_its_grammar(project: Project) -> None:
     message = one(
         project,
         person(name="Zoë, Countess", team="Growth"),
@@ -115,7 +115,7 @@ def test_the_header(project: Project) -> None:
     assert len(set(message.keys())) == len(message.keys())
 
 
-def test_the_envelope(project: Project) -> None:
+def test_the_envelope_has_each_address_once_as_a_labels(project: Project) -> None:
     compiled = project.compile(
         text="Hi",
         cc=["Boss <boss@bücher.example>"],
