@@ -58,6 +58,16 @@ class Throughput:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSummary:
+    """What one worker did in all runs of the edition: messages with an outcome, SMTP sessions, seconds of work."""
+
+    name: str
+    messages: int
+    sessions: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A campaign's report. Times are ISO 8601 in UTC, `seconds` is the length of the last run.
 
@@ -85,6 +95,7 @@ class Report:
     reason: str | None = None
     subject: str | None = None
     sender: str | None = None
+    workers: tuple[WorkerSummary, ...] = ()
 
     @property
     def recipients(self) -> Iterator[Outcome]:
@@ -114,6 +125,7 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
         counts,
         lambda: ledger.read_outcomes(found),
         resent=ledger.count_resent(found),
+        workers=_summarize_workers(ledger.read_runs(found)),
     )
 
 
@@ -132,6 +144,7 @@ def _make_report(
     outcomes: Callable[[], Iterator[Outcome]],
     *,
     resent: int = 0,
+    workers: tuple[WorkerSummary, ...] = (),
 ) -> Report:
     return Report(
         campaign=campaign,
@@ -147,7 +160,20 @@ def _make_report(
         resent=resent,
         ending=run.ending if run else None,
         reason=run.reason if run else None,
+        workers=workers,
     )
+
+
+def _summarize_workers(runs: list[RunRecord]) -> tuple[WorkerSummary, ...]:
+    """The runs of workers with a name, by that name."""
+    found: dict[str, WorkerSummary] = {}
+    for run in runs:
+        if run.worker is not None:
+            was = found.get(run.worker, WorkerSummary(run.worker, 0, 0, 0.0))
+            found[run.worker] = WorkerSummary(
+                run.worker, was.messages + run.messages, was.sessions + run.sessions, was.seconds + run.seconds
+            )
+    return tuple(found[name] for name in sorted(found))
 
 
 def _make_server_summary(run: RunRecord | None) -> ServerSummary | None:

@@ -83,6 +83,7 @@ class FaultServer:
     sessions: int = 0
     open_now: int = 0
     port: int = 0
+    host: str = "127.0.0.1"  # the address it listens on
     password: str = PASSWORD
     mechanism: str = "PLAIN"  # or XOAUTH2, with the password as its token
 
@@ -118,7 +119,7 @@ class FaultServer:
 
     async def _start(self) -> None:
         tls = self.context if self.security == "tls" else None
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls, limit=1 << 20)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=tls, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:

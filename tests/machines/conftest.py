@@ -4,7 +4,7 @@ import pytest
 
 from tests.ledger.conftest import make_schema, postgres
 from tests.machines.brokers import Broker, RabbitMQ, Redis, is_installed
-from tests.machines.fleet import Fleet
+from tests.machines.fleet import Fleet, collect_lost_connections
 
 __all__ = ["postgres"]
 
@@ -45,3 +45,4 @@ def make_fleet(tmp_path, postgres):
     yield make
     for fleet in made:
         fleet.close()
+    collect_lost_connections()

@@ -28,4 +28,46 @@ def test_three_workers_send_one_campaign(broker: Any, make_fleet: Any) -> None:
         fleet.agree()
         report = fleet.report()
     assert report["counts"]["sent"] == 900
+    assert {worker["name"] for worker in report["workers"]} == {"one", "two", "three"}
+    assert sum(worker["messages"] for worker in report["workers"]) == 900
     assert "900" in fleet.log("command")
+
+
+def test_the_files_travel_and_a_worker_has_nothing_else(redis: Any, make_fleet: Any) -> None:
+    """An include, an image of the list's column, an attachment of each recipient's own."""
+    extra = 'attachments: ["files/{{ n }}.txt", "terms.txt"]\n' + DELIVERY
+    with FaultServer() as server:
+        fleet = make_fleet(redis, server, 20, extra)
+        project = fleet.campaign.parent
+        (project / "files").mkdir()
+        for n in range(20):
+            (project / "files" / f"{n}.txt").write_text(f"for {n} alone")
+        (project / "terms.txt").write_text("terms")
+        (project / "greeting.txt.j2").write_text("Good morning")
+        (project / "text.txt.j2").write_text("{% include 'greeting.txt.j2' %} {{ name }}\n")
+        (project / ".secret").write_text("never")
+        fleet.start_worker("one")
+        assert fleet.start_command().wait(120) == 0, fleet.logs()
+        fleet.agree()
+    tree = next((fleet.folder / "one" / "cache").glob("*/campaign.yaml")).parent
+    names = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    own = {f"files/{n}.txt" for n in range(20)}
+    assert names == {"campaign.yaml", "text.txt.j2", "greeting.txt.j2", "terms.txt", ".ca.pem", *own}
+
+
+def test_a_worker_without_the_password_says_so(redis: Any, make_fleet: Any, monkeypatch: Any) -> None:
+    with FaultServer() as server:
+        fleet = make_fleet(redis, server, 3, DELIVERY)
+        monkeypatch.setattr("tests.machines.fleet.PASSWORD", "")
+        fleet.start_worker("one")
+        assert fleet.start_command().wait(120) == 3, fleet.logs()
+    assert "worker one: no password for" in fleet.log("command")
+    assert fleet.statuses() == {Status.PENDING: 3}
+
+
+def test_a_ledger_in_a_file_is_refused(redis: Any, make_fleet: Any) -> None:
+    with FaultServer() as server:
+        fleet = make_fleet(redis, server, 3)
+        fleet.url = str(fleet.folder / "ledger.sqlite3")
+        assert fleet.start_command().wait(60) == 2
+    assert "workers need a ledger in PostgreSQL" in fleet.log("command")

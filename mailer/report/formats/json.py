@@ -61,6 +61,7 @@ def _head(report: Report) -> dict[str, object]:
             "messages_per_second": round(report.throughput.messages_per_second, 1),
             "bytes": report.throughput.bytes,
         },
+        **({"workers": [asdict(worker) for worker in report.workers]} if report.workers else {}),
     }
 
 
