@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from mailer.campaign import Campaign, load_campaign
+from mailer.bounded_process import ProcessLimits, run_bounded
+from mailer.campaign import TRUSTED, UNTRUSTED, Access, Campaign, load_campaign
+from mailer.campaign.access import HINT, is_project_file
+from mailer.campaign.sources import WithheldSource, read_recipients
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode
 from mailer.cli.progress import create_display
 from mailer.delivery.plan import PlanResult, plan
 from mailer.delivery.preflight import preflight
 from mailer.errors import InputError, Problem
+from mailer.files import UnusableFile, open_regular_file, show_path
 from mailer.ledger import Ledger
 from mailer.lint import lint_campaign
 from mailer.render.compile import compile_campaign
@@ -24,17 +29,19 @@ MAX_EXPLAINED = 100  # recipients whose ways through a template are explained
 
 
 def check_campaigns(
-    files: Sequence[Path], variables: dict[str, str], *, strict: bool, explain: bool = False
+    files: Sequence[Path], variables: dict[str, str], *, strict: bool, trusted: bool = False, explain: bool = False
 ) -> ExitCode:
     """Check each campaign and return the worst exit code.
 
     Errors go to standard error; warnings and a summary line for each campaign go to standard output. With
-    `strict`, warnings count as errors. With `explain`, the output says how much of each template is compiled.
+    `strict`, warnings count as errors. With `trusted`, a campaign may make the check read what `send` would
+    read. With `explain`, the output says how much of each template is compiled.
     """
     code = ExitCode.DONE
     for file in files:
         try:
-            code = max(code, _check_campaign(file, variables, strict=strict, explain=explain))
+            access = TRUSTED if trusted else UNTRUSTED
+            code = max(code, _check_campaign(file, variables, access, strict=strict, explain=explain))
         except InputError as error:
             if len(files) == 1:
                 raise
@@ -43,19 +50,22 @@ def check_campaigns(
     return code
 
 
-def _check_campaign(file: Path, variables: dict[str, str], *, strict: bool, explain: bool) -> ExitCode:
-    campaign = load_campaign(file, variables=variables)
-    # Without DKIM: the key is a secret, and it need not exist on the machine that runs the check.
-    compiled = compile_campaign(replace(campaign, dkim=None))
+def _check_campaign(file: Path, variables: dict[str, str], access: Access, *, strict: bool, explain: bool) -> ExitCode:
+    campaign = load_campaign(file, variables=variables, access=access)
+    # Without DKIM, unless the campaign is trusted: the key is a secret.
+    compiled = compile_campaign(campaign if access.secrets else replace(campaign, dkim=None))
     planned, problems = _run_preflight(campaign, compiled)
+    problems += _find_key_problem(campaign, access)
     for problem in problems:
         console.print_error(str(problem))
     warnings = list(_find_warnings(campaign, compiled, planned, broken=bool(problems)))
     for warning in warnings:
         console.print_output(warning)
     if explain and not problems:
-        for explanation in compiled.explain(islice(campaign.recipients, MAX_EXPLAINED)):
-            console.print_output(str(explanation))
+        for explanation in _explain(campaign, compiled):
+            console.print_output(explanation)
+    if isinstance(campaign.recipients, WithheldSource):
+        console.print_output(f"{campaign.recipients.place}: {campaign.recipients.reason}; {HINT}")
     summary = [
         count_noun(planned.total, "recipient"),
         "errors" if problems else "no errors",
@@ -63,6 +73,24 @@ def _check_campaign(file: Path, variables: dict[str, str], *, strict: bool, expl
     ]
     console.print_output(f"{file}: {', '.join(summary)}")
     return ExitCode.INPUT if problems or (strict and warnings) else ExitCode.DONE
+
+
+def _explain(campaign: Campaign, compiled: CompiledCampaign) -> list[str]:
+    with closing(read_recipients(campaign.recipients)) as recipients:
+        sample = list(islice(recipients, MAX_EXPLAINED))
+    return run_bounded(lambda: list(map(str, compiled.explain(sample))), ProcessLimits(seconds=60.0))
+
+
+def _find_key_problem(campaign: Campaign, access: Access) -> list[Problem]:
+    """Return what keeps `send` from reading the DKIM key. It is opened and not read."""
+    dkim = campaign.dkim
+    if dkim is None or not (access.outside_files or is_project_file(dkim.key_file, campaign.root)):
+        return []
+    try:
+        open_regular_file(dkim.key_file).close()
+    except UnusableFile as error:
+        return [Problem(dkim.place, f"dkim.key_file: {show_path(dkim.key_file)}: {error}")]
+    return []
 
 
 def _run_preflight(campaign: Campaign, compiled: CompiledCampaign) -> tuple[PlanResult, list[Problem]]:

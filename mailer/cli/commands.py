@@ -85,12 +85,19 @@ def init_command(name: str, format_: str) -> None:
 @options.variables_option
 @click.option("--strict", is_flag=True, help="Warnings count as errors: exit code 2.")
 @click.option("--explain", is_flag=True, help="Show how much of each template is compiled, and what is not.")
+@click.option(
+    "--trusted",
+    is_flag=True,
+    help="Read what `mailer send` would read: environment variables, lists from databases, files outside the project.",
+)
 def check_command(campaign_files: tuple[Path, ...], **given: Any) -> int:
     """Check campaigns: the file, the templates, the list, and the message of every recipient.
 
     An error would stop `mailer send`. A warning says what mailbox providers or mail programs reject or do not
-    show. It ends with the name of its rule; a campaign switches a rule off under `ignore`. This command opens
-    no connection to a mail server, reads no password and runs no command.
+    show. It ends with the name of its rule; a campaign switches a rule off under `ignore`.
+
+    The campaign may be a stranger's, from a pull request for example. This command opens no connection, reads no
+    password, environment variable or file outside the project, and runs no command and no SQL.
     """
     from mailer.cli.check import check_campaigns
     from mailer.cli.interrupts import run_interruptible

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Command = Callable[..., Any]
 
@@ -76,9 +79,69 @@ def test_var_gives_a_value_that_the_file_lacks(command: Command, campaign: Path)
     assert command("check", campaign, "--var", "version=2.0").code == 0
 
 
-def test_the_signing_key_is_not_read(command: Command, campaign: Path) -> None:
-    campaign.write_text(
-        campaign.read_text() + "dkim: {domain: example.com, selector: s1, key_file: key-of-another-machine.pem}\n"
-    )
+DKIM = "dkim: {domain: example.com, selector: s1, key_file: KEY}\n"
+
+
+def test_the_signing_key_is_not_read_but_must_be_there(command: Command, campaign: Path, tmp_path: Path) -> None:
+    (campaign.parent / "key.pem").write_text("not a key")
+    campaign.write_text(campaign.read_text() + DKIM.replace("KEY", "key.pem"))
     ended = command("check", campaign)
     assert (ended.code, ended.err) == (0, "")
+    (campaign.parent / "key.pem").unlink()
+    ended = command("check", campaign)
+    assert ended.code == 2
+    assert "dkim.key_file: " in ended.err
+    assert ended.err.strip().endswith("there is no such file")
+
+
+def test_a_key_outside_the_project_is_not_looked_for(command: Command, campaign: Path) -> None:
+    campaign.write_text(campaign.read_text() + DKIM.replace("KEY", "/no/such/key.pem"))
+    assert command("check", campaign).code == 0
+    assert command("check", campaign, "--trusted").code == 2
+
+
+def test_no_environment_variable_is_read(command: Command, campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_PASSWORD", "hunter2")
+    text = campaign.read_text().replace("Hello {{ name }}", "{{ image(p|reverse|join('-')) }}")
+    campaign.write_text(text + "vars: {p: {env: SMTP_PASSWORD}}\n")
+    ended = command("check", campaign)
+    assert ended.code == 2
+    assert "-D-R-O-W-S-S-A-P-_-P-T-M-S-" in ended.err  # the stand-in, reversed
+    assert "2-r-e-t-n-u-h" in command("check", campaign, "--trusted").err
+
+
+def test_a_list_outside_the_project_is_not_read(command: Command, campaign: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.env"
+    outside.write_text("TOKEN=secret-of-another-file\n")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "people.csv").symlink_to(outside)
+    text = campaign.read_text()
+    (project / campaign.name).write_text(text[: text.index("recipients:")] + "recipients: people.csv\n")
+    (project / "spring.txt.j2").write_text("Hi")
+    ended = command("check", project / campaign.name)
+    assert "secret-of-another-file" not in ended.out + ended.err
+    assert "a list outside the project is not read here; `--trusted` reads what `mailer send` would read" in ended.out
+
+
+def test_sql_is_not_run(command: Command, campaign: Path, tmp_path: Path) -> None:
+    text = campaign.read_text()
+    source = 'recipients: {sql: "create table t (a)", url: "sqlite:///made.db"}\n'
+    campaign.write_text(text[: text.index("recipients:")] + source)
+    ended = command("check", campaign)
+    assert ended.code == 0
+    assert "recipients from a database are not read here" in ended.out
+    assert not list(tmp_path.rglob("made.db"))
+
+
+@pytest.mark.parametrize("path", [".git/config", ".mailer/ledger.sqlite3", ".env"])
+def test_no_hidden_file_is_included(command: Command, campaign: Path, path: str) -> None:
+    hidden = campaign.parent / path
+    hidden.parent.mkdir(exist_ok=True)
+    hidden.write_text("a-secret-line")
+    (campaign.parent / "hidden.txt").write_text('{% include "' + path + '" %}')
+    text = re.sub(r"(?m)^(text|template):.*\n", "", campaign.read_text())
+    campaign.write_text("text: hidden.txt\n" + text)
+    ended = command("check", campaign)
+    assert ended.code == 2
+    assert "a-secret-line" not in ended.out + ended.err
