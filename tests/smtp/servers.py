@@ -14,6 +14,7 @@ from pathlib import Path
 import trustme
 
 from mailer.smtp.endpoint import Endpoint, Security
+from tests.smtp.model_server import Behaviour, ModelServer
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 OFFERS = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 50000000", "AUTH PLAIN")
@@ -75,7 +76,7 @@ async def serve(
 
 @dataclass
 class Smtp:
-    """A plain, correct server. `accepted`: (sender, recipients, content); `commands`: what it was told."""
+    """The model server on sockets. `accepted`: (sender, recipients, content); `commands`: what it was told."""
 
     offers: tuple[str, ...] = OFFERS
     starttls: ssl.SSLContext | None = None
@@ -86,47 +87,33 @@ class Smtp:
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.sessions += 1
-        writer.write(b"220 server.example ESMTP\r\n")
-        sender, recipients, content = None, [], b""
+        model = ModelServer(self._behaviour())
         while True:
-            line = (await reader.readuntil(b"\r\n"))[:-2].decode()
-            self.commands.append(line)
-            verb, _, rest = line.partition(" ")
-            address = rest.partition("<")[2].partition(">")[0]
-            reply = b"250 2.0.0 ok"
-            if verb == "EHLO":
-                offers = self.offers + (("STARTTLS",) if self.starttls else ())
-                reply = b"\r\n".join([b"250-server.example", *(b"250-" + o.encode() for o in offers), b"250 HELP"])
-            elif verb == "STARTTLS" and self.starttls:
-                writer.write(b"220 go ahead\r\n")
-                context, self.starttls = self.starttls, None
-                await writer.start_tls(context)
-                continue
-            elif verb == "AUTH":
-                reply = b"235 2.7.0 welcome"
-            elif verb == "MAIL":
-                sender, recipients, content = address, [], b""
-            elif verb == "RCPT" and address in self.refuses:
-                reply = b"550 5.1.1 no"
-            elif verb == "RCPT":
-                recipients.append(address)
-            elif verb == "BDAT":
-                content += await reader.readexactly(int(rest.split()[0]))
-                if not recipients:
-                    reply = b"554 5.5.1 no valid recipients"
-                elif rest.endswith("LAST"):
-                    self.accepted.append((sender or "", tuple(recipients), content))
-            elif verb == "DATA" and not recipients:
-                reply = b"554 5.5.1 no valid recipients"
-            elif verb == "DATA":
-                writer.write(b"354 go\r\n")
-                content = (b"\r\n" + await reader.readuntil(b"\r\n.\r\n"))[:-3].replace(b"\r\n..", b"\r\n.")[2:]
-                self.accepted.append((sender or "", tuple(recipients), content))
-            elif verb == "QUIT":
-                writer.write(b"221 bye\r\n")
+            writer.write(model.take_out())
+            if model.wants_tls and self.starttls is not None:
+                await writer.start_tls(self.starttls)
+                model.wants_tls, self.starttls = False, None
+                model.behaviour.offers = self.offers
+            if model.closed or not (data := await reader.read(1 << 20)):
                 await writer.drain()
                 return
-            writer.write(reply + b"\r\n")
+            model.feed(data)
+            self.commands += [line.decode() for line in model.lines]
+            self.accepted += [
+                (sender.decode(), tuple(recipient.decode() for recipient in recipients), content)
+                for sender, recipients, content in model.accepted.elements()
+            ]
+            model.lines.clear()
+            model.accepted.clear()
+
+    def _behaviour(self) -> Behaviour:
+        """Each thing that it offers is in `offers`, so that the model adds none."""
+        return Behaviour(
+            pipelining=False,
+            chunking=False,
+            refused={address.encode(): 550 for address in self.refuses},
+            offers=(*self.offers, "STARTTLS") if self.starttls else self.offers,
+        )
 
 
 @dataclass

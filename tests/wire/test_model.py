@@ -18,7 +18,7 @@ from mailer.smtp.protocol.opening import OpeningSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits, Transaction, TransactionResult
-from tests.wire.model import Behaviour, ModelServer
+from tests.smtp.model_server import Behaviour, ModelServer
 
 CODES = [450, 451, 452, 550, 552, 554]
 SESSION_CODES = [500, 503, 504]  # refuse a message only at its content, or as one of several

@@ -31,6 +31,7 @@ class Behaviour:
     announces: bool = False  # ... with 421,
     goes_on: bool = False  # ... which it says and does not do: every MAIL from then on is 421
     mail_max: int | None = None
+    offers: tuple[str, ...] = ()  # beside those that follow from the above
 
 
 @dataclass
@@ -39,6 +40,8 @@ class ModelServer:
     out: bytes = b""
     closed: bool = False
     accepted: Counter[tuple[bytes, tuple[bytes, ...], bytes]] = field(default_factory=Counter)
+    lines: list[bytes] = field(default_factory=list)  # the commands that it got
+    wants_tls: bool = False  # it said 220 to STARTTLS: the owner of the socket does TLS, and sets this to False
 
     def __post_init__(self) -> None:
         self.buffer = b""
@@ -78,6 +81,7 @@ class ModelServer:
         if not found:
             return False
         self.buffer = rest
+        self.lines.append(line)
         self.commands += 1
         if self.commands == self.behaviour.ends_after:
             if self.behaviour.announces:
@@ -92,7 +96,7 @@ class ModelServer:
                 return True
             self.closed = True
             return False
-        verb = line[:4].upper()
+        verb = line.partition(b" ")[0].upper()
         handler = getattr(self, f"_{verb.decode('ascii', 'replace').strip().lower()}", None)
         if handler is None:
             self.say(500, "what?")
@@ -107,7 +111,18 @@ class ModelServer:
         offers += [b"PIPELINING"] * self.behaviour.pipelining + [b"CHUNKING"] * self.behaviour.chunking
         if self.behaviour.mail_max is not None:
             offers.append(b"LIMITS MAILMAX=%d" % self.behaviour.mail_max)
+        offers += [offer.encode() for offer in self.behaviour.offers]
         self.out += b"".join(b"250-%s\r\n" % offer for offer in offers) + b"250 HELP\r\n"
+
+    def _starttls(self, _line: bytes) -> None:
+        self.say(220, "go ahead")
+        self.wants_tls = True
+
+    def _auth(self, _line: bytes) -> None:
+        self.say(235, "2.7.0 welcome")
+
+    def _noop(self, _line: bytes) -> None:
+        self.say(250)
 
     def _mail(self, line: bytes) -> None:
         match = PATH.search(line)
