@@ -89,7 +89,7 @@ class ModelServer:
             if self.behaviour.announces and self.behaviour.goes_on:
                 self.announced = True
                 if line == b"RSET":
-                    self._forget()  # or the next message would join the old transaction: nobody could send safely
+                    self._forget()  # or the next message would join the old transaction: no client could send safely
                 if line.upper().startswith(b"BDAT"):  # the chunk is read all the same
                     self.chunk, self.last, self.bad_chunks = int(line.split()[1]), line.endswith(b"LAST"), True
                     self.silent = True

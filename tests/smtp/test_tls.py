@@ -124,7 +124,7 @@ def test_a_good_certificate(ca: trustme.CA, ca_file: Path, serve: Serve) -> None
         pass
 
 
-def test_expired(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+def test_an_expired_certificate_is_said_to_be(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
     old = ca.issue_cert("localhost", not_before=NOW - timedelta(days=90), not_after=NOW - timedelta(days=1))
     error = failure(serve(with_certificate(old)), ca_file)
     assert "has expired" in str(error)
@@ -138,7 +138,7 @@ def test_not_yet_valid(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
     assert "clock" in (error.hint or "")
 
 
-def test_unknown_issuer(ca_file: Path, serve: Serve) -> None:
+def test_an_unknown_issuer_is_said_to_be(ca_file: Path, serve: Serve) -> None:
     port = serve(with_certificate(trustme.CA().issue_cert("localhost")))
     for trusted in (ca_file, None):
         error = failure(port, trusted)
@@ -155,7 +155,7 @@ def self_signed() -> tuple[trustme.CA, ssl.SSLContext]:
     return own, context
 
 
-def test_self_signed(ca_file: Path, serve: Serve, tmp_path: Path) -> None:
+def test_a_self_signed_certificate_is_said_to_be(ca_file: Path, serve: Serve, tmp_path: Path) -> None:
     own, context = self_signed()
     port = serve(context)
     error = failure(port, ca_file)
@@ -182,7 +182,7 @@ def test_ca_file_may_hold_the_servers_own_certificate(ca: trustme.CA, serve: Ser
         pass
 
 
-def test_wrong_name(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+def test_a_certificate_for_another_name_says_which(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
     port = serve(with_certificate(ca.issue_cert("mail.example.com", "*.example.net")))
     assert "for another name" in str(failure(port, ca_file))
     names = asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file))
@@ -198,7 +198,7 @@ def test_names_are_read_of_a_trusted_chain_only(serve: Serve, ca_file: Path) -> 
 
 
 @pytest.mark.parametrize("behaviour", [b"", b"220 ready\r\n", b"500 no\r\n" * 3, b"x" * 70_000])
-def test_names_of_a_server_that_is_none(serve: Serve, ca_file: Path, behaviour: bytes) -> None:
+def test_what_does_not_speak_tls_has_no_names(serve: Serve, ca_file: Path, behaviour: bytes) -> None:
     port = serve(behaviour)
     assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls", seconds=2)) is None
     assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, seconds=2)) is None
@@ -232,7 +232,7 @@ def test_plaintext_on_a_tls_port(serve: Serve, ca_file: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
-def test_old_protocol(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+def test_tls_before_1_2_is_refused(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
     context = with_certificate(ca.issue_cert("localhost"))
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.TLSv1

@@ -4,7 +4,7 @@ A lost connection leaves at most a window in doubt, so it is small in each new s
 that pays. Up to `FREE` messages it always pays: the caller makes the outcomes of half a window durable at
 once, and a commit for a few messages costs more than sending them does. Beyond, it pays while a full window's
 messages come back about as fast as a lone one did: then the wire was idle. When they take twice as long they
-wait in somebody's queue, and a larger window would only make that longer. So it comes to rest near the
+wait in a queue on the way, and a larger window would only make that longer. So it comes to rest near the
 bandwidth-delay product: at FREE on loopback, at hundreds where the round trip is 100 ms.
 """
 

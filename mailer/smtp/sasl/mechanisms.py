@@ -74,7 +74,7 @@ class CramMd5Mechanism(Mechanism):
         if self._answered:
             raise self._make_unasked_error()
         if not challenge:
-            # The digest of nothing would be the same every time: worth having for somebody who replays it.
+            # The digest of nothing would be the same every time: an attacker could replay it.
             raise SaslError("the server's CRAM-MD5 challenge is empty")
         self._answered = True
         digest = hmac.new(self.secret.reveal().encode(), challenge, "md5").hexdigest()

@@ -1,7 +1,7 @@
 """SCRAM-SHA-256 (RFC 5802, RFC 7677): the password never crosses, and the server proves that it knows it,
 too.
 
-SCRAM-SHA-256-PLUS binds the login to the TLS connection: somebody between us and the server, even with a
+SCRAM-SHA-256-PLUS binds the login to the TLS connection: an attacker between us and the server, even with a
 certificate that we trust, cannot pass it on. That needs tls-unique (RFC 5929), which exists up to TLS 1.2.
 Python's ssl does not give tls-exporter (RFC 9266), so a TLS 1.3 connection is not bound.
 
@@ -94,7 +94,7 @@ class ScramMechanism(Mechanism):
         if self._step is not _ScramStep.VERIFIED:
             raise SaslError(
                 "the server accepted the login without proving that it knows the password (SCRAM, RFC 5802 section 3)",
-                hint="do not trust this connection: somebody may be answering in the server's place",
+                hint="do not trust this connection: an attacker may be answering in the server's place",
             )
 
     def _client_final(self, server_first: str) -> bytes:
@@ -116,7 +116,7 @@ class ScramMechanism(Mechanism):
         if not verifier.startswith("v=") or not hmac.compare_digest(_decode(verifier[2:]), self._signature):
             raise SaslError(
                 "the server's SCRAM signature is wrong: it does not know the password",
-                hint="do not trust this connection: somebody may be answering in the server's place",
+                hint="do not trust this connection: an attacker may be answering in the server's place",
             )
         self._step = _ScramStep.VERIFIED
 

@@ -10,7 +10,7 @@ outside ASCII. LOGIN says what PLAIN says, in an older form and with more round 
 meant as a password (API keys look like tokens), so the mechanisms for passwords follow.
 
 The next mechanism is tried only if the server turns out not to know the one before (500 to 504). After SCRAM
-only another SCRAM follows, in this session and in later ones: somebody between us and the server could take
+only another SCRAM follows, in this session and in later ones: an attacker between us and the server could take
 SCRAM away to read the password.
 """
 
@@ -81,7 +81,7 @@ def choose_mechanisms(
     if needs_proof and not found[0].proves_server:
         raise AuthenticationError(
             f"the server offered SCRAM before and does not now; it offers {_list_names(offered)}",
-            hint="do not trust this connection: somebody may have taken it away to read the password",
+            hint="do not trust this connection: an attacker may have taken it away to read the password",
         )
     return found
 
@@ -169,7 +169,7 @@ def _make_scram(
     if has_plus and binding is not None:
         yield ScramPlusMechanism(username, secret, binding=binding)
     if ScramMechanism.name in offered:
-        # The server learns that it could have been bound, and can find out that somebody took -PLUS away.
+        # The server learns that it could have been bound, and can find out that -PLUS was taken away.
         yield ScramMechanism(username, secret, could_bind=binding is not None and not has_plus)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mailer.smtp.protocol import commands
 
 
-def test_lines() -> None:
+def test_login_lines_hold_no_control_characters() -> None:
     assert commands.encode_ehlo("[127.0.0.1]") == b"EHLO [127.0.0.1]\r\n"
     assert commands.encode_helo("a.example") == b"HELO a.example\r\n"
     assert commands.encode_mail("a@b.example") == b"MAIL FROM:<a@b.example>\r\n"
@@ -64,7 +64,7 @@ NOT_TEXT = ["a@\ud800.example", "\ud800@b"]
 
 
 @pytest.mark.parametrize("address", ["", "a@" + "b" * 300, *NOT_ADDRESSES, *CONTROLS, *NOT_TEXT])
-def test_no_address(address: str) -> None:
+def test_what_is_not_an_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         commands.encode_path(address)
 

@@ -49,7 +49,7 @@ def blanking_parser(*secrets: str) -> ReplyParser:
         (b"250 a\x00b\x1b[31m\tc\r\r\n", 250, None, (r"a\x00b\x1b[31m\x09c ",)),
     ],
 )
-def test_a_reply(octets: bytes, code: int, enhanced: str | None, lines: tuple[str, ...]) -> None:
+def test_a_reply_is_read(octets: bytes, code: int, enhanced: str | None, lines: tuple[str, ...]) -> None:
     for pieces in ([octets], [octets[n : n + 1] for n in range(len(octets))]):
         assert list(replies(*pieces)) == [Reply(code, enhanced, lines)]
 
@@ -61,7 +61,7 @@ NO_REPLIES = [
 
 
 @pytest.mark.parametrize("octets", [line + b"\r\n" for line in NO_REPLIES])
-def test_no_reply(octets: bytes) -> None:
+def test_what_is_not_a_reply_is_a_violation(octets: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         list(replies(octets))
 
