@@ -23,10 +23,10 @@ def campaign(tmp_path: Path) -> Path:
     [
         ("smtps-expired", "has expired", "renew"),
         ("smtps-early", "not valid yet", "clock"),
-        ("smtps-other-name", "bears mail.example.net", "names"),
+        ("smtps-other-name", "is for mail.example.net, not for 127.0.0.1", "names"),
         ("smtps-unknown", "issuer that is not trusted", "--ca-file"),
         ("smtps-self-signed", "self-signed", "--ca-file"),
-        ("submission-other-name", "bears mail.example.net", "names"),
+        ("submission-other-name", "is for mail.example.net, not for 127.0.0.1", "names"),
         ("submission-expired", "has expired", "renew"),
         ("submission-without", "STARTTLS", None),
         ("smtps-not", "does not speak TLS", "starttls"),
