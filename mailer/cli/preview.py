@@ -8,7 +8,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from mailer.campaign import check_address
+from mailer.campaign import check_address, parse_server
 from mailer.cli.serving import print_addresses, serve_until_stopped
 from mailer.errors import InputError
 from mailer.preview import PreviewAddresses, PreviewOptions, serve_preview
@@ -40,8 +40,11 @@ def run_preview(
             webbrowser.open(addresses.page)
 
     send_proof = _create_proof_sender(campaign_file, variables, server, ca_file)
+    url = server or os.environ.get("MAILER_SERVER")
+    chosen = parse_server(url) if url else None
+    proof_server = f"{chosen.host}:{chosen.port}" if chosen else None
     return serve_until_stopped(
-        serve_preview(announce, PreviewOptions(campaign_file, variables, port, send_proof)), "the preview"
+        serve_preview(announce, PreviewOptions(campaign_file, variables, port, send_proof, proof_server)), "the preview"
     )
 
 

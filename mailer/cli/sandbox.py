@@ -1,4 +1,4 @@
-"""`mailer sandbox`: the embedded SMTP server with its inbox page, until interrupted; and how it misbehaves."""
+"""`mailer sandbox`: the embedded SMTP server with its inbox page, until interrupted; how it misbehaves."""
 
 from __future__ import annotations
 

@@ -31,11 +31,20 @@ PAUSE = 0.5  # seconds between two looks at how far the list has been read
 class PreviewPage:
     """The page of a session.
 
-    `send_proof` is called when the person has confirmed; None: the button is not there.
+    `send_proof` is called when the person has confirmed; without it there is no button. `proof_server` is the
+    host and port by which it sends, None for the campaign's server.
     """
 
-    def __init__(self, session: PreviewSession, *, port: int = 0, send_proof: SendProof | None = None) -> None:
+    def __init__(
+        self,
+        session: PreviewSession,
+        *,
+        port: int = 0,
+        send_proof: SendProof | None = None,
+        proof_server: str | None = None,
+    ) -> None:
         self._session = session
+        self._proof_server = proof_server
         self._send_proof = send_proof
         self.web = WebServer(self._make_routes(), port=port)
 
@@ -87,7 +96,7 @@ class PreviewPage:
             "problems": session.describe_problems(problems),
             "count": session.index.count(),
             "isComplete": bool(session.list_problems) or not state.name or session.index.is_complete(),
-            "server": state.server,
+            "server": self._proof_server or state.server,
             "mayProve": self._send_proof is not None,
         }
 
@@ -175,6 +184,7 @@ class PreviewOptions:
     variables: dict[str, str] = field(default_factory=dict)
     port: int = 0
     send_proof: SendProof | None = None
+    proof_server: str | None = None
 
 
 async def serve_preview(announce: Callable[[PreviewAddresses], None], options: PreviewOptions) -> None:
@@ -185,7 +195,7 @@ async def serve_preview(announce: Callable[[PreviewAddresses], None], options: P
     session = PreviewSession(options.campaign_file, options.variables)
     with ExitStack() as stack:
         stack.callback(session.close)
-        page = PreviewPage(session, port=options.port, send_proof=options.send_proof)
+        page = PreviewPage(session, port=options.port, send_proof=options.send_proof, proof_server=options.proof_server)
         stack.callback(page.web.stop)
         stack.callback(session.close)  # before the server: it ends the stream of events, which the server waits for
         await asyncio.to_thread(session.start)

@@ -221,7 +221,7 @@ class PreviewSession:
     # -- messages
 
     def render(self, position: int) -> RenderedMessage | None:
-        """The message of the recipient at `position` as it is now; None if there is no such row (yet)."""
+        """The message of the recipient at `position` as it is now; None if there is no such row yet."""
         version = self.version
         with self._lock:
             if (known := self._rendered.get((position, version))) is not None:

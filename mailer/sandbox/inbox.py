@@ -94,7 +94,10 @@ class Inbox:
         return read_dialogue(self.path / SESSIONS_FOLDER, name)
 
     def _list_names(self) -> list[str]:
-        """The names of all messages, the newest first. The folders are read again only if they have changed."""
+        """The names of all messages, the newest first.
+
+        The folders are read again only if they have changed.
+        """
         changed = self._maildir.changed_at()
         # A change that follows another one closely may leave the time of the folder as it is.
         if changed != self._changed or time.time() - changed < 1.0:

@@ -40,7 +40,7 @@ class Sandbox:
     - `maildir`: where messages are stored. By default a private temporary folder, which outlives the sandbox.
     - `port`: 0 takes a free one.
     - `password`: by default a new one.
-    - `ca_dir`: a folder that keeps the certificate authority from one sandbox to the next. By default it is new.
+    - `ca_dir`: a folder that keeps the certificate authority from one sandbox to the next. Default: a new one.
     - `refuse`: called with each recipient's address; returns a reply that refuses it, or None.
     - `behavior`: what the server offers and how it fails.
 

@@ -4,9 +4,10 @@ Loopback alone keeps nobody out. Any web site that the person visits can make th
 every user of the machine can connect to it. Therefore:
 
 - The name in `Host` must be ours, which stops DNS rebinding. A foreign `Origin` is refused.
-- The printed address carries a token. It is exchanged for a cookie that other sites cannot use (SameSite=Strict).
-- Browsers send a cookie to every port of a host. So the cookie is bound to a path that only the address bar knows:
-  a server of another user on 127.0.0.1 never gets to see it.
+- The printed address carries a token. It is exchanged for a cookie that other sites cannot use
+  (SameSite=Strict).
+- Browsers send a cookie to every port of a host. So the cookie is bound to a path that only the address bar
+  knows: a server of another user on 127.0.0.1 never gets to see it.
 - A program uses the `/api` with a login (RFC 7617) instead.
 """
 

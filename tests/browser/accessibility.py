@@ -14,7 +14,7 @@ AXE = Path(__file__).parent.parent / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def find_violations(page: Page, *, without: tuple[str, ...] = ()) -> list[str]:
-    """What axe objects to, a line for each element. `without` are selectors that it does not look at: a mail's own."""
+    """What axe objects to, a line for each element. It does not look at what the selectors `without` match."""
     if not AXE.is_file():
         reason = "needs axe-core (npm install in tests/)"
         if os.environ.get("CI") == "true":

@@ -1,4 +1,4 @@
-"""The sandbox's inbox page in a real browser: it shows what was caught, and nothing in a mail runs or calls home."""
+"""The inbox page in a real browser: it shows what was caught, and nothing in a mail runs or calls home."""
 
 from __future__ import annotations
 

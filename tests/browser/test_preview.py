@@ -46,7 +46,7 @@ def open_preview(
 
         def open_preview() -> PreviewSession:
             session = PreviewSession(Path("spring.yaml"), {})
-            preview = PreviewPage(session, send_proof=send_proof)
+            preview = PreviewPage(session, send_proof=send_proof, proof_server="smtp.example.com:465")
             stack.callback(preview.web.stop)
             stack.callback(session.close)
             session.start()
@@ -162,7 +162,7 @@ def test_a_proof_is_sent_after_a_confirmation_and_its_outcome_is_shown(
     wait_for_frame(page, "Spring")
     page.evaluate("document.getElementById('prove').click()")
     page.wait_for("document.getElementById('proof').open")
-    assert "p0@example.com" in text_of(page, "#proof-text")
+    assert "p0@example.com is sent to one address, by smtp.example.com:465" in text_of(page, "#proof-text")
     assert proofs == []
     page.evaluate("document.getElementById('address').value = 'me@example.com'")
     page.evaluate("document.getElementById('proof-send').click()")

@@ -1,8 +1,8 @@
 """The chart of the HTML report: outcomes over time, counted as they stream by, and drawn as plain numbers.
 
-Counts are kept in buckets of one width, in a sparse table. When it has more than `MAX_BUCKETS`, the width grows to the
-next step: memory is bounded, whatever the campaign's length. A long pause is cut out and marked. The page's template
-draws the numbers as SVG.
+Counts are kept in buckets of one width, in a sparse table. When it has more than `MAX_BUCKETS`, the width
+grows to the next step: memory is bounded, whatever the campaign's length. A long pause is cut out and marked.
+The page's template draws the numbers as SVG.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The HTML report: one file that needs nothing else, to look at and to search.
 
-It loads nothing and runs only its own script (a Content-Security-Policy with their hashes says so to the browser).
-All text goes through Jinja2's autoescape and `make_printable`. The first rows are in the page as they are, problems
-first; the page's script reads all of them from data in the page, and shows ROWS at a time. The data is limited to
-MAX_DATA octets: of the recipients who have the message, the rest is left out.
+It loads nothing and runs only its own script (a Content-Security-Policy with their hashes says so to the
+browser). All text goes through Jinja2's autoescape and `make_printable`. The first rows are in the page as
+they are, problems first; the page's script reads all of them from data in the page, and shows ROWS at a time.
+The data is limited to MAX_DATA octets: of the recipients who have the message, the rest is left out.
 """
 
 from __future__ import annotations
