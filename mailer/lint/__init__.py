@@ -1,16 +1,16 @@
-"""What `mailer check` says beside errors: things that are allowed, and that a sender would want to know first.
+"""Warnings of `mailer check`: things that are allowed, and that a sender wants to know before sending.
 
     for finding in lint_campaign(campaign, compiled): print(finding)
 
-Rules look at rendered messages of a few recipients (SAMPLE), since a template may show each another face. A rule that a
-campaign names under `ignore:` is silent. Every rule stands in `finding.RULES` with its reason.
+Rules look at the rendered messages of the first SAMPLE recipients, because a template may differ from one to the next.
+A rule that a campaign names under `ignore:` gives no finding. `finding.RULES` has all rules, with their reasons.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from difflib import get_close_matches
 from email import policy
 from email.parser import BytesHeaderParser
 from functools import partial
@@ -22,16 +22,15 @@ from mailer.campaign.sources import read_recipients
 from mailer.errors import InputError
 from mailer.files import show_path
 from mailer.lint import body_rules, envelope_rules
-from mailer.lint.document import Document, read
+from mailer.lint.document import Document, parse_html
 from mailer.lint.finding import RULES, Finding
 from mailer.lint.source import Sources
 from mailer.render.compiled import CompiledCampaign
+from mailer.text import count_noun, find_similar, make_printable, shorten
 
 __all__ = ["RULES", "Finding", "lint_campaign"]
 
 SAMPLE = 10  # recipients whose messages are looked at
-
-
 LIMITS = ProcessLimits(seconds=60.0)
 
 
@@ -49,50 +48,66 @@ def lint_campaign(
             recipients = stack.enter_context(closing(read_recipients(campaign.recipients)))
         sample = list(islice(recipients, SAMPLE))
     try:
-        return run_bounded(lambda: list(_find(campaign, compiled, sample)), LIMITS)
+        return run_bounded(lambda: list(_find_all(campaign, compiled, sample)), LIMITS)
     except LimitExceeded as error:
-        raise InputError(f"{show_path(campaign.path)}: looking for what mailboxes dislike: {error}") from None
+        raise InputError(f"{show_path(campaign.path)}: its messages cannot be checked for warnings: {error}") from None
 
 
-def _find(campaign: Campaign, compiled: CompiledCampaign, recipients: list[Recipient]) -> Iterator[Finding]:
+def _find_all(campaign: Campaign, compiled: CompiledCampaign, recipients: list[Recipient]) -> Iterator[Finding]:
     sources = Sources(campaign)
     documents: list[Document] = []
-    found = set(envelope_rules.campaign_rules(campaign, sources))
+    found = set(envelope_rules.check_campaign(campaign, sources))
     for recipient in recipients:
-        found.update(_message_rules(campaign, compiled, recipient, sources, documents))
+        found.update(_check_message(campaign, compiled, recipient, sources, documents))
     if documents:
-        found.update(body_rules.image_use(campaign, documents, partial(sources.template, campaign.template)))
+        found.update(
+            body_rules.check_image_use(campaign, documents, partial(sources.find_in_template, campaign.template))
+        )
+    found.update(_check_nulls(recipients))
     ignored = frozenset(campaign.ignore)
     for rule in ignored - RULES.keys():
         found.add(
-            Finding(sources.key("ignore"), "unknown-rule", f"'ignore' names {rule!r}, which is no rule{_near(rule)}")
+            Finding(
+                sources.find_key("ignore"),
+                "unknown-rule",
+                f"'ignore' names {rule!r}, which is not a rule{_suggest_rule(rule)}",
+            )
         )
     yield from sorted(finding for finding in found if finding.rule not in ignored)
 
 
-def _near(rule: str) -> str:
-    close = get_close_matches(rule, RULES, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def _check_nulls(recipients: list[Recipient]) -> Iterator[Finding]:
+    """Columns that are null in the list, with the number of recipients among those that were looked at."""
+    counts = Counter(name for recipient in recipients for name in recipient.nulls)
+    for name, count in counts.items():
+        place = next(recipient.place for recipient in recipients if name in recipient.nulls)
+        of = f"{count:,} of the first {count_noun(len(recipients), 'recipient')}"
+        yield Finding(place, "null-values", f"the column {shorten(make_printable(name))!r} is null for {of}")
 
 
-def _message_rules(
+def _suggest_rule(rule: str) -> str:
+    similar = find_similar(rule.replace("-", "_"), [name.replace("-", "_") for name in RULES])
+    return f"; did you mean {similar.replace('_', '-')!r}?" if similar else ""
+
+
+def _check_message(
     campaign: Campaign, compiled: CompiledCampaign, recipient: Recipient, sources: Sources, documents: list[Document]
 ) -> Iterator[Finding]:
     content = compiled.render(recipient).content
     header = BytesHeaderParser(policy=policy.default).parsebytes(content)
     html, text = compiled.render_html(recipient), compiled.render_text(recipient)
-    document = read(html) if html is not None else None
-    in_html = partial(sources.template, campaign.template)
-    in_text = partial(sources.template, campaign.text or campaign.template)
+    document = parse_html(html) if html is not None else None
+    in_html = partial(sources.find_in_template, campaign.template)
+    in_text = partial(sources.find_in_template, campaign.text or campaign.template)
     leave = str(header.get("List-Unsubscribe", "")).partition("<")[2].partition(">")[0] or None
     yield from chain(
-        envelope_rules.subject_rules(campaign, str(header.get("Subject", ""))),
-        envelope_rules.header_rules(campaign, sources, content),
-        body_rules.text_rules(campaign, text, document, in_text),
+        envelope_rules.check_subject(campaign, str(header.get("Subject", ""))),
+        envelope_rules.check_headers(campaign, sources, content),
+        body_rules.check_text(campaign, text, document, in_text),
     )
     if campaign.unsubscribe is not None:
         where = in_html if document else in_text
-        yield from body_rules.unsubscribe_rule(document, text, leave, where)
+        yield from body_rules.check_unsubscribe_link(document, text, leave, where)
     if document is not None and html is not None:
         documents.append(document)
-        yield from body_rules.html_rules(html, document, in_html)
+        yield from body_rules.check_html(html, document, in_html)

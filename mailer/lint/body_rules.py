@@ -14,10 +14,19 @@ from mailer.lint.finding import Finding
 
 CLIP = 102 * 1024  # octets of HTML that Gmail shows
 
+# Words that other programs' fields for a recipient are called by; other words in such quotes may be prose.
+_FIELD = (
+    r"(?:(?:first|last|full|sur|fore|user)?[ _-]?name|e?-?mail|company|city"
+    r"|vorname|nachname|anrede|firma|pr[ée]nom|nom)"
+)
 _PLACEHOLDER = re.compile(
-    r"\{[{%][^{}]{0,40}[%}]\}|\{\{|\}\}|\bX{3,}\b|\bTODO\b|\bTBD\b|lorem ipsum|\[(?:your|insert) [^\]]{1,40}\]"
-    r"|<(?:generator object|Macro|function|bound method|built-in)\b[^<>]{1,80}>",  # Python's, where a value was meant
-    re.IGNORECASE,
+    r"\{[{%][^{}]{0,40}[%}]\}|\{\{|\}\}|\b(?:TODO|TBD)\b|(?i:lorem ipsum)|\[(?i:your|insert) [^\]]{1,40}\]"
+    # Fields of other programs: Mailchimp, Salesforce and SendGrid, Word, ...
+    r"|\*\|[A-Z][A-Z0-9_:]{0,40}\|\*|%%[A-Za-z_][\w .-]{0,40}%%|\[\[[A-Za-z_][\w .-]{0,40}\]\]"
+    r"|<<[A-Za-z_][\w .-]{0,40}>>|\$?\{[A-Za-z_][\w.-]{0,40}\}"
+    rf"|«(?i:{_FIELD})»"
+    # What Python shows if a value was meant and something else was given.
+    r"|<(?:generator object|Macro|function|bound method|built-in)\b[^<>]{1,80}>"
 )
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")
 _LEAVE = re.compile(
@@ -31,32 +40,32 @@ _LOCAL = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[?::1\]?|.*\.
 Locate = Callable[[str], Place]
 
 
-def text_rules(campaign: Campaign, text: str, html: Document | None, where: Locate) -> Iterator[Finding]:
-    """The text alternative: that it is there, what was left in it, and that it leads where the HTML leads."""
+def check_text(campaign: Campaign, text: str, html: Document | None, where: Locate) -> Iterator[Finding]:
+    """Check the text alternative: it is not empty, has no placeholder, and has the links of the HTML."""
     if not text.strip():
         yield Finding(where(""), "text-empty", "the text alternative is empty")
-    yield from placeholders(text, where)
+    yield from find_placeholders(text, where)
     if html is None:
-        yield from link_rules(_URL.findall(text), where)
+        yield from check_links(_URL.findall(text), where)
         return
     if campaign.text is None:
         return  # derived from the HTML: the same links by construction
-    in_text = {_plain(url) for url in _URL.findall(text)}
-    in_html = {_plain(url): url for url in html.links if url.startswith(("http://", "https://"))}
+    in_text = {_strip_punctuation(url) for url in _URL.findall(text)}
+    in_html = {_strip_punctuation(url): url for url in html.links if url.startswith(("http://", "https://"))}
     for url in sorted(in_html.keys() - in_text):
         yield Finding(where(""), "links-differ", f"the HTML links to {in_html[url]}, the text does not")
     for url in sorted(in_text - in_html.keys()):
         yield Finding(where(url), "links-differ", f"the text links to {url}, the HTML does not")
 
 
-def html_rules(html: str, document: Document, where: Locate) -> Iterator[Finding]:
-    """The HTML alternative: size, elements, styles, images, links, leftovers."""
+def check_html(html: str, document: Document, where: Locate) -> Iterator[Finding]:
+    """Check the HTML alternative: size, elements, styles, images, links, placeholders."""
     size = len(html.encode("utf-8", "replace"))
     if size > CLIP:
         yield Finding(where(""), "html-clipped", f"the HTML has {size / 1024:.0f} KB")
-    for name, why in clients.elements(document):
+    for name, why in clients.find_elements(document):
         yield Finding(where(f"<{name}"), "client-tag", f"<{name}>: {why}")
-    for written, why in clients.properties(document):
+    for written, why in clients.find_properties(document):
         yield Finding(where(written), "client-css", why)
     for image in dict.fromkeys(document.images):
         if image.alt is None:
@@ -64,20 +73,20 @@ def html_rules(html: str, document: Document, where: Locate) -> Iterator[Finding
             yield Finding(where(name), "image-alt", f"the image {name[:80]!r} has no alt text")
         if image.source.startswith("http://"):
             yield Finding(where(image.source), "image-remote", f"the image {image.source[:80]!r} is loaded over http")
-    yield from link_rules(document.links, where)
-    yield from placeholders(document.text, where)
+    yield from check_links(document.links, where)
+    yield from find_placeholders(document.text, where)
 
 
-def unsubscribe_rule(document: Document | None, text: str, leave: str | None, where: Locate) -> Iterator[Finding]:
-    """A way out that a reader can see: the word, or a link to the campaign's own unsubscribe url."""
+def check_unsubscribe_link(document: Document | None, text: str, leave: str | None, where: Locate) -> Iterator[Finding]:
+    """Check for an unsubscribe link that a reader sees: by its words, or by the campaign's own URL."""
     seen = document.text if document else text
     links = document.links if document else _URL.findall(text)
     if not _LEAVE.search(seen) and not (leave and leave in links):
         yield Finding(where(""), "unsubscribe-invisible", "the body has no visible unsubscribe link")
 
 
-def image_use(campaign: Campaign, documents: list[Document], where: Callable[[str], Place]) -> Iterator[Finding]:
-    """Images of the campaign that none of the messages shows."""
+def check_image_use(campaign: Campaign, documents: list[Document], where: Callable[[str], Place]) -> Iterator[Finding]:
+    """Yield a finding for each image of the campaign that no message shows."""
     used = {image.source.removeprefix("cid:") for document in documents for image in document.images}
     styles = "\n".join(style for document in documents for style in document.styles)
     for name, pattern in campaign.images.items():
@@ -87,7 +96,8 @@ def image_use(campaign: Campaign, documents: list[Document], where: Callable[[st
             )
 
 
-def link_rules(links: list[str], where: Locate) -> Iterator[Finding]:
+def check_links(links: list[str], where: Locate) -> Iterator[Finding]:
+    """Check each link once: it has an address that other people can open, over https."""
     for link in dict.fromkeys(links):
         try:
             parts = urlsplit(link)
@@ -103,12 +113,12 @@ def link_rules(links: list[str], where: Locate) -> Iterator[Finding]:
             yield Finding(where(link), "link-http", f"the link {link[:80]!r} is not https")
 
 
-def placeholders(text: str, where: Locate) -> Iterator[Finding]:
-    """Things that were meant to be filled in; once each."""
+def find_placeholders(text: str, where: Locate) -> Iterator[Finding]:
+    """Yield a finding for each text that looks like a field that was to be filled in, once each."""
     for found in dict.fromkeys(match.group() for match in _PLACEHOLDER.finditer(text)):
-        braces = found[0] in "{}"  # in the template these are syntax, so its first one is not the one meant
-        yield Finding(where("" if braces else found), "placeholder", f"{found!r} stands in the message")
+        is_syntax = found[:2] in ("{{", "{%", "}}")  # a template has such text everywhere
+        yield Finding(where("" if is_syntax else found), "placeholder", f"{found!r} is in the message")
 
 
-def _plain(url: str) -> str:
+def _strip_punctuation(url: str) -> str:
     return url.rstrip(".,;:!?/")

@@ -12,27 +12,32 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # l
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ImageElement:
+    """An image element. `alt` is None if it has no such attribute."""
+
     source: str
     alt: str | None
 
 
 @dataclass(slots=True)
 class Document:
-    """What stands in the HTML, in order. `text` is what a reader sees, without the head."""
+    """The parts of the HTML, in its order. `text` is what a reader sees, without the head."""
 
     links: list[str] = field(default_factory=list)
-    images: list[Image] = field(default_factory=list)
+    images: list[ImageElement] = field(default_factory=list)
     elements: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     styles: list[str] = field(default_factory=list)
     text: str = ""
 
 
-def read(html: str) -> Document:
-    """Parse as a browser would, forgiving; linear in the length of `html`, as the standard library's parser is not."""
+def parse_html(html: str) -> Document:
+    """Parse HTML as a browser does, errors included.
+
+    The time is linear in the length of `html`, which it is not with the standard library's parser.
+    """
     from lxml.etree import HTMLParser, XMLSyntaxError
 
-    reader = _Reader()
+    reader = _EventReader()
     parser = HTMLParser(target=reader, encoding="utf-8")
     try:
         parser.feed(_CONTROL.sub("", html).encode())
@@ -43,7 +48,7 @@ def read(html: str) -> Document:
     return reader.document
 
 
-class _Reader:
+class _EventReader:
     """libxml2's events (lxml's target interface) to a Document."""
 
     def __init__(self) -> None:
@@ -59,7 +64,7 @@ class _Reader:
         if tag in ("a", "area") and "href" in values:
             self.document.links.append(values["href"].strip())
         if tag == "img":
-            self.document.images.append(Image(values.get("src", "").strip(), values.get("alt")))
+            self.document.images.append(ImageElement(values.get("src", "").strip(), values.get("alt")))
         if "style" in values:
             self.document.styles.append(values["style"])
         if tag not in _INLINE:

@@ -1,4 +1,4 @@
-"""Rules on the campaign as a whole and on its headers: who sends, how to leave, what the subject says.
+"""Rules for the campaign as a whole and for headers: sender, unsubscribe fields, subject.
 
 The bulk sender guidelines: Gmail (support.google.com/a/answer/81126), Yahoo (senders.yahooinc.com/best-practices),
 Microsoft (Outlook.com's requirements for high-volume senders, 2025).
@@ -20,6 +20,16 @@ FREE_MAIL = frozenset(
     | {"msn.com", "icloud.com", "me.com", "mac.com", "qq.com", "163.com", "126.com", "mail.ru", "yandex.ru"}
     | {"gmx.de", "gmx.net", "web.de", "proton.me", "protonmail.com"}
 )
+# Servers of those providers whose host name does not end with the domain.
+PROVIDER_HOSTS = {
+    "smtp.office365.com": {"outlook.com", "hotmail.com", "live.com", "msn.com"},
+    "smtp-mail.outlook.com": {"outlook.com", "hotmail.com", "live.com", "msn.com"},
+    "smtp.gmail.com": {"gmail.com", "googlemail.com"},
+    "smtp.mail.yahoo.com": {"yahoo.com", "ymail.com"},
+    "smtp.mail.me.com": {"icloud.com", "me.com", "mac.com"},
+    "mail.gmx.net": {"gmx.de", "gmx.net"},
+    "smtp.protonmail.ch": {"proton.me", "protonmail.com"},
+}
 LONG_SUBJECT = 150  # characters
 HEADER_LIMIT = 16_384  # octets, the whole header
 FIELD_LIMIT = 4_096  # octets, one field
@@ -27,24 +37,25 @@ FIELD_LIMIT = 4_096  # octets, one field
 _REPLY = re.compile(r"\s*(re|fwd?|aw|wg|tr)\s*:", re.IGNORECASE)
 
 
-def campaign_rules(campaign: Campaign, sources: Sources) -> Iterator[Finding]:
-    """What the campaign file alone can show."""
+def check_campaign(campaign: Campaign, sources: Sources) -> Iterator[Finding]:
+    """Check what the campaign file alone shows."""
     sender = constant_mailbox(campaign.sender)
     domain = sender.address.rpartition("@")[2].lower() if sender else ""
-    hosted = campaign.server is not None and campaign.server.host.lower().endswith(domain)
-    if domain in FREE_MAIL and not hosted:
-        yield Finding(sources.key("from"), "from-freemail", f"'from' is an address at {domain}")
+    host = campaign.server.host.lower() if campaign.server is not None else ""
+    is_own_server = host.endswith(domain) or domain in PROVIDER_HOSTS.get(host, ())
+    if domain in FREE_MAIL and not is_own_server:
+        yield Finding(sources.find_key("from"), "from-freemail", f"'from' is an address at {domain}")
     unsubscribe = campaign.unsubscribe
     if unsubscribe is None:
-        yield Finding(sources.key("campaign"), "unsubscribe-missing", "the campaign has no 'unsubscribe'")
+        yield Finding(sources.find_key("campaign"), "unsubscribe-missing", "the campaign has no 'unsubscribe'")
     elif unsubscribe.url is None or not unsubscribe.one_click:
-        yield Finding(sources.key("unsubscribe"), "one-click-missing", "'unsubscribe' is not one click")
+        yield Finding(sources.find_key("unsubscribe"), "one-click-missing", "'unsubscribe' is not one click")
     elif campaign.dkim is None:
-        yield Finding(sources.key("unsubscribe"), "one-click-unsigned", "one-click unsubscribe without 'dkim'")
+        yield Finding(sources.find_key("unsubscribe"), "one-click-unsigned", "one-click unsubscribe without 'dkim'")
 
 
-def subject_rules(campaign: Campaign, subject: str) -> Iterator[Finding]:
-    """The rendered subject of one message."""
+def check_subject(campaign: Campaign, subject: str) -> Iterator[Finding]:
+    """Check the rendered subject of one message."""
     place = campaign.subject.place
     if not subject.strip():
         yield Finding(place, "subject-empty", "the subject is empty")
@@ -54,12 +65,12 @@ def subject_rules(campaign: Campaign, subject: str) -> Iterator[Finding]:
         yield Finding(place, "subject-reply", f"the subject begins with {found.group().strip()!r}")
 
 
-def header_rules(campaign: Campaign, sources: Sources, content: bytes) -> Iterator[Finding]:
-    """The size of a message's header, as it travels."""
+def check_headers(campaign: Campaign, sources: Sources, content: bytes) -> Iterator[Finding]:
+    """Check the size of the header of one message, in octets as they are sent."""
     header = content.partition(b"\r\n\r\n")[0]
     if len(header) > HEADER_LIMIT:
-        yield Finding(sources.key("headers"), "header-size", f"the header has {len(header):,} octets")
+        yield Finding(sources.find_key("headers"), "header-size", f"the header has {len(header):,} octets")
     for field in re.split(rb"\r\n(?![ \t])", header):
         if len(field) > FIELD_LIMIT:
             name = field.partition(b":")[0].decode("ascii", "replace")
-            yield Finding(sources.key("headers"), "header-size", f"the field {name} has {len(field):,} octets")
+            yield Finding(sources.find_key("headers"), "header-size", f"the field {name} has {len(field):,} octets")

@@ -1,4 +1,4 @@
-"""What a rule says: where, which rule, and why it matters. Ids and reasons stand in RULES, and nowhere else."""
+"""A finding of a rule, and the rules: each has an id and the reason for it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from mailer.errors import Place
 # id -> why. The ids are fixed: users put them under `ignore:` in a campaign file.
 RULES = {
     "from-freemail": "mail in a free provider's name fails its DMARC policy and is rejected or marked as spam",
+    "null-values": "they are empty in the mail",
     "unsubscribe-missing": "Gmail and Yahoo ask bulk senders for one-click unsubscribe (RFC 8058)",
     "one-click-missing": "Gmail and Yahoo show their button only with `one_click: true` and an https url (RFC 8058)",
     "one-click-unsigned": "RFC 8058 wants a DKIM signature over List-Unsubscribe and List-Unsubscribe-Post; "
-    "set `dkim`, or ignore this where the server signs",
+    "set `dkim`, or ignore this if the server signs",
     "unsubscribe-invisible": "Gmail and Yahoo ask for a visible unsubscribe link in the body",
     "subject-empty": "an empty subject looks like spam",
     "subject-long": "most clients show 40 to 70 characters of a subject",
@@ -27,7 +28,7 @@ RULES = {
     "link-local": "nobody but you can open a link to this machine",
     "link-empty": "a link that leads nowhere",
     "links-differ": "text and HTML should lead to the same places; filters compare them",
-    "placeholder": "it looks like something that was meant to be filled in",
+    "placeholder": "it looks like a field that was to be filled in",
     "client-tag": "big clients remove this element",
     "client-css": "big clients ignore this",
     "repeated-recipient": "the first one counts",

@@ -1,8 +1,8 @@
-"""Where in the user's files a finding stands.
+"""The place of a finding in the user's files.
 
-Findings are made on rendered messages; a reader wants the line of the template. So the text that a rule objects to is
-looked for in the campaign's templates, in the order in which they include each other; a text that only exists once
-rendered is placed at the template itself.
+Findings are made on rendered messages, and a reader wants the line of the template. So the text that a rule objects to
+is looked for in the campaign's templates, in the order in which they include each other. A text that exists only in the
+rendered message gets the place of the template itself.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 
 from mailer.campaign import Campaign, Pattern
 from mailer.errors import Place
+from mailer.files import show_path
 
 _REFERENCE = re.compile(r"\{%-?\s*(?:include|extends|import|from)\s+[\"']([^\"']+)[\"']")
-_TOO_LARGE = 1_000_000  # octets; a template larger than this is not searched
+MAX_SEARCHED = 1_000_000  # octets; a template larger than this is not searched
 
 
 class Sources:
@@ -27,16 +28,16 @@ class Sources:
         self._places: dict[tuple[Pattern, str], Place] = {}
         self._trees: dict[str, list[Path]] = {}
 
-    def key(self, name: str) -> Place:
-        """The line of a top-level key of the campaign file, or the file alone."""
-        shown = self._shown(self.campaign.path)
+    def find_key(self, name: str) -> Place:
+        """Return the place of a top-level key of the campaign file, or the file alone."""
+        shown = show_path(self.campaign.path)
         found = re.search(rf"^{re.escape(name)}\s*:", self._read(self.campaign.path), re.MULTILINE)
-        return self._place(self.campaign.path, found.start()) if found else Place(shown)
+        return self._make_place(self.campaign.path, found.start()) if found else Place(shown)
 
-    def template(self, pattern: Pattern | None, needle: str) -> Place:
-        """Where `needle` first stands in the template that `pattern` names, or in what it includes."""
+    def find_in_template(self, pattern: Pattern | None, needle: str) -> Place:
+        """Return the place of the first `needle` in the template that `pattern` names, or in what it includes."""
         if pattern is None:
-            return Place(self._shown(self.campaign.path))
+            return Place(show_path(self.campaign.path))
         place = self._places.get((pattern, needle))
         if place is None:
             place = self._places[pattern, needle] = self._search(pattern, needle)
@@ -45,14 +46,14 @@ class Sources:
     def _search(self, pattern: Pattern, needle: str) -> Place:
         files = self._trees.get(pattern.source)
         if files is None:
-            files = self._trees[pattern.source] = list(self._files(pattern.source))
+            files = self._trees[pattern.source] = list(self._list_files(pattern.source))
         for path in files if needle else ():
             if (at := self._read(path).find(needle)) >= 0:
-                return self._place(path, at)
-        return Place(self._shown(files[0])) if files else pattern.place
+                return self._make_place(path, at)
+        return Place(show_path(files[0])) if files else pattern.place
 
-    def _files(self, name: str) -> Iterator[Path]:
-        """The template and all that it names, breadth first, each once."""
+    def _list_files(self, name: str) -> Iterator[Path]:
+        """The template and all that it includes, breadth first, each once."""
         waiting, known = [name], set[Path]()
         while waiting:
             path = self._find(waiting.pop(0))
@@ -72,15 +73,10 @@ class Sources:
     def _read(self, path: Path) -> str:
         if path not in self._texts:
             # A campaign that a program makes has no file.
-            small = path.exists() and path.stat().st_size <= _TOO_LARGE
+            small = path.exists() and path.stat().st_size <= MAX_SEARCHED
             self._texts[path] = path.read_text(encoding="utf-8", errors="replace") if small else ""
         return self._texts[path]
 
-    def _place(self, path: Path, offset: int) -> Place:
+    def _make_place(self, path: Path, offset: int) -> Place:
         before = self._read(path)[:offset]
-        return Place(self._shown(path), before.count("\n") + 1, offset - before.rfind("\n"))
-
-    @staticmethod
-    def _shown(path: Path) -> str:
-        here = Path.cwd()
-        return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+        return Place(show_path(path), before.count("\n") + 1, offset - before.rfind("\n"))

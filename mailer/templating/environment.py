@@ -88,9 +88,11 @@ def show_text(value: object) -> str:
 
 
 def _check_shown(value: object) -> None:
-    """A function that is not called would be shown as Python's note of it, with an address in memory."""
+    """A function or an iterator would be shown as Python's note of it, with an address in memory."""
     if callable(value) and not isinstance(value, Undefined):
         raise TemplateRuntimeError("a function is shown here, not what it gives; expected a call, with ()")
+    if isinstance(value, Iterator):  # what map, select and the like give
+        raise TemplateRuntimeError("a filter's items are shown here as one value; expected |list, |join or a loop")
     measure_size(value)
 
 

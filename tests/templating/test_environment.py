@@ -152,6 +152,13 @@ def test_a_function_is_not_shown_as_python_notes_it(source: str, autoescape: boo
         create_environment(autoescape=autoescape).from_string(source).render(image=str, name="Ada")
 
 
+@pytest.mark.parametrize("source", ["{{ [1, 2]|map('string') }}", "{{ 'ab'|select }}", "{{ [[1]]|batch(1) }}"])
+def test_an_iterator_is_not_shown_as_python_notes_it(source: str) -> None:
+    with pytest.raises(TemplateRuntimeError, match=r"expected \|list, \|join or a loop$"):
+        create_environment().from_string(source).render()
+    assert create_environment().from_string(source.replace(" }}", "|list }}")).render().startswith("[")
+
+
 def test_python_says_nothing_of_a_template_by_itself() -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
