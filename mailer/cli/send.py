@@ -149,7 +149,7 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
             console.print_note("nothing was sent")
             return ExitCode.INPUT
         if ledger.is_new and not request.quiet:
-            console.print_note(f"new ledger: {show_path(job.ledger)}")
+            console.print_note(f"new ledger: {_describe_ledger(ledger)}")
         proof = request.overrides["proof"]
         code = conclude(result, ledger, job.campaign, job.reports, display, proof=proof, quiet=request.quiet, stop=stop)
         if maildir is not None:
@@ -239,6 +239,11 @@ def _take_behavior(given: dict[str, Any]) -> Behavior | None:
     return None
 
 
+def _describe_ledger(ledger: Ledger) -> str:
+    """The ledger's path, or its URL without the password."""
+    return show_path(ledger.path) if ledger.path is not None else ledger.store.name
+
+
 class SendQuestion:
     """The question before the first message is sent: what goes to whom, through which server, into which
     ledger.
@@ -277,7 +282,7 @@ class SendQuestion:
             yield f"  recipients  {count:,}" + (f" ({already:,} others already have an outcome)" if already else "")
         yield f"  server      {where}"
         if proof is None:
-            yield f"  ledger      {show_path(job.ledger)}{is_kept}"
+            yield f"  ledger      {_describe_ledger(self._ledger)}{is_kept}"
         if not sys.stderr.isatty():  # the warnings went to a file
             yield from (f"  warning     {shorten(text, 100)}" for text in self.warnings)
         if proof is None:

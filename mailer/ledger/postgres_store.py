@@ -25,11 +25,6 @@ from mailer.errors import LedgerError, LedgerWriteError, MissingExtra
 from mailer.ledger import sql
 from mailer.ledger.store import CampaignLock, Parameters, Row, report_as_unusable
 
-try:
-    import asyncpg
-except ImportError:  # said by `open_postgres_store`
-    asyncpg = None
-
 T = TypeVar("T")
 
 CONNECT_SECONDS = 30.0
@@ -56,6 +51,7 @@ _SETTINGS = {
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 
+_WAIT_FOR_READER = "SET LOCAL idle_in_transaction_session_timeout = 0"  # a report in somebody's pager
 _READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _LOCK = "SELECT pg_try_advisory_lock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
 _UNLOCK = "SELECT pg_advisory_unlock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
@@ -166,6 +162,7 @@ class PostgresStore:
         connection = self._call(_connect(self._url))
         try:
             self._call(connection.execute(_READ_ONLY))
+            self._call(connection.execute(_WAIT_FOR_READER))
             yield _Snapshot(connection, self)
         finally:
             with suppress(LedgerError):
@@ -174,6 +171,7 @@ class PostgresStore:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         self._call(self._connection.execute(_READ_ONLY))
+        self._call(self._connection.execute(_WAIT_FOR_READER))
         self._is_frozen = True
         try:
             yield
@@ -308,8 +306,10 @@ def open_postgres_store(url: str, *, create: bool) -> tuple[PostgresStore, bool]
 
     Raises LedgerError if it cannot be used, MissingExtra if the driver is not installed.
     """
-    if asyncpg is None:
-        raise MissingExtra("a ledger in PostgreSQL needs asyncpg", hint="pip install 'mailer[postgres]'")
+    try:
+        _import_driver()
+    except ImportError:
+        raise MissingExtra("a ledger in PostgreSQL needs asyncpg", hint="pip install 'mailer[postgres]'") from None
     store = PostgresStore(url)
     try:
         return store, _prepare(store, create=create)
@@ -395,13 +395,20 @@ def describe_url(url: str) -> str:
 
 
 async def _connect(url: str) -> Any:
-    return await asyncpg.connect(
+    return await _import_driver().connect(
         url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=dict(_SETTINGS)
     )
 
 
 async def _add_listener(connection: Any, on_lost: Callable[[], None]) -> None:
     connection.add_termination_listener(lambda _connection: on_lost())
+
+
+def _import_driver() -> Any:
+    """asyncpg, which only a ledger in PostgreSQL loads. Raises ImportError if it is not installed."""
+    import asyncpg
+
+    return asyncpg
 
 
 def _count_rows(status: str) -> int:
@@ -411,12 +418,12 @@ def _count_rows(status: str) -> int:
 
 
 def _driver_errors() -> tuple[type[BaseException], ...]:
-    return (asyncpg.PostgresError, *_lost_connection_errors(), TimeoutError, ValueError)
+    return (_import_driver().PostgresError, *_lost_connection_errors(), TimeoutError, ValueError)
 
 
 def _lost_connection_errors() -> tuple[type[BaseException], ...]:
     # InternalClientError: a query that is made while the end of the connection is being read.
-    return (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    return (OSError, _import_driver().InterfaceError, _import_driver().InternalClientError)
 
 
 @contextmanager
@@ -444,7 +451,7 @@ def explain_error(error: BaseException, name: str, *, writing: bool) -> LedgerEr
         return kind(f"{name}: the ledger cannot be written ({said})", hint="the role needs all rights on its schema")
     if state.startswith("28"):
         return kind(f"{name}: the login to the ledger's database was refused ({said})")
-    if isinstance(error, ValueError) and not isinstance(error, asyncpg.PostgresError):
+    if isinstance(error, ValueError) and not isinstance(error, _import_driver().PostgresError):
         return kind("the ledger's URL is not valid", hint="postgresql://user:password@host:5432/database")
     return kind(f"{name}: the ledger's database refused a statement ({said})")
 

@@ -165,3 +165,12 @@ def test_a_database_that_goes_away_ends_the_run_at_once(make_bench, postgres):
     assert again.ending is Ending.COMPLETE
     bench.agree(server, most_duplicates=8)
     assert bench.statuses() == {Status.SENT: 400}
+
+
+def test_the_url_of_the_ledger_is_shown_without_its_password(make_bench, postgres):
+    from mailer.cli.send import _describe_ledger
+
+    bench = make_bench(1)
+    with Ledger.open(bench.url.replace("mailer@", "mailer:geheim@")) as ledger:
+        shown = _describe_ledger(ledger)
+    assert shown == f"postgresql://127.0.0.1:{postgres.port}/postgres"

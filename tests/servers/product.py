@@ -33,8 +33,10 @@ class Finished:
 def mailer(
     *arguments: str | Path, folder: Path, password: str | None = None, seconds: float = 100
 ) -> subprocess.CompletedProcess[str]:
-    """`mailer ARGUMENTS` in `folder`, with no setting of ours but the password."""
+    """`mailer ARGUMENTS` in `folder`, with no setting of ours but the ledger and the password."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAILER_")}
+    # The default is the project's root, which for the sample campaigns is this repository.
+    environment["MAILER_LEDGER"] = str(folder / ".mailer" / "ledger.sqlite3")
     if password is not None:
         environment["MAILER_PASSWORD"] = password
     return subprocess.run(
