@@ -1,8 +1,8 @@
 """A run among others: several senders of one campaign on a ledger that they share.
 
-Rate, connections, `stop_after`, pauses and an early end hold for all of them together. A run tells the others what it
-did, and does what holds for all, once a second and after each commit with a failure. A run that is alone, as on SQLite,
-has a `Coordinator` that does nothing.
+Rate, connections, `stop_after`, pauses and an early end hold for all of them together. A run tells the others
+what it did, and does what holds for all, once a second and after each commit with a failure. A run that is
+alone, as on SQLite, has a `Coordinator` that does nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class Coordinator:
         return FailureLimit(delivery.stop_after)
 
     async def take_session(self) -> CampaignLock | None:
-        """Wait until this run may open one more session. Returns what is to be released after it, if anything."""
+        """Wait until this run may open one more session.
+
+        Returns what is to be released after it, if anything.
+        """
         return None
 
     def has_too_many_sessions(self) -> bool:

@@ -32,7 +32,10 @@ class FailureLimit:
         return self.find_reason(self._total, self._failed, self._in_a_row)
 
     def find_reason(self, total: int, failed: int, in_a_row: int) -> str | None:
-        """Return a sentence if the limit is reached, else None. The last `in_a_row` of `total` messages failed."""
+        """Return a sentence if the limit is reached, else None.
+
+        The last `in_a_row` of `total` messages failed.
+        """
         if self._stop_after is None:
             return None
         row, share = self._stop_after.in_a_row, self._stop_after.share

@@ -384,7 +384,9 @@ class _SendPhase:
         return Ending.INCOMPLETE if is_unfinished or _has_problems(counts) else Ending.COMPLETE
 
     def _record_server(self, details: SessionDetails) -> dict[str, object]:
-        """The server as the report shows it; with `connections: auto`, the number to begin with the next time."""
+        """The server as the report shows it; with `connections: auto`, the number to begin with the next
+        time.
+        """
         record = session_record(details)
         if self._options.delivery.connections == AUTO:
             record["connections"] = max(1, self._state.sessions.workers)

@@ -1,7 +1,8 @@
 """`connections: auto`: opens another session as long as messages per second grow by it.
 
-Without CHUNKING a session sends one message per round trip, so several sessions are the only way to fill a long line. A
-server takes only so many of them. It says so by a refusal (421), by asking to slow down (4.7.x), or by slower replies.
+Without CHUNKING a session sends one message per round trip, so several sessions are the only way to fill a
+long line. A server takes only so many of them. It says so by a refusal (421), by asking to slow down (4.7.x),
+or by slower replies.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class ScalingPolicy:
     _previous_rate: float = 0.0
 
     def choose(self, rate: float, left: int) -> int:
-        """Return the number of sessions wanted after `rate` messages per second were measured with `count` of them.
+        """Return the number of sessions wanted after `rate` messages per second were measured with `count` of
+        them.
 
         `left` is the number of messages that are still to be sent.
         """
@@ -73,8 +75,8 @@ class ScalingPolicy:
 class ConnectionScaler:
     """Measures a run and changes its number of workers.
 
-    `add_worker` and `retire_worker` change it by one. `count_left` returns how many messages are still to be sent, and
-    `count_pauses` how often the server asked to slow down.
+    `add_worker` and `retire_worker` change it by one. `count_left` returns how many messages are still to be
+    sent, and `count_pauses` how often the server asked to slow down.
     """
 
     def __init__(

@@ -17,7 +17,10 @@ TOKEN_MECHANISMS = frozenset({"xoauth2", "oauthbearer"})  # the password is a to
 
 @dataclass(frozen=True, slots=True)
 class ServerAccess:
-    """An endpoint and a login; without a login none is tried. `token_source` gives a new token for each login."""
+    """An endpoint and a login; without a login none is tried.
+
+    `token_source` gives a new token for each login.
+    """
 
     endpoint: Endpoint
     login: Login | None
@@ -36,8 +39,8 @@ class ServerAccess:
 def server_access(server: ServerConfig, password: Secret | None) -> ServerAccess:
     """Return the campaign's `server` with its password as the SMTP client needs them.
 
-    If the login needs a token, and `server` has the source of the password, the token is read for each login. Raises
-    InputError if `proxy` is not valid.
+    If the login needs a token, and `server` has the source of the password, the token is read for each login.
+    Raises InputError if `proxy` is not valid.
     """
     certificate = server.client_cert
     try:

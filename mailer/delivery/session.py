@@ -32,7 +32,7 @@ from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, Tra
 # asks them for 5 minutes; asking before a message is cheaper than losing the session with one.
 MAX_QUIET_SECONDS = 30.0
 
-MAX_COMMITS_IN_MESSAGE = 4.0  # if a message takes as long as so many commits, one for each of them costs little
+MAX_COMMITS_IN_MESSAGE = 8.0  # if a message takes as long as that, a commit for each of them costs little
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Session:
         self._connection, self._plan = connection, plan
         self._renderer, self._state, self._queue, self._recorder = renderer, state, queue, recorder
         self._in_flight = 0
-        self._held: deque[Claim] = deque()  # claimed ahead, and not submitted yet
+        self._held: deque[Transaction] = deque()  # claimed ahead, rendered, and not submitted yet
         self._message_seconds = 1.0  # how long a message takes, of late
         self._message_count = 0
         self._made_progress = False
@@ -210,22 +210,25 @@ class Session:
     def _claim(self, room: int) -> Sequence[Claim]:
         """Claim as many messages as there is room for, and submit them.
 
-        If the server answers as fast as the disk writes, as one on this machine does, more are claimed with the same
-        commit. After a crash they are in doubt, as if the window were larger.
+        If the server answers as fast as the disk writes, as one on this machine does, more are claimed with
+        the same commit. After a crash they are in doubt, as if the window were larger.
         """
         ahead = self._plan.claims_ahead
         is_slow = self._message_seconds >= MAX_COMMITS_IN_MESSAGE * self._queue.commit_seconds
         if is_slow or self._queue.pacer.interval:
             ahead = 0
         claims = self._queue.claim(room + ahead)
-        for claim in claims[:room]:
-            self._submit(claim)
-        self._held.extend(claims[room:])
+        for index, claim in enumerate(claims):
+            transaction = self._make_transaction(claim)
+            if transaction is not None and index < room:
+                self._submit(transaction)
+            elif transaction is not None:
+                self._held.append(transaction)
         return claims
 
     def _release_held(self) -> None:
         while self._held:
-            self._queue.record(self._held.popleft(), Release())
+            self._queue.record(claimed_message(self._held.popleft()).claim, Release())
 
     def _room(self) -> int:
         room, limit = self._connection.room, self._plan.message_limit
@@ -263,34 +266,35 @@ class Session:
         # Nothing is lost if the wait is cancelled: the next call returns the results that came meanwhile.
         return await race(self._connection.next_results(), self._state.wait_for_change(seconds)) or ()
 
-    def _submit(self, claim: Claim) -> None:
-        """Render and submit one message; record it as failed if it cannot be made."""
+    def _submit(self, transaction: Transaction) -> None:
+        self._connection.submit(transaction)
+        self._in_flight += 1
+
+    def _make_transaction(self, claim: Claim) -> Transaction | None:
+        """Render one message. If it cannot be made, record it as failed, and return None."""
         try:
             message = self._renderer.render(claim.recipient, eight_bit=self._connection.extensions.eight_bit_mime)
         except InputError as error:
             self._recorder.record_unrendered(claim, str(error))
-            return
+            return None
         except Interrupted:
             self._queue.record(claim, Release())
-            return
+            return None
         recipients = message.recipients
         if claim.copies_taken:  # not sent twice
             recipients = (
                 recipients[0],
                 *(email for email in recipients[1:] if email not in claim.copies_taken),
             )
-        self._connection.submit(
-            Transaction(
-                message.sender,
-                recipients,
-                message.content,
-                message.utf8,
-                message.eight_bit,
-                context=self._recorder.combine(claim, message),
-                clean=True,  # as Message promises
-            )
+        return Transaction(
+            message.sender,
+            recipients,
+            message.content,
+            message.utf8,
+            message.eight_bit,
+            context=self._recorder.combine(claim, message),
+            clean=True,  # as Message promises
         )
-        self._in_flight += 1
 
     async def _is_ready(self) -> bool:
         """Wait for a message; return whether there is one, and the session is still alive after a quiet time."""

@@ -74,8 +74,8 @@ class Report:
     It covers the whole campaign; `run`, times, `server`, `throughput`, `ending` and `reason` are those of the
     last run. `ending` is "complete", "incomplete", "given_up", "unreachable", "ledger_failed" or
     "interrupted". `resent` counts the messages that were sent again because a reply never arrived; each may
-    have arrived twice. `subject` and `sender` are the campaign file's texts, tags included; None if it was not
-    read for the report.
+    have arrived twice. `subject` and `sender` are the campaign file's texts, tags included; None if it was
+    not read for the report.
 
     Recipients are streamed from the ledger each time they are asked for, in the order of the list.
     """
@@ -130,7 +130,10 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
 
 
 def make_proof_report(run: RunRecord, outcome: Outcome | None) -> Report:
-    """Return the report of a proof, which is in no ledger; it covers only the proof. None: it has no outcome."""
+    """Return the report of a proof, which is in no ledger; it covers only the proof.
+
+    None: it has no outcome.
+    """
     outcomes = [] if outcome is None else [outcome]
     counts = Counts.from_statuses({found.status: 1 for found in outcomes})
     return _make_report(run.campaign, run.edition, run, counts, lambda: iter(outcomes))
