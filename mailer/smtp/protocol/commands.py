@@ -8,7 +8,8 @@ become A-labels here.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from mailer.idna import encode_domain
 
 # The path's inside (RFC 5321 4.1.2, RFC 6531 3.3): atoms or one quoted string, "@", domain or address
 # literal. It is looser than the address grammar that campaigns are checked with: its concern is that nothing
@@ -82,7 +83,7 @@ def encode_path(address: str) -> bytes:
         raise ValueError(f"{address!r} cannot be written in an SMTP command")
     local, domain = match[1], match[2]
     try:
-        octets = f"{local}@{domain if domain.isascii() else to_a_label(domain)}".encode()
+        octets = f"{local}@{encode_domain(domain)}".encode()
     except UnicodeEncodeError:
         raise ValueError(f"{address!r} is not Unicode text") from None
     if len(octets) > MAX_PATH - 2:
@@ -93,17 +94,6 @@ def encode_path(address: str) -> bytes:
 def needs_utf8(address: str) -> bool:
     """Return whether its local part has characters outside ASCII; a domain's are no reason (A-labels)."""
     return not address.isascii() and not address.rpartition("@")[0].isascii()
-
-
-@lru_cache(maxsize=1024)
-def to_a_label(domain: str) -> str:
-    """Return the domain in A-labels (RFC 5890), by UTS 46, as browsers and mail programs read names."""
-    import idna
-
-    try:
-        return idna.encode(domain, uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(f"{domain!r} is not a domain name: {error}") from None
 
 
 def _word(text: str, what: str) -> bytes:
