@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from mailer.bounded_process import ProcessLimits, run_bounded
-from mailer.campaign import TRUSTED, UNTRUSTED, Access, Campaign, load_campaign
+from mailer.campaign import TRUSTED, UNTRUSTED, Access, Campaign
 from mailer.campaign.access import HINT, is_project_file
 from mailer.campaign.sources import WithheldSource, read_recipients
 from mailer.cli import console
@@ -21,8 +20,8 @@ from mailer.errors import InputError, Problem
 from mailer.files import UnusableFile, open_regular_file, show_path
 from mailer.ledger import Ledger
 from mailer.lint import lint_campaign
-from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
+from mailer.render.prepare import prepare_campaign
 from mailer.text import count_noun
 
 MAX_EXPLAINED = 100  # recipients whose ways through a template are explained
@@ -51,9 +50,8 @@ def check_campaigns(
 
 
 def _check_campaign(file: Path, variables: dict[str, str], access: Access, *, strict: bool, explain: bool) -> ExitCode:
-    campaign = load_campaign(file, variables=variables, access=access)
     # Without DKIM, unless the campaign is trusted: the key is a secret.
-    compiled = compile_campaign(campaign if access.secrets else replace(campaign, dkim=None))
+    campaign, compiled = prepare_campaign(file, variables=variables, access=access, may_sign=access.secrets)
     planned, problems = _run_preflight(campaign, compiled)
     problems += _find_key_problem(campaign, access)
     for problem in problems:

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
-from mailer.campaign import Campaign, load_campaign
+from mailer.campaign import Campaign
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode
 from mailer.cli.progress import create_display
@@ -27,9 +27,9 @@ from mailer.delivery.proof import find_recipient
 from mailer.errors import InputError, append_remainder
 from mailer.files import replace_file
 from mailer.ledger import Claim, Edition, Ledger
-from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
+from mailer.render.prepare import prepare_campaign
 from mailer.text import count_noun
 
 PLAIN = re.compile(r"[a-z0-9@_+-][a-z0-9@._+-]{0,99}")
@@ -53,8 +53,7 @@ def render_campaign(
     `only` is an address or a key; `limit` is the maximum number of messages. Raises InputError if a message
     cannot be rendered (then no file is written) or a file cannot be written.
     """
-    campaign = load_campaign(campaign_file, variables=variables)
-    compiled = compile_campaign(campaign)
+    campaign, compiled = prepare_campaign(campaign_file, variables=variables)
     count = 0
     with Ledger.open_temporary() as ledger:
         edition = _plan_and_check(campaign, compiled, ledger, only)
@@ -78,8 +77,7 @@ def show_first_message(campaign_file: Path, variables: dict[str, str], *, only: 
 
     Opens no connection and no ledger. Raises InputError if a message cannot be rendered.
     """
-    campaign = load_campaign(campaign_file, variables=variables)
-    compiled = compile_campaign(campaign)
+    campaign, compiled = prepare_campaign(campaign_file, variables=variables)
     with Ledger.open_temporary() as ledger:
         edition = _plan_and_check(campaign, compiled, ledger, only)
         count = sum(ledger.count_by_status(edition, only=only).values())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailer.api import DELIVERY_FIELDS, override_delivery
-from mailer.campaign import Campaign, ServerConfig, load_campaign, parse_server
+from mailer.campaign import Campaign, ServerConfig, parse_server
 from mailer.campaign.model import Delivery
 from mailer.cli import console
 from mailer.cli.credentials import choose_server_and_password
@@ -33,8 +33,8 @@ from mailer.delivery.run import RunResult, SendOptions, StopSignal, run
 from mailer.delivery.signals import Interrupted
 from mailer.files import show_path
 from mailer.ledger import Ledger, get_project_ledger
-from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
+from mailer.render.prepare import prepare_campaign
 from mailer.report.write import ReportTarget, check_report_targets
 from mailer.secret import Secret
 from mailer.text import count_noun, shorten
@@ -160,12 +160,11 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
 
 def _prepare_job(request: SendRequest) -> SendJob:
     """Load and check everything but the list. The password is asked for last."""
-    campaign = load_campaign(request.campaign_file, variables=request.variables)
+    campaign, compiled = prepare_campaign(request.campaign_file, variables=request.variables)
     ledger = request.ledger or get_project_ledger(campaign.root)
     keep = list_protected_files(campaign) | {Path(ledger): "ledger"}
     reports = check_report_targets(request.reports, keep=keep)
     check_trace_path(request.trace, keep | {target.path: "report" for target in reports if target.path is not None})
-    compiled = compile_campaign(campaign)
     if request.sandbox:
         return SendJob(request, campaign, compiled, reports, ledger, None, None)
     server, password = choose_server_and_password(

@@ -145,3 +145,17 @@ def test_no_hidden_file_is_included(command: Command, campaign: Path, path: str)
     ended = command("check", campaign)
     assert ended.code == 2
     assert "a-secret-line" not in ended.out + ended.err
+
+
+def test_campaign_list_and_templates_are_wrong_in_one_round(command: Command, campaign: Path) -> None:
+    text = campaign.read_text() + "  - {email: nonsense, name: X}\ndelivery: {window: many}\n"
+    campaign.write_text(text.replace("Hello {{ name }}", "{{ name"))
+    for template in campaign.parent.glob("*.j2"):
+        template.write_text("{% if %}")
+    for arguments in (["check", campaign], ["send", campaign, "--yes"]):
+        ended = command(*arguments)
+        assert ended.code == 2
+        assert "delivery.window: expected auto or a whole number" in ended.err
+        assert "'nonsense' is not an address" in ended.err
+        assert "subject: " in ended.err
+        assert ".txt" in ended.err
