@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from mailer.bounded_process import Outcome, ProcessLimits, ProcessPool
+from mailer.bounded_process import BoundedResult, ProcessLimits, ProcessPool
 from mailer.delivery.observer import Observer
 from mailer.delivery.plan import SHOWN
 from mailer.errors import Problem, append_remainder
@@ -37,7 +37,7 @@ class _Work(NamedTuple):
     is_compared: bool
 
 
-_Result = tuple[_Work, Outcome[bool]]
+_Result = tuple[_Work, BoundedResult[bool]]
 
 
 class PreflightResult(NamedTuple):
