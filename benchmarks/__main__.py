@@ -49,7 +49,9 @@ class Contender:
             return None
         if shutil.which("node") is None:
             return "node is not installed"
-        return None if (HERE / "contenders" / "node_modules").is_dir() else "`make nodemailer` has not been run"
+        return (
+            None if (HERE / "contenders" / "node_modules").is_dir() else "`make nodemailer` has not been run"
+        )
 
     def command(self, folder: Path, port: int, ca_file: Path, rtt: float) -> list[str]:
         count = str(self.counts[1 if rtt else 0])
@@ -86,7 +88,9 @@ def workbench(count: int) -> Iterator[tuple[Path, rig.Certificate]]:
         shutil.rmtree(folder)
 
 
-def run(contender: Contender, folder: Path, certificate: rig.Certificate, rtt: float, sink: rig.Sink) -> Figures:
+def run(
+    contender: Contender, folder: Path, certificate: rig.Certificate, rtt: float, sink: rig.Sink
+) -> Figures:
     """One contender's turn; its figures, or an exit where what arrived is not what it said."""
     with rig.delayed(sink.port, rtt) as port:
         sink.counts()
@@ -100,7 +104,9 @@ def run(contender: Contender, folder: Path, certificate: rig.Certificate, rtt: f
     return figures | {"sessions": arrived["sessions"]}
 
 
-def compare(chosen: list[Contender], rtts: list[float], rounds: int) -> dict[tuple[str, float], list[Figures]]:
+def compare(
+    chosen: list[Contender], rtts: list[float], rounds: int
+) -> dict[tuple[str, float], list[Figures]]:
     results: dict[tuple[str, float], list[Figures]] = defaultdict(list)
     most = max(max(contender.counts) for contender in chosen)
     with (
@@ -137,7 +143,9 @@ def table(results: dict[tuple[str, float], list[Figures]], chosen: list[Contende
             speed = pace(figures)
             ratios = [f"{speed / base[n]:.1f}" if n in base else "" for n in ("smtplib", "nodemailer, 10")]
             cpu, peak = median(figures, "cpu") * 1000, median(figures, "peak") / 1024
-            lines.append(f"| {contender.name} | {speed:,.0f} | {ratios[0]} | {ratios[1]} | {cpu:.2f} | {peak:.0f} |")
+            lines.append(
+                f"| {contender.name} | {speed:,.0f} | {ratios[0]} | {ratios[1]} | {cpu:.2f} | {peak:.0f} |"
+            )
     return "\n".join(lines)
 
 
@@ -146,10 +154,10 @@ def profile() -> str:
     with workbench(10_000) as (folder, certificate), rig.sink(certificate) as sink:
         figures = run(Contender("", "ours", (10_000, 0), ("--profile",)), folder, certificate, 0, sink)
     cost = figures["cpu"] / figures["messages"] * 1000
-    rows = "\n".join(f"| {room} | {share:.0%} | {share * cost:.3f} |" for room, share in figures["profile"].items())
-    return (
-        f"\n### CPU by room, no delay ({cost:.2f} ms a message)\n\n| room | share | ms |\n| --- | ---: | ---: |\n{rows}"
+    rows = "\n".join(
+        f"| {room} | {share:.0%} | {share * cost:.3f} |" for room, share in figures["profile"].items()
     )
+    return f"\n### CPU by room, no delay ({cost:.2f} ms a message)\n\n| room | share | ms |\n| --- | ---: | ---: |\n{rows}"
 
 
 def memory() -> str:
@@ -171,7 +179,9 @@ def whole_process(rounds: int) -> str:
             command += ["--ledger", str(folder / f"{turn}.sqlite3")]
             environment = {"MAILER_PASSWORD": "password", "PATH": "/usr/bin:/bin"}
             started = time.perf_counter()
-            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             seconds.append(time.perf_counter() - started)
     return f"\nThe whole process of `mailer send` for 3 recipients: {statistics.median(seconds):.2f} s."
 

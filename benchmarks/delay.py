@@ -70,7 +70,9 @@ def main() -> None:
     parser.add_argument("--to", type=int, required=True)
     parser.add_argument("--rtt-ms", type=float, required=True)
     options = parser.parse_args()
-    sys.setswitchinterval(0.0005)  # four threads take turns a connection; the default of 5 ms would add to the delay
+    sys.setswitchinterval(
+        0.0005
+    )  # four threads take turns a connection; the default of 5 ms would add to the delay
     listener = listen()
     threading.Thread(target=serve, args=(listener, options.to, options.rtt_ms / 2000), daemon=True).start()
     print(listener.getsockname()[1], flush=True)

@@ -31,7 +31,9 @@ def timed(what: str, run: Callable[[], T], count: int = 0) -> T:
     started = time.perf_counter()
     result = run()
     seconds = time.perf_counter() - started
-    print(f"{what:<44} {seconds:8.2f} s" + (f" {count / seconds:12,.0f} a second" if count else ""), flush=True)
+    print(
+        f"{what:<44} {seconds:8.2f} s" + (f" {count / seconds:12,.0f} a second" if count else ""), flush=True
+    )
     return result
 
 
@@ -62,7 +64,9 @@ def settle_most(ledger: Ledger, edition: Edition, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipients", type=int, default=1_000_000)
     parser.add_argument("--batch", type=int, default=64)
     asked = parser.parse_args()
@@ -72,7 +76,9 @@ def main() -> None:
         timed("making the list alone", lambda: sum(1 for _ in people.recipients), count)
         with Ledger.open(path) as ledger, ledger.hold_campaign("autumn"):
             edition = ledger.ensure_edition("autumn")
-            timed("planning, the list's making included", lambda: plan(ledger, people, COMPILED, edition), count)
+            timed(
+                "planning, the list's making included", lambda: plan(ledger, people, COMPILED, edition), count
+            )
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"{'':<44} {peak:8.0f} MB peak, {path.stat().st_size / 1e6:,.0f} MB ledger")
             run = ledger.start_run(edition, template="t", now=NOW)
@@ -88,7 +94,10 @@ def first_claim(ledger: Ledger, edition: Edition, run: RunRecord, batch: int) ->
 
 
 def resume(path: Path, people: object, count: int, batch: int) -> None:
-    with timed("opening, with the check", lambda: Ledger.open(path)) as ledger, ledger.hold_campaign("autumn"):
+    with (
+        timed("opening, with the check", lambda: Ledger.open(path)) as ledger,
+        ledger.hold_campaign("autumn"),
+    ):
         edition = timed("finding the edition", lambda: ledger.ensure_edition("autumn"))
         timed("recovering", lambda: ledger.recover_claims(edition, "resend", now=NOW))
         timed("planning an unchanged list", lambda: plan(ledger, people, COMPILED, edition))  # type: ignore[arg-type]
@@ -96,7 +105,11 @@ def resume(path: Path, people: object, count: int, batch: int) -> None:
         run = ledger.start_run(edition, template="t", now=NOW)
         timed("the first claim and commit", lambda: first_claim(ledger, edition, run, batch))
         rest = min(QUEUED, count // 200)
-        timed("claim, commit, record; 99% done", lambda: through_the_queue(ledger, edition, run, rest, batch), rest)
+        timed(
+            "claim, commit, record; 99% done",
+            lambda: through_the_queue(ledger, edition, run, rest, batch),
+            rest,
+        )
         timed("reading all outcomes in order", lambda: sum(1 for _ in ledger.read_outcomes(edition)), count)
         changed = campaign(Many(count + 1))
         timed("planning a list with one more", lambda: plan(ledger, changed, COMPILED, edition), count)

@@ -66,13 +66,19 @@ def measure_planning(where: str, recipients: int) -> None:
     with Ledger.open(where) as ledger, ledger.hold_campaign("autumn"):
         edition = ledger.ensure_edition("autumn")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        timed(f"planning {recipients:,} into PostgreSQL", lambda: plan(ledger, people, COMPILED, edition), recipients)
+        timed(
+            f"planning {recipients:,} into PostgreSQL",
+            lambda: plan(ledger, people, COMPILED, edition),
+            recipients,
+        )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{'':<44} {peak - before:8.0f} MB more than before")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--messages", type=int, default=3000, help="for each number of workers")
     parser.add_argument("--recipients", type=int, default=1_000_000)
     asked = parser.parse_args()

@@ -82,9 +82,17 @@ def ways_of(campaign: Campaign, folders: list[Path]) -> Iterator[tuple[str, Way,
     yield "a message, 7 bit", kept.render, kept
     yield "a message, 8 bit", lambda person: kept.render(person, eight_bit=True), kept
     text = compile_campaign(replace(derived, css="keep"))
-    yield "a message, 8 bit, its text derived from the HTML", lambda person: text.render(person, eight_bit=True), text
+    yield (
+        "a message, 8 bit, its text derived from the HTML",
+        lambda person: text.render(person, eight_bit=True),
+        text,
+    )
     whole = compile_campaign(replace(derived, css="inline"))
-    yield "a message, 8 bit, text derived, CSS inlined", lambda person: whole.render(person, eight_bit=True), whole
+    yield (
+        "a message, 8 bit, text derived, CSS inlined",
+        lambda person: whole.render(person, eight_bit=True),
+        whole,
+    )
 
 
 def measure(ways: list[tuple[str, Way]], people: list[Recipient]) -> None:

@@ -62,7 +62,9 @@ class Session:
             elif verb == b"BDAT":
                 size = int(line.split()[1])
                 self.skip(size)
-                self.took(size) if line.upper().endswith(b"LAST") else self.replies.append(b"250 2.0.0 Ok\r\n")
+                self.took(size) if line.upper().endswith(b"LAST") else self.replies.append(
+                    b"250 2.0.0 Ok\r\n"
+                )
             elif verb == b"DATA":
                 self.replies.append(b"354 Go ahead\r\n")
                 self.took(self.until_dot())
@@ -156,7 +158,10 @@ def main() -> None:
     context.load_cert_chain(options.cert, options.key)
     listener, counts = listen(), Counts()
     threading.Thread(
-        target=serve, args=(listener, context, counts), kwargs={"chunking": not options.no_chunking}, daemon=True
+        target=serve,
+        args=(listener, context, counts),
+        kwargs={"chunking": not options.no_chunking},
+        daemon=True,
     ).start()
     print(listener.getsockname()[1], flush=True)
     for command in sys.stdin:  # any line: the counts so far, then from zero

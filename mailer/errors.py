@@ -1,21 +1,19 @@
 """The exceptions of the package, as a tree.
 
-MailerError                      everything that we raise on purpose; `str()` is one line for a person
-├── InputError                   a campaign, list, template, option or path is wrong; nothing was sent (exit 2)
-│   └── RenderError              one recipient's message cannot be made
-├── LedgerError                  the ledger is damaged, foreign, unusable (exit 2)
-│   ├── LedgerBusy               another send holds the campaign (exit 2)
-│   └── LedgerWriteError         it cannot be written any more; sending stopped (exit 3)
-├── ServerError                  the server could not be used (exit 3)
-│   ├── Unreachable              no connection, or it was lost too often
-│   ├── TlsError                 handshake, chain, name, or STARTTLS not offered
-│   ├── AuthenticationError      the login was refused, or no mechanism fits
-│   └── ConnectionLost           an open session ended (reset, timeout, 421, or a violation of the protocol)
-│       └── ProtocolViolation    the server said what SMTP does not allow; the session is closed
-└── MissingExtra                 a feature needs an optional dependency; the hint names it (exit 2)
+MailerError                      everything that we raise on purpose; `str()` is one line for a person ├──
+InputError                   a campaign, list, template, option or path is wrong; nothing was sent (exit 2) │
+└── RenderError              one recipient's message cannot be made ├── LedgerError                  the
+ledger is damaged, foreign, unusable (exit 2) │   ├── LedgerBusy               another send holds the campaign
+(exit 2) │   └── LedgerWriteError         it cannot be written any more; sending stopped (exit 3) ├──
+ServerError                  the server could not be used (exit 3) │   ├── Unreachable              no
+connection, or it was lost too often │   ├── TlsError                 handshake, chain, name, or STARTTLS not
+offered │   ├── AuthenticationError      the login was refused, or no mechanism fits │   └── ConnectionLost
+an open session ended (reset, timeout, 421, or a violation of the protocol) │       └── ProtocolViolation
+the server said what SMTP does not allow; the session is closed └── MissingExtra                 a feature
+needs an optional dependency; the hint names it (exit 2)
 
-Who is to blame is in the type: `InputError` is the user's, `ServerError` the peer's. Our own misuse of our own
-code is a plain `RuntimeError` or `ValueError` and never part of this tree.
+Who is to blame is in the type: `InputError` is the user's, `ServerError` the peer's. Our own misuse of our
+own code is a plain `RuntimeError` or `ValueError` and never part of this tree.
 """
 
 from __future__ import annotations
@@ -29,7 +27,8 @@ from typing import Protocol
 class Place:
     """A place in a file. `line` and `column` count from 1; 0 means that they are not known.
 
-    A `file` that ends with a blank names what is counted instead of a file: "campaign.yaml:5:3: row " of a query.
+    A `file` that ends with a blank names what is counted instead of a file: "campaign.yaml:5:3: row " of a
+    query.
     """
 
     file: str
@@ -59,7 +58,9 @@ def append_remainder(first: Sequence[Problem], count: int, more: str = "more") -
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
     """Return each problem once, in the order of the files; those without a place (`and 3 more`) come last."""
-    return sorted(set(problems), key=lambda problem: (problem.place is None, problem.place or Place(""), problem.text))
+    return sorted(
+        set(problems), key=lambda problem: (problem.place is None, problem.place or Place(""), problem.text)
+    )
 
 
 class MailerError(Exception):
@@ -132,7 +133,10 @@ class ServerReply(Protocol):
 
 
 class ConnectionLost(ServerError):
-    """An open session ended before we said QUIT. `reply` is what the server said to end it (421 ...), or None."""
+    """An open session ended before we said QUIT.
+
+    `reply` is what the server said to end it (421 ...), or None.
+    """
 
     reply: ServerReply | None = None
 

@@ -1,7 +1,8 @@
 """Files of users and strangers: opened without a wait, read up to a limit, written whole or not at all.
 
-A path may come from a column, and a folder may be changed by somebody else between a check and a read. So a file that
-must lie inside a folder is opened by walking descriptors from that folder, and what was opened is what is checked.
+A path may come from a column, and a folder may be changed by somebody else between a check and a read. So a
+file that must lie inside a folder is opened by walking descriptors from that folder, and what was opened is
+what is checked.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def open_regular_file(path: str | os.PathLike[str], *, follow: bool = True) -> B
 def open_beneath(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file that lies inside the folder `root` once its symbolic links are resolved.
 
-    Each folder on the way is opened from the one above it and never through a link, so that a folder that is swapped
-    meanwhile gives an error and no outside file.
+    Each folder on the way is opened from the one above it and never through a link, so that a folder that is
+    swapped meanwhile gives an error and no outside file.
 
     Raises UnusableFile if the file lies outside `root`, is missing, may not be read, or is not regular.
     """
@@ -128,8 +129,8 @@ def replace_text_file(path: Path, *, newline: str = "\n") -> Iterator[TextIO]:
 def replace_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Give a binary stream that becomes the file `path` if the block ends well. The umask decides the mode.
 
-    A symbolic link stays one: its target is replaced. Missing folders are made. With `durable`, the file and its
-    folder are synced to the disk.
+    A symbolic link stays one: its target is replaced. Missing folders are made. With `durable`, the file and
+    its folder are synced to the disk.
 
     Raises OSError; the file is then as it was.
     """
@@ -160,7 +161,10 @@ def check_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename or a new file in `folder` durable. A file system that cannot sync a folder is not an error."""
+    """Make a rename or a new file in `folder` durable.
+
+    A file system that cannot sync a folder is not an error.
+    """
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -183,4 +187,6 @@ def _open_checked(name: str, folder: int | None, flags: int) -> BinaryIO:
 def _create_temporary(folder: Path) -> tuple[Path, int]:
     # The file's own name may be as long as the file system allows, so the temporary name does not contain it.
     temporary = folder / f".{secrets.token_hex(8)}.part"
-    return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    return temporary, os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+    )

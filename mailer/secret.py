@@ -1,8 +1,8 @@
 """Secrets: passwords, tokens and keys that do not show themselves, and texts from servers without them.
 
-`repr`, `str` and `format` of a `Secret` give `[secret]`, and it cannot be pickled. Only `reveal()` gives the text.
-`blank_secrets` replaces every known secret in a text that came from a server, which may repeat a password in its
-reply: the secret as it is, and in the encodings in which servers repeat what they were sent.
+`repr`, `str` and `format` of a `Secret` give `[secret]`, and it cannot be pickled. Only `reveal()` gives the
+text. `blank_secrets` replaces every known secret in a text that came from a server, which may repeat a
+password in its reply: the secret as it is, and in the encodings in which servers repeat what they were sent.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def _list_forms(secret: str) -> Iterable[str]:
 def _list_base64_forms(raw: bytes) -> Iterable[str]:
     """Yield the base64 of `raw`, and the part of it that is in the base64 of a longer text ("user:secret").
 
-    Three octets become four characters, so that part depends on how many octets come before. Characters that also
-    hold bits of a neighbouring octet are left out.
+    Three octets become four characters, so that part depends on how many octets come before. Characters that
+    also hold bits of a neighbouring octet are left out.
     """
     whole = base64.b64encode(raw).decode("ascii")
     yield whole

@@ -1,9 +1,9 @@
 """Text as people read it: made printable, shortened, counted, and compared with known names.
 
-Text from outside (a server's reply, a column, a file name) can hold anything. `make_printable` is the one rule for
-showing it: no character that moves a cursor, colours a terminal, turns the direction of writing, ends a line or
-cannot be encoded is left. Each one is shown as its escape, so that nothing is hidden and nothing is lost. Formats add
-their own rule on top (a spreadsheet's formula, Markdown's punctuation).
+Text from outside (a server's reply, a column, a file name) can hold anything. `make_printable` is the one
+rule for showing it: no character that moves a cursor, colours a terminal, turns the direction of writing,
+ends a line or cannot be encoded is left. Each one is shown as its escape, so that nothing is hidden and
+nothing is lost. Formats add their own rule on top (a spreadsheet's formula, Markdown's punctuation).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# C0, DEL and C1 (ECMA-48: terminal controls), U+2028/2029 (line ends to some readers), the bidirectional controls
-# of UAX 9 (they make text read as what it is not), deprecated format characters (U+206A to U+206F), annotation marks
-# (U+FFF9 to U+FFFB), the byte order mark, and lone surrogates (no UTF-8 for them).
+# C0, DEL and C1 (ECMA-48: terminal controls), U+2028/2029 (line ends to some readers), the bidirectional
+# controls of UAX 9 (they make text read as what it is not), deprecated format characters (U+206A to U+206F),
+# annotation marks (U+FFF9 to U+FFFB), the byte order mark, and lone surrogates (no UTF-8 for them).
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )

@@ -25,7 +25,9 @@ _TABLE = re.compile(r"<!-- table: (?P<name>[a-z._]+) -->\n(?:\n?\|.*?\n(?=\n|\Z)
 _DOCUMENTED = {"recipients": LIST_FILE, "recipients.sql": LIST_SQL}
 
 
-def find_mappings(mapping: MappingType[Any] = CAMPAIGN, path: str = "") -> Iterator[tuple[str, MappingType[Any]]]:
+def find_mappings(
+    mapping: MappingType[Any] = CAMPAIGN, path: str = ""
+) -> Iterator[tuple[str, MappingType[Any]]]:
     """Yield every mapping of the campaign file with the path of its key; the file itself has the path `campaign`."""
     yield path or "campaign", mapping
     for field in mapping.fields:
@@ -71,7 +73,13 @@ def describe_type(schema: Mapping[str, Any]) -> str:
         return " or ".join(describe_type({**schema, "type": one}) for one in kind)
     if kind == "array":
         return f"list of {describe_type(schema.get('items', {}))}"
-    words = {"string": "text", "boolean": "true or false", "integer": "number", "number": "number", "object": "mapping"}
+    words = {
+        "string": "text",
+        "boolean": "true or false",
+        "integer": "number",
+        "number": "number",
+        "object": "mapping",
+    }
     return words.get(str(kind), "null" if kind == "null" else "any value")
 
 
@@ -88,7 +96,9 @@ def _make_key_table(mapping: MappingType[Any]) -> str:
 
 
 def _make_key_row(field: Field) -> str:
-    default = "required" if field.required else f"`{_as_yaml(field.default)}`" if field.default is not None else ""
+    default = (
+        "required" if field.required else f"`{_as_yaml(field.default)}`" if field.default is not None else ""
+    )
     value = f"{describe_type(field.type.schema())}. {field.description}"
     example = f"`{_escape(field.example)}`" if field.example else ""
     return f"| `{field.name}` | {_escape(value)} | {default} | {example} |"

@@ -56,12 +56,18 @@ server: {host: smtp.example.com, port: 465, username: u, password: {env: X}}
 delivery: {rate: 30/minute, backoff: {first: 1s, most: 5m}, stop_after: 10%}
 """
 CSV = 'email;name;note\r\na@example.com;Ada;"two\nlines ""quoted"""\r\n\r\nb@example.com;Bob;\r\n'
-JSON = '[{"email": "a@example.com", "n": [1, -2.5e3, null, true, "\\u00e9\\ud83d\\ude00"]},\n "b@example.com"]'
-JSONL = '{"email": "a@example.com", "n": {"x": [1, 2]}}\n\n"b@example.com"\n'
-PEOPLE = (
-    "- a@example.com\n- &a {email: b@example.com, tags: [x, 'y', \"z\"]}\n- *a\n- email: c@example.com\n  n: |\n    t\n"
+JSON = (
+    '[{"email": "a@example.com", "n": [1, -2.5e3, null, true, "\\u00e9\\ud83d\\ude00"]},\n "b@example.com"]'
 )
-ADDRESS = ['"a b"@example.com', "zoë@bücher.example", "a.b+c@sub.example.co.uk", "x@xn--4ca.de", "a@localhost"]
+JSONL = '{"email": "a@example.com", "n": {"x": [1, 2]}}\n\n"b@example.com"\n'
+PEOPLE = "- a@example.com\n- &a {email: b@example.com, tags: [x, 'y', \"z\"]}\n- *a\n- email: c@example.com\n  n: |\n    t\n"
+ADDRESS = [
+    '"a b"@example.com',
+    "zoë@bücher.example",
+    "a.b+c@sub.example.co.uk",
+    "x@xn--4ca.de",
+    "a@localhost",
+]
 TEMPLATE = (
     "{% macro m(a, b=2) %}{{ a ~ b }}{% endmacro %}{% set ns = namespace(x='a') %}{% for i in range(9) if i is odd %}"
     "{{ loop.index }}{{ m(i) }}{% set ns.x = ns.x * 2 %}{% else %}no{% endfor %}{{ ns.x|upper|replace('A', name) }}"
@@ -97,7 +103,9 @@ def disturbed(dice: Dice, seed: bytes, pieces: Sequence[bytes] = PIECES) -> byte
             case 2:
                 seed = seed[:end] + seed[start:end] * dice.randint(1, 5) + seed[end:]
             case _:
-                seed = seed[:start] + bytes(dice.randrange(256) for _ in range(dice.randint(1, 3))) + seed[end:]
+                seed = (
+                    seed[:start] + bytes(dice.randrange(256) for _ in range(dice.randint(1, 3))) + seed[end:]
+                )
     return seed
 
 
@@ -161,7 +169,10 @@ def xlsx(dice: Dice) -> None:
         _read("p.xlsx", "xlsx", disturbed(dice, _workbook()))
         return
     content = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(_workbook())) as old, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as new:
+    with (
+        zipfile.ZipFile(io.BytesIO(_workbook())) as old,
+        zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         chosen = dice.choice(old.namelist())
         for name in old.namelist():
             new.writestr(name, disturbed(dice, old.read(name), PARTS) if name == chosen else old.read(name))
@@ -169,7 +180,9 @@ def xlsx(dice: Dice) -> None:
 
 
 def addresses(dice: Dice) -> None:
-    text = disturbed(dice, dice.choice(ADDRESS).encode(), [*PIECES, *(t.encode("utf-8", "ignore") for t in TEXTS)])
+    text = disturbed(
+        dice, dice.choice(ADDRESS).encode(), [*PIECES, *(t.encode("utf-8", "ignore") for t in TEXTS)]
+    )
     try:
         address = check_address(text.decode("utf-8", "replace"))
     except ValueError as error:
@@ -186,7 +199,9 @@ def templates(dice: Dice) -> None:
     variables = {"name": "Ada <&>", "rows": [(1, "a"), (0, "b")]}
     try:
         environment = create_environment(autoescape=dice.random() < 0.5)
-        made = run_bounded(lambda: environment.from_string(source).render(variables), ProcessLimits(seconds=1.0))
+        made = run_bounded(
+            lambda: environment.from_string(source).render(variables), ProcessLimits(seconds=1.0)
+        )
         assert isinstance(made, str)
     except Exception as error:
         assert "\n" not in describe_error(error)
@@ -279,7 +294,9 @@ def one(name: str, seed: int) -> None:
     try:
         TARGETS[name](random.Random(seed))
     except Exception as error:
-        raise AssertionError(f"python -m tests.fuzz {name} --seed {seed}: {type(error).__name__}: {error}") from error
+        raise AssertionError(
+            f"python -m tests.fuzz {name} --seed {seed}: {type(error).__name__}: {error}"
+        ) from error
     took = monotonic() - began
     assert took < MAX_SECONDS, f"python -m tests.fuzz {name} --seed {seed}: it took {took:.1f} s"
 

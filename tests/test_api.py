@@ -42,7 +42,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def refusing(tmp_path: Path) -> Iterator[Sandbox]:
     sandbox = Sandbox(
-        maildir=tmp_path / "caught", refuse=lambda address: "550 5.1.1 no" if address.startswith("bob") else None
+        maildir=tmp_path / "caught",
+        refuse=lambda address: "550 5.1.1 no" if address.startswith("bob") else None,
     )
     sandbox.start()
     yield sandbox
@@ -52,7 +53,10 @@ def refusing(tmp_path: Path) -> Iterator[Sandbox]:
 def test_the_stub_names_what_the_package_has() -> None:
     stub = Path(mailer.__file__).with_suffix(".pyi").read_text()
     said = {
-        alias.asname for node in ast.walk(ast.parse(stub)) if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.asname
+        for node in ast.walk(ast.parse(stub))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
     assert said == set(mailer.__all__)
     assert set(mailer.__all__) <= set(dir(mailer))
@@ -91,7 +95,9 @@ def test_a_campaign_is_sent_once_and_its_report_can_be_read_again(path: Path, sa
 
 
 def test_a_refused_recipient_is_in_the_report(path: Path, refusing: Sandbox) -> None:
-    report = mailer.send(mailer.load_campaign(path), server=refusing.url, ca_file=refusing.ca_file, ledger="x.sqlite3")
+    report = mailer.send(
+        mailer.load_campaign(path), server=refusing.url, ca_file=refusing.ca_file, ledger="x.sqlite3"
+    )
     assert (report.counts.sent, report.counts.failed, report.ending) == (1, 1, "incomplete")
     assert [(outcome.email, outcome.code) for outcome in report.failed()] == [("bob@example.com", 550)]
 
@@ -126,7 +132,10 @@ def test_wrong_input_and_an_unusable_server_raise_their_errors(
         mailer.send(campaign, server=sandbox.url, rate="fast")
     with pytest.raises(ServerError) as caught:
         mailer.send(
-            campaign, server=f"smtps://sandbox@127.0.0.1:{sandbox.port}", password="Zq9", ca_file=sandbox.ca_file
+            campaign,
+            server=f"smtps://sandbox@127.0.0.1:{sandbox.port}",
+            password="Zq9",
+            ca_file=sandbox.ca_file,
         )
     assert "Zq9" not in str(caught.value)
     with pytest.raises(ServerError):
@@ -151,7 +160,9 @@ def test_a_proof_gives_its_own_report_with_a_message_id_of_its_own(path: Path, s
 
 
 @pytest.mark.parametrize("wrong", [{"limit": 0}, {"window": -1}, {"connections": 0}, {"window": 0}])
-def test_wrong_numbers_are_refused_before_anything_is_sent(path: Path, sandbox: Sandbox, wrong: dict[str, int]) -> None:
+def test_wrong_numbers_are_refused_before_anything_is_sent(
+    path: Path, sandbox: Sandbox, wrong: dict[str, int]
+) -> None:
     campaign = mailer.load_campaign(path)
     (name,) = wrong
     with pytest.raises(InputError, match=f"{name} .*: expected a number from 1"):
@@ -210,16 +221,23 @@ def test_a_report_can_be_read_by_the_campaign_or_by_its_name(path: Path, sandbox
     with pytest.raises(mailer.LedgerError):
         mailer.read_report(campaign)
     mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file)
-    for report in (mailer.read_report(campaign), mailer.read_report("spring"), mailer.read_report("spring", edition=1)):
+    for report in (
+        mailer.read_report(campaign),
+        mailer.read_report("spring"),
+        mailer.read_report("spring", edition=1),
+    ):
         assert [outcome.status for outcome in report.recipients] == [mailer.Status.SENT] * 2
     with pytest.raises(InputError, match="no campaign 'autumn'"):
         mailer.read_report("autumn")
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"limit": 0}, {"limit": -1}, {"window": -1}, {"window": 0}, {"connections": 0}, {"rate": "-1/second"}]
+    "arguments",
+    [{"limit": 0}, {"limit": -1}, {"window": -1}, {"window": 0}, {"connections": 0}, {"rate": "-1/second"}],
 )
-def test_wrong_arguments_raise_before_anything_is_sent(path: Path, sandbox: Sandbox, arguments: dict[str, Any]) -> None:
+def test_wrong_arguments_raise_before_anything_is_sent(
+    path: Path, sandbox: Sandbox, arguments: dict[str, Any]
+) -> None:
     with pytest.raises((ValueError, InputError)):
         mailer.send(mailer.load_campaign(path), server=sandbox.url, ca_file=sandbox.ca_file, **arguments)
     assert sandbox.messages == []
@@ -236,7 +254,9 @@ def test_an_observer_that_raises_changes_nothing(path: Path, sandbox: Sandbox) -
         def on_outcome(self, outcome: mailer.Outcome) -> None:
             raise RuntimeError("an observer's mistake")
 
-    report = mailer.send(mailer.load_campaign(path), server=sandbox.url, ca_file=sandbox.ca_file, observer=Raising())
+    report = mailer.send(
+        mailer.load_campaign(path), server=sandbox.url, ca_file=sandbox.ca_file, observer=Raising()
+    )
     assert (report.counts.sent, len(sandbox.messages)) == (2, 2)
 
 
@@ -256,4 +276,7 @@ def test_a_cancelled_send_is_continued_by_the_next_one(path: Path, sandbox: Sand
     asyncio.run(cancel())
     report = mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file)
     assert report.counts.sent == 2
-    assert len(sandbox.messages) in (2, 3)  # the message in flight when the task was cancelled may be there twice
+    assert len(sandbox.messages) in (
+        2,
+        3,
+    )  # the message in flight when the task was cancelled may be there twice

@@ -246,7 +246,9 @@ def test_a_signal_ends_the_wait_within_a_second(number: signal.Signals) -> None:
         except KeyboardInterrupt:
             sys.exit(7)
     """
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"started\n"
         process.send_signal(number)

@@ -58,7 +58,9 @@ def test_every_table_is_in_the_document() -> None:
 
 
 @pytest.mark.parametrize(("path", "field"), FIELDS, ids=[f"{path}.{field.name}" for path, field in FIELDS])
-def test_every_key_has_a_description_and_an_example_that_loads(path: str, field: Field, tmp_path: Path) -> None:
+def test_every_key_has_a_description_and_an_example_that_loads(
+    path: str, field: Field, tmp_path: Path
+) -> None:
     assert field.description.endswith(".")
     if not field.example:
         pytest.skip("this key has no example")

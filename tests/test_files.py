@@ -79,7 +79,10 @@ def test_more_than_the_limit_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     with open_regular_file(tmp_path / "file") as stream:
         assert read_limited(stream, 5) == b"12345"
-    with open_regular_file(tmp_path / "file") as stream, pytest.raises(UnusableFile, match="limit of 4 bytes"):
+    with (
+        open_regular_file(tmp_path / "file") as stream,
+        pytest.raises(UnusableFile, match="limit of 4 bytes"),
+    ):
         read_limited(stream, 4)
 
 

@@ -31,7 +31,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROVIDERS_PAGE = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
 SNIPPETS = [match[1] for match in re.finditer(r"```yaml\n(.*?)```", README + PROVIDERS_PAGE, re.DOTALL)]
 PROVIDERS = [
-    part for snippet in SNIPPETS if "\nserver:" in "\n" + snippet for part in re.split(r"^# or\n", snippet, flags=re.M)
+    part
+    for snippet in SNIPPETS
+    if "\nserver:" in "\n" + snippet
+    for part in re.split(r"^# or\n", snippet, flags=re.M)
 ]
 
 
@@ -43,7 +46,9 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_command() -> None:
     table = README.split("| exit |")[1].split("\n\n")[0]
-    told = {int(number) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for number in cell.split(",")}
+    told = {
+        int(number) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for number in cell.split(",")
+    }
     assert told <= {*(int(code) for code in ExitCode), 130, 143}
     assert told >= {int(code) for code in ExitCode if code < 64}  # beyond: a bug of ours, a closed pipe
 
@@ -69,7 +74,8 @@ def test_the_readme_and_the_providers_page_show_campaigns_that_load(snippet: str
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("newsletter", 16), ("notification", 3), ("digest", 3), ("announcement", 3), ("invoices", 3)]
+    ("name", "count"),
+    [("newsletter", 16), ("notification", 3), ("digest", 3), ("announcement", 3), ("invoices", 3)],
 )
 def test_the_samples_have_no_error_and_no_warning(name: str, count: int) -> None:
     campaign = load_campaign(ROOT / "campaigns" / f"{name}.yaml")
@@ -90,17 +96,25 @@ def test_the_samples_images_are_small() -> None:
 def test_the_extra_all_is_every_feature() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     (everything,) = extras["all"]
-    assert set(re.fullmatch(r"mailer\[(.+)\]", everything)[1].split(",")) == set(extras) - {"all", "dev", "bench"}
+    assert set(re.fullmatch(r"mailer\[(.+)\]", everything)[1].split(",")) == set(extras) - {
+        "all",
+        "dev",
+        "bench",
+    }
 
 
 def test_every_dependency_has_its_reason() -> None:
-    section = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("dependencies = [")[1].split("\n[")[0]
+    section = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("dependencies = [")[1].split("\n[")[0]
+    )
     listed = [line for line in section.splitlines() if re.match(r'\s+"(?!mailer\[)', line)]
     assert [line for line in listed if "#" not in line and "types-" not in line] == []
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / ".pre-commit-config.yaml", *sorted((ROOT / ".github").rglob("*.yml"))], ids=lambda path: path.name
+    "path",
+    [ROOT / ".pre-commit-config.yaml", *sorted((ROOT / ".github").rglob("*.yml"))],
+    ids=lambda path: path.name,
 )
 def test_the_services_files_are_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
@@ -123,7 +137,9 @@ def test_the_documents_command_lines_are_ones_that_the_command_takes(line: str) 
 
 
 def test_the_ci_examples_are_yaml_with_the_steps_that_are_needed() -> None:
-    github, gitlab, check = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", CI_PAGE, re.DOTALL))
+    github, gitlab, check = (
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", CI_PAGE, re.DOTALL)
+    )
     steps = github["jobs"]["announce"]["steps"]
     send = next(step for step in steps if "mailer send" in step.get("run", ""))
     assert send["env"].keys() >= {"MAILER_SERVER", "MAILER_PASSWORD"}
@@ -133,19 +149,29 @@ def test_the_ci_examples_are_yaml_with_the_steps_that_are_needed() -> None:
 
 
 def test_the_python_versions_of_ci_are_those_that_the_package_names() -> None:
-    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["quick"]["strategy"]["matrix"]
-    named = [text.rsplit(" ", 1)[1] for text in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", text)]
+    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["quick"]["strategy"][
+        "matrix"
+    ]
+    named = [
+        text.rsplit(" ", 1)[1] for text in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", text)
+    ]
     assert matrix["python"] == named
 
 
 def test_no_committed_file_names_a_package_index() -> None:
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=False, text=True).stdout.split()
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, check=False, text=True
+    ).stdout.split()
     hosts = re.compile("|".join(["py" + "pi", "python" + "hosted", "npm" + "js"]) + r"\.(?:org|com)")
-    found = [name for name in files if (ROOT / name).is_file() and hosts.search((ROOT / name).read_text("latin-1"))]
+    found = [
+        name for name in files if (ROOT / name).is_file() and hosts.search((ROOT / name).read_text("latin-1"))
+    ]
     assert found == []
 
 
 def test_the_locked_requirements_have_a_hash_for_each_version() -> None:
     text = (ROOT / "requirements-dev.txt").read_text()
-    versions = re.findall(r"^[a-z0-9._-]+==\S+ \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.M)
+    versions = re.findall(
+        r"^[a-z0-9._-]+==\S+ \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.M
+    )
     assert len(versions) == len(re.findall(r"^[a-z0-9]", text, re.M)) > 30

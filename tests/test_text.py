@@ -2,7 +2,14 @@
 
 import pytest
 
-from mailer.text import count_noun, find_similar, make_printable, make_printable_lines, shorten, shorten_middle
+from mailer.text import (
+    count_noun,
+    find_similar,
+    make_printable,
+    make_printable_lines,
+    shorten,
+    shorten_middle,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +44,11 @@ def test_the_middle_is_left_out_if_the_end_matters() -> None:
 
 
 def test_nouns_agree_with_their_number() -> None:
-    assert [count_noun(n, "recipient") for n in (0, 1, 1200)] == ["0 recipients", "1 recipient", "1,200 recipients"]
+    assert [count_noun(n, "recipient") for n in (0, 1, 1200)] == [
+        "0 recipients",
+        "1 recipient",
+        "1,200 recipients",
+    ]
     assert count_noun(2, "address") == "2 addresses"
 
 

@@ -57,7 +57,10 @@ def shorten_campaign(job: Work, name: str) -> Path:
     measured.
     """
     people, short = job.folder / "people.csv", job.folder / f"people-{job.count}.csv"
-    with people.open(encoding="utf-8", newline="") as file, short.open("w", encoding="utf-8", newline="") as cut:
+    with (
+        people.open(encoding="utf-8", newline="") as file,
+        short.open("w", encoding="utf-8", newline="") as cut,
+    ):
         cut.writelines(islice(file, job.count + 1))
     text = (job.folder / f"{name}.yaml").read_text(encoding="utf-8").replace("people.csv", short.name)
     path = job.folder / f"{name}-{job.count}.yaml"

@@ -27,7 +27,8 @@ html = (job.folder / "newsletter.html.j2").read_text(encoding="utf-8")
 template.write_text(HEADERS + html.replace("cid:logo", "logo.png"), encoding="utf-8")
 config = job.folder / "mailmerge_server.conf"
 config.write_text(
-    f"[smtp_server]\nhost = localhost\nport = {job.port}\nsecurity = SSL/TLS\nusername = user\n", encoding="utf-8"
+    f"[smtp_server]\nhost = localhost\nport = {job.port}\nsecurity = SSL/TLS\nusername = user\n",
+    encoding="utf-8",
 )
 client = SendmailClient(Path(config))
 client.password = "password"

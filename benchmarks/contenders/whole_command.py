@@ -32,7 +32,12 @@ subprocess.run(
 )
 seconds = time.perf_counter() - started
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-figures = {"messages": job.count, "seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss}
+figures = {
+    "messages": job.count,
+    "seconds": seconds,
+    "cpu": used.ru_utime + used.ru_stime,
+    "peak": used.ru_maxrss,
+}
 print(json.dumps(figures), flush=True)
 for leftover in job.folder.glob("whole.sqlite3*"):
     leftover.unlink()

@@ -1,8 +1,8 @@
 """Work whose cost a stranger decides, in child processes that can be killed.
 
-A list, a template or an expression can make one operation of C code take hours or gigabytes, and nothing inside a
-process can stop that. So this work runs in a child process with limits. The kernel ends the child when it exceeds
-them, and the parent waits where a signal can interrupt it.
+A list, a template or an expression can make one operation of C code take hours or gigabytes, and nothing
+inside a process can stop that. So this work runs in a child process with limits. The kernel ends the child
+when it exceeds them, and the parent waits where a signal can interrupt it.
 
     value = run_bounded(lambda: parse(content))                # one call
     rows = iterate_bounded(lambda: iter(source))               # items, as the child produces them
@@ -15,10 +15,10 @@ How a limit acts:
 - Memory. RLIMIT_AS makes an allocation fail. Python raises MemoryError then; some C code aborts the process.
 After either, the child is not used again, and the next item gets a new one.
 
-The child is a fork: it has the parent's objects, so nothing is compiled or read again, and it starts in milliseconds.
-It closes every inherited descriptor except the standard ones and `keep_open`, so it holds no lock of the parent. It
-executes no code of other threads. A lock that another thread held at the fork stays locked in the child, so the
-functions that run here must not log, print or use what other threads use.
+The child is a fork: it has the parent's objects, so nothing is compiled or read again, and it starts in
+milliseconds. It closes every inherited descriptor except the standard ones and `keep_open`, so it holds no
+lock of the parent. It executes no code of other threads. A lock that another thread held at the fork stays
+locked in the child, so the functions that run here must not log, print or use what other threads use.
 """
 
 from __future__ import annotations
@@ -78,12 +78,15 @@ def iterate_bounded(
 ) -> Generator[Value, None, None]:
     """Yield the items of an iterator that is created and advanced in a child process.
 
-    Each item must be picklable, and `limits` are those of one item; `first` are those until the first one. The child
-    runs ahead of the caller by as much as a pipe holds. It is killed when the generator is closed. Raises the
-    iterator's exception after the items before it, and LimitExceeded if the child exceeds its limits.
+    Each item must be picklable, and `limits` are those of one item; `first` are those until the first one.
+    The child runs ahead of the caller by as much as a pipe holds. It is killed when the generator is closed.
+    Raises the iterator's exception after the items before it, and LimitExceeded if the child exceeds its
+    limits.
     """
     limits = limits or ProcessLimits()
-    child = ChildProcess(lambda child: child.serve_stream(create_iterator, limits, first or limits), limits, keep_open)
+    child = ChildProcess(
+        lambda child: child.serve_stream(create_iterator, limits, first or limits), limits, keep_open
+    )
     try:
         while (frame := child.receive()) is not None:
             items, error = frame
@@ -100,7 +103,8 @@ def iterate_bounded(
 class ProcessPool(Generic[Item, Value]):
     """Calls a function in child processes that stay alive between the items.
 
-    Processes are started when there is work for them. To be used as a context manager; at its end they are killed.
+    Processes are started when there is work for them. To be used as a context manager; at its end they are
+    killed.
     """
 
     def __init__(
@@ -111,18 +115,24 @@ class ProcessPool(Generic[Item, Value]):
         processes: int = 1,
         keep_open: Sequence[int] = (),
     ) -> None:
-        """`limits` are those of one item; `processes` is the maximum; `keep_open` are descriptors that it needs."""
+        """`limits` are those of one item; `processes` is the maximum; `keep_open` are descriptors that it
+        needs.
+        """
         self._function = function
         self._limits = limits or ProcessLimits()
         self._processes = processes
         self._keep_open = keep_open
         self._idle: list[ChildProcess] = []
-        self._busy: dict[int, tuple[ChildProcess, _Batch[Item, Value]]] = {}  # by the descriptor of the child's results
+        self._busy: dict[
+            int, tuple[ChildProcess, _Batch[Item, Value]]
+        ] = {}  # by the descriptor of the child's results
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -139,10 +149,11 @@ class ProcessPool(Generic[Item, Value]):
     def map(
         self, items: Iterable[Item], *, batch: int = BATCH
     ) -> Generator[tuple[Item, BoundedResult[Value]], None, None]:
-        """Yield every item with its outcome, in order. `items` are taken as they are needed, `batch` at a time.
+        """Yield every item with its outcome, in order. `items` are taken as they are needed, `batch` at a
+        time.
 
-        To be used by one caller at a time. After an item that exceeded a limit, the following ones get a new process.
-        Raises what `items` raises, after the outcomes of the items before.
+        To be used by one caller at a time. After an item that exceeded a limit, the following ones get a new
+        process. Raises what `items` raises, after the outcomes of the items before.
         """
         errors: list[Exception] = []
         source = _until_error(items, errors)
@@ -162,7 +173,10 @@ class ProcessPool(Generic[Item, Value]):
             self._kill_busy()
 
     def _assign(self, source: Iterator[Item], waiting: list[_Batch[Item, Value]], size: int) -> None:
-        """Give work to every process that has none: what is waiting, then new items. Look ahead only so far."""
+        """Give work to every process that has none: what is waiting, then new items.
+
+        Look ahead only so far.
+        """
         unassigned = [one for one in waiting if not one.is_assigned]
         while len(self._busy) < self._processes:
             if unassigned:
@@ -217,14 +231,19 @@ class _Batch(Generic[Item, Value]):
         self.is_assigned = outcomes is not None
 
     def split(self, child: ChildProcess) -> list[_Batch[Item, Value]]:
-        """Read the outcomes from `child`. The items that have none, because it ended, are batches of their own."""
+        """Read the outcomes from `child`.
+
+        The items that have none, because it ended, are batches of their own.
+        """
         outcomes: list[BoundedResult[Value]] | None = child.receive_outcomes()
         if outcomes is not None:
             done = len(outcomes)
             parts = [_Batch(self.items[:done], outcomes), _Batch(self.items[done:])]
         else:  # it was ended while it worked on this item; the outcomes of those before it are lost
             number = child.progress
-            ended: list[BoundedResult[Value]] = [BoundedResult(error=child.explain_end(), is_limit_exceeded=True)]
+            ended: list[BoundedResult[Value]] = [
+                BoundedResult(error=child.explain_end(), is_limit_exceeded=True)
+            ]
             parts = [
                 _Batch(self.items[:number]),
                 _Batch(self.items[number : number + 1], ended),

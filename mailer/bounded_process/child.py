@@ -43,7 +43,9 @@ _OUT_OF_MEMORY = 71  # exit status of a child
 class ChildProcess:
     """One child process, as the parent and, after the fork, the child itself see it."""
 
-    def __init__(self, serve: Callable[[ChildProcess], None], limits: ProcessLimits, keep_open: Sequence[int]) -> None:
+    def __init__(
+        self, serve: Callable[[ChildProcess], None], limits: ProcessLimits, keep_open: Sequence[int]
+    ) -> None:
         self._limits = limits
         self._progress = mmap.mmap(-1, 8)  # shared: the number of the item that the child works on
         self.has_ended = False
@@ -74,7 +76,10 @@ class ChildProcess:
         return frame
 
     def receive_outcomes(self) -> list[BoundedResult[Any]] | None:
-        """Wait for outcomes. There are fewer than items if a limit was exceeded; None if the child was ended."""
+        """Wait for outcomes.
+
+        There are fewer than items if a limit was exceeded; None if the child was ended.
+        """
         frame = self.receive()
         if frame is None:
             return None
@@ -156,7 +161,9 @@ class ChildProcess:
     def serve_stream(
         self, create_iterator: Callable[[], Iterator[Any]], limits: ProcessLimits, first: ProcessLimits
     ) -> None:
-        """Send the iterator's items in batches, then an empty one; or the batch before an error, with the error."""
+        """Send the iterator's items in batches, then an empty one; or the batch before an error, with the
+        error.
+        """
         timer = _Timer()
         items: list[object] = []
         sent = time.monotonic()
@@ -222,7 +229,9 @@ def _name_limit(error: Exception, limits: ProcessLimits) -> Exception:
 
 
 def _split_error(error: Exception) -> _ErrorParts:
-    """An exception in parts that can be pickled: its own way to be pickled calls its constructor, with `args`."""
+    """An exception in parts that can be pickled: its own way to be pickled calls its constructor, with
+    `args`.
+    """
     parts = type(error), error.args, dict(error.__dict__)
     try:
         pickle.loads(pickle.dumps(parts))  # noqa: S301 - our own bytes

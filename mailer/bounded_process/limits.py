@@ -33,7 +33,11 @@ class ProcessDied(LimitExceeded):
 
     def __init__(self, status: int) -> None:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        how = f"signal {signal.Signals(number).name}" if number else f"status {os.waitstatus_to_exitcode(status)}"
+        how = (
+            f"signal {signal.Signals(number).name}"
+            if number
+            else f"status {os.waitstatus_to_exitcode(status)}"
+        )
         super().__init__(f"stopped: its process ended ({how}); it may need too much memory")
 
 

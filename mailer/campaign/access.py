@@ -20,9 +20,9 @@ class Access:
 
     `environment`: values of environment variables in `vars`. `secrets`: passwords and keys, from wherever
     they come. `commands`: the password's command. `sql`: recipients from a database. `outside_files`: files
-    outside the project root, and files in it whose name or folder begins with a dot.
-    `own_machine`: the campaign is on the machine that its author wrote it on. Elsewhere, the files that do not
-    travel with it (the list, certificates) are not looked for.
+    outside the project root, and files in it whose name or folder begins with a dot. `own_machine`: the
+    campaign is on the machine that its author wrote it on. Elsewhere, the files that do not travel with it
+    (the list, certificates) are not looked for.
     """
 
     environment: bool = True

@@ -87,7 +87,9 @@ def _parse_display_name(text: str) -> str:
         return re.sub(r"\\(.)", r"\1", quoted[1])
     if found := re.search(r'[()<>\[\]:;@\\,"]', text):
         shown = text.replace('"', "") if len(text) <= 40 else "Name"
-        raise ValueError(f"{found[0]!r} is allowed in a name only in quotes; write '\"{shown}\" <name@example.com>'")
+        raise ValueError(
+            f"{found[0]!r} is allowed in a name only in quotes; write '\"{shown}\" <name@example.com>'"
+        )
     return text
 
 
@@ -115,7 +117,10 @@ def _validate_address(text: str) -> str:
     special = text.rpartition("@")[2].rpartition(".")[2].lower() in _SPECIAL_USE
     try:
         found = validate_email(
-            text + ".com" if special else text, check_deliverability=False, allow_quoted_local=True, strict=True
+            text + ".com" if special else text,
+            check_deliverability=False,
+            allow_quoted_local=True,
+            strict=True,
         )
     except EmailNotValidError as error:
         raise ValueError(f"{_quote(text)} is not an address: {_lower_first(str(error))}") from None

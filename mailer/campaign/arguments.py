@@ -95,7 +95,9 @@ def _read_argument(value: Any, field_type: FieldType[Any], context: LoadContext)
                 field_type.check_key(name)
             except ValueError as error:
                 raise context.error(PLACE, str(error)) from None
-        return {name: _read_argument(item, field_type.type, context.below(name)) for name, item in value.items()}
+        return {
+            name: _read_argument(item, field_type.type, context.below(name)) for name, item in value.items()
+        }
     return field_type.read(_to_node(value, context, 0), context)
 
 

@@ -68,7 +68,9 @@ def read_campaign(
     file = Path(os.path.abspath(path))
     root = project_root(file)
     if not access.outside_files and not is_project_file(file, root):
-        raise InputError(Problem(Place(shown), "the campaign file is a link out of the project, or hidden"), hint=HINT)
+        raise InputError(
+            Problem(Place(shown), "the campaign file is a link out of the project, or hidden"), hint=HINT
+        )
     node, problems = nodes.compose(
         _read_text(NamedFile(file, shown, root=None if access.outside_files else root)), shown
     )
@@ -86,7 +88,9 @@ def read_campaign(
         parsed.problems.extend(_find_later_problems(parsed.values))
     _apply_provider(parsed, node)
     warnings = _find_empty(parsed, overrides)
-    campaign = _build_campaign(file, root, name, {**parsed.values, "warnings": warnings, "unknown_variables": unknown})
+    campaign = _build_campaign(
+        file, root, name, {**parsed.values, "warnings": warnings, "unknown_variables": unknown}
+    )
     return LoadResult(campaign, tuple(sort_problems(parsed.problems)))
 
 
@@ -117,7 +121,9 @@ def _render_name(parsed: ParsedMapping) -> str:
             name = render_pattern(pattern.source, parsed.values["vars"], pattern.place)
         return check_campaign_name(name)
     except InputError as error:
-        parsed.problems.extend(replace(problem, text=f"campaign: {problem.text}") for problem in error.problems)
+        parsed.problems.extend(
+            replace(problem, text=f"campaign: {problem.text}") for problem in error.problems
+        )
     except ValueError as error:
         parsed.problems.append(parsed.problem(pattern.place, str(error), "campaign"))
     return ""
@@ -144,7 +150,9 @@ def _find_unknown(overrides: Mapping[str, str], parsed: ParsedMapping) -> tuple[
 
 def _find_empty(parsed: ParsedMapping, overrides: Mapping[str, str]) -> tuple[Problem, ...]:
     """Return warnings about values that are empty although somebody meant to give them."""
-    warnings = [Problem(None, f"--var {name}: the value is empty") for name, value in overrides.items() if not value]
+    warnings = [
+        Problem(None, f"--var {name}: the value is empty") for name, value in overrides.items() if not value
+    ]
     return (*warnings, *parsed.context.warnings)
 
 
@@ -183,7 +191,10 @@ def _read_text(file: NamedFile) -> str:
         content = stream.read(MAX_FILE + 1)
     if len(content) > MAX_FILE:
         raise InputError(
-            Problem(Place(file.shown), f"a campaign file has at most {MAX_FILE // 1024 // 1024} MB; this one has more"),
+            Problem(
+                Place(file.shown),
+                f"a campaign file has at most {MAX_FILE // 1024 // 1024} MB; this one has more",
+            ),
             hint="a long list of recipients goes into a file of its own: recipients: people.csv",
         )
     codec = detect_bom_encoding(content) or "utf-8"

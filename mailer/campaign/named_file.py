@@ -56,7 +56,9 @@ class NamedFile:
     def _make_problem(self, text: str) -> Problem:
         if self.named_at is None:
             return Problem(Place(self.shown), text)
-        return Problem(self.named_at, f"{self.key}: {self.shown}: {text}" if self.key else f"{self.shown}: {text}")
+        return Problem(
+            self.named_at, f"{self.key}: {self.shown}: {text}" if self.key else f"{self.shown}: {text}"
+        )
 
 
 def detect_bom_encoding(start: bytes) -> str | None:

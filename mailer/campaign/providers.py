@@ -67,11 +67,17 @@ PROVIDERS: dict[str, Provider] = {
     # learn.microsoft.com/exchange/mail-flow-best-practices (server; TLS by STARTTLS only) and
     # /exchange/troubleshoot/send-emails/smtp-submission-improvements (30 messages a minute, 10,000 recipients
     # a day, 3 connections at once)
-    "microsoft365": Provider("smtp.office365.com", 587, "starttls", Rate(30, _MINUTE), per_day=10_000, connections=3),
+    "microsoft365": Provider(
+        "smtp.office365.com", 587, "starttls", Rate(30, _MINUTE), per_day=10_000, connections=3
+    ),
     # docs.aws.amazon.com/ses/latest/dg/smtp-connect.html and /general/latest/gr/ses.html (the regions);
     # /ses/latest/dg/manage-sending-quotas.html: 14 a second is what an account out of the sandbox starts with
     "ses": Provider(
-        None, 465, "tls", Rate(14, 1.0), regions={name: f"email-smtp.{name}.amazonaws.com" for name in _SES_REGIONS}
+        None,
+        465,
+        "tls",
+        Rate(14, 1.0),
+        regions={name: f"email-smtp.{name}.amazonaws.com" for name in _SES_REGIONS},
     ),
     # www.twilio.com/docs/sendgrid/for-developers/sending-email/integrating-with-the-smtp-api
     "sendgrid": Provider(
@@ -97,6 +103,10 @@ PROVIDERS: dict[str, Provider] = {
     "fastmail": Provider("smtp.fastmail.com", 465, "tls", Rate(30, _MINUTE)),
     # www.zoho.com/mail/help/zoho-smtp.html (server; an account belongs to one data centre)
     "zoho": Provider(
-        "smtp.zoho.com", 465, "tls", Rate(20, _MINUTE), regions={name: f"smtp.zoho.{name}" for name in _ZOHO_REGIONS}
+        "smtp.zoho.com",
+        465,
+        "tls",
+        Rate(20, _MINUTE),
+        regions={name: f"smtp.zoho.{name}" for name in _ZOHO_REGIONS},
     ),
 }

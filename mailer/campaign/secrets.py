@@ -111,7 +111,9 @@ class CommandSecret:
         if process.returncode == _NOT_FOUND:
             raise _input_error(self.place, f"{what} was not found; run it by hand to see why")
         if process.returncode != 0:
-            status = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
+            status = (
+                f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
+            )
             raise _input_error(self.place, f"{what} failed with {status}; run it by hand to see why")
         text = _decode_utf8(output, self.place, what).removesuffix("\n").removesuffix("\r")
         if "\n" in text:
@@ -147,7 +149,9 @@ class FileSecret:
         with self.file.open() as stream:
             content = stream.read(MAX_SECRET + 1)
         if len(content) > MAX_SECRET:
-            raise _input_error(place, f"{self.file.shown}: more than {MAX_SECRET:,} octets are not a password")
+            raise _input_error(
+                place, f"{self.file.shown}: more than {MAX_SECRET:,} octets are not a password"
+            )
         text = _decode_utf8(content, place, self.file.shown)
         return _check_secret(text.removesuffix("\n").removesuffix("\r"), place, self.file.shown)
 
@@ -178,7 +182,9 @@ class KeyringSecret:
         except keyring.errors.KeyringError:  # its words may hold what it read
             raise _input_error(self.place, "the system's keyring cannot be used; is it locked?") from None
         if text is None:
-            raise _input_error(self.place, f"the keyring has no password of {self.username} for {self.service}")
+            raise _input_error(
+                self.place, f"the keyring has no password of {self.username} for {self.service}"
+            )
         return _check_secret(text, self.place, what)
 
 
@@ -240,7 +246,9 @@ def _check_secret(text: str, place: Place, what: str) -> Secret:
     if not text:
         raise _input_error(place, f"{what} is empty; expected the password")
     if any(character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in text):
-        raise _input_error(place, f"{what} holds a control character or a second line; expected the password alone")
+        raise _input_error(
+            place, f"{what} holds a control character or a second line; expected the password alone"
+        )
     return Secret(text)
 
 

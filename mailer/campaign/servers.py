@@ -68,7 +68,10 @@ def _split_port(address: str, default: int) -> tuple[str, int]:
 
 
 def parse_host(text: str) -> str:
-    """Return a domain name (as A-labels) or an IP address without brackets. ValueError if `text` is neither."""
+    """Return a domain name (as A-labels) or an IP address without brackets.
+
+    ValueError if `text` is neither.
+    """
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         return str(ipaddress.ip_address(bare))
@@ -93,7 +96,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def find_plaintext_problem(host: str, security: Security, username: str | None, *, allowed: bool) -> str | None:
+def find_plaintext_problem(
+    host: str, security: Security, username: str | None, *, allowed: bool
+) -> str | None:
     """Return why the mailer must not connect to this server without TLS, or None.
 
     A login never crosses plaintext but on loopback.
@@ -103,5 +108,7 @@ def find_plaintext_problem(host: str, security: Security, username: str | None, 
     if username:
         return "a login never crosses a connection without TLS, except on loopback; use tls or starttls"
     if not allowed:
-        return "without TLS the mailer connects only to loopback, unless the campaign says allow_plaintext: true"
+        return (
+            "without TLS the mailer connects only to loopback, unless the campaign says allow_plaintext: true"
+        )
     return None

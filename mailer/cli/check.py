@@ -28,7 +28,12 @@ MAX_EXPLAINED = 100  # recipients whose ways through a template are explained
 
 
 def check_campaigns(
-    files: Sequence[Path], variables: dict[str, str], *, strict: bool, trusted: bool = False, explain: bool = False
+    files: Sequence[Path],
+    variables: dict[str, str],
+    *,
+    strict: bool,
+    trusted: bool = False,
+    explain: bool = False,
 ) -> ExitCode:
     """Check each campaign and return the worst exit code.
 
@@ -49,7 +54,9 @@ def check_campaigns(
     return code
 
 
-def _check_campaign(file: Path, variables: dict[str, str], access: Access, *, strict: bool, explain: bool) -> ExitCode:
+def _check_campaign(
+    file: Path, variables: dict[str, str], access: Access, *, strict: bool, explain: bool
+) -> ExitCode:
     # Without DKIM, unless the campaign is trusted: the key is a secret.
     campaign, compiled = prepare_campaign(file, variables=variables, access=access, may_sign=access.secrets)
     planned, problems = _run_preflight(campaign, compiled)

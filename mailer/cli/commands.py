@@ -36,12 +36,16 @@ class CommandGroup(click.Group):
             raise click.UsageError(f"this version of mailer has no {name!r} command yet", ctx)
         if name not in self.commands and not name.startswith("-"):
             near = difflib.get_close_matches(name, self.commands, n=1)
-            proposal = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(self.commands)}"
+            proposal = (
+                f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(self.commands)}"
+            )
             raise click.UsageError(f"there is no command {name!r}{proposal}", ctx)
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="mailer", message="%(prog)s %(version)s")
 def mailer() -> None:
     """Send a campaign: one message per recipient, over one TLS session, recorded in a durable ledger.
@@ -96,8 +100,8 @@ def check_command(campaign_files: tuple[Path, ...], **given: Any) -> int:
     An error would stop `mailer send`. A warning says what mailbox providers or mail programs reject or do not
     show. It ends with the name of its rule; a campaign switches a rule off under `ignore`.
 
-    The campaign may be a stranger's, from a pull request for example. This command opens no connection, reads no
-    password, environment variable or file outside the project, and runs no command and no SQL.
+    The campaign may be a stranger's, from a pull request for example. This command opens no connection, reads
+    no password, environment variable or file outside the project, and runs no command and no SQL.
     """
     from mailer.cli.check import check_campaigns
     from mailer.cli.interrupts import run_interruptible
@@ -137,7 +141,9 @@ def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
 @options.variables_option
 @options.server_option
 @options.ca_file_option
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one."
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as one line of JSON.")
 def preview_command(**given: Any) -> int:
@@ -184,7 +190,10 @@ SEND_INEFFECTIVE = {
 )
 @options.ca_file_option
 @click.option(
-    "--rate", metavar="RATE", callback=options.parse_rate_option, help="Maximum rate: 14/second, 30/minute, 500/hour."
+    "--rate",
+    metavar="RATE",
+    callback=options.parse_rate_option,
+    help="Maximum rate: 14/second, 30/minute, 500/hour.",
 )
 @click.option(
     "--connections", metavar="N", callback=options.parse_connections_option,
@@ -202,7 +211,10 @@ SEND_INEFFECTIVE = {
     help="The fastest way of sending that may be used; the server may offer less.",
 )
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), help="Stop after N recipients; the others stay pending."
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Stop after N recipients; the others stay pending.",
 )
 @click.option("--only", metavar="ADDRESS", help="Send to this recipient (address or key) only.")
 @click.option(
@@ -232,7 +244,9 @@ SEND_INEFFECTIVE = {
     help="Do not render every message before the first one is sent.",
 )
 @options.report_option("--report", "reports", help_text="Write a report.")
-@click.option("--trace", metavar="FILE", help="Write the SMTP dialogue, with secrets blanked. - is standard error.")
+@click.option(
+    "--trace", metavar="FILE", help="Write the SMTP dialogue, with secrets blanked. - is standard error."
+)
 @options.ledger_option
 @click.option(
     "--workers",
@@ -244,9 +258,13 @@ SEND_INEFFECTIVE = {
     is_flag=True,
     help="With --workers: they read the campaign's files at the same path, on a disk that all machines share.",
 )
-@click.option("--metrics", metavar="FILE", type=options.path_type(), help="Write metrics for Prometheus (textfile).")
+@click.option(
+    "--metrics", metavar="FILE", type=options.path_type(), help="Write metrics for Prometheus (textfile)."
+)
 @options.log_format_option
-@click.option("--dry-run", is_flag=True, help="Check, and show the first message; open no connection and send nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check, and show the first message; open no connection and send nothing."
+)
 @click.option("--yes", is_flag=True, help="Do not ask before sending.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only: no progress, no summary.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each session and for each recipient.")
@@ -264,7 +282,9 @@ def send_command(**given: Any) -> int:
 
 
 @mailer.command("worker", short_help="Send campaigns for `mailer send --workers`.")
-@click.option("--broker", metavar="URL", required=True, help="The broker: amqp://user@host/ or redis://host/0.")
+@click.option(
+    "--broker", metavar="URL", required=True, help="The broker: amqp://user@host/ or redis://host/0."
+)
 @click.option(
     "--ledger",
     metavar="URL",
@@ -274,15 +294,20 @@ def send_command(**given: Any) -> int:
     help="The ledger that all machines share: postgresql://user@host/database.",
 )
 @click.option("--name", metavar="NAME", help="The name in reports. Default: host and process.")
-@click.option("--processes", metavar="N", type=click.IntRange(1, 64), default=1, help="Senders in this worker.")
+@click.option(
+    "--processes", metavar="N", type=click.IntRange(1, 64), default=1, help="Senders in this worker."
+)
 @click.option("--cache", metavar="DIR", type=options.path_type(), help="Folder for the files of campaigns.")
-@click.option("--metrics", metavar="FILE", type=options.path_type(), help="Write metrics for Prometheus (textfile).")
+@click.option(
+    "--metrics", metavar="FILE", type=options.path_type(), help="Write metrics for Prometheus (textfile)."
+)
 @options.log_format_option
 def worker_command(**given: Any) -> int:
-    """Run a worker: it sends shares of campaigns that `mailer send --workers` distributes, until it is stopped.
+    """Run a worker: it sends shares of campaigns that `mailer send --workers` distributes, until it is
+    stopped.
 
-    Templates, images and attachments come from the ledger. The password comes from MAILER_PASSWORD, or from where the
-    campaign says, on this machine. SIGTERM lets the messages in flight be completed.
+    Templates, images and attachments come from the ledger. The password comes from MAILER_PASSWORD, or from
+    where the campaign says, on this machine. SIGTERM lets the messages in flight be completed.
     """
     from mailer.cli.worker import run_worker_command
 
@@ -290,7 +315,9 @@ def worker_command(**given: Any) -> int:
 
 
 @mailer.command("report", short_help="Show a campaign's report, or write it to files.")
-@click.argument("campaign_file", metavar="[CAMPAIGN]", type=options.CampaignFile(must_exist=False), required=False)
+@click.argument(
+    "campaign_file", metavar="[CAMPAIGN]", type=options.CampaignFile(must_exist=False), required=False
+)
 @options.variables_option
 @options.ledger_option
 @options.report_option("--output", "outputs", help_text="Write the report to a file instead.")
@@ -316,8 +343,12 @@ def report_command(campaign_file: Path | None, **given: Any) -> None:
 @mailer.command("sandbox", short_help="Run a local SMTPS server with an inbox page, for rehearsals.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 @click.option("--maildir", metavar="DIR", type=options.path_type(), help="Keep the messages in this folder.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the server; 0 takes a free one.")
-@click.option("--page-port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the server; 0 takes a free one."
+)
+@click.option(
+    "--page-port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one."
+)
 @click.option("--password", metavar="TEXT", help="Password of the login `sandbox`. Default: a new one.")
 @click.option(
     "--ca-dir",
@@ -375,7 +406,9 @@ def suppress_group() -> None:
 
 @suppress_group.command("add")
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
-@click.option("--reason", default="by hand", show_default=True, metavar="TEXT", help="The reason that reports show.")
+@click.option(
+    "--reason", default="by hand", show_default=True, metavar="TEXT", help="The reason that reports show."
+)
 @options.ledger_option
 def suppress_add_command(**given: Any) -> None:
     """Add addresses."""
@@ -409,7 +442,11 @@ def suppress_list_command(**given: Any) -> None:
 @suppress_group.command("import")
 @click.argument("file", metavar="FILE", type=options.path_type())
 @click.option(
-    "--reason", default="imported", show_default=True, metavar="TEXT", help="The reason of the rows that have none."
+    "--reason",
+    default="imported",
+    show_default=True,
+    metavar="TEXT",
+    help="The reason of the rows that have none.",
 )
 @options.ledger_option
 def suppress_import_command(**given: Any) -> None:

@@ -122,7 +122,12 @@ def _show_to_person(text: str) -> None:
 
 def may_draw() -> bool:
     """Return whether standard error is a screen on which a progress bar can be drawn."""
-    return not _json_lines and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return (
+        not _json_lines
+        and sys.stderr.isatty()
+        and os.environ.get("TERM") != "dumb"
+        and not os.environ.get("CI")
+    )
 
 
 def _print_kind(kind: str, text: str) -> None:

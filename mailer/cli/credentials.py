@@ -53,7 +53,9 @@ def choose_server_and_password(
     return server, password
 
 
-def _choose_server(own: ServerConfig | None, url: str | None, user: str | None, *, has_password: bool) -> ServerConfig:
+def _choose_server(
+    own: ServerConfig | None, url: str | None, user: str | None, *, has_password: bool
+) -> ServerConfig:
     from mailer.api import choose_server
     from mailer.campaign import parse_server
 
@@ -82,7 +84,9 @@ def _find_password(
     return _ask_password(server, ask)
 
 
-def _password_source(server: ServerConfig, url: str | None, environment: Mapping[str, str]) -> SecretSource | None:
+def _password_source(
+    server: ServerConfig, url: str | None, environment: Mapping[str, str]
+) -> SecretSource | None:
     """The source in `url`, or the server's unless MAILER_PASSWORD is set."""
     from mailer.campaign import parse_server
 

@@ -16,7 +16,9 @@ REPORT_FORMATS = ".json .csv .html .md .xml (JUnit)"
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def parse_variables(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def parse_variables(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
     """Return the values of `--var NAME=VALUE` by name."""
     variables: dict[str, str] = {}
     for value in values:
@@ -29,7 +31,9 @@ def parse_variables(_context: click.Context, _parameter: click.Parameter, values
     return variables
 
 
-def parse_connections_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> object:
+def parse_connections_option(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> object:
     """Parse a number from 1 to 100, or `auto`. Raises click.BadParameter."""
     if value is None or value == "auto":
         return value
@@ -79,7 +83,9 @@ class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic be
         if isinstance(value, Path):
             return value
         if not value:  # an unset variable of a script gives an empty text
-            raise click.BadParameter("expected the path of a campaign file, found an empty one", param_hint="CAMPAIGN")
+            raise click.BadParameter(
+                "expected the path of a campaign file, found an empty one", param_hint="CAMPAIGN"
+            )
         path = find_campaign_file(value)
         if self._must_exist and path.parent == Path() and path.suffix not in SUFFIXES and not path.exists():
             raise click.BadParameter(
@@ -87,9 +93,13 @@ class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic be
             )
         return path
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
         """Propose the names in campaigns/ and the files that begin with `incomplete`."""
-        names = [path.stem for path in sorted(Path("campaigns").glob("*.y*ml")) if path.stem.startswith(incomplete)]
+        names = [
+            path.stem for path in sorted(Path("campaigns").glob("*.y*ml")) if path.stem.startswith(incomplete)
+        ]
         return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
 
 
@@ -99,7 +109,9 @@ class StrictCommand(click.Command):
     `ineffective` names, for an option, the options that have no effect beside it: giving both is an error.
     """
 
-    def __init__(self, *args: Any, ineffective: Mapping[str, Sequence[str]] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, ineffective: Mapping[str, Sequence[str]] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._ineffective = ineffective or {}
 
@@ -117,7 +129,9 @@ class StrictCommand(click.Command):
                 raise click.UsageError(f"{parameter.opts[-1]} is given twice", ctx)
 
     def _refuse_ineffective(self, ctx: click.Context, given: Sequence[click.Parameter]) -> None:
-        names = {name for parameter in given if isinstance(parameter, click.Option) for name in parameter.opts}
+        names = {
+            name for parameter in given if isinstance(parameter, click.Option) for name in parameter.opts
+        }
         for option, others in self._ineffective.items():
             if option in names and (found := [other for other in others if other in names]):
                 raise click.UsageError(f"{', '.join(found)} has no effect beside {option}", ctx)

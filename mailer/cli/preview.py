@@ -44,11 +44,14 @@ def run_preview(
     chosen = parse_server(url) if url else None
     proof_server = f"{chosen.host}:{chosen.port}" if chosen else None
     return serve_until_stopped(
-        serve_preview(announce, PreviewOptions(campaign_file, variables, port, send_proof, proof_server)), "the preview"
+        serve_preview(announce, PreviewOptions(campaign_file, variables, port, send_proof, proof_server)),
+        "the preview",
     )
 
 
-def _create_proof_sender(file: Path, variables: dict[str, str], server: str | None, ca_file: Path | None) -> SendProof:
+def _create_proof_sender(
+    file: Path, variables: dict[str, str], server: str | None, ca_file: Path | None
+) -> SendProof:
     """Return a function that sends a proof by `mailer send --proof` in a process of its own.
 
     So a proof is what `send` sends, it asks no question, and a template without end does not hold up the
@@ -64,7 +67,15 @@ def _create_proof_sender(file: Path, variables: dict[str, str], server: str | No
             check_address(address)
         except ValueError as error:
             return ProofOutcome(False, f"{address}: {error}")
-        command = [sys.executable, "-m", "mailer", "send", "--yes", f"--proof={address}", f"--only={recipient}"]
+        command = [
+            sys.executable,
+            "-m",
+            "mailer",
+            "send",
+            "--yes",
+            f"--proof={address}",
+            f"--only={recipient}",
+        ]
         command += [*options, "--", str(file)]
         try:
             ended = subprocess.run(  # noqa: S603 - our own command
@@ -72,7 +83,9 @@ def _create_proof_sender(file: Path, variables: dict[str, str], server: str | No
                 timeout=PROOF_SECONDS, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return ProofOutcome(False, "The server did not answer in time; whether the proof arrived is not known.")
+            return ProofOutcome(
+                False, "The server did not answer in time; whether the proof arrived is not known."
+            )
         lines = [line.removeprefix("mailer: error: ") for line in ended.stderr.splitlines() if line.strip()]
         return ProofOutcome(ended.returncode == 0, "\n".join(lines[-3:]) or f"exit code {ended.returncode}")
 

@@ -21,7 +21,11 @@ ROUND_TRIPS = {
 
 
 def probe_server(
-    campaign_file: Path | None, server: str | None, ca_file: Path | None, timeout: float, variables: dict[str, str]
+    campaign_file: Path | None,
+    server: str | None,
+    ca_file: Path | None,
+    timeout: float,
+    variables: dict[str, str],
 ) -> None:
     """Print the dialogue while it happens, then the server's properties.
 
@@ -51,7 +55,9 @@ def _print_dialogue(direction: str, line: str) -> None:
     console.print_output(f"{direction}: {console.blank_foreign_text(line)}")
 
 
-def _describe_session(details: SessionDetails, extensions: Extensions, *, logged_in: bool) -> Iterator[tuple[str, str]]:
+def _describe_session(
+    details: SessionDetails, extensions: Extensions, *, logged_in: bool
+) -> Iterator[tuple[str, str]]:
     yield "server", f"{details.host}:{details.port}"
     if details.tls:
         yield "tls", f"{details.tls} {details.cipher or ''}".strip()
@@ -61,6 +67,9 @@ def _describe_session(details: SessionDetails, extensions: Extensions, *, logged
     yield "login", f"{details.mechanism}" if logged_in else "none"
     yield "extensions", ", ".join(details.extensions) or "none"
     if extensions.size is not None:
-        yield "largest", f"{extensions.size:,} octets per message" if extensions.size else "no limit of its own"
+        yield (
+            "largest",
+            f"{extensions.size:,} octets per message" if extensions.size else "no limit of its own",
+        )
     strategy = str(details.strategy)
     yield "strategy", f"{strategy}: {ROUND_TRIPS.get(strategy, '')}"

@@ -71,8 +71,14 @@ class ProgressDisplay(Observer):
 
     def on_session(self, details: SessionDetails) -> None:
         if self._verbose:
-            parts = [f"{details.host}:{details.port}", details.tls or "no TLS", details.mechanism or "no login"]
-            self._print_above(lambda: console.print_note(f"session: {', '.join([*parts, str(details.strategy)])}"))
+            parts = [
+                f"{details.host}:{details.port}",
+                details.tls or "no TLS",
+                details.mechanism or "no login",
+            ]
+            self._print_above(
+                lambda: console.print_note(f"session: {', '.join([*parts, str(details.strategy)])}")
+            )
 
     def on_outcome(self, outcome: Outcome) -> None:
         self.done += 1
@@ -122,7 +128,11 @@ class ProgressDisplay(Observer):
     def describe_counts(self) -> str:
         """`sent 1,190, failed 10`"""
         shown = (Status.SENT, Status.FAILED, Status.DEFERRED, Status.IN_DOUBT)
-        names = [f"{status.value.replace('_', ' ')} {self.counts[status]:,}" for status in shown if self.counts[status]]
+        names = [
+            f"{status.value.replace('_', ' ')} {self.counts[status]:,}"
+            for status in shown
+            if self.counts[status]
+        ]
         return ", ".join(names) or "nothing yet"
 
 
@@ -151,7 +161,11 @@ class LogDisplay(ProgressDisplay):
 
     def _describe_progress(self) -> str:
         rate = self.message_rate()
-        left = f", {format_duration((self.total - self.done) / rate)} left" if rate and self.total > self.done else ""
+        left = (
+            f", {format_duration((self.total - self.done) / rate)} left"
+            if rate and self.total > self.done
+            else ""
+        )
         return f"{self.done:,} of {self.total:,} ({self.describe_counts()}), {rate:,.1f}/s{left}"
 
     def _write_line(self, text: Callable[[], str]) -> None:
@@ -186,7 +200,9 @@ class BarDisplay(ProgressDisplay):
         columns.append(TimeRemainingColumn(compact=True))
         if screen.width >= WIDTH_FOR_OUTCOMES:
             one_line = Column(no_wrap=True, overflow="ellipsis")
-            columns.append(TextColumn("{task.fields[words]}", markup=False, style="dim", table_column=one_line))
+            columns.append(
+                TextColumn("{task.fields[words]}", markup=False, style="dim", table_column=one_line)
+            )
         self._progress = Progress(*columns, console=screen, transient=True, refresh_per_second=8)
         self._task = self._progress.add_task("", total=None, rate="", words="")
         self._next_draw = 0.0
@@ -213,7 +229,9 @@ class BarDisplay(ProgressDisplay):
 
     def on_start(self, total: int, already: int) -> None:
         super().on_start(total, already)
-        self._progress.reset(self._task, total=total, completed=already, description="sending", rate="", words="")
+        self._progress.reset(
+            self._task, total=total, completed=already, description="sending", rate="", words=""
+        )
         description = make_printable(f"connecting to {self.server_name}") if self.server_name else "sending"
         self._draw(description, completed=already, total=total, now=True)
 
@@ -233,7 +251,14 @@ class BarDisplay(ProgressDisplay):
 
     def _draw_sending(self) -> None:
         rate = f"{self.message_rate():,.0f}/s"
-        self._draw("sending", completed=self.done, total=self.total, rate=rate, words=self.describe_counts(), now=True)
+        self._draw(
+            "sending",
+            completed=self.done,
+            total=self.total,
+            rate=rate,
+            words=self.describe_counts(),
+            now=True,
+        )
 
     def _draw(self, description: str, *, now: bool = False, **fields: object) -> None:
         if not self._drawn:

@@ -26,4 +26,7 @@ def _possible_paths(campaign: Campaign, pattern: Pattern | None) -> list[Path]:
     """Return the paths at which `pattern` is looked up: beside the campaign, in `templates/` and in the root."""
     if pattern is None or "{" in pattern.source:
         return []
-    return [folder / pattern.source for folder in (campaign.path.parent, campaign.root / "templates", campaign.root)]
+    return [
+        folder / pattern.source
+        for folder in (campaign.path.parent, campaign.root / "templates", campaign.root)
+    ]

@@ -58,7 +58,11 @@ def render_campaign(
     with Ledger.open_temporary() as ledger:
         edition = _plan_and_check(campaign, compiled, ledger, only)
         try:
-            with _open_folder(out) if out is not None else _open_mbox(mbox or Path(), campaign) as write_message:
+            with (
+                _open_folder(out)
+                if out is not None
+                else _open_mbox(mbox or Path(), campaign) as write_message
+            ):
                 for claim in islice(_iterate_claims(ledger, edition, compiled, only), limit):
                     write_message(claim.key, compiled.render(claim.recipient))
                     count += 1
@@ -67,7 +71,9 @@ def render_campaign(
                 f"{error.filename or out or mbox}: cannot be written: {error.strerror or error}"
             ) from error
     console.print_note(
-        f"{count_noun(count, 'message')} in {out or mbox}" if mbox != Path("-") else count_noun(count, "message")
+        f"{count_noun(count, 'message')} in {out or mbox}"
+        if mbox != Path("-")
+        else count_noun(count, "message")
     )
     return ExitCode.DONE
 
@@ -114,7 +120,9 @@ def format_mbox_entry(message: Message, when: float) -> bytes:
     return f"From {sender.replace(' ', '_')} {stamp}\n".encode() + body.rstrip(b"\n") + b"\n\n"
 
 
-def _plan_and_check(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, only: str | None) -> Edition:
+def _plan_and_check(
+    campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, only: str | None
+) -> Edition:
     with create_display() as display:
         edition = ledger.ensure_edition(campaign.name)
         planned = plan(ledger, campaign, compiled, edition, observer=display)
@@ -129,7 +137,9 @@ def _plan_and_check(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledg
     return edition
 
 
-def _iterate_claims(ledger: Ledger, edition: Edition, compiled: CompiledCampaign, only: str | None) -> Iterator[Claim]:
+def _iterate_claims(
+    ledger: Ledger, edition: Edition, compiled: CompiledCampaign, only: str | None
+) -> Iterator[Claim]:
     """Yield each recipient's claim once, in the order of the list, read in pages."""
     run = ledger.start_run(edition, template=compiled.fingerprint, now=time.time())
     while claims := ledger.claim(edition, 500, time.time(), run=run, only=only):

@@ -52,7 +52,9 @@ def list_campaigns(ledger: str | None) -> None:
             console.print_note(f"{place}: the ledger has no campaign yet")
         for name in names:
             report = read_report(book, name)
-            counts = [f"{STATUS_WORDS[status]} {count:,}" for status, count in report.counts.by_status() if count]
+            counts = [
+                f"{STATUS_WORDS[status]} {count:,}" for status, count in report.counts.by_status() if count
+            ]
             when = f" · {format_moment(report.started)}" if report.started else ""
             console.print_output(f"{name}  {', '.join(counts) or 'no recipient'}{when}")
 
@@ -93,5 +95,7 @@ def _find_name_line(file: Path) -> str | None:
         text = file.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return None
-    match = re.search(r"""^campaign:[ \t]*(["']?)([a-z0-9][a-z0-9._-]{0,63})\1[ \t]*(?:#.*)?$""", text, re.MULTILINE)
+    match = re.search(
+        r"""^campaign:[ \t]*(["']?)([a-z0-9][a-z0-9._-]{0,63})\1[ \t]*(?:#.*)?$""", text, re.MULTILINE
+    )
     return match[2] if match else None

@@ -121,7 +121,9 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
     console.set_log_format(request.log_format)
     if request.dry_run:
         with stop.raise_on_request():
-            return show_first_message(request.campaign_file, request.variables, only=request.overrides["only"])
+            return show_first_message(
+                request.campaign_file, request.variables, only=request.overrides["only"]
+            )
     with stop.raise_on_request():
         job = _prepare_job(request)
     with ExitStack() as stack:
@@ -151,7 +153,9 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         if ledger.is_new and not request.quiet:
             console.print_note(f"new ledger: {_describe_ledger(ledger)}")
         proof = request.overrides["proof"]
-        code = conclude(result, ledger, job.campaign, job.reports, display, proof=proof, quiet=request.quiet, stop=stop)
+        code = conclude(
+            result, ledger, job.campaign, job.reports, display, proof=proof, quiet=request.quiet, stop=stop
+        )
         if maildir is not None:
             console.print_note(f"caught messages: {maildir}")
             console.print_hint(f"to look at them: mailer sandbox --maildir {shlex.quote(str(maildir))}")
@@ -164,7 +168,9 @@ def _prepare_job(request: SendRequest) -> SendJob:
     ledger = request.ledger or get_project_ledger(campaign.root)
     keep = list_protected_files(campaign) | {Path(ledger): "ledger"}
     reports = check_report_targets(request.reports, keep=keep)
-    check_trace_path(request.trace, keep | {target.path: "report" for target in reports if target.path is not None})
+    check_trace_path(
+        request.trace, keep | {target.path: "report" for target in reports if target.path is not None}
+    )
     if request.sandbox:
         return SendJob(request, campaign, compiled, reports, ledger, None, None)
     server, password = choose_server_and_password(
@@ -278,7 +284,9 @@ class SendQuestion:
         yield f"  from        {shorten(str(header['From']), 100)}"
         yield f"  subject     {shorten(str(header['Subject']), 100)}"
         if proof is None:
-            yield f"  recipients  {count:,}" + (f" ({already:,} others already have an outcome)" if already else "")
+            yield f"  recipients  {count:,}" + (
+                f" ({already:,} others already have an outcome)" if already else ""
+            )
         yield f"  server      {where}"
         if proof is None:
             yield f"  ledger      {_describe_ledger(self._ledger)}{is_kept}"

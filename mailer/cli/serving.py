@@ -54,6 +54,8 @@ def print_addresses(addresses: DataclassInstance, as_json: bool, more: tuple[str
     Not through console: the token and the login were made for this run, and are printed to be copied.
     """
     fields = asdict(addresses)
-    lines = [json.dumps(fields)] if as_json else [*(f"{name} {value}" for name, value in fields.items()), *more]
+    lines = (
+        [json.dumps(fields)] if as_json else [*(f"{name} {value}" for name, value in fields.items()), *more]
+    )
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()

@@ -57,13 +57,17 @@ def conclude(
             report = read_report(ledger, campaign.name)
             report = replace(report, subject=campaign.subject.source, sender=campaign.sender.source)
         is_written = _write_reports(report, reports, quiet=quiet)
-    except MailerError as error:  # the ledger cannot be read any more; the exit code still says how the run ended
+    except (
+        MailerError
+    ) as error:  # the ledger cannot be read any more; the exit code still says how the run ended
         console.print_error(str(error), hint=error.hint)
         return code or ExitCode.IO
     if result.proof is not None and not quiet:
         outcome = result.proof
         answer = " ".join(str(part) for part in (outcome.code, outcome.reply or outcome.error) if part)
-        console.print_note(f"proof to {proof}: {outcome.status.value}{answer and f' ({answer})'}; it is not recorded")
+        console.print_note(
+            f"proof to {proof}: {outcome.status.value}{answer and f' ({answer})'}; it is not recorded"
+        )
     if quiet or proof:
         return code if is_written else (code or ExitCode.IO)
     # The program that reads the output may have ended; the reports and the exit code do not depend on it.
@@ -74,7 +78,9 @@ def conclude(
     return code if is_written else (code or ExitCode.IO)
 
 
-def suggest_next_steps(result: RunResult, counts: Counts, unknown: Sequence[str], unknown_count: int) -> Iterator[str]:
+def suggest_next_steps(
+    result: RunResult, counts: Counts, unknown: Sequence[str], unknown_count: int
+) -> Iterator[str]:
     """Yield hints that fit the run's result.
 
     `unknown` has the first of the addresses whose mailbox does not exist, `unknown_count` says how many there
@@ -93,7 +99,11 @@ def suggest_next_steps(result: RunResult, counts: Counts, unknown: Sequence[str]
     if ended_early:  # what was refused before may have the same cause
         return
     if unknown:
-        more = f" (and {unknown_count - len(unknown):,} more, see the report)" if unknown_count > len(unknown) else ""
+        more = (
+            f" (and {unknown_count - len(unknown):,} more, see the report)"
+            if unknown_count > len(unknown)
+            else ""
+        )
         yield f"unknown mailboxes; to stop sending to them: mailer suppress add {shlex.join(unknown)}{more}"
     if counts.failed > unknown_count:
         yield "when the cause is removed, --retry-failed tries the failed recipients again"

@@ -80,7 +80,9 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
     for recipient in FileSource(named, format_):
         if recipient.problem is not None:
             raise InputError(recipient.problem)
-        if recipient.columns.get("status") in NOT_REFUSED:  # of a report: not every recipient is to be suppressed
+        if (
+            recipient.columns.get("status") in NOT_REFUSED
+        ):  # of a report: not every recipient is to be suppressed
             continue
         yield unescape_cell(recipient.email), unescape_cell(str(recipient.columns.get("reason") or reason))
 

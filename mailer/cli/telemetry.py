@@ -31,7 +31,10 @@ _HELP = {
 
 
 class Metrics:
-    """Values by name and labels, and the file that shows them. A file that cannot be written is a warning, once."""
+    """Values by name and labels, and the file that shows them.
+
+    A file that cannot be written is a warning, once.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -63,7 +66,9 @@ class Metrics:
         except OSError as error:
             if not self._has_failed:
                 self._has_failed = True
-                console.print_warning(f"{self._path}: the metrics cannot be written ({error.strerror or error})")
+                console.print_warning(
+                    f"{self._path}: the metrics cannot be written ({error.strerror or error})"
+                )
 
     def format(self) -> str:
         """The text in Prometheus' exposition format."""
@@ -163,4 +168,8 @@ def _format_labels(labels: dict[str, str]) -> str:
     def escape(value: str) -> str:
         return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
-    return "{" + ",".join(f'{name}="{escape(value)}"' for name, value in sorted(labels.items())) + "}" if labels else ""
+    return (
+        "{" + ",".join(f'{name}="{escape(value)}"' for name, value in sorted(labels.items())) + "}"
+        if labels
+        else ""
+    )

@@ -48,11 +48,15 @@ def open_trace(path: str | None) -> Iterator[Trace | None]:
 def _create_file(path: str) -> TextIO:
     try:
         # O_NONBLOCK: a FIFO without a reader is an error, instead of a wait without end.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
+        )
         os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     except (OSError, ValueError) as error:
-        raise InputError(f"trace {path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(
+            f"trace {path}: cannot be written: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def _write_line(stream: TextIO, direction: str, line: str) -> None:

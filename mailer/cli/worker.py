@@ -24,9 +24,14 @@ def run_worker_command(
     metrics: Path | None,
     log_format: str,
 ) -> int:
-    """Run a worker until it is told to stop, and return the exit code. Raises MailerError if it cannot start."""
+    """Run a worker until it is told to stop, and return the exit code.
+
+    Raises MailerError if it cannot start.
+    """
     if not ledger.startswith(("postgresql://", "postgres://")):
-        raise InputError("a worker needs a ledger in PostgreSQL", hint="--ledger postgresql://user@host/database")
+        raise InputError(
+            "a worker needs a ledger in PostgreSQL", hint="--ledger postgresql://user@host/database"
+        )
     console.set_log_format(log_format)
     set_up_logging(log_format)
     if password := os.environ.get("MAILER_PASSWORD"):

@@ -66,6 +66,8 @@ def seconds_of_pause(backoff: Backoff, pauses: int, draw: Draw = random.uniform)
     """
     if pauses >= MAX_PAUSES:
         return None
-    longest = min(backoff.most, PAUSE_FACTOR * exponential_bound(Backoff(backoff.first, float("inf")), pauses))
+    longest = min(
+        backoff.most, PAUSE_FACTOR * exponential_bound(Backoff(backoff.first, float("inf")), pauses)
+    )
     shortest = min(backoff.first * PAUSE_FACTOR / 2, backoff.most)
     return draw(min(shortest, longest), longest)

@@ -22,7 +22,9 @@ from mailer.smtp.protocol.values import Stage, TransactionResult
 
 BEFORE_ALL_OTHERS = -1.0  # when a message in doubt is tried again: before whatever else waits
 MIN_SECONDS_ASIDE = 0.25  # longer than a TLS handshake and a login take
-MAX_SESSION_REFUSALS = 3  # of one message; one more counts as an attempt, so that it cannot be tried without end
+MAX_SESSION_REFUSALS = (
+    3  # of one message; one more counts as an attempt, so that it cannot be tried without end
+)
 
 # RFC 5321 4.2.2, 4.2.4: unknown command, syntax, not implemented, wrong order. They speak of the dialogue.
 SESSION_REFUSALS = frozenset({500, 501, 502, 503, 504})
@@ -69,7 +71,9 @@ class Disposition(NamedTuple):
     is_progress: bool = True
 
 
-def decide(result: TransactionResult, claimed: ClaimedMessage, policy: DispositionPolicy, now: float) -> Disposition:
+def decide(
+    result: TransactionResult, claimed: ClaimedMessage, policy: DispositionPolicy, now: float
+) -> Disposition:
     """Return what a result means. `now` is in seconds since the epoch."""
     reply = result.reply
     if reply is None:
@@ -88,7 +92,9 @@ def decide(result: TransactionResult, claimed: ClaimedMessage, policy: Dispositi
     return Disposition(_outcome(claimed, Status.FAILED, now, reply, result), rule)
 
 
-def decide_unanswered(claimed: ClaimedMessage, error: str, policy: DispositionPolicy, now: float) -> Outcome | Retry:
+def decide_unanswered(
+    claimed: ClaimedMessage, error: str, policy: DispositionPolicy, now: float
+) -> Outcome | Retry:
     """Return what to record if the last byte of a message may have left and no reply came.
 
     RFC 5321 4.5.3.2.6 leaves the responsibility with the client. A message is sent again once at most.
@@ -193,7 +199,9 @@ def _refused_copies(result: TransactionResult | None) -> tuple[CopyRefused, ...]
     if result is None or not result.refused:
         return ()
     recipient = result.transaction.recipients[0]
-    return tuple(CopyRefused(email, reply.code, reply.text) for email, reply in result.refused if email != recipient)
+    return tuple(
+        CopyRefused(email, reply.code, reply.text) for email, reply in result.refused if email != recipient
+    )
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,9 @@ class Ending(Enum):
 
     COMPLETE = "complete"  # every recipient asked for has the message, had it before, or is suppressed
     INCOMPLETE = "incomplete"  # some failed, are deferred or in doubt, or are left for another run
-    GIVEN_UP = "given_up"  # `stop_after`, or the server refuses the account or the domain; the rest is pending
+    GIVEN_UP = (
+        "given_up"  # `stop_after`, or the server refuses the account or the domain; the rest is pending
+    )
     UNREACHABLE = "unreachable"  # no session, no TLS, no login, or none that lasted; the rest is pending
     LEDGER_FAILED = "ledger_failed"  # the ledger could no longer be written; sending stopped at once
     INTERRUPTED = "interrupted"  # asked to stop

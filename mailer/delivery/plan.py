@@ -33,7 +33,7 @@ from mailer.ledger.planning import (
 )
 from mailer.render.compiled import CompiledCampaign
 
-SHOWN = 20  # problems of a list: the first ones, and how many more
+MAX_SHOWN = 20  # problems of a list: the first ones, and how many more
 BATCH = 1000
 FORMAT = "1"  # of what planning makes of a list; another number plans every list again
 
@@ -89,11 +89,16 @@ def _digest(campaign: Campaign, fingerprint: str | None) -> str | None:
     if fingerprint is None:
         return None
     parts = [FORMAT, fingerprint, campaign.key.source if campaign.key else "", dict(campaign.vars)]
-    return hashlib.blake2b(json.dumps(parts, default=str, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        json.dumps(parts, default=str, sort_keys=True).encode(), digest_size=16
+    ).hexdigest()
 
 
 class _ReadRow(NamedTuple):
-    """A recipient as the ledger stores it, made in the process that reads the list. `file` is the list's name."""
+    """A recipient as the ledger stores it, made in the process that reads the list.
+
+    `file` is the list's name.
+    """
 
     file: str
     key: str
@@ -106,7 +111,9 @@ class _ReadRow(NamedTuple):
 
 
 class _Staging:
-    def __init__(self, stage: Stage, campaign: Campaign, compiled: CompiledCampaign, observer: Observer) -> None:
+    def __init__(
+        self, stage: Stage, campaign: Campaign, compiled: CompiledCampaign, observer: Observer
+    ) -> None:
         self._stage, self._campaign, self._observer = stage, campaign, observer
         self._convert = partial(_make_row, compiled)
         self._digest = hashlib.blake2b(digest_size=16)
@@ -139,7 +146,7 @@ class _Staging:
         self._digest.update(row.columns.encode())
         if row.problem is not None:
             self._invalid_count += 1
-            if len(self._invalid) < SHOWN:
+            if len(self._invalid) < MAX_SHOWN:
                 self._invalid.append(Problem(Place(row.file, row.line, row.column_no), row.problem))
         return StagedRow(position, *row[1:])
 
@@ -149,7 +156,9 @@ class _Staging:
 
 
 def _make_row(compiled: CompiledCampaign, recipient: Recipient) -> _ReadRow:
-    """Raises InputError for a value that the ledger cannot store, or a key that takes too much time or memory."""
+    """Raises InputError for a value that the ledger cannot store, or a key that takes too much time or
+    memory.
+    """
     place = recipient.place
     key, problem = _make_key(compiled, recipient)
     try:
@@ -193,7 +202,7 @@ def _invalid_key(recipient: Recipient) -> str:
 
 def _drop_repeated(stage: Stage, file: str | None) -> tuple[tuple[Problem, ...], int]:
     """The first one counts; the others are taken out, and told."""
-    repeated, count = stage.drop_repeated(limit=SHOWN)
+    repeated, count = stage.drop_repeated(limit=MAX_SHOWN)
     problems = (
         Problem(
             Place(file or "", row.line, row.column),
@@ -215,7 +224,7 @@ def _result(
     unchanged: bool = False,
 ) -> PlanResult:
     file = find_planned_list(ledger, edition).file or ""
-    invalid, invalid_count = read_invalid(ledger, edition, limit=SHOWN)
+    invalid, invalid_count = read_invalid(ledger, edition, limit=MAX_SHOWN)
     return PlanResult(
         total=count_messages(ledger, edition),
         new=merged.new,

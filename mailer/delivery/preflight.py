@@ -1,9 +1,9 @@
 """Preflight: every message is rendered before the first connection is opened.
 
-The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. A message that
-cannot be rendered is recorded as failed, and the next preflight tries it again. The caller decides whether that stops
-the run. When all messages were tried, the list and the templates are remembered, so that the next run renders none of
-them again.
+The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. A
+message that cannot be rendered is recorded as failed, and the next preflight tries it again. The caller
+decides whether that stops the run. When all messages were tried, the list and the templates are remembered,
+so that the next run renders none of them again.
 
 The first message that needs too much time or memory ends preflight: the others would need as much.
 """
@@ -17,11 +17,17 @@ from typing import NamedTuple
 
 from mailer.bounded_process import BoundedResult, ProcessLimits, ProcessPool
 from mailer.delivery.observer import Observer
-from mailer.delivery.plan import SHOWN
+from mailer.delivery.plan import MAX_SHOWN
 from mailer.errors import Problem, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
-from mailer.ledger.planning import UncheckedMessage, find_planned_list, read_unchecked, record_checked, set_preflight
+from mailer.ledger.planning import (
+    UncheckedMessage,
+    find_planned_list,
+    read_unchecked,
+    record_checked,
+    set_preflight,
+)
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.render_process import make_render_error
 
@@ -67,7 +73,12 @@ def preflight(
 
 class _Preflight:
     def __init__(
-        self, ledger: Ledger, edition: Edition, compiled: CompiledCampaign, observer: Observer, only: str | None
+        self,
+        ledger: Ledger,
+        edition: Edition,
+        compiled: CompiledCampaign,
+        observer: Observer,
+        only: str | None,
     ) -> None:
         self._ledger, self._edition, self._compiled, self._observer = ledger, edition, compiled, observer
         self._only = only
@@ -112,7 +123,10 @@ class _Preflight:
                 yield _Work(message, self._uncompared >= 0)
 
     def _render(self, work: _Work) -> bool:
-        """In a child process. Returns whether the message is as Jinja2 alone makes it, as far as that is compared."""
+        """In a child process.
+
+        Returns whether the message is as Jinja2 alone makes it, as far as that is compared.
+        """
         recipient = work.message.recipient
         is_same = not work.is_compared or self._compiled.compare_with_jinja2(recipient)
         self._compiled.render(recipient)
@@ -130,7 +144,7 @@ class _Preflight:
             error = make_render_error(message.recipient, outcome.error)
             failed.append((message.id, str(error)))
             self._problem_count += 1
-            if self._problem_count <= SHOWN:
+            if self._problem_count <= MAX_SHOWN:
                 self._problems += error.problems
             self._is_ended = self._is_ended or outcome.is_limit_exceeded
         record_checked(self._ledger, failed, passed if status == "failed" else [])

@@ -50,9 +50,13 @@ async def send_proof(
     except ValueError as error:
         raise InputError(f"--proof {address}: {error}") from None
     with stop.raise_on_request():
-        compiled = compile_campaign(campaign, edition=-secrets.randbits(62) - 1)  # no edition of the campaign has it
+        compiled = compile_campaign(
+            campaign, edition=-secrets.randbits(62) - 1
+        )  # no edition of the campaign has it
         recipient = find_recipient(campaign, compiled, options.only)
-        with RenderProcess(compiled) as process:  # an error of a template is raised before a connection is opened
+        with RenderProcess(
+            compiled
+        ) as process:  # an error of a template is raised before a connection is opened
             process.render(recipient)
     return await _Proof(compiled, options, recipient, address, observer=observer, clock=clock).send(stop)
 
@@ -101,7 +105,9 @@ class _Proof:
         self._observer.on_outcome(outcome)
         said = " ".join(str(part) for part in (outcome.code, outcome.reply or outcome.error) if part)
         if outcome.status is not Status.SENT:
-            return self._result(Ending.INCOMPLETE, f"the proof to {self._address} was refused: {said}", outcome)
+            return self._result(
+                Ending.INCOMPLETE, f"the proof to {self._address} was refused: {said}", outcome
+            )
         went = f"the message of {self._recipient.email} went to {self._address}: {said}"
         return self._result(Ending.COMPLETE, went, outcome)
 
@@ -143,10 +149,14 @@ class _Proof:
         try:
             message = self._compiled.render(self._recipient, eight_bit=connection.extensions.eight_bit_mime)
             utf8 = message.utf8 or not self._address.isascii()
-            transaction = Transaction(message.sender, (self._address,), message.content, utf8, message.eight_bit)
+            transaction = Transaction(
+                message.sender, (self._address,), message.content, utf8, message.eight_bit
+            )
             result = await _submit(connection, transaction)
         except ConnectionLost as error:
-            raise ConnectionLost(f"{error}: whether the proof arrived is not known", hint=error.hint) from error
+            raise ConnectionLost(
+                f"{error}: whether the proof arrived is not known", hint=error.hint
+            ) from error
         finally:
             connection.abort()
         return replace(self._make_outcome(result, len(message.content)), message_id=message.message_id)

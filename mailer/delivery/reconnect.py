@@ -17,7 +17,9 @@ from mailer.errors import AuthenticationError, ServerError
 
 MIN_SECONDS = 10.0  # of trying to open a session: a server that starts within them is found
 MAX_TRIES = 6  # in a row, once the server has let us in
-QUICK_TRIES = 2  # to open a session; the waits after them have a minimum, so that the server is not asked too often
+QUICK_TRIES = (
+    2  # to open a session; the waits after them have a minimum, so that the server is not asked too often
+)
 MIN_WAIT, MAX_FIRST_WAIT = 1.5, 2.0  # seconds; the latter while the server has never let us in
 
 

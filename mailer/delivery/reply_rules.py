@@ -26,9 +26,13 @@ class ReplyAction(Enum):
     FEWER_SESSIONS = "fewer sessions"  # too many at once: continue with those that are open, or wait
     WAIT_FOR_LOGIN = "wait before the next login"  # keep the open sessions; log in again only after a wait
     PAUSE = "pause"  # too fast: no message for a while, then slowly again; the message bears no mark
-    GREYLISTED = "greylisted"  # RFC 6647: the same message is accepted later; its last tries are minutes apart
+    GREYLISTED = (
+        "greylisted"  # RFC 6647: the same message is accepted later; its last tries are minutes apart
+    )
     GIVE_UP = "give up"  # the account or the domain is refused: every other message would be too
-    UNUSABLE_SERVER = "unusable server"  # it takes no mail over this connection: without a login, or without TLS
+    UNUSABLE_SERVER = (
+        "unusable server"  # it takes no mail over this connection: without a login, or without TLS
+    )
     UNKNOWN_USER = "unknown user"  # failed permanently, and offered for suppression
 
 
@@ -82,8 +86,12 @@ _5XX = range(500, 600)
 _ALL = range(400, 600)
 
 _GMAIL = "Gmail SMTP errors and codes, support.google.com/a/answer/3726730"
-_EXCHANGE = "Exchange Online, learn.microsoft.com/exchange/troubleshoot/send-emails/smtp-submission-improvements"
-_EXCHANGE_NDR = "Exchange Online, non-delivery reports, learn.microsoft.com/troubleshoot/exchange/email-delivery/ndr"
+_EXCHANGE = (
+    "Exchange Online, learn.microsoft.com/exchange/troubleshoot/send-emails/smtp-submission-improvements"
+)
+_EXCHANGE_NDR = (
+    "Exchange Online, non-delivery reports, learn.microsoft.com/troubleshoot/exchange/email-delivery/ndr"
+)
 _OUTLOOK = "Outlook.com, support.microsoft.com, Fix NDR error 550 5.7.515"
 _SES = "Amazon SES, docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html"
 _SES_CODES = "Amazon SES, docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html (response codes)"

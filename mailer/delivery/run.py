@@ -117,7 +117,9 @@ async def run_share(
     with ledger.hold_campaign(edition.campaign):
         queue = _start_run(ledger, edition, compiled, options, state, template=template)
         phase = _SendPhase(state, queue, compiled, options)
-        timer = asyncio.get_running_loop().call_later(seconds, state.end, Ending.INCOMPLETE, "the share is over")
+        timer = asyncio.get_running_loop().call_later(
+            seconds, state.end, Ending.INCOMPLETE, "the share is over"
+        )
         try:
             return await phase.send(MAX_SESSIONS, is_careful=False)
         finally:
@@ -140,7 +142,13 @@ def _start_run(
     coordinator = Coordinator()
     if ledger.is_shared:
         coordinator = SharedCoordinator(
-            ledger, edition, record, state, options.delivery, policy=_policy_for_doubts(options), is_new=is_new
+            ledger,
+            edition,
+            record,
+            state,
+            options.delivery,
+            policy=_policy_for_doubts(options),
+            is_new=is_new,
         )
     return MessageQueue(ledger, edition, record, options, state, coordinator=coordinator)
 
@@ -166,7 +174,9 @@ class Preparation:
         self.compiled = compiled
         self.edition = ledger.ensure_edition(campaign.name)
         self.recovered = Recovered()
-        self.is_checked = False  # every message was rendered within its limits, so it can be rendered here again
+        self.is_checked = (
+            False  # every message was rendered within its limits, so it can be rendered here again
+        )
         self._campaign, self._ledger, self._options = campaign, ledger, options
         self._observer, self._clock = observer, clock
 
@@ -221,7 +231,9 @@ class Preparation:
             self.edition.number,
             self._ledger.find_last_run(self.edition),
             reason,
-            None if has_problems or only is not None else "--again sends the campaign again, to every recipient",
+            None
+            if has_problems or only is not None
+            else "--again sends the campaign again, to every recipient",
             nothing_to_do=True,
         )
 
@@ -243,7 +255,9 @@ class Preparation:
         for count, fate in ((decided.in_doubt, given), (others.in_doubt, policy)):
             if fate and count:
                 were = "message was" if count == 1 else "messages were"
-                self._observer.on_warning(f"{count:,} {were} in flight when a former run ended: {FATES[fate]}")
+                self._observer.on_warning(
+                    f"{count:,} {were} in flight when a former run ended: {FATES[fate]}"
+                )
         return Recovered(decided.in_doubt + others.in_doubt, decided.deferred + others.deferred)
 
     def _finish_edition(self) -> None:
@@ -258,7 +272,9 @@ class Preparation:
             return
         counts = self._ledger.count_by_status(self.edition)
         rest = ", ".join(
-            f"{counts[status]:,} {status.value}" for status in (Status.PENDING, Status.DEFERRED) if counts[status]
+            f"{counts[status]:,} {status.value}"
+            for status in (Status.PENDING, Status.DEFERRED)
+            if counts[status]
         )
         raise InputError(
             f"campaign {self.edition.campaign!r} is not finished: {rest}",
@@ -280,7 +296,9 @@ def _has_problems(counts: Mapping[Status, int]) -> bool:
 class _SendPhase:
     """All sessions of one run, until it ends in whatever way, and the record of it."""
 
-    def __init__(self, state: RunState, queue: MessageQueue, renderer: Renderer, options: SendOptions) -> None:
+    def __init__(
+        self, state: RunState, queue: MessageQueue, renderer: Renderer, options: SendOptions
+    ) -> None:
         delivery = options.delivery
         self._state, self._queue, self._options = state, queue, options
         holds_doubts = _policy_for_doubts(options) == "hold"
@@ -316,7 +334,9 @@ class _SendPhase:
         except LedgerError as error:
             ending = Ending.LEDGER_FAILED
             state.override_ending(ending, str(error), error.hint)
-        except BaseException as error:  # cancelled by the caller, or our own mistake: what is known is recorded
+        except (
+            BaseException
+        ) as error:  # cancelled by the caller, or our own mistake: what is known is recorded
             state.end(
                 Ending.INTERRUPTED,
                 "cancelled" if isinstance(error, asyncio.CancelledError) else "interrupted",

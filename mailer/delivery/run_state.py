@@ -142,6 +142,8 @@ class RunState:
         """Keep what a session learned about the server for the next one."""
         self.sessions.open -= 1
         self.traits = self.traits.merged_with(traits)
-        if traits.strategy_at_most is not None:  # the session continued with another strategy than it began with
+        if (
+            traits.strategy_at_most is not None
+        ):  # the session continued with another strategy than it began with
             self.server = details
         self.wake_waiters()

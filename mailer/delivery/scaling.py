@@ -16,7 +16,9 @@ from mailer.delivery.run_state import RunState
 MIN_GROWTH = 1.15  # messages per second after a step, as a multiple of those before
 MAX_STEP = 8  # sessions that are added at a time; fewer while there are fewer
 MAX_CONNECTIONS = 64  # more is never chosen automatically
-MAX_FAILURES = 2  # steps that brought too little; a first one may have met a slow moment, and half of it is tried again
+MAX_FAILURES = (
+    2  # steps that brought too little; a first one may have met a slow moment, and half of it is tried again
+)
 MESSAGES_TO_MEASURE = 5  # results for each session; fewer say little about the rate
 MESSAGES_TO_GROW = 10  # that are left for each session; for fewer, another login costs more than it saves
 LOOK_INTERVAL = 0.05  # seconds

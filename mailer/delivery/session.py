@@ -74,7 +74,10 @@ class Renderer(Protocol):
 
 
 class InterruptibleRenderer:
-    """Renders in another process. A signal that comes meanwhile raises Interrupted: the loop cannot see it there."""
+    """Renders in another process.
+
+    A signal that comes meanwhile raises Interrupted: the loop cannot see it there.
+    """
 
     def __init__(self, process: RenderProcess, stop: StopSignal) -> None:
         self._process, self._stop = process, stop
@@ -205,7 +208,9 @@ class Session:
             if self._in_flight:
                 await self._take_results(until_due=has_asked and (is_paced or not claims))
             else:
-                await asyncio.sleep(0)  # other sessions claimed what there was: they and the signals have their turn
+                await asyncio.sleep(
+                    0
+                )  # other sessions claimed what there was: they and the signals have their turn
 
     def _claim(self, room: int) -> Sequence[Claim]:
         """Claim as many messages as there is room for, and submit them.
@@ -240,7 +245,9 @@ class Session:
         started = time.perf_counter()
         results = await self._next_results(seconds)
         if results:
-            self._message_seconds += ((time.perf_counter() - started) / len(results) - self._message_seconds) / 8
+            self._message_seconds += (
+                (time.perf_counter() - started) / len(results) - self._message_seconds
+            ) / 8
         for result in results:
             self._in_flight -= 1
             disposition = self._recorder.record_result(result)
@@ -273,7 +280,9 @@ class Session:
     def _make_transaction(self, claim: Claim) -> Transaction | None:
         """Render one message. If it cannot be made, record it as failed, and return None."""
         try:
-            message = self._renderer.render(claim.recipient, eight_bit=self._connection.extensions.eight_bit_mime)
+            message = self._renderer.render(
+                claim.recipient, eight_bit=self._connection.extensions.eight_bit_mime
+            )
         except InputError as error:
             self._recorder.record_unrendered(claim, str(error))
             return None

@@ -52,7 +52,9 @@ class Throttle:
         seconds = seconds_of_pause(self._backoff, self._pauses_in_a_row)
         if seconds is None:
             said = f" ({reply.code} {reply.text})" if reply else ""
-            ending = Ending.GIVEN_UP if self._state.figures.sessions else Ending.UNREACHABLE  # never let us in
+            ending = (
+                Ending.GIVEN_UP if self._state.figures.sessions else Ending.UNREACHABLE
+            )  # never let us in
             self._state.end(ending, f"{why}, still after {self._pauses_in_a_row - 1} pauses{said}")
             return
         self._pacer.pause(seconds, now)

@@ -122,7 +122,9 @@ class Worker:
         if connection is not None:
             self._connection = connection
             self._has_new_token = False
-            state.record_session_opened(connection.details, is_reconnect=self._was_lost, is_careful=plan.is_careful)
+            state.record_session_opened(
+                connection.details, is_reconnect=self._was_lost, is_careful=plan.is_careful
+            )
         return connection
 
     async def _connect(self) -> Connection:
@@ -164,8 +166,12 @@ class Worker:
             self._lost_message_count = end.message_count
         self._was_lost = end.is_lost
         self._plan = SessionPlan(end.needs_care, limit)
-        if end.fewer_sessions_reply is not None and not self._retire("the server allows fewer connections at once"):
-            self._throttle.pause("the server allows no connection beside another one", end.fewer_sessions_reply)
+        if end.fewer_sessions_reply is not None and not self._retire(
+            "the server allows fewer connections at once"
+        ):
+            self._throttle.pause(
+                "the server allows no connection beside another one", end.fewer_sessions_reply
+            )
 
     def _accept_refusal(self, error: ServerError) -> bool:
         """Do what a session that could not be opened asks for; False if that is to try again after a wait."""

@@ -1,4 +1,7 @@
-"""The ledger: which recipients a campaign has, what was sent to them, and who is sending. It is also the queue."""
+"""The ledger: which recipients a campaign has, what was sent to them, and who is sending.
+
+It is also the queue.
+"""
 
 from mailer.ledger.ledger import Ledger
 from mailer.ledger.place import find_nearest_ledger, get_project_ledger

@@ -27,8 +27,9 @@ def store_campaign(
 ) -> None:
     """Keep the files of an edition, and how it is to be sent.
 
-    `hashes` are the hashes of the files by name. `read` returns the content of a name; it is called for contents that
-    the ledger does not have. `settings` is anything that JSON can hold. Raises LedgerError if a file changed meanwhile.
+    `hashes` are the hashes of the files by name. `read` returns the content of a name; it is called for
+    contents that the ledger does not have. `settings` is anything that JSON can hold. Raises LedgerError if a
+    file changed meanwhile.
     """
     for name, hash_ in hashes.items():
         if not ledger.fetch_value(sql.HAS_BLOB, hash=hash_):

@@ -152,10 +152,11 @@ class Ledger(Suppressions):
             return store.execute(sql.ABANDON_REST, {"edition": edition.id})
 
     def note_campaign_file(self, campaign: str, file: Path, root: Path) -> str | None:
-        """Remember that the campaign is sent from `file`. Returns the other file that it was sent from before, if any.
+        """Remember that the campaign is sent from `file`. Returns the other file that it was sent from
+        before, if any.
 
-        Files are compared by their path from the ledger's folder, or from the project's `root` if the ledger is not
-        a file. So a project may move.
+        Files are compared by their path from the ledger's folder, or from the project's `root` if the ledger
+        is not a file. So a project may move.
         """
         shown = rows.escape_surrogates(os.path.relpath(file, self.path.parent if self.path else root))
         found = self.fetch_one(sql.CAMPAIGN_FILE, name=campaign)
@@ -175,7 +176,9 @@ class Ledger(Suppressions):
         return Edition(id_, campaign, number, planned is not None, planned is not None and not unfinished)
 
     def _add_edition(self, campaign: str, query: str) -> None:
-        """Add an edition unless another process has made it since: a second one would be all the mail once more."""
+        """Add an edition unless another process has made it since: a second one would be all the mail once
+        more.
+        """
         with self.transaction() as store:
             store.execute(sql.ADD_CAMPAIGN, {"name": campaign})
             store.execute(query, {"name": campaign})
@@ -184,8 +187,8 @@ class Ledger(Suppressions):
     def hold_campaign(self, campaign: str, *, now: float | None = None) -> Iterator[None]:
         """Keep the campaign for this process.
 
-        `now` is in seconds since the epoch. Raises LedgerBusy, which names the holder, if another process has it. The
-        campaign of a process that died is free at once.
+        `now` is in seconds since the epoch. Raises LedgerBusy, which names the holder, if another process has
+        it. The campaign of a process that died is free at once.
         """
         self.ensure_edition(campaign)
         held = self.store.lock_campaign(campaign)
@@ -194,7 +197,9 @@ class Ledger(Suppressions):
         try:
             holder = {"name": campaign, "host": socket.gethostname(), "pid": os.getpid()}
             with self.transaction() as store:
-                store.execute(sql.SET_HOLDER, {**holder, "since": format_time(time.time() if now is None else now)})
+                store.execute(
+                    sql.SET_HOLDER, {**holder, "since": format_time(time.time() if now is None else now)}
+                )
             yield
         finally:
             self._queue.abandon()
@@ -210,7 +215,10 @@ class Ledger(Suppressions):
                     store.execute(query, {"name": campaign})
 
     def prepare_alone(self, campaign: str) -> AbstractContextManager[None]:
-        """Keep other senders of the campaign from recovering and planning meanwhile. It waits for one that does."""
+        """Keep other senders of the campaign from recovering and planning meanwhile.
+
+        It waits for one that does.
+        """
         return self.store.prepare_alone(campaign)
 
     def has_other_senders(self, campaign: str) -> bool:
@@ -241,10 +249,11 @@ class Ledger(Suppressions):
     ) -> list[Claim]:
         """Claim up to `limit` messages for `run`: those whose wait is over, those in doubt, then the list.
 
-        The claims are not durable before `commit`. If there is nothing to claim, what was recorded is committed.
-        `now` is in seconds since the epoch. No message waits for more than `longest` seconds from `now`, even if the
-        clock went back. `only` is an address or a key. `fresh` is the maximum of messages that this run has not
-        claimed before. Addresses that were suppressed since the planning are left out. Raises LedgerWriteError.
+        The claims are not durable before `commit`. If there is nothing to claim, what was recorded is
+        committed. `now` is in seconds since the epoch. No message waits for more than `longest` seconds from
+        `now`, even if the clock went back. `only` is an address or a key. `fresh` is the maximum of messages
+        that this run has not claimed before. Addresses that were suppressed since the planning are left out.
+        Raises LedgerWriteError.
         """
         given: dict[str, object] = {
             "edition": edition.id,
@@ -271,9 +280,11 @@ class Ledger(Suppressions):
         self._queue.commit()
 
     def find_next_due(self, edition: Edition, *, only: str | None = None, fresh: bool = True) -> float | None:
-        """When the next message may be claimed: seconds since the epoch, 0 for now, None if no message is left.
+        """When the next message may be claimed: seconds since the epoch, 0 for now, None if no message is
+        left.
 
-        `only` is an address or a key. Without `fresh`, messages that this run has not claimed yet do not count.
+        `only` is an address or a key. Without `fresh`, messages that this run has not claimed yet do not
+        count.
         """
         given = {"edition": edition.id, **rows.recipient_filter(only)}
         if fresh and self.fetch_value(sql.ANY_PENDING, **given):
@@ -293,14 +304,19 @@ class Ledger(Suppressions):
     ) -> Recovered:
         """Decide on what former runs left. To be called by the campaign's holder, before the planning.
 
-        Messages in flight when their run died: `resend` makes them pending, `hold` leaves them in doubt, `sent` takes
-        them as sent. `hold` and `sent` also concern messages that a former run was to send again. With `held` (a
-        person decided), messages in doubt since earlier are treated the same. Deferred messages get all attempts
-        again. `only` is the address or key of the one recipient whose doubts are decided, `but` that of the one whose
-        doubts are not. `now` is in seconds since the epoch.
+        Messages in flight when their run died: `resend` makes them pending, `hold` leaves them in doubt,
+        `sent` takes them as sent. `hold` and `sent` also concern messages that a former run was to send
+        again. With `held` (a person decided), messages in doubt since earlier are treated the same. Deferred
+        messages get all attempts again. `only` is the address or key of the one recipient whose doubts are
+        decided, `but` that of the one whose doubts are not. `now` is in seconds since the epoch.
         """
         others = rows.recipient_filter(but)
-        given = {"edition": edition.id, "at": format_time(now), "but": others["only"], "but_key": others["key"]}
+        given = {
+            "edition": edition.id,
+            "at": format_time(now),
+            "but": others["only"],
+            "but_key": others["key"],
+        }
         given |= rows.recipient_filter(only)
         with self.transaction() as store:
             # What waits belongs to other senders if there are any.
@@ -316,8 +332,16 @@ class Ledger(Suppressions):
         return Recovered(doubtful, deferred)
 
     def recover_in_flight(self, edition: Edition, policy: Policy, *, now: float) -> int:
-        """Decide on the messages in flight in runs that died, as `recover_claims` does. Returns their number."""
-        given: dict[str, object] = {"edition": edition.id, "at": format_time(now), "but": None, "but_key": None}
+        """Decide on the messages in flight in runs that died, as `recover_claims` does.
+
+        Returns their number.
+        """
+        given: dict[str, object] = {
+            "edition": edition.id,
+            "at": format_time(now),
+            "but": None,
+            "but_key": None,
+        }
         given |= rows.recipient_filter(None)
         if not self.fetch_all(sql.RUNS_IN_FLIGHT, edition=edition.id):
             return 0
@@ -338,7 +362,10 @@ class Ledger(Suppressions):
     # Reports
 
     def count_by_status(self, edition: Edition, *, only: str | None = None) -> dict[Status, int]:
-        """The number of messages by status, of all or of one address or key. Every status is in the result."""
+        """The number of messages by status, of all or of one address or key.
+
+        Every status is in the result.
+        """
         counts = dict.fromkeys(Status, 0)
         in_flight = self._in_flight_status(edition)
         query = sql.COUNTS if only is None else sql.COUNTS_OF_CHOSEN
@@ -365,13 +392,18 @@ class Ledger(Suppressions):
 
     def count_sent_with_other_template(self, edition: Edition, template: str) -> int:
         """How many recipients got a message of other templates than those with the fingerprint `template`."""
-        count: int = self.fetch_value(sql.COUNT_SENT_WITH_OTHER_TEMPLATE, edition=edition.id, template=template)
+        count: int = self.fetch_value(
+            sql.COUNT_SENT_WITH_OTHER_TEMPLATE, edition=edition.id, template=template
+        )
         return count
 
     # Runs
 
-    def start_run(self, edition: Edition, *, template: str, now: float, worker: str | None = None) -> RunRecord:
-        """The record of a run that starts at `now` (seconds since the epoch) with the templates of a fingerprint.
+    def start_run(
+        self, edition: Edition, *, template: str, now: float, worker: str | None = None
+    ) -> RunRecord:
+        """The record of a run that starts at `now` (seconds since the epoch) with the templates of a
+        fingerprint.
 
         `worker` names who sends, if several machines do.
         """
@@ -401,7 +433,9 @@ class Ledger(Suppressions):
         return rows.parse_run(found, self.store) if found else None
 
     def find_last_server(self, host: str, port: int) -> Mapping[str, object] | None:
-        """What the latest run with this server recorded about it, in any campaign; None if no recent run used it."""
+        """What the latest run with this server recorded about it, in any campaign; None if no recent run used
+        it.
+        """
         for (text,) in self.fetch_all(sql.LAST_SERVERS):
             server = rows.parse_server(text, self.store)
             if (server.get("host"), server.get("port")) == (host, port):
@@ -450,7 +484,9 @@ def _parse_path(text: str) -> Path:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return Path(text)
-    if scheme == "sqlite":  # as SQLAlchemy has it: three slashes for a relative path, four for an absolute one
+    if (
+        scheme == "sqlite"
+    ):  # as SQLAlchemy has it: three slashes for a relative path, four for an absolute one
         path = unquote(rest.removeprefix("/"))
         if path and rest.startswith("/"):
             return Path(path)

@@ -1,8 +1,8 @@
 """One sender a campaign and ledger.
 
-The truth is a lock of the operating system (flock(2)) on a file beside the ledger: it goes with its process, however
-that dies, so that a dead holder needs no detection and a process id used again deceives nobody. The row in `holders`
-only says who and since when.
+The truth is a lock of the operating system (flock(2)) on a file beside the ledger: it goes with its process,
+however that dies, so that a dead holder needs no detection and a process id used again deceives nobody. The
+row in `holders` only says who and since when.
 """
 
 from __future__ import annotations

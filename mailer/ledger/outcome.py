@@ -28,7 +28,10 @@ class CopyRefused:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One recipient's line in the report. `at` is ISO 8601 in UTC; `size` is octets on the wire before dot-stuffing."""
+    """One recipient's line in the report.
+
+    `at` is ISO 8601 in UTC; `size` is octets on the wire before dot-stuffing.
+    """
 
     email: str
     key: str
@@ -42,4 +45,6 @@ class Outcome:
     at: str | None = None
     error: str | None = None
     copies_refused: tuple[CopyRefused, ...] = ()
-    copies_taken: tuple[str, ...] = ()  # of one that is not sent: the copies that the server took all the same
+    copies_taken: tuple[
+        str, ...
+    ] = ()  # of one that is not sent: the copies that the server took all the same

@@ -17,8 +17,8 @@ def get_project_ledger(root: Path) -> Path:
 def find_nearest_ledger(folder: Path) -> Path:
     """The path of the ledger for a command without a campaign.
 
-    That is the ledger in the nearest `.mailer` of `folder` or of a folder above it. If there is none, it is the path
-    that a ledger of `folder` would have.
+    That is the ledger in the nearest `.mailer` of `folder` or of a folder above it. If there is none, it is
+    the path that a ledger of `folder` would have.
     """
     start = Path(os.path.abspath(folder))
     for candidate in (start, *start.parents):

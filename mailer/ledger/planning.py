@@ -1,7 +1,7 @@
 """From a list to rows of the ledger, and the preflight's view of these rows.
 
-A list is read into a stage: a temporary table of this connection alone, which locks nothing, however long the reading
-takes. One transaction then merges the stage into the messages:
+A list is read into a stage: a temporary table of this connection alone, which locks nothing, however long the
+reading takes. One transaction then merges the stage into the messages:
 
     with stage_list(ledger) as stage:
         stage.add(batch)                     # for every batch of rows
@@ -25,7 +25,10 @@ PAGE = 500
 
 
 class StagedRow(NamedTuple):
-    """A recipient of the list that is being read. `columns` is JSON; `problem` says why it cannot be sent to."""
+    """A recipient of the list that is being read.
+
+    `columns` is JSON; `problem` says why it cannot be sent to.
+    """
 
     position: int
     key: str
@@ -48,7 +51,9 @@ class Repeated(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What a merge did: rows that are new, that got other columns or another place, that are no longer in the list."""
+    """What a merge did: rows that are new, that got other columns or another place, that are no longer in the
+    list.
+    """
 
     new: int
     changed: int
@@ -59,7 +64,10 @@ NOTHING_MERGED = Merged(0, 0, 0)
 
 
 class PlannedList(NamedTuple):
-    """The list of an edition: its digest, its file's name, the mark of the last preflight. None is "not yet"."""
+    """The list of an edition: its digest, its file's name, the mark of the last preflight.
+
+    None is "not yet".
+    """
 
     digest: str | None
     file: str | None
@@ -171,11 +179,18 @@ def read_unchecked(
 ) -> Iterator[list[UncheckedMessage]]:
     """The messages that preflight has to render, in the list's order and in pages of PAGE.
 
-    `status` is "pending", "doubtful" or "failed"; of the failed ones, those that could not be rendered before. `only`
-    is an address or a key. Pages are read one at a time, because the caller changes their rows.
+    `status` is "pending", "doubtful" or "failed"; of the failed ones, those that could not be rendered
+    before. `only` is an address or a key. Pages are read one at a time, because the caller changes their
+    rows.
     """
     file = find_planned_list(ledger, edition).file
-    given: dict[str, object] = {"edition": edition.id, "status": status, "limit": PAGE, "position": 0, "id": 0}
+    given: dict[str, object] = {
+        "edition": edition.id,
+        "status": status,
+        "limit": PAGE,
+        "position": 0,
+        "id": 0,
+    }
     given |= {"cause": "render" if status == "failed" else None, **rows.recipient_filter(only)}
     while found := ledger.store.fetch_all(sql.TO_CHECK, given):
         with rows.reading_rows(ledger.store):
@@ -190,8 +205,8 @@ def read_unchecked(
 def record_checked(ledger: Ledger, failed: Iterable[tuple[int, str]], passed: Iterable[int]) -> None:
     """Write what a preflight found.
 
-    `failed` are ids of messages that cannot be rendered, with the reason. `passed` are ids of messages that failed
-    before and can be rendered now.
+    `failed` are ids of messages that cannot be rendered, with the reason. `passed` are ids of messages that
+    failed before and can be rendered now.
     """
     unrendered = [{"id": id_, "error": rows.escape_surrogates(error)} for id_, error in failed]
     rendered = [{"id": id_} for id_ in passed]

@@ -1,10 +1,11 @@
 """The ledger in PostgreSQL, for senders on several machines.
 
-The driver is asyncpg. It works in a thread with an event loop of its own, so that the ledger's methods are ordinary
-ones for the event loop that sends. A batch of 64 statements is one round trip.
+The driver is asyncpg. It works in a thread with an event loop of its own, so that the ledger's methods are
+ordinary ones for the event loop that sends. A batch of 64 statements is one round trip.
 
-Locks are advisory locks of the session (PostgreSQL's documentation, 13.3.5): the server frees them when the connection
-ends, however the sender died. A lock is a pair of numbers: the ledger's own number with a kind, and what is locked.
+Locks are advisory locks of the session (PostgreSQL's documentation, 13.3.5): the server frees them when the
+connection ends, however the sender died. A lock is a pair of numbers: the ledger's own number with a kind,
+and what is locked.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from mailer.ledger.store import CampaignLock, Parameters, Row, report_as_unusabl
 T = TypeVar("T")
 
 CONNECT_SECONDS = 30.0
-# A query waits for another sender's planning of a long list at most; a lost network ends earlier, by TCP's own means.
+# A query waits for another sender's planning of a long list at most; a lost network ends earlier, by TCP's
+# own means.
 COMMAND_SECONDS = 300.0
 PREPARE_PAUSE = 0.2  # seconds between two looks whether another sender is done with planning
 PAGE = 1000
@@ -38,7 +40,8 @@ BATCH = 1000
 _LEDGERS = 0x4D61_696C
 _WRITER, _CAMPAIGN, _RUN, _SESSION, _PREPARE = range(5)
 
-# A dead machine or a cut network is noticed in some 20 seconds. PostgreSQL then frees the locks of its senders.
+# A dead machine or a cut network is noticed in some 20 seconds. PostgreSQL then frees the locks of its
+# senders.
 _SETTINGS = {
     "application_name": "mailer",
     "tcp_keepalives_idle": "5",
@@ -155,15 +158,15 @@ class PostgresStore:
             raise
 
     @contextmanager
-    def snapshot(self) -> Iterator[_Snapshot]:
+    def snapshot(self) -> Iterator[_PostgresSnapshot]:
         if self._is_frozen:
-            yield _Snapshot(self._connection, self)
+            yield _PostgresSnapshot(self._connection, self)
             return
         connection = self._call(_connect(self._url))
         try:
             self._call(connection.execute(_READ_ONLY))
             self._call(connection.execute(_WAIT_FOR_READER))
-            yield _Snapshot(connection, self)
+            yield _PostgresSnapshot(connection, self)
         finally:
             with suppress(LedgerError):
                 self._call(connection.close(timeout=5))
@@ -244,14 +247,18 @@ class PostgresStore:
         return float(found[0]) if found else None
 
     def is_campaign_locked(self, campaign: str) -> bool:
-        held = self.fetch_one(_IS_LOCKED, {"class": self._lock_class(_CAMPAIGN), "object": self._campaign_id(campaign)})
+        held = self.fetch_one(
+            _IS_LOCKED, {"class": self._lock_class(_CAMPAIGN), "object": self._campaign_id(campaign)}
+        )
         return bool(held and held[0])
 
     def _campaign_id(self, campaign: str) -> int:
         found = self.fetch_one(sql.CAMPAIGN, {"name": campaign})
         return int(found[0]) if found else 0
 
-    def _lock(self, kind: int, number: int, query: str = _LOCK, release: str = _UNLOCK) -> CampaignLock | None:
+    def _lock(
+        self, kind: int, number: int, query: str = _LOCK, release: str = _UNLOCK
+    ) -> CampaignLock | None:
         given = {"class": self._lock_class(kind), "object": number}
         found = self.fetch_one(query, given)
         return _AdvisoryLock(self, given, release) if found and found[0] else None
@@ -272,7 +279,7 @@ class PostgresStore:
             raise explain_error(error, self.name, writing=self._in_transaction) from error
 
 
-class _Snapshot:
+class _PostgresSnapshot:
     """The `SnapshotReader` of a connection that is in a transaction of its own."""
 
     def __init__(self, connection: Any, store: PostgresStore) -> None:
@@ -302,14 +309,17 @@ class _AdvisoryLock:
 
 @report_as_unusable()
 def open_postgres_store(url: str, *, create: bool) -> tuple[PostgresStore, bool]:
-    """The ledger at a URL, checked and of the present version, and whether it was made now (only with `create`).
+    """The ledger at a URL, checked and of the present version, and whether it was made now (only with
+    `create`).
 
     Raises LedgerError if it cannot be used, MissingExtra if the driver is not installed.
     """
     try:
         _import_driver()
     except ImportError:
-        raise MissingExtra("a ledger in PostgreSQL needs asyncpg", hint="pip install 'mailer[postgres]'") from None
+        raise MissingExtra(
+            "a ledger in PostgreSQL needs asyncpg", hint="pip install 'mailer[postgres]'"
+        ) from None
     store = PostgresStore(url)
     try:
         return store, _prepare(store, create=create)
@@ -366,7 +376,9 @@ def _read_version(store: PostgresStore, *, create: bool) -> int:
 
 
 def _adapt_definition(statement: str) -> str:
-    """A statement of sql.MIGRATIONS for PostgreSQL: 64 bits as in SQLite, and as there no check of references."""
+    """A statement of sql.MIGRATIONS for PostgreSQL: 64 bits as in SQLite, and as there no check of
+    references.
+    """
     return re.sub(r" REFERENCES \w+ \(id\)", "", re.sub(r"\bINTEGER\b", "BIGINT", statement))
 
 
@@ -437,7 +449,10 @@ def _as_write_errors() -> Iterator[None]:
 
 
 def explain_error(error: BaseException, name: str, *, writing: bool) -> LedgerError:
-    """One line for a person: what the database or the way to it has. `writing` says that it was in a transaction."""
+    """One line for a person: what the database or the way to it has.
+
+    `writing` says that it was in a transaction.
+    """
     kind = LedgerWriteError if writing else LedgerError
     said = " ".join(str(error).split())[:300]
     state = getattr(error, "sqlstate", None) or ""
@@ -448,7 +463,9 @@ def explain_error(error: BaseException, name: str, *, writing: bool) -> LedgerEr
     if state.startswith("53"):  # insufficient resources: disk full, too many connections
         return kind(f"{name}: the ledger's database has no room ({said})", hint=_CONTINUE)
     if state in ("25006", "42501"):
-        return kind(f"{name}: the ledger cannot be written ({said})", hint="the role needs all rights on its schema")
+        return kind(
+            f"{name}: the ledger cannot be written ({said})", hint="the role needs all rights on its schema"
+        )
     if state.startswith("28"):
         return kind(f"{name}: the login to the ledger's database was refused ({said})")
     if isinstance(error, ValueError) and not isinstance(error, _import_driver().PostgresError):

@@ -43,11 +43,13 @@ class Queue:
         self._buffer: list[_Write] = []
         self._flushed = 0  # how many of them the open transaction has
 
-    def claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: ClaimLimits) -> list[Claim]:
+    def claim(
+        self, edition: Edition, run: RunRecord, given: dict[str, object], limits: ClaimLimits
+    ) -> list[Claim]:
         """Claim messages for `run`, in a transaction that stays open until `commit`.
 
-        `given` are the parameters of sql.DUE. Returns the claims. If there are none, the transaction is committed.
-        Raises LedgerWriteError.
+        `given` are the parameters of sql.DUE. Returns the claims. If there are none, the transaction is
+        committed. Raises LedgerWriteError.
         """
         try:
             self._begin()
@@ -73,7 +75,10 @@ class Queue:
             self.commit()
 
     def commit(self) -> None:
-        """Write what is recorded and claimed. Raises LedgerWriteError; the records then wait for another commit."""
+        """Write what is recorded and claimed.
+
+        Raises LedgerWriteError; the records then wait for another commit.
+        """
         if not self._open and not self._buffer:
             return
         try:
@@ -104,7 +109,9 @@ class Queue:
         for write in fresh:
             by_query[write.query].append(write.given)
         sent = [write.claim for write in fresh if write.sent]
-        by_query[sql.COUNT_SENT] = [{"run": run, "count": n} for run, n in Counter(c.run for c in sent).items()]
+        by_query[sql.COUNT_SENT] = [
+            {"run": run, "count": n} for run, n in Counter(c.run for c in sent).items()
+        ]
         resent = Counter(claim.edition for claim in sent if claim.in_doubt)
         by_query[sql.ADD_RESENT] = [{"edition": edition, "count": n} for edition, n in resent.items()]
         for query, given in by_query.items():
@@ -112,7 +119,9 @@ class Queue:
                 self._store.execute_many(query, given)
         self._flushed = len(self._buffer)
 
-    def _claim(self, edition: Edition, run: RunRecord, given: dict[str, object], limits: ClaimLimits) -> list[Claim]:
+    def _claim(
+        self, edition: Edition, run: RunRecord, given: dict[str, object], limits: ClaimLimits
+    ) -> list[Claim]:
         self._store.execute(sql.LIMIT_WAITS, given)
         claims = self._take(sql.DUE, limits.all, edition, run, given, first=False)
         for query in (sql.DOUBTFUL, sql.FRESH):
@@ -122,9 +131,19 @@ class Queue:
         return claims
 
     def _take(
-        self, query: str, room: int, edition: Edition, run: RunRecord, given: dict[str, object], *, first: bool
+        self,
+        query: str,
+        room: int,
+        edition: Edition,
+        run: RunRecord,
+        given: dict[str, object],
+        *,
+        first: bool,
     ) -> list[Claim]:
-        """Claim up to `room` rows of `query`. Addresses that were suppressed since the planning do not count."""
+        """Claim up to `room` rows of `query`.
+
+        Addresses that were suppressed since the planning do not count.
+        """
         claims: list[Claim] = []
         while len(claims) < room:
             found = self._store.fetch_all(query, {**given, "limit": room - len(claims)})

@@ -16,8 +16,8 @@ Policy = Literal["resend", "hold", "sent"]
 class Edition:
     """One sending of a campaign to its list, as it was when it was read.
 
-    `planned` is false until a list was written into it. `complete` says that a run would find nothing to send:
-    everybody is sent, failed, suppressed, or left in doubt for a person.
+    `planned` is false until a list was written into it. `complete` says that a run would find nothing to
+    send: everybody is sent, failed, suppressed, or left in doubt for a person.
     """
 
     id: int
@@ -31,9 +31,10 @@ class Edition:
 class Claim:
     """A message that this run may send, with all that it takes to render it.
 
-    `attempts` counts the tries of all runs (the report's figure), `tries` those of this run (the retry policy's).
-    `first`: this run has not claimed it before (what `--limit` counts). `in_doubt`: it was sent before and the reply
-    never came, so this is the same message again. `copies_taken`: cc and bcc that the server took with an earlier try.
+    `attempts` counts the tries of all runs (the report's figure), `tries` those of this run (the retry
+    policy's). `first`: this run has not claimed it before (what `--limit` counts). `in_doubt`: it was sent
+    before and the reply never came, so this is the same message again. `copies_taken`: cc and bcc that the
+    server took with an earlier try.
     """
 
     id: int
@@ -52,8 +53,9 @@ class Claim:
 class Retry:
     """To be tried again in this run, not before `at` (seconds since the epoch).
 
-    `attempted` is false where no byte of the message was refused: the session went first. `in_doubt`: its last byte
-    may have left, so that it is counted as sent again. `copies_taken` of Claim is kept and added to.
+    `attempted` is false where no byte of the message was refused: the session went first. `in_doubt`: its
+    last byte may have left, so that it is counted as sent again. `copies_taken` of Claim is kept and added
+    to.
     """
 
     at: float
@@ -73,10 +75,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run of `mailer send`. Times are ISO 8601 in UTC; `server` is JSON; `template` is the compiled fingerprint.
+    """One run of `mailer send`. Times are ISO 8601 in UTC; `server` is JSON; `template` is the compiled
+    fingerprint.
 
-    `messages` have an outcome by this run. `bytes` are the octets of sent contents. `worker` names the
-    sender if several share the ledger.
+    `messages` have an outcome by this run. `bytes` are the octets of sent contents. `worker` names the sender
+    if several share the ledger.
     """
 
     id: int
@@ -103,7 +106,9 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a new run found of the ones before: in flight when they died (now settled by the policy), and deferred."""
+    """What a new run found of the ones before: in flight when they died (now settled by the policy), and
+    deferred.
+    """
 
     in_doubt: int = 0
     deferred: int = 0

@@ -14,7 +14,9 @@ from mailer.ledger.records import Claim, Edition, Retry, RunRecord
 from mailer.ledger.store import Row, Store
 
 _IN_RUN = {"claimed": None, "waiting": Status.PENDING, "doubtful": Status.PENDING}
-encode = json.JSONEncoder(separators=(",", ":")).encode  # ASCII only: a lone surrogate in a column is no obstacle
+encode = json.JSONEncoder(
+    separators=(",", ":")
+).encode  # ASCII only: a lone surrogate in a column is no obstacle
 MAX_TEXT = 1024  # octets of a reply or an error that are kept: a server decides how long its replies are
 
 
@@ -23,7 +25,10 @@ def recipient_filter(only: str | None) -> dict[str, object]:
 
     A key is compared as it is, an address in its normalized form.
     """
-    return {"only": only and normalize_address(escape_surrogates(only)), "key": only and escape_surrogates(only)}
+    return {
+        "only": only and normalize_address(escape_surrogates(only)),
+        "key": only and escape_surrogates(only),
+    }
 
 
 def escape_surrogates(text: str) -> str:
@@ -34,7 +39,10 @@ def escape_surrogates(text: str) -> str:
 
 
 def encode_columns(columns: Mapping[str, object]) -> str:
-    """A recipient's columns as JSON. Raises ValueError, which names the column, if a value cannot be stored."""
+    """A recipient's columns as JSON.
+
+    Raises ValueError, which names the column, if a value cannot be stored.
+    """
     try:
         return encode(columns)
     except (TypeError, ValueError, RecursionError):
@@ -57,7 +65,10 @@ def reading_rows(store: Store) -> Iterator[None]:
 
 
 def parse_recipient(email: str, columns: str, line: int, column: int, file: str | None) -> Recipient:
-    """The recipient of a row; `line` and `column` are its place in `file`. Raises ValueError if it is damaged."""
+    """The recipient of a row; `line` and `column` are its place in `file`.
+
+    Raises ValueError if it is damaged.
+    """
     return Recipient(email, _mapping(columns), Place(file or "", line, column))
 
 
@@ -170,7 +181,9 @@ def retry_parameters(claim: Claim, retry: Retry) -> dict[str, object]:
 
 
 def shorten_text(text: str | None) -> str | None:
-    """`text` as it is kept: in at most MAX_TEXT octets of UTF-8, with `…` at the end if something was cut off."""
+    """`text` as it is kept: in at most MAX_TEXT octets of UTF-8, with `…` at the end if something was cut
+    off.
+    """
     if text is None:
         return None
     text = escape_surrogates(text)

@@ -1,9 +1,9 @@
 # ruff: noqa: S608 - these strings are put together from one another only
 """What the runs that send one campaign from one ledger in PostgreSQL have in common.
 
-Each run has a lock of its session. The database frees it when the run's connection ends, so a run that died is found
-out without a timeout, and its claims are taken over. Rate, pauses, the failures that count for `stop_after`, and an
-early end are in one row an edition; sessions are limited by locks, one for each.
+Each run has a lock of its session. The database frees it when the run's connection ends, so a run that died
+is found out without a timeout, and its claims are taken over. Rate, pauses, the failures that count for
+`stop_after`, and an early end are in one row an edition; sessions are limited by locks, one for each.
 
 All times in that row are the database's, so that no machine's clock matters.
 """
@@ -52,7 +52,8 @@ _IN_FLIGHT = """SELECT EXISTS (SELECT 1 FROM messages
 class ShareProgress:
     """What a run did since its last `sync`, and its figures so far.
 
-    `total` messages were sent or failed, `failed` of them failed, and the last `tail` of them failed in a row.
+    `total` messages were sent or failed, `failed` of them failed, and the last `tail` of them failed in a
+    row.
     """
 
     total: int = 0
@@ -89,7 +90,10 @@ class SharedRun:
         self._sessions: set[int] = set()
 
     def join(self, *, is_new: bool) -> None:
-        """Begin. With `is_new`, and if no other run is alive, pauses, failures and endings of before are forgotten."""
+        """Begin.
+
+        With `is_new`, and if no other run is alive, pauses, failures and endings of before are forgotten.
+        """
         given = {"edition": self._edition.id}
         if is_new and not set(self._store.list_live_runs()) - {self._run.id}:
             self._store.execute(_RESET, given)
@@ -98,8 +102,8 @@ class SharedRun:
     def reserve(self, wanted: int, interval: float, slack: float) -> tuple[int, float]:
         """Reserve the start of up to `wanted` messages, one in each `interval` for all runs together.
 
-        A start that is late by up to `slack` is made up for. All are seconds. Returns how many may start now, and in
-        how many seconds the next one may.
+        A start that is late by up to `slack` is made up for. All are seconds. Returns how many may start now,
+        and in how many seconds the next one may.
         """
         given = {"edition": self._edition.id, "wanted": wanted, "interval": interval, "slack": slack}
         found = self._store.fetch_one(_RESERVE, given)

@@ -1,4 +1,5 @@
-"""The ledger's file: made whole or not at all, checked before it is trusted, and every SQLite error put into words.
+"""The ledger's file: made whole or not at all, checked before it is trusted, and every SQLite error put into
+words.
 
 What is SQLite's alone lives here. WAL with `synchronous=FULL`: a commit is one fsync and survives power loss.
 """
@@ -25,7 +26,9 @@ APPLICATION_ID = 0x4D61_696C  # "Mail": tells our file from any other SQLite dat
 OLDEST_SQLITE = (3, 35)  # RETURNING, UPDATE FROM and upserts as PostgreSQL has them; 2021
 BUSY_SECONDS = 60.0  # another campaign on this ledger merges its list: seconds for a million
 SMALL = 32 << 20  # octets up to which the whole check (indexes against rows) costs less than half a second
-CACHE_KIB = 5_120  # a larger one hardly shortens the merge of a million rows, and memory is not to grow with the list
+CACHE_KIB = (
+    5_120  # a larger one hardly shortens the merge of a million rows, and memory is not to grow with the list
+)
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _LOCAL = "keep the ledger on a local disk: --ledger PATH"
 _ADD_STAGED = f"INSERT INTO planned ({sql.STAGED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - names of our own
@@ -98,15 +101,15 @@ class SqliteStore:
             raise
 
     @contextmanager
-    def snapshot(self) -> Iterator[_Snapshot]:
+    def snapshot(self) -> Iterator[_SqliteSnapshot]:
         if self.path is None or self._is_frozen:
-            yield _Snapshot(self)
+            yield _SqliteSnapshot(self)
             return
         with self._report_errors():
             other = SqliteStore(_connect(self.path), self.path)
         with closing(other):
             other.execute("BEGIN")
-            yield _Snapshot(other)
+            yield _SqliteSnapshot(other)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -185,11 +188,14 @@ class SqliteStore:
         writing = writing or self.connection.in_transaction
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: sqlite3 decodes what is damaged, too
+        except (
+            sqlite3.Error,
+            UnicodeDecodeError,
+        ) as error:  # the latter: sqlite3 decodes what is damaged, too
             raise explain_error(error, self.name, writing=writing and not self._is_frozen) from error
 
 
-class _Snapshot:
+class _SqliteSnapshot:
     """The `SnapshotReader` of a connection that is in a transaction."""
 
     def __init__(self, store: SqliteStore) -> None:
@@ -214,11 +220,15 @@ def explain_error(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writi
     code = extended & 0xFF
     kind = LedgerWriteError if writing else LedgerError
     if code == sqlite3.SQLITE_FULL:
-        return kind(f"{name}: the disk is full", hint="make room, then run the same command again: it goes on")
+        return kind(
+            f"{name}: the disk is full", hint="make room, then run the same command again: it goes on"
+        )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return kind(f"{name}: the ledger cannot be written (read-only)")
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        no_room = writing or extended == sqlite3.SQLITE_IOERR_SHMSIZE  # the WAL's index is made by readers too
+        no_room = (
+            writing or extended == sqlite3.SQLITE_IOERR_SHMSIZE
+        )  # the WAL's index is made by readers too
         doing = "written" if no_room else "read"
         hint = "look at the disk's space, the file size limit and the disk itself" if no_room else _LOCAL
         return kind(f"{name}: the ledger cannot be {doing} ({said})", hint=hint)
@@ -338,7 +348,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _check_files(path: Path) -> None:
-    """Without opening: a descriptor closed here would drop the locks that this process has on the file (fcntl(2))."""
+    """Without opening: a descriptor closed here would drop the locks that this process has on the file
+    (fcntl(2)).
+    """
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -391,8 +403,12 @@ def _check_identity(store: SqliteStore) -> None:
 
 
 def _check_integrity(store: SqliteStore) -> None:
-    """Structure, NOT NULL and CHECK (a second for a million rows); in a small file indexes against rows as well."""
-    pages, size = (store.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    """Structure, NOT NULL and CHECK (a second for a million rows); in a small file indexes against rows as
+    well.
+    """
+    pages, size = (
+        store.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
     check = "integrity_check" if pages * size <= SMALL else "quick_check"
     found = store.connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
     if found != "ok":

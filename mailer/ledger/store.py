@@ -1,7 +1,7 @@
 """What the ledger needs of a database: queries, transactions, snapshots, and a lock for each sender.
 
-Two databases can do it: SQLite (sqlite_store.py) and PostgreSQL (postgres_store.py). The queries are in sql.py. They
-are written in what both databases understand, with named parameters (`:name`).
+Two databases can do it: SQLite (sqlite_store.py) and PostgreSQL (postgres_store.py). The queries are in
+sql.py. They are written in what both databases understand, with named parameters (`:name`).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class CampaignLock(Protocol):
 class Store(Protocol):
     """One connection to the ledger's database. It is not for two threads at once.
 
-    Every method raises LedgerError if the database cannot be read, and LedgerWriteError within a transaction. What
-    is written outside of `begin` or `transaction` is committed at once.
+    Every method raises LedgerError if the database cannot be read, and LedgerWriteError within a transaction.
+    What is written outside of `begin` or `transaction` is committed at once.
     """
 
     @property
@@ -84,7 +84,10 @@ class Store(Protocol):
         ...
 
     def transaction(self) -> AbstractContextManager[Store]:
-        """A transaction that changes everything or nothing. Only one process at a time has such a transaction."""
+        """A transaction that changes everything or nothing.
+
+        Only one process at a time has such a transaction.
+        """
         ...
 
     def snapshot(self) -> AbstractContextManager[SnapshotReader]:
@@ -96,7 +99,9 @@ class Store(Protocol):
         ...
 
     def stage(self) -> AbstractContextManager[None]:
-        """The empty table `planned` of this connection alone, for a list that is being read; dropped at the end."""
+        """The empty table `planned` of this connection alone, for a list that is being read; dropped at the
+        end.
+        """
         ...
 
     def add_staged(self, rows: Sequence[Row]) -> None:
@@ -112,7 +117,10 @@ class Store(Protocol):
         ...
 
     def lock_campaign(self, campaign: str) -> CampaignLock | None:
-        """The lock on `campaign`, or None if another process has it. LedgerError if it cannot be locked at all."""
+        """The lock on `campaign`, or None if another process has it.
+
+        LedgerError if it cannot be locked at all.
+        """
         ...
 
     def prepare_alone(self, campaign: str) -> AbstractContextManager[None]:
@@ -147,7 +155,9 @@ class Store(Protocol):
 
 @contextmanager
 def report_as_unusable() -> Iterator[None]:
-    """Raise LedgerError for LedgerWriteError: before the first message, a ledger that cannot be written is unusable."""
+    """Raise LedgerError for LedgerWriteError: before the first message, a ledger that cannot be written is
+    unusable.
+    """
     try:
         yield
     except LedgerWriteError as error:

@@ -20,17 +20,23 @@ class Suppressions:
     store: Store
     _queue: Queue
 
-    def suppress(self, address: str, reason: str, *, source: str = "command", now: float | None = None) -> bool:
+    def suppress(
+        self, address: str, reason: str, *, source: str = "command", now: float | None = None
+    ) -> bool:
         """Suppress `address`: no campaign sends to it any more.
 
-        `now` is in seconds since the epoch. Returns False if it was suppressed already; the first reason stays.
+        `now` is in seconds since the epoch. Returns False if it was suppressed already; the first reason
+        stays.
         """
         return self.suppress_all([(address, reason)], source=source, now=now) > 0
 
     def suppress_all(
         self, entries: Iterable[tuple[str, str]], *, source: str = "command", now: float | None = None
     ) -> int:
-        """Suppress all of (address, reason), or none of them if the iteration raises. Returns how many are new."""
+        """Suppress all of (address, reason), or none of them if the iteration raises.
+
+        Returns how many are new.
+        """
         at = format_time(time.time() if now is None else now)
         self._queue.commit()
         with self.store.transaction() as store:
@@ -53,7 +59,10 @@ class Suppressions:
         """Let `address` get mail again. Returns False if it was not suppressed."""
         self._queue.commit()
         with self.store.transaction() as store:
-            return store.execute(sql.UNSUPPRESS, {"address": normalize_address(rows.escape_surrogates(address))}) > 0
+            return (
+                store.execute(sql.UNSUPPRESS, {"address": normalize_address(rows.escape_surrogates(address))})
+                > 0
+            )
 
     def read_suppressions(self) -> Iterator[Suppression]:
         """Every suppression, in the order of the addresses. Read in pages, so that no writer has to wait."""
@@ -64,7 +73,9 @@ class Suppressions:
 
     def find_suppression(self, address: str) -> Suppression | None:
         """The suppression of `address`, or None."""
-        found = self.store.fetch_one(sql.SUPPRESSION, {"address": normalize_address(rows.escape_surrogates(address))})
+        found = self.store.fetch_one(
+            sql.SUPPRESSION, {"address": normalize_address(rows.escape_surrogates(address))}
+        )
         return Suppression(*found) if found else None
 
     def is_suppressed(self, address: str) -> bool:

@@ -2,8 +2,9 @@
 
     for finding in lint_campaign(campaign, compiled): print(finding)
 
-Rules look at the rendered messages of the first SAMPLE recipients, because a template may differ from one to the next.
-A rule that a campaign names under `ignore:` gives no finding. `finding.RULES` has all rules, with their reasons.
+Rules look at the rendered messages of the first SAMPLE recipients, because a template may differ from one to
+the next. A rule that a campaign names under `ignore:` gives no finding. `finding.RULES` has all rules, with
+their reasons.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def lint_campaign(
 ) -> list[Finding]:
     """Return the findings, each once, sorted by place. They are made in a process with limits.
 
-    `recipients` are those whose messages are looked at, at most SAMPLE; by default the first of the campaign's list.
-    Raises RenderError if a message cannot be rendered, and InputError if the list cannot be read or a limit is
-    exceeded.
+    `recipients` are those whose messages are looked at, at most SAMPLE; by default the first of the
+    campaign's list. Raises RenderError if a message cannot be rendered, and InputError if the list cannot be
+    read or a limit is exceeded.
     """
     with ExitStack() as stack:
         if recipients is None:
@@ -50,10 +51,14 @@ def lint_campaign(
     try:
         return run_bounded(lambda: list(_find_all(campaign, compiled, sample)), LIMITS)
     except LimitExceeded as error:
-        raise InputError(f"{show_path(campaign.path)}: its messages cannot be checked for warnings: {error}") from None
+        raise InputError(
+            f"{show_path(campaign.path)}: its messages cannot be checked for warnings: {error}"
+        ) from None
 
 
-def _find_all(campaign: Campaign, compiled: CompiledCampaign, recipients: list[Recipient]) -> Iterator[Finding]:
+def _find_all(
+    campaign: Campaign, compiled: CompiledCampaign, recipients: list[Recipient]
+) -> Iterator[Finding]:
     sources = Sources(campaign)
     documents: list[Document] = []
     found = set(envelope_rules.check_campaign(campaign, sources))
@@ -61,7 +66,9 @@ def _find_all(campaign: Campaign, compiled: CompiledCampaign, recipients: list[R
         found.update(_check_message(campaign, compiled, recipient, sources, documents))
     if documents:
         found.update(
-            body_rules.check_image_use(campaign, documents, partial(sources.find_in_template, campaign.template))
+            body_rules.check_image_use(
+                campaign, documents, partial(sources.find_in_template, campaign.template)
+            )
         )
     found.update(_check_nulls(recipients))
     ignored = frozenset(campaign.ignore)
@@ -91,7 +98,11 @@ def _suggest_rule(rule: str) -> str:
 
 
 def _check_message(
-    campaign: Campaign, compiled: CompiledCampaign, recipient: Recipient, sources: Sources, documents: list[Document]
+    campaign: Campaign,
+    compiled: CompiledCampaign,
+    recipient: Recipient,
+    sources: Sources,
+    documents: list[Document],
 ) -> Iterator[Finding]:
     content = compiled.render(recipient).content
     header = BytesHeaderParser(policy=policy.default).parsebytes(content)

@@ -35,7 +35,9 @@ _LEAVE = re.compile(
     re.IGNORECASE,
 )
 _LOCAL_CID = re.compile(r"^cid:[0-9a-f]{12}-")  # before the name of a local file, once it is embedded
-_LOCAL = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[?::1\]?|.*\.local|.*\.localhost)\Z", re.IGNORECASE)
+_LOCAL = re.compile(
+    r"(?:localhost|127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[?::1\]?|.*\.local|.*\.localhost)\Z", re.IGNORECASE
+)
 
 Locate = Callable[[str], Place]
 
@@ -72,12 +74,16 @@ def check_html(html: str, document: Document, where: Locate) -> Iterator[Finding
             name = _LOCAL_CID.sub("", image.source)
             yield Finding(where(name), "image-alt", f"the image {name[:80]!r} has no alt text")
         if image.source.startswith("http://"):
-            yield Finding(where(image.source), "image-remote", f"the image {image.source[:80]!r} is loaded over http")
+            yield Finding(
+                where(image.source), "image-remote", f"the image {image.source[:80]!r} is loaded over http"
+            )
     yield from check_links(document.links, where)
     yield from find_placeholders(document.text, where)
 
 
-def check_unsubscribe_link(document: Document | None, text: str, leave: str | None, where: Locate) -> Iterator[Finding]:
+def check_unsubscribe_link(
+    document: Document | None, text: str, leave: str | None, where: Locate
+) -> Iterator[Finding]:
     """Check for an unsubscribe link that a reader sees: by its words, or by the campaign's own URL."""
     seen = document.text if document else text
     links = document.links if document else _URL.findall(text)
@@ -85,14 +91,21 @@ def check_unsubscribe_link(document: Document | None, text: str, leave: str | No
         yield Finding(where(""), "unsubscribe-invisible", "the body has no visible unsubscribe link")
 
 
-def check_image_use(campaign: Campaign, documents: list[Document], where: Callable[[str], Place]) -> Iterator[Finding]:
+def check_image_use(
+    campaign: Campaign, documents: list[Document], where: Callable[[str], Place]
+) -> Iterator[Finding]:
     """Yield a finding for each image of the campaign that no message shows."""
     used = {image.source.removeprefix("cid:") for document in documents for image in document.images}
     styles = "\n".join(style for document in documents for style in document.styles)
     for name, pattern in campaign.images.items():
-        if not any(source == name or source.startswith(f"{name}@") for source in used) and f"cid:{name}" not in styles:
+        if (
+            not any(source == name or source.startswith(f"{name}@") for source in used)
+            and f"cid:{name}" not in styles
+        ):
             yield Finding(
-                pattern.place or where(name), "image-unused", f"the image {name!r} is not used by the template"
+                pattern.place or where(name),
+                "image-unused",
+                f"the image {name!r} is not used by the template",
             )
 
 

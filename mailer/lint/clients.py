@@ -1,8 +1,8 @@
 """What big mail clients do not show: elements that they remove, and CSS that they ignore.
 
-The tables have only what a newsletter may use and at least two of Gmail, Outlook for Windows, Outlook.com, Yahoo and
-Apple Mail leave out, by caniemail.com and the clients' own documentation. What MJML itself writes is left out: it has
-a fallback beside it.
+The tables have only what a newsletter may use and at least two of Gmail, Outlook for Windows, Outlook.com,
+Yahoo and Apple Mail leave out, by caniemail.com and the clients' own documentation. What MJML itself writes
+is left out: it has a fallback beside it.
 """
 
 from __future__ import annotations

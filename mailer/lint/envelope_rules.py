@@ -1,7 +1,7 @@
 """Rules for the campaign as a whole and for headers: sender, unsubscribe fields, subject.
 
-The bulk sender guidelines: Gmail (support.google.com/a/answer/81126), Yahoo (senders.yahooinc.com/best-practices),
-Microsoft (Outlook.com's requirements for high-volume senders, 2025).
+The bulk sender guidelines: Gmail (support.google.com/a/answer/81126), Yahoo
+(senders.yahooinc.com/best-practices), Microsoft (Outlook.com's requirements for high-volume senders, 2025).
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from mailer.lint.source import Sources
 
 # Providers that publish a DMARC policy against others who send in their name.
 FREE_MAIL = frozenset(
-    {"gmail.com", "googlemail.com", "yahoo.com", "ymail.com", "aol.com", "outlook.com", "hotmail.com", "live.com"}
+    {
+        "gmail.com",
+        "googlemail.com",
+        "yahoo.com",
+        "ymail.com",
+        "aol.com",
+        "outlook.com",
+        "hotmail.com",
+        "live.com",
+    }
     | {"msn.com", "icloud.com", "me.com", "mac.com", "qq.com", "163.com", "126.com", "mail.ru", "yandex.ru"}
     | {"gmx.de", "gmx.net", "web.de", "proton.me", "protonmail.com"}
 )
@@ -47,11 +56,15 @@ def check_campaign(campaign: Campaign, sources: Sources) -> Iterator[Finding]:
         yield Finding(sources.find_key("from"), "from-freemail", f"'from' is an address at {domain}")
     unsubscribe = campaign.unsubscribe
     if unsubscribe is None:
-        yield Finding(sources.find_key("campaign"), "unsubscribe-missing", "the campaign has no 'unsubscribe'")
+        yield Finding(
+            sources.find_key("campaign"), "unsubscribe-missing", "the campaign has no 'unsubscribe'"
+        )
     elif unsubscribe.url is None or not unsubscribe.one_click:
         yield Finding(sources.find_key("unsubscribe"), "one-click-missing", "'unsubscribe' is not one click")
     elif campaign.dkim is None:
-        yield Finding(sources.find_key("unsubscribe"), "one-click-unsigned", "one-click unsubscribe without 'dkim'")
+        yield Finding(
+            sources.find_key("unsubscribe"), "one-click-unsigned", "one-click unsubscribe without 'dkim'"
+        )
 
 
 def check_subject(campaign: Campaign, subject: str) -> Iterator[Finding]:
@@ -73,4 +86,6 @@ def check_headers(campaign: Campaign, sources: Sources, content: bytes) -> Itera
     for field in re.split(rb"\r\n(?![ \t])", header):
         if len(field) > FIELD_LIMIT:
             name = field.partition(b":")[0].decode("ascii", "replace")
-            yield Finding(sources.find_key("headers"), "header-size", f"the field {name} has {len(field):,} octets")
+            yield Finding(
+                sources.find_key("headers"), "header-size", f"the field {name} has {len(field):,} octets"
+            )

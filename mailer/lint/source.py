@@ -1,8 +1,8 @@
 """The place of a finding in the user's files.
 
-Findings are made on rendered messages, and a reader wants the line of the template. So the text that a rule objects to
-is looked for in the campaign's templates, in the order in which they include each other. A text that exists only in the
-rendered message gets the place of the template itself.
+Findings are made on rendered messages, and a reader wants the line of the template. So the text that a rule
+objects to is looked for in the campaign's templates, in the order in which they include each other. A text
+that exists only in the rendered message gets the place of the template itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Sources:
         return self._make_place(self.campaign.path, found.start()) if found else Place(shown)
 
     def find_in_template(self, pattern: Pattern | None, needle: str) -> Place:
-        """Return the place of the first `needle` in the template that `pattern` names, or in what it includes."""
+        """Return the place of the first `needle` in the template that `pattern` names, or in what it
+        includes.
+        """
         if pattern is None:
             return Place(show_path(self.campaign.path))
         place = self._places.get((pattern, needle))

@@ -103,7 +103,9 @@ class PreviewPage:
     def _list_recipients(self, request: Request) -> Response:
         query = request.query_params
         start = _parse_number(query.get("start"))
-        page = self._session.index.read_page(query.get("find", ""), start, backwards=query.get("backwards") == "1")
+        page = self._session.index.read_page(
+            query.get("find", ""), start, backwards=query.get("backwards") == "1"
+        )
         rows = [{"position": p, "email": e, "name": n, "hasProblem": wrong} for p, e, n, wrong in page.rows]
         return ShownJson({"rows": rows, "hasMore": page.has_more})
 
@@ -195,9 +197,13 @@ async def serve_preview(announce: Callable[[PreviewAddresses], None], options: P
     session = PreviewSession(options.campaign_file, options.variables)
     with ExitStack() as stack:
         stack.callback(session.close)
-        page = PreviewPage(session, port=options.port, send_proof=options.send_proof, proof_server=options.proof_server)
+        page = PreviewPage(
+            session, port=options.port, send_proof=options.send_proof, proof_server=options.proof_server
+        )
         stack.callback(page.web.stop)
-        stack.callback(session.close)  # before the server: it ends the stream of events, which the server waits for
+        stack.callback(
+            session.close
+        )  # before the server: it ends the stream of events, which the server waits for
         await asyncio.to_thread(session.start)
         page.web.start()
         announce(PreviewAddresses(page.web.url))

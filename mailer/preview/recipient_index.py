@@ -83,14 +83,22 @@ def _encode_row(position: int, recipient: Recipient) -> tuple[object, ...]:
     columns = recipient.columns
     name = _find_name(recipient)
     filled = sum(1 for value in columns.values() if value not in (None, ""))
-    texts = [recipient.email, name, *(str(value) for value in columns.values() if isinstance(value, str | int | float))]
+    texts = [
+        recipient.email,
+        name,
+        *(str(value) for value in columns.values() if isinstance(value, str | int | float)),
+    ]
     searched = escape_surrogates("\n".join(texts)[:MAX_SEARCHED].casefold())
     place, problem = recipient.place, recipient.problem
     try:
         stored = encode_columns({"columns": dict(columns), "nulls": list(recipient.nulls)})
     except ValueError as error:
         stored, problem = '{"columns": {}, "nulls": []}', problem or Problem(place, str(error))
-    reason = None if problem is None else json.dumps([_place_values(problem.place), escape_surrogates(problem.text)])
+    reason = (
+        None
+        if problem is None
+        else json.dumps([_place_values(problem.place), escape_surrogates(problem.text)])
+    )
     shown = (escape_surrogates(recipient.email), escape_surrogates(name))
     where = (escape_surrogates(place.file), place.line, place.column)
     return (position, *shown, stored, filled, len(name), *where, reason, searched)
@@ -171,7 +179,9 @@ class RecipientIndex:
 
     def find_problem(self, start: int) -> int | None:
         """The position of the first row from `start` on that has a problem of its own."""
-        query = "select position from rows where problem is not null and position >= ? order by position limit 1"
+        query = (
+            "select position from rows where problem is not null and position >= ? order by position limit 1"
+        )
         return self._find_position(query, start)
 
     def find_random(self, chance: random.Random) -> int | None:

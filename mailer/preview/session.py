@@ -115,7 +115,9 @@ class PreviewSession:
         self._stamps = self._take_stamps(self._list_folders())
         before, self.state = self.state, self._workshop.load()
         has_list = bool(self.state.name)
-        is_changed = self.state.list_fingerprint is None or self.state.list_fingerprint != before.list_fingerprint
+        is_changed = (
+            self.state.list_fingerprint is None or self.state.list_fingerprint != before.list_fingerprint
+        )
         if has_list and (is_changed or not self._list_count):
             self._read_list()
         elif not has_list:  # the campaign file has an error: the rows of before stay
@@ -148,7 +150,9 @@ class PreviewSession:
         old, self.index = self.index, RecipientIndex(database)
         ends = monotonic() + 5
         # The process needs a moment to start. The page shows the old rows until there are new ones.
-        while not self.index.count() and not is_done.wait(0.005) and monotonic() < ends and not self.is_closed:
+        while (
+            not self.index.count() and not is_done.wait(0.005) and monotonic() < ends and not self.is_closed
+        ):
             pass
         is_done.wait(SMALL_LIST)
         old.close()
@@ -197,7 +201,9 @@ class PreviewSession:
     @staticmethod
     def _is_watched(_change: watchfiles.Change, path: str) -> bool:
         name = os.path.basename(path)
-        return not (name.startswith((".", "#")) or name.endswith(("~", ".swp", ".swx", ".tmp")) or name == "4913")
+        return not (
+            name.startswith((".", "#")) or name.endswith(("~", ".swp", ".swx", ".tmp")) or name == "4913"
+        )
 
     def subscribe(self) -> asyncio.Event:
         """An event of the running loop that is set after each change."""
@@ -316,10 +322,12 @@ def read_excerpt(place: Place | None, folders: Iterable[Path], files: Iterable[P
     except (UnusableFile, OSError):
         return []
     shown = (
-        make_printable(shorten(line.decode("utf-8", "replace").rstrip("\r\n"), MAX_EXCERPT_LINE)) for line in lines
+        make_printable(shorten(line.decode("utf-8", "replace").rstrip("\r\n"), MAX_EXCERPT_LINE))
+        for line in lines
     )
     return [
-        (first + offset, _keep_indent(line, text)) for offset, (line, text) in enumerate(zip(lines, shown, strict=True))
+        (first + offset, _keep_indent(line, text))
+        for offset, (line, text) in enumerate(zip(lines, shown, strict=True))
     ]
 
 

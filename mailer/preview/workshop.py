@@ -109,7 +109,9 @@ class Workshop:
             is_done, answer = connection.recv()
         except (EOFError, OSError) as error:
             self._stop()
-            reason = "it takes too long" if isinstance(error, TimeoutError) else "it takes too much time or memory"
+            reason = (
+                "it takes too long" if isinstance(error, TimeoutError) else "it takes too much time or memory"
+            )
             raise WorkshopStopped(f"stopped: {reason}") from None
         if not is_done:
             self._stop()

@@ -84,6 +84,10 @@ class ProjectFiles:
     def _check(self, path: str, name: str) -> None:
         parts = os.path.relpath(path, self._real_root).split(os.sep)
         if any(part.startswith(".") and part != "." for part in parts):
-            raise FileProblem(f"{name}: is hidden (a name that starts with a dot); hidden files are never sent")
+            raise FileProblem(
+                f"{name}: is hidden (a name that starts with a dot); hidden files are never sent"
+            )
         if path in self._withheld:
-            raise FileProblem(f"{name}: is the campaign's own list, key, password or ledger; it is never sent")
+            raise FileProblem(
+                f"{name}: is the campaign's own list, key, password or ledger; it is never sent"
+            )

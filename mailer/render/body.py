@@ -64,7 +64,9 @@ class BodyEncoder:
         try:
             raw = text.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise ValueError(f"a lone surrogate (U+{ord(text[error.start]):04X}) is not a character") from None
+            raise ValueError(
+                f"a lone surrogate (U+{ord(text[error.start]):04X}) is not a character"
+            ) from None
         lines = raw.split(b"\n")
         if (eight_bit or text.isascii()) and max(map(len, lines)) <= MAX_LINE and self.mark not in raw:
             return Body(b"7bit" if text.isascii() else b"8bit", b"\r\n".join(lines))

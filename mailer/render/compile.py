@@ -59,7 +59,9 @@ def _try_compile(campaign: Campaign, limits: MessageLimits, edition: int) -> Non
     try:
         run_bounded(try_compile, COMPILE_LIMITS)
     except LimitExceeded as error:
-        raise InputError(Problem(Place(show_path(campaign.path)), f"compiling its templates: {error}")) from None
+        raise InputError(
+            Problem(Place(show_path(campaign.path)), f"compiling its templates: {error}")
+        ) from None
 
 
 class _Compilation:
@@ -75,7 +77,9 @@ class _Compilation:
         self.store = FileStore(files, [campaign.path.parent, campaign.root], limits.message)
 
     def compile(self) -> CompiledCampaign:
-        named = {name: found for name, path in self.campaign.images.items() if (found := self._compile_image(path))}
+        named = {
+            name: found for name, path in self.campaign.images.items() if (found := self._compile_image(path))
+        }
         images = Images(named, self.store, self.limits.message)
         own = {"campaign": self.campaign.name, "image": images.get_address}
         self.problems += self.pages.load(own, images)
@@ -88,7 +92,9 @@ class _Compilation:
         if self.problems or patterns is None:
             raise InputError(self._all_problems())
         return CompiledCampaign(
-            CompiledParts(self.campaign, self.edition, self.limits, self.pages, patterns, images, self.store, signer)
+            CompiledParts(
+                self.campaign, self.edition, self.limits, self.pages, patterns, images, self.store, signer
+            )
         )
 
     def _check_given_variables(self, patterns: PatternSet | None) -> None:
@@ -99,12 +105,16 @@ class _Compilation:
         for name in self.campaign.unknown_variables:
             if not re.search(rf"\b{re.escape(name)}\b", sources):
                 place = Place(str(self.campaign.path))
-                self.problems.append(Problem(place, f"--var {name}: no template and no key of the campaign uses it"))
+                self.problems.append(
+                    Problem(place, f"--var {name}: no template and no key of the campaign uses it")
+                )
 
     def _all_problems(self) -> list[Problem]:
         """Sorted by place, with the problems of the recipients that are written in the campaign file itself."""
         rows = self.campaign.recipients
-        return sort_problems([*self.problems, *(rows.find_problems() if isinstance(rows, InlineSource) else ())])
+        return sort_problems(
+            [*self.problems, *(rows.find_problems() if isinstance(rows, InlineSource) else ())]
+        )
 
     def _compile_patterns(self) -> PatternSet | None:
         c, before = self.campaign, len(self.problems)
@@ -121,12 +131,16 @@ class _Compilation:
             unsubscribe_url=self._compile_optional(unsubscribe.url if unsubscribe else None),
             unsubscribe_mailto=self._compile_optional(unsubscribe.mailto if unsubscribe else None),
             headers=tuple((name, self._compile_required(value)) for name, value in c.headers.items()),
-            attachments=tuple((self._compile_path(a.path), self._compile_optional(a.filename)) for a in c.attachments),
+            attachments=tuple(
+                (self._compile_path(a.path), self._compile_optional(a.filename)) for a in c.attachments
+            ),
         )
         return made if len(self.problems) == before else None
 
     def _compile_required(self, pattern: Pattern) -> PatternTemplate:
-        return self._compile_pattern(pattern) or PatternTemplate(Pattern("", pattern.place), self.pages.patterns)
+        return self._compile_pattern(pattern) or PatternTemplate(
+            Pattern("", pattern.place), self.pages.patterns
+        )
 
     def _compile_path(self, pattern: Pattern) -> PatternTemplate:
         """The pattern of a path, in which a value is one segment."""

@@ -157,13 +157,17 @@ class CompiledCampaign:
     def _message(self, recipient: Recipient, *, eight_bit: bool) -> Message:
         variables = self._variables(recipient)
         key = self._patterns.key
-        message_id = self._message_id(key.render(variables) if key else normalize_address(recipient.email), variables)
+        message_id = self._message_id(
+            key.render(variables) if key else normalize_address(recipient.email), variables
+        )
         head = self._header.make_head(recipient, variables, message_id)
         body, needs_eight_bit = self._body(variables, eight_bit=eight_bit and self._signer is None)
         content = b"".join([*head.fields, *body])
         if not content.endswith(b"\r\n"):
             content += b"\r\n"
-        if self._signer is not None:  # never 8bit: a relay that re-encodes the message would break the signature
+        if (
+            self._signer is not None
+        ):  # never 8bit: a relay that re-encodes the message would break the signature
             content = self._signer.sign(content) + content
         if len(content) > (most := self.limits.message):
             raise FileProblem(
@@ -231,7 +235,15 @@ class CompiledCampaign:
         campaign = self.campaign
         digest = hashlib.sha256()
         parts = (
-            repr((campaign.dkim, list(campaign.headers), list(campaign.images), campaign.css, campaign.calendar)),
+            repr(
+                (
+                    campaign.dkim,
+                    list(campaign.headers),
+                    list(campaign.images),
+                    campaign.css,
+                    campaign.calendar,
+                )
+            ),
             json.dumps(campaign.vars, sort_keys=True, default=str),
             *self._patterns.list_sources(),
             *self._pages.sources(),
@@ -257,7 +269,11 @@ class _ErrorContext:
         if isinstance(error, RenderError) or not isinstance(error, Exception):
             return
         place = error.place if isinstance(error, RenderFailure) else find_template_place(error)
-        text = str(error) if isinstance(error, (RenderFailure, FileProblem, ValueError)) else describe_error(error)
+        text = (
+            str(error)
+            if isinstance(error, (RenderFailure, FileProblem, ValueError))
+            else describe_error(error)
+        )
         row = self._recipient.place
         said = f"{text}, for {self._recipient.email}"
         if place is not None and place != row:

@@ -86,7 +86,9 @@ def _canonicalize_body(body: bytes) -> bytes:
     end.
     """
     body = body.replace(b"\t", b" ")
-    end = body.rfind(b" ") + 3  # and a line end; what follows has no blanks and needs no work (mostly an image)
+    end = (
+        body.rfind(b" ") + 3
+    )  # and a line end; what follows has no blanks and needs no work (mostly an image)
     text = body[:end]
     while b"  " in text:  # each pass halves the runs of blanks; a regular expression takes ten times as long
         text = text.replace(b"  ", b" ")
@@ -113,7 +115,9 @@ def _load_key(pem: bytes, name: str) -> tuple[str, Callable[[bytes], bytes]]:
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError as error:
-        raise MissingExtra("DKIM needs the cryptography package", hint="pip install 'mailer[dkim]'") from error
+        raise MissingExtra(
+            "DKIM needs the cryptography package", hint="pip install 'mailer[dkim]'"
+        ) from error
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError as error:

@@ -110,7 +110,9 @@ class HeadMaker:
                 patterns.to or recipient,
                 lambda: headers.format_mailboxes("To", [(display, to)]),
             ),
-            _at("subject", subject, lambda: headers.format_unstructured("Subject", subject.render(variables))),
+            _at(
+                "subject", subject, lambda: headers.format_unstructured("Subject", subject.render(variables))
+            ),
             headers.format_date(int(time())),
             f"Message-ID: {message_id}\r\n".encode("ascii"),
         ]
@@ -177,7 +179,9 @@ class HeadMaker:
                     url.place,
                     f"unsubscribe.url: one_click needs an address that starts with https://, found {address!r}",
                 )
-            if not address.lower().startswith(("https://", "http://")):  # as the campaign file asks of a constant
+            if not address.lower().startswith(
+                ("https://", "http://")
+            ):  # as the campaign file asks of a constant
                 raise RenderFailure(
                     url.place,
                     f"unsubscribe.url: expected an address that starts with https:// or http://, found {address!r}",

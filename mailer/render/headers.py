@@ -20,13 +20,17 @@ WORD = 75  # RFC 2047 2: one encoded word
 MAX_LINE = 998  # RFC 5322 2.1.1: octets of a line
 _PREFIX, _SUFFIX = "=?utf-8?", "?="
 _ROOM = WORD - len(_PREFIX) - len("q?") - len(_SUFFIX)
-_MOST_CLUSTER = 36  # bytes of a character that is kept whole: fits a word behind `Subject: `, and joined emoji fit it
+_MOST_CLUSTER = (
+    36  # bytes of a character that is kept whole: fits a word behind `Subject: `, and joined emoji fit it
+)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")  # printable ASCII with single blanks
 _QUOTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # RFC 5322 3.2.4: blanks inside quotes are kept
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322 3.2.3
-_Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")  # RFC 2047 5 (3): phrases
+_Q_SAFE = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
+)  # RFC 2047 5 (3): phrases
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&+.^_`{|}~ -]+")  # the characters that a quoted file name may contain
 _Q = [chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)]
 
@@ -40,7 +44,13 @@ def check_text(value: str) -> str:
     """`value`; ValueError if it contains a character that cannot be in a header."""
     if found := _CONTROL.search(value):
         code = ord(found[0])
-        what = {10: "a line end", 13: "a line end", 0: "a NUL", 0x2028: "a line end", 0x2029: "a line end"}.get(code)
+        what = {
+            10: "a line end",
+            13: "a line end",
+            0: "a NUL",
+            0x2028: "a line end",
+            0x2029: "a line end",
+        }.get(code)
         raise ValueError(f"{what or 'a control character'} (U+{code:04X}) cannot be in a header")
     return value
 

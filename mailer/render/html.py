@@ -89,7 +89,11 @@ class Images:
         if starts := _find_image_starts(html):
             html = self._tags_of(html, starts, folder, used, is_path_known)
         for name in self._named:
-            if name not in used and f"cid:{name}" in html and re.search(rf"cid:{re.escape(name)}(?![\w.@-])", html):
+            if (
+                name not in used
+                and f"cid:{name}" in html
+                and re.search(rf"cid:{re.escape(name)}(?![\w.@-])", html)
+            ):
                 used[name] = None
         return html, used
 
@@ -105,7 +109,9 @@ class Images:
             size += sum(map(len, part))
             if size > self._max_size:
                 limit = format_binary_size(self._max_size)
-                raise FileProblem(f"{show_path(path) if path else cid}: the images are larger than {limit} together")
+                raise FileProblem(
+                    f"{show_path(path) if path else cid}: the images are larger than {limit} together"
+                )
             parts.append(part)
         return parts
 
@@ -142,10 +148,14 @@ class Images:
             if address[4:] not in self._named:
                 raise FileProblem(f"{address}: {self._unknown(address[4:])}")
             tag = _Tag(text, address[4:])
-        elif _SCHEME.match(address) or TOKEN.match(address):  # a value that begins a `src` is a URL: transform.py
+        elif _SCHEME.match(address) or TOKEN.match(
+            address
+        ):  # a value that begins a `src` is a URL: transform.py
             tag = _Tag(text)
         elif has_token(address):
-            raise FileProblem("a path with a value of the list in it: a value chooses no file; expected a URL")
+            raise FileProblem(
+                "a path with a value of the list in it: a value chooses no file; expected a URL"
+            )
         else:
             path = self._store.find_path(unquote(re.split(r"[?#]", address, maxsplit=1)[0]), Path(folder))
             cid = _make_content_id(path)
@@ -164,7 +174,9 @@ class Images:
                 if len(self._local) < MAX_LOCAL:
                     self._local[cid] = part
             return part
-        return self._constant.get(cid) or self._image(cid, self._named[cid].render(variables), self._named[cid])
+        return self._constant.get(cid) or self._image(
+            cid, self._named[cid].render(variables), self._named[cid]
+        )
 
     def _image(self, name: str, path: str, expression: PatternTemplate) -> Part:
         try:

@@ -34,7 +34,9 @@ MJML_COMPONENTS = frozenset(
     """.split()  # noqa: SIM905 - a name for each line would be forty lines
 )
 
-_TEXT = "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
+_TEXT = (
+    "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
+)
 _STYLES = {  # inline: the only CSS that every client shows
     "h1": _TEXT + "font-size:28px;line-height:36px;font-weight:700;margin:0 0 16px;",
     "h2": _TEXT + "font-size:22px;line-height:30px;font-weight:700;margin:28px 0 12px;",
@@ -114,7 +116,9 @@ def make_mjml_converter() -> Callable[[str], str]:
     try:
         from mrml import to_html
     except ImportError as error:
-        raise MissingExtra("MJML templates need the mrml package", hint="pip install 'mailer[mjml]'") from error
+        raise MissingExtra(
+            "MJML templates need the mrml package", hint="pip install 'mailer[mjml]'"
+        ) from error
 
     def transform(source: str) -> str:
         _check_depth(source)
@@ -127,7 +131,9 @@ def make_mjml_converter() -> Callable[[str], str]:
             wrong = source[int(found[1]) : int(found[2])] if found else ""
             raise MarkupError(f"MJML: {_POSITION.sub('', str(error))}", wrong) from error
         except BaseException as error:
-            if type(error).__name__ != "PanicException":  # of pyo3; it cannot be imported and is not an Exception
+            if (
+                type(error).__name__ != "PanicException"
+            ):  # of pyo3; it cannot be imported and is not an Exception
                 raise
             raise ValueError("MJML: it is not well-formed") from None
 

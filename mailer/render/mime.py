@@ -44,7 +44,12 @@ class Boundaries:
         boundary = self.mark + sign
         delimiter = b"\r\n--" + boundary + b"\r\n"
         made: Part = [
-            b"Content-Type: multipart/" + kind.encode() + more + b';\r\n boundary="' + boundary + b'"\r\n\r\n--',
+            b"Content-Type: multipart/"
+            + kind.encode()
+            + more
+            + b';\r\n boundary="'
+            + boundary
+            + b'"\r\n\r\n--',
             boundary + b"\r\n",
             *parts[0],
         ]

@@ -45,7 +45,9 @@ _SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "m
 class _Source:
     """`template:` or `text:` of a campaign: a path that may vary, and the templates that it leads to."""
 
-    def __init__(self, pattern: Pattern, kinds: Callable[[str, Place], Kind], patterns: TemplateEnvironment) -> None:
+    def __init__(
+        self, pattern: Pattern, kinds: Callable[[str, Place], Kind], patterns: TemplateEnvironment
+    ) -> None:
         self.place = pattern.place
         self.path = PatternTemplate(pattern, patterns)
         self._kinds = kinds
@@ -131,7 +133,9 @@ class Pages:
         path = Path(name.removesuffix(".j2").removesuffix(".jinja2").removesuffix(".jinja"))
         format_ = _SUFFIXES.get(path.suffix.lower())
         if format_ is None:
-            expected = "expected .html, .md or .mjml, each with or without .j2; a text template goes under `text:`"
+            expected = (
+                "expected .html, .md or .mjml, each with or without .j2; a text template goes under `text:`"
+            )
             raise RenderFailure(place, f"template {name}: {expected}")
         if format_ not in self._kinds:
             self._kinds[format_] = self._new_kind(format_)
@@ -165,7 +169,9 @@ class Pages:
     def write(self, variables: TemplateVariables) -> Content:
         """HTML, text and invitation for one recipient. RenderFailure at a template's line."""
         content = self._write_alternatives(variables)
-        return content if self._calendar is None else content._replace(calendar=self._write_calendar(variables))
+        return (
+            content if self._calendar is None else content._replace(calendar=self._write_calendar(variables))
+        )
 
     def _write_alternatives(self, variables: TemplateVariables) -> Content:
         html = self._html.page(variables, self._max_output).write_html(variables) if self._html else None

@@ -45,7 +45,9 @@ class Way:
     shown: list[int]
     length: int  # characters of the constant texts
     slot_length: int  # characters in the slots, for the recipient with whom it was traced
-    skeletons: dict[object, Any] = field(default_factory=dict)  # what `pages.py` makes of this way, by its shape
+    skeletons: dict[object, Any] = field(
+        default_factory=dict
+    )  # what `pages.py` makes of this way, by its shape
     plan: Any = None  # how `transform.py` finds the shape
 
     def write(self, registers: list[Any]) -> str:
@@ -94,7 +96,11 @@ class Explanation:
             f"{self.name}: compiled, {count_noun(self.ways, 'way')} through its branches,"
             f" {count_noun(self.slots, 'slot')}, {self.constant:.0%} constant"
         )
-        return f"{said}; in part left to Jinja2: {self.place or self.name}: {self.reason}" if self.reason else said
+        return (
+            f"{said}; in part left to Jinja2: {self.place or self.name}: {self.reason}"
+            if self.reason
+            else said
+        )
 
 
 class Program:
@@ -284,7 +290,9 @@ def _rename(source: str, step: Instruction) -> str:
     return source.format_map({name: f"{name}_{step.register}" for name in step.constants})
 
 
-def _compile(source: str, constants: dict[str, object]) -> Callable[[TemplateVariables, list[Any]], Outcome | None]:
+def _compile(
+    source: str, constants: dict[str, object]
+) -> Callable[[TemplateVariables, list[Any]], Outcome | None]:
     namespace: dict[str, Any] = dict(constants)
     exec(compile(source, "<compiled template>", "exec"), namespace)  # noqa: S102 - written above, without any text of the template
     function: Callable[[TemplateVariables, list[Any]], Outcome | None] = namespace["run"]

@@ -12,16 +12,19 @@ from mailer.render.message import Message
 
 
 class RenderProcess:
-    """Renders as the compiled campaign does, but in a process that is ended when a message exceeds its limits.
+    """Renders as the compiled campaign does, but in a process that is ended when a message exceeds its
+    limits.
 
-    The process starts with the first message, and stays for the next ones. To be used as a context manager, or
-    closed. It is not safe to use from several threads.
+    The process starts with the first message, and stays for the next ones. To be used as a context manager,
+    or closed. It is not safe to use from several threads.
     """
 
     def __init__(self, compiled: CompiledCampaign) -> None:
         self._compiled = compiled
         limits = ProcessLimits(compiled.limits.seconds)
-        self._pool: ProcessPool[tuple[str, Recipient, dict[str, Any]], Any] = ProcessPool(self._call, limits=limits)
+        self._pool: ProcessPool[tuple[str, Recipient, dict[str, Any]], Any] = ProcessPool(
+            self._call, limits=limits
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -49,7 +49,9 @@ class Skeleton:
         """
         parts = TOKEN.split(text)
         if any(has_token(piece) for piece in parts[0::2]):
-            raise ValueError("a value is changed after it was written: use a filter on the value, not on a block")
+            raise ValueError(
+                "a value is changed after it was written: use a filter on the value, not on a block"
+            )
         return cls(parts[0::2], [int(number) for number in parts[1::2]])
 
     @classmethod

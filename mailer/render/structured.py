@@ -14,7 +14,16 @@ from mailer.idna import encode_address
 from mailer.render import headers
 
 _ADDRESSES = frozenset(  # RFC 5322 3.6.2, 3.6.3, 3.6.6; RFC 8098 2.1
-    {"reply-to", "sender", "resent-from", "resent-sender", "resent-to", "resent-cc", "resent-bcc", "errors-to"}
+    {
+        "reply-to",
+        "sender",
+        "resent-from",
+        "resent-sender",
+        "resent-to",
+        "resent-cc",
+        "resent-bcc",
+        "errors-to",
+    }
     | {"disposition-notification-to", "return-receipt-to", "x-confirm-reading-to"}
 )
 _SINGLE = frozenset({"sender", "resent-sender"})  # one mailbox: RFC 5322 3.6.2
@@ -61,7 +70,9 @@ def _format_list_id(name: str, value: str) -> bytes:
     display = found[1].strip()
     if len(display) > 1 and display[0] == display[-1] == '"':
         display = re.sub(r"\\(.)", r"\1", display[1:-1])
-    return headers.fold_words(name, [*headers.encode_phrase(display, headers.LINE - len(name) - 2), f"<{found[2]}>"])
+    return headers.fold_words(
+        name, [*headers.encode_phrase(display, headers.LINE - len(name) - 2), f"<{found[2]}>"]
+    )
 
 
 def _format_uris(name: str, value: str) -> bytes:

@@ -111,7 +111,9 @@ class Symbol:
     def _refuse(self, *_: object) -> Any:
         raise Untraceable("a column's value is used in a way that is not compiled")
 
-    __str__ = __int__ = __float__ = __index__ = __format__ = __contains__ = __getitem__ = __complex__ = _refuse
+    __str__ = __int__ = __float__ = __index__ = __format__ = __contains__ = __getitem__ = __complex__ = (
+        _refuse
+    )
     __reversed__ = __round__ = __repr__ = _refuse
 
 
@@ -169,7 +171,9 @@ class JoinedSymbol(Symbol):
 
     __slots__ = ("function", "parts")
 
-    def __init__(self, trace: Trace, function: Callable[[tuple[Any, ...]], str], parts: list[str | Symbol]) -> None:
+    def __init__(
+        self, trace: Trace, function: Callable[[tuple[Any, ...]], str], parts: list[str | Symbol]
+    ) -> None:
         super().__init__(trace, -1, None)
         self.function = function
         self.parts = parts
@@ -274,7 +278,9 @@ class Trace:
         if (known := self._known.get(key)) is not None:
             return known
         self._kept += (function, arguments, named)
-        result = function(*map(_value_of, arguments), **{name: _value_of(part) for name, part in named.items()})
+        result = function(
+            *map(_value_of, arguments), **{name: _value_of(part) for name, part in named.items()}
+        )
         is_iterator = hasattr(result, "__next__")
         if is_iterator and not may_iterate:
             raise Untraceable("a function gives an iterator")
@@ -339,7 +345,9 @@ class _ArgumentWriter:
             return f"[{parts}]" if value.__class__ is list else f"({parts})"
         if value.__class__ is dict:
             self.identity.append(len(value))
-            parts = "".join(f"{self._write_constant(key)}: {self.write(part, uses)}, " for key, part in value.items())
+            parts = "".join(
+                f"{self._write_constant(key)}: {self.write(part, uses)}, " for key, part in value.items()
+            )
             return f"{{{{{parts}}}}}"
         if value.__class__ is slice:
             parts = ", ".join(self.write(part, uses) for part in (value.start, value.stop, value.step))
@@ -349,7 +357,9 @@ class _ArgumentWriter:
     def _write_constant(self, value: object) -> str:
         is_scalar = value.__class__ in _SCALARS
         self.identity += (
-            (value.__class__, repr(value) if value.__class__ is float else value) if is_scalar else (id(value),)
+            (value.__class__, repr(value) if value.__class__ is float else value)
+            if is_scalar
+            else (id(value),)
         )
         name = f"K{len(self.constants)}"
         self.constants[name] = value

@@ -108,7 +108,9 @@ class TemplatePage:
             return _make_content(made, placeholders.shown, placeholders.raw, is_kept=False)
         written = self._run(variables)
         try:
-            return _make_content(self._transform(transformer, written, self._is_path_known), (), (), is_kept=False)
+            return _make_content(
+                self._transform(transformer, written, self._is_path_known), (), (), is_kept=False
+            )
         except UnknownPath:
             return self._write_traced(transformer, variables)
 
@@ -150,7 +152,9 @@ class TemplatePage:
             self._program = environment.make_program(
                 lambda tracing: tracing.get_template(self.path), show_path(self.path), self._max_output
             )
-        return self._program.fill(variables) or self._program.learn(variables, lambda: self._run_plain(variables))
+        return self._program.fill(variables) or self._program.learn(
+            variables, lambda: self._run_plain(variables)
+        )
 
     def _fill_html(self, transformer: Transformer, way: Way, registers: list[Any]) -> Content | None:
         """None if the recipient's values are left to Jinja2."""

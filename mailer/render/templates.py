@@ -14,7 +14,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateRuntimeError, TemplateSyntaxError, nodes
+from jinja2 import (
+    BaseLoader,
+    Environment,
+    Template,
+    TemplateNotFound,
+    TemplateRuntimeError,
+    TemplateSyntaxError,
+    nodes,
+)
 from jinja2.runtime import Context
 
 from mailer.campaign.model import Campaign, Pattern
@@ -22,7 +30,13 @@ from mailer.errors import Place, Problem
 from mailer.files import show_path
 from mailer.render.attachments import FileProblem, ProjectFiles
 from mailer.render.failure import RenderFailure
-from mailer.templating import UNNAMED_TEMPLATE, BoundedEnvironment, LimitExceeded, describe_error, find_template_place
+from mailer.templating import (
+    UNNAMED_TEMPLATE,
+    BoundedEnvironment,
+    LimitExceeded,
+    describe_error,
+    find_template_place,
+)
 from mailer.templating.environment import show_html, show_text
 from mailer.text import shorten
 
@@ -71,9 +85,13 @@ class ProjectLoader(BaseLoader):
             line = content[: error.start].count(b"\n") + 1
             text = f"not UTF-8 (found 0x{content[error.start]:02X}); save it as UTF-8"
             raise TemplateSyntaxError(text, line, template, show_path(template)) from None
-        if (nul := source.find("\0")) >= 0:  # it cannot be sent; said here, it is not taken for the recipient's
+        if (
+            nul := source.find("\0")
+        ) >= 0:  # it cannot be sent; said here, it is not taken for the recipient's
             line = source.count("\n", 0, nul) + 1
-            raise TemplateSyntaxError("a NUL character (U+0000) cannot be sent", line, template, show_path(template))
+            raise TemplateSyntaxError(
+                "a NUL character (U+0000) cannot be sent", line, template, show_path(template)
+            )
         self.sources[template] = source
         return source, show_path(template), lambda: True
 
@@ -98,7 +116,9 @@ def allow_path(value: object) -> PathText:
 def show_path_segment(value: object) -> str:
     """Show a value in the pattern of a path: one segment, unless the filter `path` allows more."""
     text = show_text(value)
-    if not isinstance(value, PathText) and (text.startswith(".") or "/" in text or "\\" in text or "\0" in text):
+    if not isinstance(value, PathText) and (
+        text.startswith(".") or "/" in text or "\\" in text or "\0" in text
+    ):
         raise TemplateRuntimeError(
             f"{shorten(text, 20)!r} is not a single segment of a path; if a value may choose a folder, write it as"
             " {{ value|path }}"
@@ -124,7 +144,9 @@ class TemplateEnvironment(BoundedEnvironment):
         finally:
             self.show_html = show
 
-    def make_program(self, load: Callable[[TemplateEnvironment], Template], name: str, max_output: int) -> Program:
+    def make_program(
+        self, load: Callable[[TemplateEnvironment], Template], name: str, max_output: int
+    ) -> Program:
         """The compiled form of a template; see `programs.Program`."""
         from mailer.render.programs import Program
         from mailer.render.tracing import TracingEnvironment
@@ -151,7 +173,9 @@ def run_template(template: Template, variables: TemplateVariables, most: int) ->
     variables, and with its output counted as it comes.
     """
     events = template.root_render_func(
-        Context(template.environment, variables, template.name, template.blocks)  # shares `variables`: nothing writes
+        Context(
+            template.environment, variables, template.name, template.blocks
+        )  # shares `variables`: nothing writes
     )
     pieces = list(islice(events, _CHUNK))
     if len(pieces) == _CHUNK:
@@ -286,6 +310,10 @@ def _references(environment: TemplateEnvironment, path: str) -> Sequence[tuple[s
     found = []
     for node in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
         name = node.template  # type: ignore[attr-defined]  # each of the four has one
-        if isinstance(name, nodes.Const) and isinstance(name.value, str) and not getattr(node, "ignore_missing", False):
+        if (
+            isinstance(name, nodes.Const)
+            and isinstance(name.value, str)
+            and not getattr(node, "ignore_missing", False)
+        ):
             found.append((name.value, node.lineno))
     return found

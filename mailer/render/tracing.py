@@ -90,7 +90,9 @@ class TracingEnvironment(TemplateEnvironment):
         self.trace = Trace()
         self.context_class = _TracedContext
         self.globals = dict(plain.globals)
-        self.filters = {name: self._trace_function(name, filter_) for name, filter_ in _functions(plain.filters)}
+        self.filters = {
+            name: self._trace_function(name, filter_) for name, filter_ in _functions(plain.filters)
+        }
         self.tests = {name: self._trace_function(name, test) for name, test in _functions(plain.tests)}
         self.show_html = self._show_html
         self.show_text = self._show_text
@@ -115,7 +117,9 @@ class TracingEnvironment(TemplateEnvironment):
 
     def _trace_function(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A filter or test that records itself if it is given Symbols."""
-        wants = getattr(function, "jinja_pass_arg", None)  # Jinja2: context, evaluation context or environment
+        wants = getattr(
+            function, "jinja_pass_arg", None
+        )  # Jinja2: context, evaluation context or environment
         first = 0 if wants is None else 1
 
         def call_or_record(*arguments: Any, **named: Any) -> Any:
@@ -138,7 +142,11 @@ class TracingEnvironment(TemplateEnvironment):
         if isinstance(value, TracingEnvironment):
             return self.plain
         evaluation = value if isinstance(value, EvalContext) else value.eval_ctx
-        return self._evaluation(evaluation.autoescape) if value is evaluation else self._context(evaluation.autoescape)
+        return (
+            self._evaluation(evaluation.autoescape)
+            if value is evaluation
+            else self._context(evaluation.autoescape)
+        )
 
     def _evaluation(self, autoescape: bool) -> EvalContext:
         made = EvalContext(self.plain)
@@ -206,13 +214,17 @@ class TracingEnvironment(TemplateEnvironment):
         if isinstance(value, TextSymbol) and value.is_markup:
             return value
         if isinstance(value, JoinedSymbol):
-            return TextSymbol(self.trace, [self._show_part(show_html, part) for part in value.parts], is_markup=True)
+            return TextSymbol(
+                self.trace, [self._show_part(show_html, part) for part in value.parts], is_markup=True
+            )
         return self._make_slot(show_html, value)
 
     def _show_text(self, value: Any) -> Any:
         if isinstance(value, JoinedSymbol):
             return TextSymbol(
-                self.trace, [self._show_part(self.plain.show_text, part) for part in value.parts], is_markup=False
+                self.trace,
+                [self._show_part(self.plain.show_text, part) for part in value.parts],
+                is_markup=False,
             )
         return value if isinstance(value, TextSymbol) else self._make_slot(self.plain.show_text, value)
 
@@ -366,7 +378,9 @@ def _find_owner(function: Any) -> Any:
     return getattr(function, "__self__", None)
 
 
-def _call(environment: Any, context: Context, function: Any, arguments: list[Any], named: dict[str, Any]) -> Any:
+def _call(
+    environment: Any, context: Context, function: Any, arguments: list[Any], named: dict[str, Any]
+) -> Any:
     return environment.call(context, function, *arguments, **named)
 
 

@@ -32,7 +32,9 @@ MAX_SLOT = 4096  # characters of a value that may be a token
 MAX_KEPT = 64  # results for Markdown and MJML that are kept
 MAX_KEPT_SIZE = 512 * 1024  # characters of one that is kept
 
-_WORDS = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]+(?: [^\s\x00-\x1f\x7f-\x9f]+)*")  # nothing that HTML collapses or drops
+_WORDS = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f]+(?: [^\s\x00-\x1f\x7f-\x9f]+)*"
+)  # nothing that HTML collapses or drops
 _LINES_OF_WORDS = re.compile(_WORDS.pattern + rf"(?:\n{_WORDS.pattern})*")
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|#)")
@@ -66,14 +68,21 @@ class Transformed(NamedTuple):
         from mailer.render.plain_text import is_address_shown
 
         values = list(map(str, raw))
-        return any(is_address_shown(text.fill(values), address.fill(values)) for text, address in self.compared)
+        return any(
+            is_address_shown(text.fill(values), address.fill(values)) for text, address in self.compared
+        )
 
 
 class Transformer:
     """What is done to the output of a campaign's templates of one kind."""
 
     def __init__(
-        self, convert: Callable[[str], str] | None, *, is_text_derived: bool, is_css_inlined: bool, images: Images
+        self,
+        convert: Callable[[str], str] | None,
+        *,
+        is_text_derived: bool,
+        is_css_inlined: bool,
+        images: Images,
     ) -> None:
         self._convert = convert
         self._is_text_derived = is_text_derived
@@ -81,7 +90,9 @@ class Transformer:
         self._images = images
         self._kept: OrderedDict[tuple[str, str], Transformed] = OrderedDict()
 
-    def transform(self, written: str, folder: str, is_path_known: Callable[[str], bool] | None = None) -> Transformed:
+    def transform(
+        self, written: str, folder: str, is_path_known: Callable[[str], bool] | None = None
+    ) -> Transformed:
         """Make HTML, and text if it is derived, of a template's output.
 
         :param written: the output, with or without tokens.
@@ -158,7 +169,10 @@ class Plan:
         """
         if not self._is_html:
             return tuple(
-                [self._convert_slot(n, value, text) for n, (value, text) in enumerate(zip(raw, shown, strict=True))]
+                [
+                    self._convert_slot(n, value, text)
+                    for n, (value, text) in enumerate(zip(raw, shown, strict=True))
+                ]
             )
         for number in self._images:
             _check_source(raw[number])
@@ -170,9 +184,15 @@ class Plan:
             return tuple([text if n in self._segments else None for n, text in enumerate(shown)])
         if not self._literal and not self._addresses and _TEXTS.issuperset(map(type, raw)):
             lines = "\n".join(raw)
-            if len(lines) <= MAX_SLOT and lines.count("\n") == self._count - 1 and _LINES_OF_WORDS.fullmatch(lines):
+            if (
+                len(lines) <= MAX_SLOT
+                and lines.count("\n") == self._count - 1
+                and _LINES_OF_WORDS.fullmatch(lines)
+            ):
                 return self._all_tokens
-        return tuple([self._html_slot(n, value, text) for n, (value, text) in enumerate(zip(raw, shown, strict=True))])
+        return tuple(
+            [self._html_slot(n, value, text) for n, (value, text) in enumerate(zip(raw, shown, strict=True))]
+        )
 
     def write(self, shape: Shape) -> str:
         """The output with tokens and texts in its slots."""
@@ -223,7 +243,9 @@ def _find_sites(html: str) -> _Sites:
         for attribute in _ATTRIBUTE.finditer(piece):
             value = next(text for text in (attribute[2], attribute[3], attribute[4]) if text is not None)
             if has_token(value):
-                is_structural = has_selectors or attribute[4] is not None  # a blank would end an unquoted value
+                is_structural = (
+                    has_selectors or attribute[4] is not None
+                )  # a blank would end an unquoted value
                 _add_attribute(sites, piece, attribute[1].lower(), value, is_structural)
     return sites
 

@@ -59,7 +59,9 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSummary:
-    """What one worker did in all runs of the edition: messages with an outcome, SMTP sessions, seconds of work."""
+    """What one worker did in all runs of the edition: messages with an outcome, SMTP sessions, seconds of
+    work.
+    """
 
     name: str
     messages: int
@@ -174,7 +176,10 @@ def _summarize_workers(runs: list[RunRecord]) -> tuple[WorkerSummary, ...]:
         if run.worker is not None:
             was = found.get(run.worker, WorkerSummary(run.worker, 0, 0, 0.0))
             found[run.worker] = WorkerSummary(
-                run.worker, was.messages + run.messages, was.sessions + run.sessions, was.seconds + run.seconds
+                run.worker,
+                was.messages + run.messages,
+                was.sessions + run.sessions,
+                was.seconds + run.seconds,
             )
     return tuple(found[name] for name in sorted(found))
 

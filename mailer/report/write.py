@@ -53,7 +53,9 @@ def parse_report_target(text: str | Path) -> ReportTarget:
         return ReportTarget(FORMATS[word], None if name == STANDARD_OUTPUT else Path(name))
     if (found := FORMATS.get(Path(text).suffix.lower().removeprefix("."))) is not None:
         return ReportTarget(found, Path(text))
-    raise InputError(f"report {text}: {_explain_format(text)}", hint=f"FORMAT:FILE names it, such as md:{text}")
+    raise InputError(
+        f"report {text}: {_explain_format(text)}", hint=f"FORMAT:FILE names it, such as md:{text}"
+    )
 
 
 def check_report_targets(

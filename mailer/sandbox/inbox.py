@@ -60,7 +60,9 @@ class Inbox:
             matching = self._index.find_names(find.casefold())
             found = [name for name in names if name in matching]
         page = [name for name in found if not before or name < before][:limit]
-        summaries = [asdict(summary) for name in page if (summary := self._summarize_message(name)) is not None]
+        summaries = [
+            asdict(summary) for name in page if (summary := self._summarize_message(name)) is not None
+        ]
         return {"total": len(names), "found": len(found), "searched": searched, "messages": summaries}
 
     def read_message(self, name: str) -> dict[str, object] | None:
@@ -145,7 +147,9 @@ class _TextIndex:
 
     def find_names(self, text: str) -> set[str]:
         with self._lock:
-            rows = self._database.execute("select name from texts where instr(text, ?)", (_replace_surrogates(text),))
+            rows = self._database.execute(
+                "select name from texts where instr(text, ?)", (_replace_surrogates(text),)
+            )
             return {name for (name,) in rows}
 
 
@@ -160,7 +164,13 @@ def _summarize_file(name: str, path: Path) -> MessageSummary:
 def _searched_text(content: bytes, recipients: tuple[str, ...]) -> str:
     view = MessageView(content[:MAX_SEARCHED])
     body = view.text or _TAG.sub(" ", (view.html or "")[: 4 * MAX_TEXT])
-    texts = [view.header("From"), view.header("To"), view.header("Subject"), *recipients[:100], body[:MAX_TEXT]]
+    texts = [
+        view.header("From"),
+        view.header("To"),
+        view.header("Subject"),
+        *recipients[:100],
+        body[:MAX_TEXT],
+    ]
     return _replace_surrogates("\n".join(texts).casefold())
 
 

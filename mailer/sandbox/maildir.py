@@ -52,7 +52,9 @@ class Maildir:
         for name in ("tmp", "new", "cur"):
             (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def store(self, sender: str, recipients: list[str], content: bytes, client: str, dialogue: str = "") -> str:
+    def store(
+        self, sender: str, recipients: list[str], content: bytes, client: str, dialogue: str = ""
+    ) -> str:
         """Write the message; its name. It is in `new` only when it is whole.
 
         `client` is the name that the client gave in EHLO, `dialogue` the id of its session. OSError: no room.
@@ -87,7 +89,9 @@ class Maildir:
         """The file of a message, or None. A name with a slash or a dot in front is not found."""
         if not name or name.startswith(".") or "/" in name or "\0" in name:
             return None
-        return next((path for folder in ("new", "cur") if (path := self.path / folder / name).is_file()), None)
+        return next(
+            (path for folder in ("new", "cur") if (path := self.path / folder / name).is_file()), None
+        )
 
     def delete(self, name: str) -> bool:
         """Remove a message. False if there is none of that name."""

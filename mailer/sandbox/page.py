@@ -114,7 +114,9 @@ class InboxPage:
 
     def _show_dialogue(self, request: Request) -> Response:
         name = request.path_params["name"]
-        text = (self._dialogues.find_open(name) if self._dialogues else None) or self._inbox.read_dialogue(name)
+        text = (self._dialogues.find_open(name) if self._dialogues else None) or self._inbox.read_dialogue(
+            name
+        )
         if text is None:
             return not_found()
         return Response(text.encode("utf-8", "replace"), media_type="text/plain")
@@ -150,14 +152,20 @@ def export_line(url: str, ca_file: Path) -> str:
     return f"export MAILER_SERVER={shlex.quote(url)} MAILER_CA_FILE={shlex.quote(str(ca_file))}"
 
 
-async def serve_sandbox(announce: Callable[[SandboxAddresses], None], options: SandboxOptions | None = None) -> None:
+async def serve_sandbox(
+    announce: Callable[[SandboxAddresses], None], options: SandboxOptions | None = None
+) -> None:
     """Start both on loopback, call `announce` with their addresses, and serve until the task is cancelled.
 
     OSError: a port is taken, or a folder cannot be written.
     """
     asked = options or SandboxOptions()
     sandbox = Sandbox(
-        maildir=asked.maildir, port=asked.port, password=asked.password, ca_dir=asked.ca_dir, behavior=asked.behavior
+        maildir=asked.maildir,
+        port=asked.port,
+        password=asked.password,
+        ca_dir=asked.ca_dir,
+        behavior=asked.behavior,
     )
     with sandbox:
         login = ApiLogin(sandbox.username, sandbox.password)
@@ -171,7 +179,9 @@ async def serve_sandbox(announce: Callable[[SandboxAddresses], None], options: S
         page.web.start()
         try:
             api = f"{page.web.origin}/api/messages"
-            announce(SandboxAddresses(page.web.url, sandbox.url, str(sandbox.ca_file), str(sandbox.maildir), api))
+            announce(
+                SandboxAddresses(page.web.url, sandbox.url, str(sandbox.ca_file), str(sandbox.maildir), api)
+            )
             await asyncio.Event().wait()
         finally:
             page.web.stop()

@@ -48,7 +48,11 @@ class CommandHandler:
     """aiosmtpd's hooks: what is offered, what is accepted, and where it goes."""
 
     def __init__(
-        self, store_message: StoreMessage, refuse: RefuseRecipient | None, behavior: Behavior, plan: FailurePlan
+        self,
+        store_message: StoreMessage,
+        refuse: RefuseRecipient | None,
+        behavior: Behavior,
+        plan: FailurePlan,
     ) -> None:
         self._store_message = store_message
         self._refuse = refuse
@@ -56,7 +60,12 @@ class CommandHandler:
         self._plan = plan
 
     async def handle_EHLO(
-        self, server: SandboxProtocol, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
+        self,
+        server: SandboxProtocol,
+        session: Session,
+        _envelope: Envelope,
+        hostname: str,
+        responses: list[str],
     ) -> list[str]:
         session.host_name = hostname
         if reply := self._plan.find_reply("ehlo"):
@@ -68,7 +77,12 @@ class CommandHandler:
         return [*lines, "250 ENHANCEDSTATUSCODES"]
 
     async def handle_MAIL(
-        self, _server: SandboxProtocol, _session: Session, envelope: Envelope, address: str, options: list[str]
+        self,
+        _server: SandboxProtocol,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
     ) -> str:
         if reply := self._plan.find_reply("mail", address):
             return reply
@@ -77,7 +91,12 @@ class CommandHandler:
         return "250 2.1.0 OK"
 
     async def handle_RCPT(
-        self, _server: SandboxProtocol, _session: Session, envelope: Envelope, address: str, _options: list[str]
+        self,
+        _server: SandboxProtocol,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
     ) -> str:
         if reply := (self._refuse and self._refuse(address)) or self._plan.find_reply("rcpt", address):
             return reply
@@ -148,12 +167,16 @@ class SandboxProtocol(SMTP):
             authenticator=self._check_login,
             loop=loop,
         )
-        self._auth_require_tls = settings.tls is not None  # aiosmtpd knows of STARTTLS only, not of TLS from the start
+        self._auth_require_tls = (
+            settings.tls is not None
+        )  # aiosmtpd knows of STARTTLS only, not of TLS from the start
         self.command_size_limits = collections.defaultdict(lambda: 4096)  # RFC 4954: AUTH lines are long
         self._settings = settings
         self._sessions = sessions
         self._dialogue = settings.dialogues.open()
-        self._smtp_methods = {name: self._record_command(name, method) for name, method in self._smtp_methods.items()}
+        self._smtp_methods = {
+            name: self._record_command(name, method) for name, method in self._smtp_methods.items()
+        }
         self._held = bytearray()
         self._bare = False
         self._forget_chunks()
@@ -166,7 +189,9 @@ class SandboxProtocol(SMTP):
         is_right = isinstance(data, LoginPassword) and data == self._settings.login
         return AuthResult(success=is_right, handled=False)
 
-    def _record_command(self, name: str, method: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
+    def _record_command(
+        self, name: str, method: Callable[[str], Awaitable[None]]
+    ) -> Callable[[str], Awaitable[None]]:
         """`method`, the command is first written into the dialogue; without the login's secret."""
 
         @wraps(method)

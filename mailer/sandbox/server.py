@@ -25,7 +25,10 @@ from mailer.sandbox.maildir import CaughtMessage, Maildir
 from mailer.sandbox.protocol import CommandHandler, RefuseRecipient, SandboxProtocol, SessionSettings
 
 GOODBYE = 0.3  # seconds that a client has, after QUIT, to close its side of TLS too
-GOODBYE_TRIES, GOODBYE_PAUSE = 100, 0.01  # looks whether the closing sessions have ended, and seconds between them
+GOODBYE_TRIES, GOODBYE_PAUSE = (
+    100,
+    0.01,
+)  # looks whether the closing sessions have ended, and seconds between them
 SESSIONS_FOLDER = "sessions"  # in the maildir: the dialogues
 
 
@@ -93,7 +96,9 @@ class Sandbox:
         self.url = f"{scheme}://{login}127.0.0.1:{self.port}"
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
-        self._thread = threading.Thread(target=self._run_loop, args=(listener, context), name="sandbox", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run_loop, args=(listener, context), name="sandbox", daemon=True
+        )
         self._thread.start()  # the listener queues clients that connect before the loop runs
 
     def stop(self) -> None:

@@ -39,7 +39,9 @@ from mailer.smtp.tls import (
 )
 from mailer.smtp.transport import Transport
 
-LINGER = 0.01  # seconds that next_results() waits for more results: a caller's fsync is then for several messages
+LINGER = (
+    0.01  # seconds that next_results() waits for more results: a caller's fsync is then for several messages
+)
 BATCH = 128  # results that next_results() does not wait beyond, if half of the window is more
 GOODBYE = 5.0  # seconds for the reply to QUIT
 SILENCE = 5.0  # seconds without a greeting before the caller is told what that can mean
@@ -82,7 +84,9 @@ async def connect(
     address.
     """
     began_at = asyncio.get_running_loop().time()
-    context = make_client_context(endpoint.ca_file, endpoint.client_cert) if endpoint.security != "none" else None
+    context = (
+        make_client_context(endpoint.ca_file, endpoint.client_cert) if endpoint.security != "none" else None
+    )
     tcp = await open_tcp(endpoint, timeout, preferred=traits.address)
     settings = OpeningSettings(
         host=endpoint.host,
@@ -168,7 +172,9 @@ class Connection:
         if (result := self._session.submit(transaction)) is not None:
             self._results.append(result)
         self._unwritten += len(transaction.content)
-        if self._unwritten >= CHUNK and not self._transport.is_full:  # the server works while the caller makes the next
+        if (
+            self._unwritten >= CHUNK and not self._transport.is_full
+        ):  # the server works while the caller makes the next
             self._write()
 
     async def next_results(self) -> list[TransactionResult]:
@@ -264,7 +270,9 @@ class Connection:
                 tls = await self._transport.start_tls(context, endpoint.host)
         except OSError as error:
             names: tuple[str, ...] | None = None
-            is_wrong_name = isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME
+            is_wrong_name = (
+                isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME
+            )
             if is_wrong_name and endpoint.proxy is None:
                 names = await fetch_certificate_names(
                     endpoint.host, endpoint.port, endpoint.ca_file, security=endpoint.security

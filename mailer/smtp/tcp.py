@@ -35,7 +35,9 @@ class TcpConnection:
     address: SocketAddress | None = None
 
 
-async def open_tcp(endpoint: Endpoint, seconds: float, *, preferred: SocketAddress | None = None) -> TcpConnection:
+async def open_tcp(
+    endpoint: Endpoint, seconds: float, *, preferred: SocketAddress | None = None
+) -> TcpConnection:
     """Connect to one of the host's addresses, the `preferred` one first. Each of them has `seconds`.
 
     The others are tried in parallel, a little later (RFC 8305). Raises Unreachable; TlsError if plaintext is
@@ -168,7 +170,9 @@ async def _connect_by_proxy(endpoint: Endpoint, proxy: Proxy, seconds: float) ->
                 f"{endpoint.host}:{endpoint.port} cannot be reached by the proxy {proxy}: {error.strerror or error}"
             ) from None
         raise
-    return TcpConnection(tcp.sock, False, make_address_literal(outer) if outer is not None else tcp.own_literal)
+    return TcpConnection(
+        tcp.sock, False, make_address_literal(outer) if outer is not None else tcp.own_literal
+    )
 
 
 def make_address_literal(address: _IpAddress) -> str:
@@ -186,7 +190,8 @@ def _make_unreachable(host: str, port: int, error: OSError, *, what: str = "") -
     where = f"{what}{host}:{port}"
     if isinstance(error, TimeoutError):
         return Unreachable(
-            f"{where} does not answer", hint="a firewall may block the port; many networks let only 465 and 587 out"
+            f"{where} does not answer",
+            hint="a firewall may block the port; many networks let only 465 and 587 out",
         )
     if isinstance(error, ConnectionRefusedError):
         hint = None if what else "check the port: 465 for tls, 587 for starttls"

@@ -55,7 +55,12 @@ WRONG_NAME = frozenset({62, 64})  # verify codes: host name, IP address
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 _OLD_PROTOCOL = frozenset(
-    {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW"}
+    {
+        "UNSUPPORTED_PROTOCOL",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "SSLV3_ALERT_PROTOCOL_VERSION",
+        "VERSION_TOO_LOW",
+    }
 )
 # Alerts about the client's certificate (RFC 8446, section 6.2). A TLS 1.2 server that misses one says only
 # that the handshake failed. In TLS 1.3 they come after the handshake, with the first octets that are read.
@@ -88,7 +93,9 @@ class CertificateSummary:
     valid_until: str
 
 
-def make_client_context(ca_file: Path | None, client_cert: ClientCertificateFiles | None = None) -> ssl.SSLContext:
+def make_client_context(
+    ca_file: Path | None, client_cert: ClientCertificateFiles | None = None
+) -> ssl.SSLContext:
     """Return a context for TLS 1.2 or newer that verifies chain and name.
 
     Raises InputError if a file cannot be read, or holds no certificate.
@@ -111,7 +118,9 @@ def make_client_context(ca_file: Path | None, client_cert: ClientCertificateFile
 def _load_client_certificate(context: ssl.SSLContext, files: ClientCertificateFiles) -> None:
     names = " and ".join(str(path) for path in (files.cert, files.key) if path is not None)
     try:
-        context.load_cert_chain(files.cert, files.key, password=lambda: b"")  # or OpenSSL asks at the terminal
+        context.load_cert_chain(
+            files.cert, files.key, password=lambda: b""
+        )  # or OpenSSL asks at the terminal
     except ssl.SSLError as error:
         reason = (error.reason or "not PEM").replace("_", " ").lower()
         raise InputError(
@@ -145,7 +154,12 @@ def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
 
 
 def make_tls_error(
-    error: BaseException, host: str, *, port: int = 0, security: str = "tls", names: Sequence[str] | None = None
+    error: BaseException,
+    host: str,
+    *,
+    port: int = 0,
+    security: str = "tls",
+    names: Sequence[str] | None = None,
 ) -> TlsError | ConnectionLost:
     """Return what a failed handshake means, and what to do: ConnectionLost if it may be another time.
 
@@ -156,25 +170,35 @@ def make_tls_error(
         return _make_certificate_error(error, host, where, names)
     reason: str = getattr(error, "reason", None) or ""  # of an SSLError, though not of everyone
     if reason in _NOT_TLS:
-        return TlsError(f"{where} does not speak TLS: it answered in plaintext", hint=_plaintext_hint(security))
+        return TlsError(
+            f"{where} does not speak TLS: it answered in plaintext", hint=_plaintext_hint(security)
+        )
     if reason in _OLD_PROTOCOL:
         return TlsError(
             f"{where} speaks only TLS older than 1.2",
             hint="TLS 1.0 and 1.1 are forbidden (RFC 8996); the server needs an update",
         )
     if is_client_certificate_alert(error):
-        verb = "wants a certificate from the client" if reason in _CERTIFICATE_WANTED else "refuses our certificate"
+        verb = (
+            "wants a certificate from the client"
+            if reason in _CERTIFICATE_WANTED
+            else "refuses our certificate"
+        )
         return TlsError(f"{where} {verb} ({_name_alert(reason)})", hint=_CLIENT_CERT_HINT)
     if reason == "SSLV3_ALERT_HANDSHAKE_FAILURE":
         hint = "it may want a certificate from the client: " + _CLIENT_CERT_HINT
         return TlsError(f"{where} refuses the TLS handshake", hint=hint)
-    if isinstance(error, TimeoutError | ConnectionAbortedError):  # the latter is asyncio's ssl_handshake_timeout
+    if isinstance(
+        error, TimeoutError | ConnectionAbortedError
+    ):  # the latter is asyncio's ssl_handshake_timeout
         return ConnectionLost(
-            f"{where} did not finish the TLS handshake in time", hint=make_security_hint(port, security) or _BUSY
+            f"{where} did not finish the TLS handshake in time",
+            hint=make_security_hint(port, security) or _BUSY,
         )
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
         return ConnectionLost(
-            f"{where} closed the connection during the TLS handshake", hint=make_security_hint(port, security) or _BUSY
+            f"{where} closed the connection during the TLS handshake",
+            hint=make_security_hint(port, security) or _BUSY,
         )
     if reason:
         return TlsError(f"TLS with {where} failed: {reason.replace('_', ' ').lower()}")

@@ -170,7 +170,9 @@ class Transport:
             self._pending = self._pending[count:]
             self._last_piece_sent += count
             # Encrypted octets are never fewer than plain ones, so this is an upper bound.
-            self._listener.note_sent(self._output - self._last_piece + min(self._last_piece_sent, self._last_piece))
+            self._listener.note_sent(
+                self._output - self._last_piece + min(self._last_piece_sent, self._last_piece)
+            )
         self._wait_to_write(False)
 
     def _refill(self) -> bool:

@@ -1,7 +1,7 @@
 """Jinja2 within limits: for a campaign's patterns, its `where`, and its templates.
 
-The author of a template may be wrong, or may have copied it. So no expression reaches Python objects behind the data,
-and no result is larger than the limits. An error is one line for the user.
+The author of a template may be wrong, or may have copied it. So no expression reaches Python objects behind
+the data, and no result is larger than the limits. An error is one line for the user.
 """
 
 from mailer.bounded_process import LimitExceeded

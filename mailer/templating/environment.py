@@ -1,9 +1,9 @@
 """A Jinja2 environment whose templates cannot leave the data, and cannot use more than the limits.
 
-Three layers: Jinja2's immutable sandbox; a list of the attributes that a template may use of the types that data is
-made of (`operators.METHODS`); and a size check of each operation whose result can be much larger than its operands.
-The generated code is Jinja2's own, except that a value that is shown, joined by `~`, compared or used as a key goes
-through a function that checks its size first.
+Three layers: Jinja2's immutable sandbox; a list of the attributes that a template may use of the types that
+data is made of (`operators.METHODS`); and a size check of each operation whose result can be much larger than
+its operands. The generated code is Jinja2's own, except that a value that is shown, joined by `~`, compared
+or used as a key goes through a function that checks its size first.
 
 Compiling a template evaluates nothing: Jinja2's optimizer, which would run filters on constants, is off.
 """
@@ -39,14 +39,22 @@ from mailer.templating.limits import (
     limit_exceeded,
     measure_size,
 )
-from mailer.templating.operators import CHECKED_ITEM_METHODS, CHECKED_METHODS, METHODS, OPERATORS, create_formatter
+from mailer.templating.operators import (
+    CHECKED_ITEM_METHODS,
+    CHECKED_METHODS,
+    METHODS,
+    OPERATORS,
+    create_formatter,
+)
 
 _LOOP = frozenset({"index", "index0", "revindex", "first", "last", "length", "depth", "previtem", "nextitem"})
 _DICT = METHODS[dict]
 _FORMATS = frozenset({"format", "format_map"})
 _TEXTS = frozenset({str, Markup})
 _LISTS = frozenset({list, tuple})
-MAX_INTEGER = 1 << 53  # of range(): larger integers may have the same hash, which makes a dict of them quadratic
+MAX_INTEGER = (
+    1 << 53
+)  # of range(): larger integers may have the same hash, which makes a dict of them quadratic
 TOO_DEEP = "nested too deeply"
 TOO_MANY_DIGITS = "a number of too many digits"
 
@@ -92,7 +100,9 @@ def _check_shown(value: object) -> None:
     if callable(value) and not isinstance(value, Undefined):
         raise TemplateRuntimeError("a function is shown here, not what it gives; expected a call, with ()")
     if isinstance(value, Iterator):  # what map, select and the like give
-        raise TemplateRuntimeError("a filter's items are shown here as one value; expected |list, |join or a loop")
+        raise TemplateRuntimeError(
+            "a filter's items are shown here as one value; expected |list, |join or a loop"
+        )
     measure_size(value)
 
 
@@ -120,8 +130,8 @@ def _join_checked(join: Callable[[Iterable[Any]], str], values: tuple[object, ..
 class CheckedCodeGenerator(CodeGenerator):
     """Jinja2's code generator, with the size checks at the places that use a value.
 
-    Jinja2's own methods that this class overrides are not public. `tests/templating/test_jinja2_internals.py` names
-    each of them.
+    Jinja2's own methods that this class overrides are not public. `tests/templating/test_jinja2_internals.py`
+    names each of them.
     """
 
     def write_commons(self) -> None:
@@ -131,7 +141,9 @@ class CheckedCodeGenerator(CodeGenerator):
         self.writeline("attribute = environment.getattr")
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
-        """Only a literal is a constant, unless the optimizer is on; an expression is evaluated at each render."""
+        """Only a literal is a constant, unless the optimizer is on; an expression is evaluated at each
+        render.
+        """
         if self.optimizer is None and not isinstance(node, (nodes.TemplateData, nodes.Const)):
             raise nodes.Impossible
         return super()._output_child_to_const(node, frame, finalize)
@@ -231,7 +243,9 @@ def _find_long_number(tree: nodes.Node) -> int:
 
 
 def _find_repeated_argument(tree: nodes.Node) -> tuple[str, int] | None:
-    """The problem and its line, for `f(a=1, a=2)` and `macro m(a, a)`: Python refuses what Jinja2 makes of them."""
+    """The problem and its line, for `f(a=1, a=2)` and `macro m(a, a)`: Python refuses what Jinja2 makes of
+    them.
+    """
     for node in chain.from_iterable(_node_levels(tree)):
         names = [argument.key for argument in getattr(node, "kwargs", None) or ()]
         if isinstance(node, nodes.Macro | nodes.CallBlock):
@@ -282,7 +296,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def compile(
         self, source: Any, name: Any = None, filename: Any = None, raw: Any = False, defer_init: Any = False
     ) -> Any:
-        """As Jinja2's. Nesting that is too deep for Jinja2's compiler, or Python's, is an error of the template."""
+        """As Jinja2's.
+
+        Nesting that is too deep for Jinja2's compiler, or Python's, is an error of the template.
+        """
         if isinstance(source, str):
             source = self.parse(source, name, filename)
         try:
@@ -296,7 +313,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             repeated = _find_repeated_argument(source) if isinstance(error, SyntaxError) else None
             what, line = repeated or (TOO_DEEP, _find_deepest_line(source))
             raise TemplateSyntaxError(what, line, name, filename) from None
-        except ValueError:  # Python's own limit for the digits of a number: a hexadecimal literal passes the parser
+        except (
+            ValueError
+        ):  # Python's own limit for the digits of a number: a hexadecimal literal passes the parser
             raise TemplateSyntaxError(TOO_MANY_DIGITS, _find_long_number(source), name, filename) from None
 
     def compile_evaluated(self, tree: nodes.Template, name: str | None, filename: str | None) -> Any:
@@ -348,7 +367,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return not isinstance(obj, type) and super().is_safe_attribute(obj, attr, value)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        """As the sandbox's, after a size check of the arguments. A macro's arguments are checked when it uses them."""
+        """As the sandbox's, after a size check of the arguments.
+
+        A macro's arguments are checked when it uses them.
+        """
         if not isinstance(__obj, Macro):
             for value in args:
                 check_size(value)
@@ -360,4 +382,6 @@ def create_environment(loader: BaseLoader | None = None, *, autoescape: bool = F
 
     Templates keep their last line end, as the text of a file does.
     """
-    return BoundedEnvironment(loader=loader, autoescape=autoescape, keep_trailing_newline=True, cache_size=400)
+    return BoundedEnvironment(
+        loader=loader, autoescape=autoescape, keep_trailing_newline=True, cache_size=400
+    )

@@ -100,7 +100,9 @@ def _sum(evaluation: Any, iterable: Iterable[Any], attribute: str | int | None =
 
 
 def _int(value: Any, default: Any = 0, base: int = 10) -> Any:
-    """Jinja2's, of a text whose digits fit into MAX_BITS bits: the division of longer numbers takes quadratic time."""
+    """Jinja2's, of a text whose digits fit into MAX_BITS bits: the division of longer numbers takes quadratic
+    time.
+    """
     if isinstance(check_size(value), str) and len(value) > MAX_BITS // 4:
         raise limit_exceeded(f"int of more than {MAX_BITS // 4:,} digits")
     return _get_filter("int")(value, default, base)

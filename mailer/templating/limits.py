@@ -1,9 +1,9 @@
 """The sizes that a template may use, and the functions that check them.
 
-A small value becomes a large one when it is used: shown, joined, compared or hashed. `[x, x]`, nested forty times, is
-forty small lists, but 2^40 characters of text. So a value's size is measured at the places that use it, and the size
-of a result is computed before the operation starts. Operations that take many steps are stopped by the processor
-time limit of the process that renders (`mailer.bounded_process`).
+A small value becomes a large one when it is used: shown, joined, compared or hashed. `[x, x]`, nested forty
+times, is forty small lists, but 2^40 characters of text. So a value's size is measured at the places that use
+it, and the size of a result is computed before the operation starts. Operations that take many steps are
+stopped by the processor time limit of the process that renders (`mailer.bounded_process`).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def limit_exceeded(what: str) -> LimitExceeded:
 def measure_size(value: object) -> int:
     """Return the number of characters of `value` written out, plus PART_SIZE for each part.
 
-    A part that is shared is counted each time it occurs. Takes at most MAX_TEXT steps. Raises LimitExceeded when the
-    size is over MAX_TEXT, and Jinja2's UndefinedError for an undefined name inside the value.
+    A part that is shared is counted each time it occurs. Takes at most MAX_TEXT steps. Raises LimitExceeded
+    when the size is over MAX_TEXT, and Jinja2's UndefinedError for an undefined name inside the value.
     """
     remaining = MAX_TEXT
     waiting = [value]

@@ -1,4 +1,6 @@
-"""Operators and methods whose result can be much larger than their operands, or slow: each checks before it starts."""
+"""Operators and methods whose result can be much larger than their operands, or slow: each checks before it
+starts.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,18 @@ from mailer.templating.limits import (
 _NUMBERS = frozenset({int, float, bool})
 _FIELD = re.compile(r"\d{5}|\*")  # a width over MAX_WIDTH, or one that is taken from the arguments
 _ESCAPED = 6  # characters that escaping makes of one, at most: `"` is `&#34;`
-_SEARCHES = ("count", "find", "index", "rfind", "rindex", "partition", "rpartition", "strip", "lstrip", "rstrip")
+_SEARCHES = (
+    "count",
+    "find",
+    "index",
+    "rfind",
+    "rindex",
+    "partition",
+    "rpartition",
+    "strip",
+    "lstrip",
+    "rstrip",
+)
 MAX_STEPS = 200_000_000  # of one search: the length of the text times the length of what is searched for
 
 
@@ -199,9 +212,13 @@ def create_formatter(environment: SandboxedEnvironment, text: str, *, is_mapping
 
     def method(*args: Any, **kwargs: Any) -> str:
         formatter = (
-            _EscapeFormatter(environment, escape=text.escape) if isinstance(text, Markup) else _Formatter(environment)
+            _EscapeFormatter(environment, escape=text.escape)
+            if isinstance(text, Markup)
+            else _Formatter(environment)
         )
-        return kind(formatter.vformat(text, (), args[0]) if is_mapping else formatter.vformat(text, args, kwargs))
+        return kind(
+            formatter.vformat(text, (), args[0]) if is_mapping else formatter.vformat(text, args, kwargs)
+        )
 
     return method
 
@@ -226,18 +243,20 @@ CHECKED_METHODS: dict[str, Callable[..., Any]] = {
     "translate": checked_translate,
 }
 
-CHECKED_ITEM_METHODS: dict[str, Callable[..., int]] = {name: _create_item_search(name) for name in ("count", "index")}
+CHECKED_ITEM_METHODS: dict[str, Callable[..., int]] = {
+    name: _create_item_search(name) for name in ("count", "index")
+}
 
 _TEXT = frozenset(
+    """capitalize casefold isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric
+    isprintable isspace istitle isupper lower removeprefix removesuffix startswith endswith swapcase title
+    upper
     """
-    capitalize casefold isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace
-    istitle isupper lower removeprefix removesuffix startswith endswith swapcase title upper
-    """.split()  # noqa: SIM905 - with one name in each line, this would take twenty lines
 )
 _NUMBER = frozenset({"real", "imag", "numerator", "denominator", "is_integer", "bit_length", "conjugate"})
 
-# The attributes that a template may use, by the type of the value. Every other one (encode, to_bytes, fromkeys, append
-# ...) is refused, and so is an attribute that a later version of Python adds.
+# The attributes that a template may use, by the type of the value. Every other one (encode, to_bytes,
+# fromkeys, append ...) is refused, and so is an attribute that a later version of Python adds.
 METHODS: dict[type, frozenset[str]] = {
     str: _TEXT,
     Markup: _TEXT | {"striptags", "unescape"},

@@ -28,7 +28,10 @@ def _shared_environment() -> BoundedEnvironment:
 
 
 def render_pattern(source: str, variables: Mapping[str, object], place: Place) -> str:
-    """Render the pattern `source` once, without autoescape, in a process of its own. Raises InputError at `place`."""
+    """Render the pattern `source` once, without autoescape, in a process of its own.
+
+    Raises InputError at `place`.
+    """
     try:
         return run_bounded(lambda: _shared_environment().from_string(source).render(variables))
     except Exception as error:
@@ -48,8 +51,8 @@ def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]],
     """Return a function that says whether a row's columns match the expression `source`.
 
     Raises InputError at `place` if the expression is wrong. The function raises InputError at `place` if the
-    expression cannot be evaluated for a row, for example because of an undefined name. Its processor time is not
-    limited: lists are read in a process of `mailer.bounded_process`.
+    expression cannot be evaluated for a row, for example because of an undefined name. Its processor time is
+    not limited: lists are read in a process of `mailer.bounded_process`.
     """
     try:
         expression = _shared_environment().compile_expression(source, undefined_to_none=False)
@@ -68,7 +71,10 @@ def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]],
 
 
 def describe_error(error: BaseException, names: Iterable[str] = ()) -> str:
-    """Return one line for the user about an error in a template. `names` are the defined names, for a suggestion."""
+    """Return one line for the user about an error in a template.
+
+    `names` are the defined names, for a suggestion.
+    """
     text = shorten_error(str(error))
     if isinstance(error, LimitExceeded):
         return text

@@ -139,7 +139,10 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             present = {name.lower() for name, _ in message["headers"]}
             added = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-            message = {**message, "headers": [*message["headers"], *(h for h in added if h[0] not in present)]}
+            message = {
+                **message,
+                "headers": [*message["headers"], *(h for h in added if h[0] not in present)],
+            }
         await send(message)
 
     return send_with_headers

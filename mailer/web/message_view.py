@@ -114,7 +114,9 @@ class MessageView:
             html = _CID.sub(self._address_of_image, html)
         head = '<base target="_blank">'
         if scheme in ("light", "dark"):
-            html = _SCHEME.sub(lambda match: "(min-width:0)" if match[1].lower() == scheme else "(max-width:0)", html)
+            html = _SCHEME.sub(
+                lambda match: "(min-width:0)" if match[1].lower() == scheme else "(max-width:0)", html
+            )
             is_dark = scheme == "dark" and _DARK_CANVAS.search(html) is not None
             head += f"<style>:root{{color-scheme:{'dark' if is_dark else 'light'} only}}</style>"
         with_head, count = _HEAD_TAG.subn(lambda tag: tag[0] + head, html, count=1)
@@ -185,7 +187,9 @@ class MessageView:
     def _describe(number: int, leaf: MimePart[Any, Any]) -> MessagePart:
         content = _decode_octets(leaf)
         is_inline = not _is_attachment(leaf) or leaf["Content-ID"] is not None
-        return MessagePart(number, _file_name(leaf, number), leaf.get_content_type(), len(content), is_inline, content)
+        return MessagePart(
+            number, _file_name(leaf, number), leaf.get_content_type(), len(content), is_inline, content
+        )
 
 
 def decode_text(value: object) -> str:

@@ -1,1 +1,3 @@
-"""One campaign, many machines: Celery starts shares of it on workers, the ledger's claims decide who gets mail."""
+"""One campaign, many machines: Celery starts shares of it on workers, the ledger's claims decide who gets
+mail.
+"""

@@ -1,7 +1,7 @@
 """The Celery application: one short task, "send a share of this campaign".
 
-A task may be delivered twice, late or never: the ledger's claims alone decide who gets mail. Nothing secret is in a
-task. RabbitMQ (amqp://) and Redis (redis://) are the brokers that are tested.
+A task may be delivered twice, late or never: the ledger's claims alone decide who gets mail. Nothing secret
+is in a task. RabbitMQ (amqp://) and Redis (redis://) are the brokers that are tested.
 """
 
 from __future__ import annotations
@@ -66,10 +66,12 @@ def run_worker(
 ) -> int:
     """Run a worker until it is told to stop, and return the exit code.
 
-    `name` is the worker's name in reports, by default host and process. `cache` is a folder for the campaigns' files.
-    `processes` send at a time, each with its own sessions. `observer` watches them; the processes do not share it.
+    `name` is the worker's name in reports, by default host and process. `cache` is a folder for the
+    campaigns' files. `processes` send at a time, each with its own sessions. `observer` watches them; the
+    processes do not share it.
     """
-    # Celery warns root, in capitals. A container's only user is root, and a worker opens what it is given alone.
+    # Celery warns root, in capitals. A container's only user is root, and a worker opens what it is given
+    # alone.
     warnings.filterwarnings("ignore", message=".*superuser privileges", module="celery")
     app = create_app(broker)
     runner = ShareRunner(ledger_url, name=name, cache=cache, observer=observer)

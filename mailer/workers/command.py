@@ -33,7 +33,10 @@ PATIENCE = 600.0  # seconds to wait for a database that is away
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Where the work goes. With `are_files_shared`, the workers read the campaign's files from a common disk."""
+    """Where the work goes.
+
+    With `are_files_shared`, the workers read the campaign's files from a common disk.
+    """
 
     broker: str
     ledger_url: str
@@ -52,10 +55,13 @@ async def send_with_workers(
 ) -> RunResult:
     """Let workers send a campaign, and return how that ended.
 
-    Raises InputError or LedgerError if it cannot start; nothing was sent then. A database that is away is waited for.
+    Raises InputError or LedgerError if it cannot start; nothing was sent then. A database that is away is
+    waited for.
     """
     if not ledger.is_shared:
-        raise InputError("workers need a ledger in PostgreSQL", hint="--ledger postgresql://user@host/database")
+        raise InputError(
+            "workers need a ledger in PostgreSQL", hint="--ledger postgresql://user@host/database"
+        )
     observer, clock = GuardedObserver(observer), SystemClock()
     tasks = TaskQueue(distribution.broker)
     with report_as_unusable(), ledger.hold_campaign(campaign.name):
@@ -78,7 +84,13 @@ async def send_with_workers(
             number = preparation.edition.number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
         command = _Command(
-            ledger, preparation.edition, preparation.compiled, options, observer=observer, tasks=tasks, stop=stop
+            ledger,
+            preparation.edition,
+            preparation.compiled,
+            options,
+            observer=observer,
+            tasks=tasks,
+            stop=stop,
         )
         return await command.run(distribution.ledger_url)
 
@@ -125,7 +137,9 @@ class _Command:
             self._observer.on_progress(state)
             if self._stop.requested:
                 self._monitor.end(Ending.INTERRUPTED.value, "the command was interrupted")
-                return self._conclude(Ending.INTERRUPTED, "interrupted; the workers finish what is in flight", None)
+                return self._conclude(
+                    Ending.INTERRUPTED, "interrupted; the workers finish what is in flight", None
+                )
             if state.ending is not None and not state.in_flight:
                 return self._conclude(Ending(state.ending), state.reason, state.hint)
             if not self._monitor.has_messages_left():
@@ -155,7 +169,11 @@ class _Command:
         if now - self._recovered < RECOVER_SECONDS:
             return
         self._recovered = now
-        policy = self._options.delivery.in_doubt if self._options.in_doubt in (None, "sent") else self._options.in_doubt
+        policy = (
+            self._options.delivery.in_doubt
+            if self._options.in_doubt in (None, "sent")
+            else self._options.in_doubt
+        )
         if count := self._monitor.recover_dead_runs(policy, time.time()):
             fate = "sent again" if policy == "resend" else "held back as in doubt"
             self._observer.on_warning(f"{count} were in flight when a worker died: {fate}")

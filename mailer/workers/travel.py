@@ -1,7 +1,7 @@
 """How a campaign gets to a worker: its files and settings travel in the ledger, secrets do not.
 
-The command stores the campaign file, the templates, images and attachments, each content once. A worker writes them
-into a cache and loads the campaign from there. It takes the password from its own environment.
+The command stores the campaign file, the templates, images and attachments, each content once. A worker
+writes them into a cache and loads the campaign from there. It takes the password from its own environment.
 """
 
 from __future__ import annotations
@@ -36,12 +36,25 @@ SAMPLE = 200  # recipients whose messages are rendered to see which files their 
 CA_FILE = ".ca.pem"  # no file of a project has this name: hidden files are never sent
 
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-_SERVER_FIELDS = ("host", "port", "security", "username", "auth", "allow_plaintext", "ehlo_name", "proxy", "provider")
+_SERVER_FIELDS = (
+    "host",
+    "port",
+    "security",
+    "username",
+    "auth",
+    "allow_plaintext",
+    "ehlo_name",
+    "proxy",
+    "provider",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TravelledCampaign:
-    """A campaign on a worker, ready to be sent. `template` is the fingerprint that the command's runs have."""
+    """A campaign on a worker, ready to be sent.
+
+    `template` is the fingerprint that the command's runs have.
+    """
 
     edition: Edition
     compiled: CompiledCampaign
@@ -60,14 +73,17 @@ def pack_campaign(
 ) -> None:
     """Store what workers need of a campaign in the ledger.
 
-    With `are_files_shared`, the workers read its files at the same path as this machine. Raises InputError if the
-    files are too large, LedgerError if they cannot be stored.
+    With `are_files_shared`, the workers read its files at the same path as this machine. Raises InputError if
+    the files are too large, LedgerError if they cannot be stored.
     """
     root = Path(os.path.realpath(campaign.root))
     paths = (
         {}
         if are_files_shared
-        else {path.relative_to(root).as_posix(): path for path in _find_files(campaign, compiled, ledger, edition)}
+        else {
+            path.relative_to(root).as_posix(): path
+            for path in _find_files(campaign, compiled, ledger, edition)
+        }
     )
     if options.server.ca_file is not None:
         paths[CA_FILE] = options.server.ca_file
@@ -91,7 +107,9 @@ def pack_campaign(
     )
 
 
-def _find_files(campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, edition: Edition) -> Iterator[Path]:
+def _find_files(
+    campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, edition: Edition
+) -> Iterator[Path]:
     """The files that messages may need: those in use, and those that the patterns of file names fit."""
     for page in read_unchecked(ledger, edition, "pending"):
         for message in page[:SAMPLE]:
@@ -140,7 +158,9 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if len(content) > MAX_FILE:
-        raise InputError(f"{path}: is larger than {format_binary_size(MAX_FILE)}, the limit of a file that travels")
+        raise InputError(
+            f"{path}: is larger than {format_binary_size(MAX_FILE)}, the limit of a file that travels"
+        )
     return content
 
 
@@ -172,8 +192,8 @@ def unpack_campaign(
     """Load a campaign that `pack_campaign` stored.
 
     `cache` is a folder of this worker. MAILER_SERVER of the `environment` is a relay of this machine. The
-    password is MAILER_PASSWORD, or what the campaign names. MAILER_CA_FILE and MAILER_DKIM_KEY_FILE are files of
-    this machine. Raises InputError if something is missing here, or the campaign is not the same as on the
+    password is MAILER_PASSWORD, or what the campaign names. MAILER_CA_FILE and MAILER_DKIM_KEY_FILE are files
+    of this machine. Raises InputError if something is missing here, or the campaign is not the same as on the
     machine that sends it.
     """
     settings = read_settings(ledger, edition)
@@ -186,7 +206,9 @@ def unpack_campaign(
     compiled = compile_campaign(campaign, edition=edition.number)
     if not settings["is_signed"] and compiled.fingerprint != settings["template"]:
         hint = "the command and its workers need the same version of mailer"
-        raise InputError(f"campaign {edition.campaign!r} is not the same here as where it was sent from", hint=hint)
+        raise InputError(
+            f"campaign {edition.campaign!r} is not the same here as where it was sent from", hint=hint
+        )
     server = _unpack_server(settings["server"], campaign, environment)
     if (ca_file := _find_ca_file(ledger, edition, cache, environment)) is not None:
         server = replace(server, ca_file=ca_file)
@@ -201,7 +223,10 @@ def unpack_campaign(
 
 
 def write_files(ledger: Ledger, edition: Edition, cache: Path) -> Path:
-    """Write the files of an edition into the cache, unless they are there. Returns the folder that is their root."""
+    """Write the files of an edition into the cache, unless they are there.
+
+    Returns the folder that is their root.
+    """
     files = list_files(ledger, edition)
     root = cache / hash_content(repr(sorted(files.items())).encode())[:32]
     if root.is_dir():
@@ -224,7 +249,9 @@ def write_files(ledger: Ledger, edition: Edition, cache: Path) -> Path:
     return root
 
 
-def _find_ca_file(ledger: Ledger, edition: Edition, cache: Path, environment: Mapping[str, str]) -> Path | None:
+def _find_ca_file(
+    ledger: Ledger, edition: Edition, cache: Path, environment: Mapping[str, str]
+) -> Path | None:
     if text := environment.get("MAILER_CA_FILE"):
         return Path(text)
     if CA_FILE not in list_files(ledger, edition):

@@ -43,7 +43,10 @@ def maildir(tmp_path: Path) -> Maildir:
 
 @pytest.fixture
 def inbox(maildir: Maildir) -> Iterator[InboxPage]:
-    server: dict[str, object] = {"url": "smtps://sandbox:x@127.0.0.1:4650", "export": "export MAILER_SERVER=smtps://x"}
+    server: dict[str, object] = {
+        "url": "smtps://sandbox:x@127.0.0.1:4650",
+        "export": "export MAILER_SERVER=smtps://x",
+    }
     inbox = InboxPage(maildir.path, server=server)
     inbox.web.start()
     yield inbox
@@ -147,7 +150,9 @@ def test_a_hostile_message_neither_runs_nor_calls_home(
         page.evaluate(f"{frame}.getElementById('{link}').click()")
     page.evaluate("new Promise(done => setTimeout(done, 300))")
     assert page.evaluate("document.title").startswith("(1) Inbox")
-    assert [line for line in asked if "/top" not in line] == []  # the link was clicked: it may open, in its own tab
+    assert [
+        line for line in asked if "/top" not in line
+    ] == []  # the link was clicked: it may open, in its own tab
     # Opened by itself, without our frame around it, the response's own policy still holds.
     page.open(page.evaluate("location.origin + location.pathname") + f"api/messages/{name}/html")
     assert page.evaluate("document.getElementById('shown').innerText") == "Hello"
@@ -190,7 +195,9 @@ def test_widths_colours_and_one_scroll_bar(page: Page, inbox: InboxPage, maildir
     page.evaluate("document.querySelector('[data-value=phone]').click()")
     page.wait_for(f"{FRAME}.clientWidth === 375")
     page.wait_for(f"{FRAME}.contentDocument.documentElement.scrollHeight <= {FRAME}.clientHeight")
-    assert page.evaluate("(stage => stage.scrollHeight > stage.clientHeight)(document.querySelector('.stage'))")
+    assert page.evaluate(
+        "(stage => stage.scrollHeight > stage.clientHeight)(document.querySelector('.stage'))"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -209,7 +216,9 @@ def test_it_fits_the_window_and_is_accessible(
     page.evaluate("document.querySelector('#messages button').click()")
     frame_text(page)
     for tab in ("Headers", "Source", "SMTP", "HTML"):
-        page.evaluate(f"[...document.querySelectorAll('[role=tab]')].find(t => t.innerText === '{tab}').click()")
+        page.evaluate(
+            f"[...document.querySelectorAll('[role=tab]')].find(t => t.innerText === '{tab}').click()"
+        )
         page.wait_for(f"document.querySelector('[aria-selected=true]').innerText === '{tab}'")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert find_violations(page, without=("iframe",)) == []

@@ -68,7 +68,9 @@ def wait_for_frame(page: Page, text: str) -> None:
     page.wait_for(f"{FRAME}?.contentDocument?.body?.innerText.includes({text!r})")
 
 
-def test_a_change_is_shown_when_it_is_saved_and_the_page_keeps_its_place(page: Page, open_preview: Open) -> None:
+def test_a_change_is_shown_when_it_is_saved_and_the_page_keeps_its_place(
+    page: Page, open_preview: Open
+) -> None:
     open_preview()
     wait_for_frame(page, "Line 59 for Person 0")
     page.evaluate("document.querySelector('.stage').scrollTop = 500")
@@ -81,7 +83,9 @@ def test_a_change_is_shown_when_it_is_saved_and_the_page_keeps_its_place(page: P
     assert page.complaints() == []
 
 
-def test_an_error_is_shown_with_its_lines_in_front_of_the_last_good_message(page: Page, open_preview: Open) -> None:
+def test_an_error_is_shown_with_its_lines_in_front_of_the_last_good_message(
+    page: Page, open_preview: Open
+) -> None:
     open_preview()
     wait_for_frame(page, "Spring")
     Path("letter.html.j2").write_text("<p>\n{{ nosuch }}\n</p>")
@@ -120,7 +124,9 @@ def test_keys_search_and_jumps(page: Page, open_preview: Open) -> None:
     open_preview()
     wait_for_frame(page, "for Person 0")
     for kind in ("keyDown", "keyUp"):
-        page.call("Input.dispatchKeyEvent", type=kind, key="ArrowDown", code="ArrowDown", windowsVirtualKeyCode=40)
+        page.call(
+            "Input.dispatchKeyEvent", type=kind, key="ArrowDown", code="ArrowDown", windowsVirtualKeyCode=40
+        )
     wait_for_frame(page, "for Person 1")
     page.evaluate("document.querySelector('[data-jump=longest]').click()")
     wait_for_frame(page, "for A very long name indeed")
@@ -196,7 +202,9 @@ def test_a_list_of_a_hundred_thousand_is_paged(page: Page, open_preview: Open) -
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_it_fits_the_window_and_is_accessible(page: Page, open_preview: Open, width: int, scheme: str) -> None:
+def test_it_fits_the_window_and_is_accessible(
+    page: Page, open_preview: Open, width: int, scheme: str
+) -> None:
     page.size(width, 844)
     page.prefer(scheme)
     open_preview()

@@ -35,16 +35,24 @@ def report(many: int = 400) -> Report:
             who, at = f"person{n}@example.com", f"2026-11-23T09:{n // 60 % 60:02d}:{n % 60:02d}Z"
             if n % 40 == 7:
                 reply = f"5.1.1 <{who}>: Recipient address rejected: User unknown"
-                yield Outcome(who, who, Status.FAILED, 1, 550, "5.1.1", reply, f"<{n}@example.com>", 30_000, at)
+                yield Outcome(
+                    who, who, Status.FAILED, 1, 550, "5.1.1", reply, f"<{n}@example.com>", 30_000, at
+                )
             elif n % 90 == 11:
                 reply = f"4.7.1 Greylisted, come back in {100 + n} seconds"
-                yield Outcome(who, who, Status.DEFERRED, 5, 451, "4.7.1", reply, f"<{n}@example.com>", 30_000, at)
+                yield Outcome(
+                    who, who, Status.DEFERRED, 5, 451, "4.7.1", reply, f"<{n}@example.com>", 30_000, at
+                )
             elif n % 100 == 13:
                 yield Outcome(who, who, Status.PENDING)
             else:
                 reply = f"2.0.0 Ok: queued as 4F1A{n:05d}"
-                yield Outcome(who, who, Status.SENT, 1, 250, "2.0.0", reply, f"<{n}@example.com>", 30_000 + n, at)
-        yield Outcome(HOSTILE, HOSTILE, Status.FAILED, 1, 554, "5.7.1", HOSTILE, HOSTILE, 1, "2026-11-23T09:07:00Z")
+                yield Outcome(
+                    who, who, Status.SENT, 1, 250, "2.0.0", reply, f"<{n}@example.com>", 30_000 + n, at
+                )
+        yield Outcome(
+            HOSTILE, HOSTILE, Status.FAILED, 1, 554, "5.7.1", HOSTILE, HOSTILE, 1, "2026-11-23T09:07:00Z"
+        )
 
     counts = dict.fromkeys(Status, 0)
     for outcome in outcomes():
@@ -68,7 +76,9 @@ def report(many: int = 400) -> Report:
 
 def visible(page: Page) -> list[str]:
     """The outcome of each row that is shown."""
-    found: list[str] = page.evaluate("Array.from(document.querySelectorAll('tbody tr')).map(row => row.className)")
+    found: list[str] = page.evaluate(
+        "Array.from(document.querySelectorAll('tbody tr')).map(row => row.className)"
+    )
     return found
 
 
@@ -160,7 +170,9 @@ def test_columns_sort(opened: Page) -> None:
 
 
 def test_what_is_filtered_can_be_copied_and_saved(opened: Page, tmp_path: Path) -> None:
-    opened.evaluate("window.copied = null; navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    opened.evaluate(
+        "window.copied = null; navigator.clipboard.writeText = async (text) => { window.copied = text; }"
+    )
     search(opened, "user unknown")
     click(opened, "#copy")
     opened.wait_for("window.copied !== null")

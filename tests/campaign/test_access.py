@@ -35,7 +35,9 @@ def load(project: Path, text: str) -> Campaign:
 
 def test_environment_variables_are_stood_in_for(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "s3cret")
-    campaign = load(project, "vars: {p: {env: SMTP_PASSWORD}, q: [{env: NOT_SET}]}\nrecipients: [a@example.com]\n")
+    campaign = load(
+        project, "vars: {p: {env: SMTP_PASSWORD}, q: [{env: NOT_SET}]}\nrecipients: [a@example.com]\n"
+    )
     assert campaign.vars == {"p": "\u2039SMTP_PASSWORD\u203a", "q": ["\u2039NOT_SET\u203a"]}
     assert campaign.warnings == ()
 
@@ -43,7 +45,9 @@ def test_environment_variables_are_stood_in_for(project: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     "form", ["{env: SMTP_PASSWORD}", "{command: touch ran}", "{file: ../../creds.csv}", "{keyring: smtp}"]
 )
-def test_no_secret_is_read_and_no_command_is_run(project: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+def test_no_secret_is_read_and_no_command_is_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "s3cret")
     server = f"server: {{host: a.example, username: me, password: {form}}}\nrecipients: [a@example.com]\n"
     campaign = load(project, server)
@@ -97,7 +101,9 @@ def test_a_list_that_is_swapped_after_the_check_is_not_read(project: Path, folde
 
 def test_whether_a_file_outside_is_there_is_not_told(project: Path) -> None:
     for name in ("../../outside.csv", "../../nope.csv", "/etc/passwd", "/etc/nope"):
-        campaign = load(project, f"server: {{host: a.example, ca_file: {name}}}\nrecipients: [a@example.com]\n")
+        campaign = load(
+            project, f"server: {{host: a.example, ca_file: {name}}}\nrecipients: [a@example.com]\n"
+        )
         assert campaign.server is not None
 
 
@@ -125,7 +131,15 @@ def test_hidden_files_and_files_outside_are_not_project_files(project: Path, fol
     os.mkdir(project / ".git")
     found = {
         name: is_project_file(project / name, project)
-        for name in ("a.txt", "campaigns/a.txt", "../a.txt", "up/a.txt", ".git/config", "campaigns/.a", "a\0b")
+        for name in (
+            "a.txt",
+            "campaigns/a.txt",
+            "../a.txt",
+            "up/a.txt",
+            ".git/config",
+            "campaigns/.a",
+            "a\0b",
+        )
     }
     assert [name for name, inside in found.items() if inside] == ["a.txt", "campaigns/a.txt"]
     assert not is_project_file(folder / "project-two/a.txt", project)

@@ -135,7 +135,9 @@ def test_passwords(load) -> None:
     form = load(server="{host: a.example, password: {command: 'pass show \"my smtp\"'}}").server.password
     assert isinstance(form, CommandSecret)
     assert form.command == 'pass show "my smtp"'
-    assert isinstance(load(server="{host: a.example, password: {file: /run/secrets/smtp}}").server.password, FileSecret)
+    assert isinstance(
+        load(server="{host: a.example, password: {file: /run/secrets/smtp}}").server.password, FileSecret
+    )
 
 
 def test_nulls_that_mean_something(load) -> None:
@@ -169,7 +171,10 @@ def test_nulls_that_mean_something(load) -> None:
             "x.yaml:2:7: from: 'a@example.com, b@ex…' is not an address: one address is expected, found",
         ),
         ({"subject": "42"}, "x.yaml:3:10: subject: expected text, found 42, a number; in quotes it is text"),
-        ({"subject": "true"}, "x.yaml:3:10: subject: expected text, found true, true or false; in quotes it is text"),
+        (
+            {"subject": "true"},
+            "x.yaml:3:10: subject: expected text, found true, true or false; in quotes it is text",
+        ),
         ({"subject": "[a]"}, "x.yaml:3:10: subject: expected text, found a list"),
         ({"subject": ""}, "x.yaml:3:9: subject: expected text, found nothing"),
         (
@@ -180,7 +185,10 @@ def test_nulls_that_mean_something(load) -> None:
             {"subject": '"a\\u2028b"'},
             "x.yaml:3:10: subject: a control character or line end (U+2028) is not allowed here",
         ),
-        ({"cc": "[nobody]"}, "x.yaml:6:6: cc: 'nobody' is not an address: an email address must have an @-sign"),
+        (
+            {"cc": "[nobody]"},
+            "x.yaml:6:6: cc: 'nobody' is not an address: an email address must have an @-sign",
+        ),
         (
             {"headers": "{Bcc: x}"},
             "x.yaml:6:11: headers: the mailer writes the header Bcc itself; it cannot be set here",
@@ -206,7 +214,10 @@ def test_nulls_that_mean_something(load) -> None:
             {"images": "{'my logo': a.png}"},
             "x.yaml:6:10: images: 'my logo' is not an image name; expected 1 to 64 of A-Z a-z 0-9 . _ @ -",
         ),
-        ({"attachments": "[{filename: x}]"}, "x.yaml:6:15: attachments: the key 'path' is missing; it is required"),
+        (
+            {"attachments": "[{filename: x}]"},
+            "x.yaml:6:15: attachments: the key 'path' is missing; it is required",
+        ),
         ({"unsubscribe": "{one_click: true}"}, "x.yaml:6:14: unsubscribe: expected 'url', 'mailto' or both"),
         (
             {"unsubscribe": "{mailto: u@example.com, one_click: true}"},
@@ -216,7 +227,10 @@ def test_nulls_that_mean_something(load) -> None:
             {"unsubscribe": "{url: 'http://a.example/', one_click: true}"},
             "x.yaml:6:20: unsubscribe.url: one_click needs an https URL (RFC 8058, section 3.1)",
         ),
-        ({"vars": "{image: x}"}, "x.yaml:6:8: vars: 'image' has a meaning in templates; expected another name"),
+        (
+            {"vars": "{image: x}"},
+            "x.yaml:6:8: vars: 'image' has a meaning in templates; expected another name",
+        ),
         (
             {"vars": "{first-name: x}"},
             "x.yaml:6:8: vars: 'first-name' is not a variable's name; expected letters, digits and '_'",
@@ -228,7 +242,10 @@ def test_nulls_that_mean_something(load) -> None:
         ({"recipients": "[]"}, "x.yaml:5:13: recipients: the list is empty; expected at least one recipient"),
         ({"recipients": "nope.csv"}, "x.yaml:5:13: recipients: nope.csv: there is no such file"),
         ({"recipients": "."}, "x.yaml:5:13: recipients: .: it is a folder; expected a regular file"),
-        ({"recipients": "/dev/zero"}, "x.yaml:5:13: recipients: /dev/zero: it is a device; expected a regular file"),
+        (
+            {"recipients": "/dev/zero"},
+            "x.yaml:5:13: recipients: /dev/zero: it is a device; expected a regular file",
+        ),
         ({"recipients": "x.yaml.bak"}, "x.yaml:5:13: recipients: x.yaml.bak: there is no such file"),
         (
             {"recipients": "{file: x.yaml, where: 'a =='}"},
@@ -238,13 +255,22 @@ def test_nulls_that_mean_something(load) -> None:
             {"recipients": "{file: x.yaml, encoding: rot13}"},
             "x.yaml:5:38: recipients.encoding: 'rot13' is not a known encoding; expected one such as utf-8,",
         ),
-        ({"recipients": "{file: x.yaml, sheet: A}"}, "x.yaml:5:20: recipients: 'sheet' goes with .xlsx files only"),
-        ({"recipients": "{sql: select 1}"}, "x.yaml:5:13: recipients: the key 'url' is missing; it is required"),
+        (
+            {"recipients": "{file: x.yaml, sheet: A}"},
+            "x.yaml:5:20: recipients: 'sheet' goes with .xlsx files only",
+        ),
+        (
+            {"recipients": "{sql: select 1}"},
+            "x.yaml:5:13: recipients: the key 'url' is missing; it is required",
+        ),
         (
             {"server": "{port: 25}"},
             "x.yaml:6:9: server: the key 'host' (or 'provider') is missing; one of them is required",
         ),
-        ({"server": "{host: a b}"}, "x.yaml:6:16: server.host: the host is neither a domain name nor an IP address"),
+        (
+            {"server": "{host: a b}"},
+            "x.yaml:6:16: server.host: the host is neither a domain name nor an IP address",
+        ),
         (
             {"server": "{host: a.example, port: 0}"},
             "x.yaml:6:33: server.port: expected a number from 1 to 65535, found 0",
@@ -277,7 +303,10 @@ def test_nulls_that_mean_something(load) -> None:
             {"delivery": "{connections: true}"},
             "x.yaml:6:25: delivery.connections: expected auto or a whole number, found true, true or false",
         ),
-        ({"delivery": "{attempts: 0}"}, "x.yaml:6:22: delivery.attempts: expected a number from 1 to 100, found 0"),
+        (
+            {"delivery": "{attempts: 0}"},
+            "x.yaml:6:22: delivery.attempts: expected a number from 1 to 100, found 0",
+        ),
         (
             {"delivery": "{rate: 5/fortnight}"},
             "x.yaml:6:18: delivery.rate: expected a rate such as 14/second, 30/minute or 500/hour",
@@ -294,10 +323,22 @@ def test_nulls_that_mean_something(load) -> None:
             {"delivery": "{in_doubt: no}"},
             "x.yaml:6:22: delivery.in_doubt: expected resend or hold, found the text 'no'",
         ),
-        ({"delivery": "{stop_after: 3}"}, "x.yaml:6:24: delivery.stop_after: expected a limit, found 3, a number"),
-        ({"dkim": "{domain: example.com}"}, "x.yaml:6:7: dkim: the key 'key_file' is missing; it is required"),
-        ({"recipients": '"a\\n\\e[2J.csv"'}, "x.yaml:5:13: recipients: a \\x1b[2J.csv: there is no such file"),
-        ({"recipients": "{file: '-', sheet: A}"}, "x.yaml:5:20: recipients: 'sheet' goes with .xlsx files only"),
+        (
+            {"delivery": "{stop_after: 3}"},
+            "x.yaml:6:24: delivery.stop_after: expected a limit, found 3, a number",
+        ),
+        (
+            {"dkim": "{domain: example.com}"},
+            "x.yaml:6:7: dkim: the key 'key_file' is missing; it is required",
+        ),
+        (
+            {"recipients": '"a\\n\\e[2J.csv"'},
+            "x.yaml:5:13: recipients: a \\x1b[2J.csv: there is no such file",
+        ),
+        (
+            {"recipients": "{file: '-', sheet: A}"},
+            "x.yaml:5:20: recipients: 'sheet' goes with .xlsx files only",
+        ),
         (
             {"subject": "'" + "{{" * 10_000 + "'"},
             "x.yaml:3:10: subject: expected at most 10,000 characters; longer templates are files",
@@ -316,7 +357,10 @@ def test_nulls_that_mean_something(load) -> None:
             {"css": "outline"},
             "x.yaml:6:6: css: expected inline or keep, found the text 'outline'; did you mean 'inline'?",
         ),
-        ({"calendar": "{method: REQUEST}"}, "x.yaml:6:11: calendar: the key 'path' is missing; it is required"),
+        (
+            {"calendar": "{method: REQUEST}"},
+            "x.yaml:6:11: calendar: the key 'path' is missing; it is required",
+        ),
         (
             {"calendar": "{path: a.ics, method: SEND}"},
             "x.yaml:6:33: calendar.method: expected PUBLISH, REQUEST, REPLY, ADD, CANCEL, REFRESH, COUNTER",
@@ -325,7 +369,10 @@ def test_nulls_that_mean_something(load) -> None:
             {"subject": "{{ name }} hi"},
             'x.yaml:3:10: a value that begins with {{ needs quotes: subject: "{{ name }} hi"',
         ),
-        ({"subject": "{{ name }}"}, 'x.yaml:3:10: a value that begins with {{ needs quotes: subject: "{{ name }}"'),
+        (
+            {"subject": "{{ name }}"},
+            'x.yaml:3:10: a value that begins with {{ needs quotes: subject: "{{ name }}"',
+        ),
         (
             {"subject": "{% if x %}y{% endif %}"},
             'x.yaml:3:10: a value that begins with {% needs quotes: subject: "{% if x %}y{% endif %}"',
@@ -379,7 +426,10 @@ def test_nulls_that_mean_something(load) -> None:
             "x.yaml:6:25: server.region: expected us-east-1, us-east-2, us-west-1, us-west-2, ca-central-1,",
         ),
         ({"server": "{provider: gmail, region: eu}"}, "x.yaml:6:27: server.region: gmail has no regions"),
-        ({"server": "{host: a.example, region: eu}"}, "x.yaml:6:27: server.region: a region goes with a 'provider'"),
+        (
+            {"server": "{host: a.example, region: eu}"},
+            "x.yaml:6:27: server.region: a region goes with a 'provider'",
+        ),
         (
             {"server": "{host: a.example, ehlo_name: 192.0.2.7}"},
             "x.yaml:6:38: server.ehlo_name: an IP address needs brackets here: [192.0.2.7]",
@@ -515,7 +565,9 @@ def test_line_ends_inside_tags_are_no_line_ends_of_the_value(load) -> None:
 def test_encodings_and_line_ends(folder: Path, content: str, encoding: str) -> None:
     if encoding == "utf-16" and content.startswith("\ufeff"):
         content = content[1:]  # Python's codec writes the mark
-    text = "campaign: x\r\nfrom: Zoë <a@example.com>\r\nsubject: ☃\r\ntext: t\r\nrecipients: [a@example.com]\r\n"
+    text = (
+        "campaign: x\r\nfrom: Zoë <a@example.com>\r\nsubject: ☃\r\ntext: t\r\nrecipients: [a@example.com]\r\n"
+    )
     (folder / "x.yaml").write_bytes(content.format(text).encode(encoding))
     campaign = load_campaign("x.yaml")
     assert (campaign.sender.source, campaign.subject.source) == ("Zoë <a@example.com>", "☃")
@@ -528,7 +580,10 @@ def test_encodings_and_line_ends(folder: Path, content: str, encoding: str) -> N
         (b"# nothing\n", "x.yaml: the file is empty; expected a campaign"),
         (b"- a\n", "x.yaml:1:1: expected a mapping with the campaign's keys, found a list"),
         (b"hello", "x.yaml:1:1: expected a mapping with the campaign's keys, found the text 'hello'"),
-        ("a: b\nc: é\n".encode("latin-1"), "x.yaml:2:4: not UTF-8 (found 0xE9); expected a file saved as UTF-8"),
+        (
+            "a: b\nc: é\n".encode("latin-1"),
+            "x.yaml:2:4: not UTF-8 (found 0xE9); expected a file saved as UTF-8",
+        ),
         ("a: b".encode("utf-16-le"), "x.yaml:1:2: U+0000 is not allowed in YAML; is it UTF-16 without"),
         (b"x: " + b"a" * 20_000_000, "x.yaml: a campaign file has at most 8 MB"),
     ],
@@ -592,7 +647,10 @@ def test_endless_mistakes_end(folder: Path) -> None:
 
 def test_importing_the_package_is_cheap() -> None:
     code = "import sys, mailer.campaign; print([m for m in ('yaml', 'jinja2', 'email_validator') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
 
 
 _KEYS = ["campaign", "from", "subject", "recipients", "vars", "server", "host", "env"]
@@ -621,7 +679,9 @@ _WORDS = st.sampled_from([*_KEYS, *_MARKS, "1e999", "\n", "\n  ", "\t", " "])
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=200) | st.lists(_WORDS, max_size=40).map(lambda words: "".join(words).encode()))
+@given(
+    content=st.binary(max_size=200) | st.lists(_WORDS, max_size=40).map(lambda words: "".join(words).encode())
+)
 def test_no_bytes_make_anything_but_an_input_error(folder: Path, content: bytes) -> None:
     (folder / "x.yaml").write_bytes(content)
     with pytest.raises(InputError) as caught:

@@ -38,9 +38,18 @@ def test_arguments_are_what_the_keys_of_a_campaign_file_are(folder: Path) -> Non
         cc=["Boss <boss@example.com>", Pattern("{{ manager }}")],
         images={"logo": "logo.png"},
         headers={"X-Team": "growth"},
-        attachments=["terms.pdf", {"path": "a/{{ n }}.pdf", "filename": "A.pdf"}, Attachment(Pattern("x.pdf"))],
+        attachments=[
+            "terms.pdf",
+            {"path": "a/{{ n }}.pdf", "filename": "A.pdf"},
+            Attachment(Pattern("x.pdf")),
+        ],
         unsubscribe={"url": "https://example.com/u/{{ t }}", "one_click": True},
-        server={"host": "mail.example.com", "username": "me", "password": {"env": "SMTP_PASSWORD"}, "auth": ["plain"]},
+        server={
+            "host": "mail.example.com",
+            "username": "me",
+            "password": {"env": "SMTP_PASSWORD"},
+            "auth": ["plain"],
+        },
         delivery={"rate": "30/minute", "connections": "auto"},
         vars={"company": "Example", "price": 9.5},
     )
@@ -52,7 +61,11 @@ def test_arguments_are_what_the_keys_of_a_campaign_file_are(folder: Path) -> Non
     assert [pattern.source for pattern in made.reply_to + made.cc] == [
         *("help@example.com", "Boss <boss@example.com>", "{{ manager }}")
     ]
-    assert [attachment.path.source for attachment in made.attachments] == ["terms.pdf", "a/{{ n }}.pdf", "x.pdf"]
+    assert [attachment.path.source for attachment in made.attachments] == [
+        "terms.pdf",
+        "a/{{ n }}.pdf",
+        "x.pdf",
+    ]
     assert made.unsubscribe is not None
     assert made.unsubscribe.one_click
     assert made.server is not None
@@ -151,7 +164,13 @@ def test_values_of_a_program_become_what_a_template_can_show() -> None:
 
 
 def test_rows_that_are_wrong_have_a_problem() -> None:
-    rows: list[object] = ["bob@example.com", 5, {"name": "x"}, {"email": "a@example.com", "x": "\ud800"}, ["a@b.c"]]
+    rows: list[object] = [
+        "bob@example.com",
+        5,
+        {"name": "x"},
+        {"email": "a@example.com", "x": "\ud800"},
+        ["a@b.c"],
+    ]
     found = list(campaign(recipients=rows).recipients)
     assert [str(r.problem) if r.problem else "" for r in found] == [
         "",

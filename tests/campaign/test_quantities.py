@@ -13,7 +13,8 @@ from mailer.campaign.quantities import DURATION, RATE, STOP_AFTER, parse_stop_af
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("1s", 1.0), ("250ms", 0.25), ("5m", 300.0), ("1h", 3600.0), ("1.5s", 1.5), ("30 s", 30.0)]
+    ("text", "seconds"),
+    [("1s", 1.0), ("250ms", 0.25), ("5m", 300.0), ("1h", 3600.0), ("1.5s", 1.5), ("30 s", 30.0)],
 )
 def test_a_duration_becomes_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -53,7 +54,11 @@ def test_another_text_is_not_a_rate(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "limit"),
-    [("50 in a row", StopAfter(in_a_row=50)), ("10%", StopAfter(share=0.1)), ("2.5 %", StopAfter(share=0.025))],
+    [
+        ("50 in a row", StopAfter(in_a_row=50)),
+        ("10%", StopAfter(share=0.1)),
+        ("2.5 %", StopAfter(share=0.025)),
+    ],
 )
 def test_stop_after_becomes_a_run_or_a_share(text: str, limit: StopAfter) -> None:
     assert parse_stop_after(text) == limit

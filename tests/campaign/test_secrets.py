@@ -81,7 +81,9 @@ def test_all_commands_of_a_pipe_end_with_it(folder: Path) -> None:
     assert time.monotonic() - started < 20
 
 
-def test_command_that_fails_shows_nothing_that_it_printed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_command_that_fails_shows_nothing_that_it_printed(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     code = "import sys; print('s3cret'); print('s3cret', file=sys.stderr); sys.exit(3)"
     text = refusal(command(code, folder))
     assert "failed with status 3" in text
@@ -90,7 +92,9 @@ def test_command_that_fails_shows_nothing_that_it_printed(folder: Path, capfd: p
 
 
 def test_command_that_cannot_start(folder: Path) -> None:
-    assert "the password command was not found" in refusal(CommandSecret("no-such-tool show smtp", HERE, folder))
+    assert "the password command was not found" in refusal(
+        CommandSecret("no-such-tool show smtp", HERE, folder)
+    )
     assert "did not start: No such file or directory" in refusal(CommandSecret("true", HERE, folder / "gone"))
 
 
@@ -170,7 +174,9 @@ def test_keyring(load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", _Keyring("keyring"))
 
     def password(service: str, user: str) -> KeyringSecret:
-        source = load(server=f"{{host: a.example, username: {user}, password: {{keyring: {service}}}}}").server.password
+        source = load(
+            server=f"{{host: a.example, username: {user}, password: {{keyring: {service}}}}}"
+        ).server.password
         assert isinstance(source, KeyringSecret)
         return source
 

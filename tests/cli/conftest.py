@@ -63,7 +63,9 @@ def process(tmp_path: Path) -> Command:
             capture_output=True,
             timeout=60,
         )
-        return Ended(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        return Ended(
+            done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
 
     return call
 

@@ -36,7 +36,8 @@ def help_text(name: str) -> str:
 def renewed(document: str) -> str:
     """The document with all blocks as they should be."""
     return _BLOCK.sub(
-        lambda match: f"<!-- help: {match['name']} -->\n\n```text\n{help_text(match['name'])}\n```\n", document
+        lambda match: f"<!-- help: {match['name']} -->\n\n```text\n{help_text(match['name'])}\n```\n",
+        document,
     )
 
 

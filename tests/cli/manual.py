@@ -26,7 +26,9 @@ def make_files() -> dict[Path, str]:
     files = {DOCS / "man" / "mailer.1": "\n".join(_make_page()) + "\n"}
     for name, shell in SHELLS.items():
         source = shell(mailer, {}, "mailer", "_MAILER_COMPLETE")
-        text = source.source_template % source.source_vars()  # `source()` asks for the version of an installed bash
+        text = (
+            source.source_template % source.source_vars()
+        )  # `source()` asks for the version of an installed bash
         files[DOCS / "completion" / name] = text.strip() + "\n"
     return files
 

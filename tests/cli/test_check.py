@@ -82,7 +82,9 @@ def test_var_gives_a_value_that_the_file_lacks(command: Command, campaign: Path)
 DKIM = "dkim: {domain: example.com, selector: s1, key_file: KEY}\n"
 
 
-def test_the_signing_key_is_not_read_but_must_be_there(command: Command, campaign: Path, tmp_path: Path) -> None:
+def test_the_signing_key_is_not_read_but_must_be_there(
+    command: Command, campaign: Path, tmp_path: Path
+) -> None:
     (campaign.parent / "key.pem").write_text("not a key")
     campaign.write_text(campaign.read_text() + DKIM.replace("KEY", "key.pem"))
     ended = command("check", campaign)
@@ -100,7 +102,9 @@ def test_a_key_outside_the_project_is_not_looked_for(command: Command, campaign:
     assert command("check", campaign, "--trusted").code == 2
 
 
-def test_no_environment_variable_is_read(command: Command, campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_environment_variable_is_read(
+    command: Command, campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "hunter2")
     text = campaign.read_text().replace("Hello {{ name }}", "{{ image(p|reverse|join('-')) }}")
     campaign.write_text(text + "vars: {p: {env: SMTP_PASSWORD}}\n")
@@ -121,7 +125,10 @@ def test_a_list_outside_the_project_is_not_read(command: Command, campaign: Path
     (project / "spring.txt.j2").write_text("Hi")
     ended = command("check", project / campaign.name)
     assert "secret-of-another-file" not in ended.out + ended.err
-    assert "a list outside the project is not read here; `--trusted` reads what `mailer send` would read" in ended.out
+    assert (
+        "a list outside the project is not read here; `--trusted` reads what `mailer send` would read"
+        in ended.out
+    )
 
 
 def test_sql_is_not_run(command: Command, campaign: Path, tmp_path: Path) -> None:

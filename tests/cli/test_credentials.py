@@ -33,17 +33,25 @@ def source() -> Source:
 
 @pytest.fixture
 def own(source: Source) -> ServerConfig:
-    return ServerConfig("smtp.example.com", 465, username="news@example.com", password=source, auth=("login",))
+    return ServerConfig(
+        "smtp.example.com", 465, username="news@example.com", password=source, auth=("login",)
+    )
 
 
-def chosen(own: ServerConfig | None, url: str | None = None, **environment: str) -> tuple[ServerConfig, str | None]:
+def chosen(
+    own: ServerConfig | None, url: str | None = None, **environment: str
+) -> tuple[ServerConfig, str | None]:
     server, password = choose_server_and_password(own, url, None, environment=environment)
     return server, password.reveal() if password else None
 
 
 def test_the_campaigns_server_and_password_are_used_without_others(own: ServerConfig) -> None:
     server, password = chosen(own)
-    assert (server.host, server.username, password) == ("smtp.example.com", "news@example.com", "campaigns-own")
+    assert (server.host, server.username, password) == (
+        "smtp.example.com",
+        "news@example.com",
+        "campaigns-own",
+    )
 
 
 def test_the_option_comes_before_the_environment_and_that_before_the_campaign(own: ServerConfig) -> None:
@@ -132,14 +140,18 @@ def test_a_person_is_asked() -> None:
         asked.append(question)
         return "typed in"
 
-    _, password = choose_server_and_password(None, "smtps://me@smtp.example.com", None, environment={}, ask=ask)
+    _, password = choose_server_and_password(
+        None, "smtps://me@smtp.example.com", None, environment={}, ask=ask
+    )
     assert password == Secret("typed in")
     assert asked == ["Password for me at smtp.example.com:465: "]
 
 
 def test_an_empty_answer_is_none() -> None:
     with pytest.raises(InputError, match="no password was given"):
-        choose_server_and_password(None, "smtps://me@smtp.example.com", None, environment={}, ask=lambda _: "")
+        choose_server_and_password(
+            None, "smtps://me@smtp.example.com", None, environment={}, ask=lambda _: ""
+        )
 
 
 def test_a_password_that_was_read_is_blanked_in_foreign_text(own: ServerConfig) -> None:
@@ -152,10 +164,14 @@ def test_a_ca_file_that_is_not_there(own: ServerConfig, tmp_path: Path) -> None:
         choose_server_and_password(own, None, tmp_path / "ca.pem", environment={})
 
 
-def test_a_password_from_outside_the_campaign_goes_to_that_server_only(own: ServerConfig, tmp_path: Path) -> None:
+def test_a_password_from_outside_the_campaign_goes_to_that_server_only(
+    own: ServerConfig, tmp_path: Path
+) -> None:
     """A changed campaign must not choose the authority or the proxy by which the server is reached."""
     (tmp_path / "evil.pem").write_text("")
-    changed = replace(own, ca_file=tmp_path / "evil.pem", proxy="socks5://evil.example:1080", ehlo_name="a.example")
+    changed = replace(
+        own, ca_file=tmp_path / "evil.pem", proxy="socks5://evil.example:1080", ehlo_name="a.example"
+    )
     url = "smtps://news@example.com@smtp.example.com:465"
     server, password = chosen(changed, MAILER_SERVER=url, MAILER_PASSWORD="x")
     assert (server.host, password, server.ca_file, server.proxy) == ("smtp.example.com", "x", None, None)

@@ -60,7 +60,9 @@ def test_a_name_that_is_none_is_refused(command: Command, tmp_path: Path, name: 
     assert files(tmp_path) == []
 
 
-def test_a_file_in_the_place_of_a_folder_is_an_error_and_nothing_is_written(command: Command, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_folder_is_an_error_and_nothing_is_written(
+    command: Command, tmp_path: Path
+) -> None:
     (tmp_path / "templates").write_text("a file")
     ended = command("init", "spring")
     assert ended.code == 2

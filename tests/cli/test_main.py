@@ -27,7 +27,9 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         def fail() -> None:
             raise error
 
-        monkeypatch.setattr(commands.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail))
+        monkeypatch.setattr(
+            commands.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail)
+        )
 
     return arrange
 
@@ -57,7 +59,9 @@ def test_each_exception_has_its_exit_code(
     assert printed.err.startswith("mailer: error: ") or code == ExitCode.BROKEN_PIPE
 
 
-def test_each_problem_is_a_line_and_the_hint_follows(raising: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_problem_is_a_line_and_the_hint_follows(
+    raising: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     raising(InputError([Problem(None, "one"), Problem(None, "two\x1b[2J")], hint="do this"))
     run(["schema"])
     assert capsys.readouterr().err.splitlines() == [
@@ -87,9 +91,14 @@ def test_a_secret_is_blanked_wherever_it_comes_from(
         console.add_secret(Secret("hunter2"))
         raise ValueError("the server said hunter2 and aHVudGVyMg==")
 
-    monkeypatch.setattr(commands.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail))
+    monkeypatch.setattr(
+        commands.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail)
+    )
     run(["schema"])
-    assert capsys.readouterr().err.splitlines()[0] == "mailer: error: ValueError: the server said [secret] and [secret]"
+    assert (
+        capsys.readouterr().err.splitlines()[0]
+        == "mailer: error: ValueError: the server said [secret] and [secret]"
+    )
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ def test_groff_has_no_complaint() -> None:
     assert b"mailer send" in done.stdout
 
 
-@pytest.mark.parametrize(("shell", "name"), [("bash", "mailer.bash"), ("zsh", "_mailer"), ("fish", "mailer.fish")])
+@pytest.mark.parametrize(
+    ("shell", "name"), [("bash", "mailer.bash"), ("zsh", "_mailer"), ("fish", "mailer.fish")]
+)
 def test_the_shell_can_read_its_completion(shell: str, name: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
@@ -49,9 +51,19 @@ def test_the_shell_can_read_its_completion(shell: str, name: str) -> None:
 
 def complete(folder: Path, words: str, position: int) -> list[str]:
     """What bash is told for the words; the last one is being typed."""
-    environment = {**os.environ, "_MAILER_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+    environment = {
+        **os.environ,
+        "_MAILER_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(position),
+    }
     done = subprocess.run(
-        [sys.executable, "-m", "mailer"], cwd=folder, env=environment, capture_output=True, check=False, text=True
+        [sys.executable, "-m", "mailer"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=False,
+        text=True,
     )
     return [line.split(",", 1)[1] for line in done.stdout.splitlines()]
 

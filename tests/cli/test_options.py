@@ -44,7 +44,12 @@ def test_an_option_without_effect_beside_another_is_an_error(
 ) -> None:
     send = mailer.commands["send"]
     parameters = {name: one for one in send.params if isinstance(one, click.Option) for name in one.opts}
-    values = {"--proof": "me@example.com", "--server": "smtp://127.0.0.1:1", "--in-doubt": "sent", "--report": "r.json"}
+    values = {
+        "--proof": "me@example.com",
+        "--server": "smtp://127.0.0.1:1",
+        "--in-doubt": "sent",
+        "--report": "r.json",
+    }
     given = []
     for name in (option, other):
         given += [name] if parameters[name].is_flag else [name, values.get(name, "1")]
@@ -62,7 +67,9 @@ def test_every_command_refuses_repeated_options() -> None:
     assert [one.name for one in commands(mailer) if not isinstance(one, StrictCommand)] == []
 
 
-@pytest.mark.parametrize("words", [["check"], ["render", "--mbox", "-"], ["send", "--dry-run"], ["send", "--sandbox"]])
+@pytest.mark.parametrize(
+    "words", [["check"], ["render", "--mbox", "-"], ["send", "--dry-run"], ["send", "--sandbox"]]
+)
 def test_a_name_finds_the_file_in_campaigns(command: Command, campaign: Path, words: list[str]) -> None:
     folder = campaign.parent / "campaigns"
     folder.mkdir()
@@ -118,6 +125,8 @@ def test_several_campaigns_are_checked_and_the_worst_counts(command: Command, ca
 
 
 @pytest.mark.parametrize("name", ["worker", "bounces", "login", "forget", "preview"])
-def test_a_command_of_the_documentation_exists_or_says_that_it_does_not_yet(command: Command, name: str) -> None:
+def test_a_command_of_the_documentation_exists_or_says_that_it_does_not_yet(
+    command: Command, name: str
+) -> None:
     ended = command(name, "--help")
     assert ended.code == 0 or f"this version of mailer has no {name!r} command yet" in ended.err

@@ -36,7 +36,12 @@ def project(tmp_path: Path) -> Path:
 def preview(project: Path, *options: str, **environment: str) -> Iterator[tuple[Any, subprocess.Popen[str]]]:
     command = [sys.executable, "-m", "mailer", "preview", "spring.yaml", "--json", *options]
     with subprocess.Popen(
-        command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+        command,
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
     ) as process:
         try:
             assert process.stdout is not None
@@ -68,7 +73,10 @@ def test_a_proof_goes_to_the_server_of_send(project: Path, sandbox: Sandbox) -> 
         assert not outcome["isSent"]
         assert len(sandbox.messages) == 1
         assert visitor.request("proof", method="POST", body=b"{}")[0] == 400
-        assert visitor.request("proof", method="POST", body=b'{"address": "a@b.example", "position": 99}')[0] == 404
+        assert (
+            visitor.request("proof", method="POST", body=b'{"address": "a@b.example", "position": 99}')[0]
+            == 404
+        )
 
 
 def test_a_proof_without_a_server_says_so(project: Path) -> None:

@@ -12,7 +12,15 @@ Command = Callable[..., Any]
 def test_it_shows_all_and_sends_nothing(command: Command, sandbox: Sandbox) -> None:
     ended = command("probe", "--server", sandbox.url, "--ca-file", sandbox.ca_file)
     assert (ended.code, sandbox.messages) == (0, []), ended.err
-    for words in ("S: 220 ", "C: EHLO ", "C: QUIT", "TLSv1.3", "CHUNKING", "certificate", "strategy     streamed"):
+    for words in (
+        "S: 220 ",
+        "C: EHLO ",
+        "C: QUIT",
+        "TLSv1.3",
+        "CHUNKING",
+        "certificate",
+        "strategy     streamed",
+    ):
         assert words in ended.out
     assert sandbox.password not in ended.out + ended.err
     assert "MAIL FROM" not in ended.out
@@ -20,7 +28,9 @@ def test_it_shows_all_and_sends_nothing(command: Command, sandbox: Sandbox) -> N
 
 def test_the_campaigns_server(command: Command, campaign: Path, sandbox: Sandbox) -> None:
     (campaign.parent / "password").write_text(sandbox.password)
-    server = f"server: {{host: 127.0.0.1, port: {sandbox.port}, username: sandbox, password: {{file: password}},"
+    server = (
+        f"server: {{host: 127.0.0.1, port: {sandbox.port}, username: sandbox, password: {{file: password}},"
+    )
     campaign.write_text(campaign.read_text() + f"{server} ca_file: {sandbox.ca_file}}}\n")
     ended = command("probe", campaign)
     assert ended.code == 0, ended.err

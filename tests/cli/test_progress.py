@@ -70,7 +70,11 @@ def test_addresses_kept_for_a_hint_are_few() -> None:
     ("width", "has_bar", "has_outcomes"), [(100, True, True), (60, False, True), (40, False, False)]
 )
 def test_a_narrow_terminal_loses_the_bar_first_and_then_the_outcomes(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, has_bar: bool, has_outcomes: bool
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    has_bar: bool,
+    has_outcomes: bool,
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     display = BarDisplay(server_name="smtp.example.com:465")

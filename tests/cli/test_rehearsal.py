@@ -49,7 +49,9 @@ def test_a_refused_recipient_fails(process: Command, campaign: Path) -> None:
     assert report["recipients"][0]["code"] == 550
 
 
-def test_a_message_that_is_refused_the_first_time_arrives_the_second_time(process: Command, campaign: Path) -> None:
+def test_a_message_that_is_refused_the_first_time_arrives_the_second_time(
+    process: Command, campaign: Path
+) -> None:
     campaign.write_text(campaign.read_text() + "delivery: {backoff: {first: 10ms, most: 20ms}}\n")
     ended, report = rehearse(process, campaign, "--fail", "data=451:first")
     assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
@@ -64,7 +66,9 @@ def test_a_421_ends_the_session_and_the_run_goes_on_in_another(process: Command,
 
 
 def test_a_connection_that_is_always_cut_is_an_end_in_doubt(process: Command, campaign: Path) -> None:
-    campaign.write_text(campaign.read_text() + "delivery: {in_doubt: hold, backoff: {first: 10ms, most: 20ms}}\n")
+    campaign.write_text(
+        campaign.read_text() + "delivery: {in_doubt: hold, backoff: {first: 10ms, most: 20ms}}\n"
+    )
     ended, report = rehearse(process, campaign, "--drop", "100%")
     assert ended.code in (1, 3)
     assert report["counts"]["sent"] == 0
@@ -83,7 +87,9 @@ def test_the_strategy_is_the_one_that_the_sandbox_offers(
     assert (ended.code, report["server"]["strategy"]) == (0, strategy), ended.err
 
 
-@pytest.mark.parametrize("options", [["--starttls"], ["--tls-only"], ["--starttls", "--tls-only"], ["--delay", "5ms"]])
+@pytest.mark.parametrize(
+    "options", [["--starttls"], ["--tls-only"], ["--starttls", "--tls-only"], ["--delay", "5ms"]]
+)
 def test_other_kinds_of_server(process: Command, campaign: Path, options: list[str]) -> None:
     ended, report = rehearse(process, campaign, *options)
     assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
@@ -117,7 +123,9 @@ def test_the_dialogue_is_kept_without_the_password(process: Command, campaign: P
         (["--drop", "lots"], "percentage"),
     ],
 )
-def test_what_cannot_be_understood_is_exit_2(process: Command, campaign: Path, options: list[str], reason: str) -> None:
+def test_what_cannot_be_understood_is_exit_2(
+    process: Command, campaign: Path, options: list[str], reason: str
+) -> None:
     for command in (["send", campaign, "--sandbox"], ["sandbox"]):
         ended = process(*command, *options)
         assert ended.code == 2

@@ -34,7 +34,19 @@ def test_no_two_keys_share_a_name(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["../../etc/passwd", "A@example.com", "a/b", "nul", "com1.txt", "x" * 101, "", ".", "a.", "é@example.com"]
+    "key",
+    [
+        "../../etc/passwd",
+        "A@example.com",
+        "a/b",
+        "nul",
+        "com1.txt",
+        "x" * 101,
+        "",
+        ".",
+        "a.",
+        "é@example.com",
+    ],
 )
 def test_names_that_are_not_safe_get_a_digest(key: str) -> None:
     assert "~" in make_file_name(key)
@@ -55,7 +67,8 @@ def test_mboxrd_comes_back_the_same(tmp_path: Path) -> None:
         read = [message.as_bytes() for message in box]
     assert len(read) == 2
     unquoted = [
-        line.removeprefix(b">") if line.lstrip(b">").startswith(b"From ") else line for line in read[0].split(b"\n")
+        line.removeprefix(b">") if line.lstrip(b">").startswith(b"From ") else line
+        for line in read[0].split(b"\n")
     ]
     assert b"\n".join(unquoted).rstrip() == content.replace(b"\r\n", b"\n").rstrip()
 
@@ -64,7 +77,11 @@ def test_a_file_for_each(command: Command, campaign: Path, tmp_path: Path) -> No
     ended = command("render", campaign, "--out", "out/spring")
     assert ended.code == 0
     files = sorted((tmp_path / "out" / "spring").iterdir())
-    assert [file.name for file in files] == ["bob@example.com.eml", "chloe@example.com.eml", "dmitri@example.com.eml"]
+    assert [file.name for file in files] == [
+        "bob@example.com.eml",
+        "chloe@example.com.eml",
+        "dmitri@example.com.eml",
+    ]
     message = message_from_bytes(files[1].read_bytes(), policy=policy.default)
     assert (message["to"], message["subject"]) == ("Chloé <chloe@example.com>", "Hello Chloé")
     assert b"\r\n" in files[0].read_bytes()
@@ -73,7 +90,11 @@ def test_a_file_for_each(command: Command, campaign: Path, tmp_path: Path) -> No
 def test_one_file_for_all(command: Command, campaign: Path, tmp_path: Path) -> None:
     assert command("render", campaign, "--mbox", "all.mbox").code == 0
     with closing(mailbox.mbox(tmp_path / "all.mbox", create=False)) as box:
-        assert [message["subject"] for message in box] == ["Hello Bob", "=?utf-8?q?Hello_Chlo=C3=A9?=", "Hello Dmitri"]
+        assert [message["subject"] for message in box] == [
+            "Hello Bob",
+            "=?utf-8?q?Hello_Chlo=C3=A9?=",
+            "Hello Dmitri",
+        ]
 
 
 def test_only_and_limit_choose_the_messages(command: Command, campaign: Path, tmp_path: Path) -> None:

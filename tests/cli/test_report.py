@@ -32,7 +32,9 @@ def test_without_a_file_a_table_is_printed(command: Command, done: Path) -> None
     assert "  sent               3" in ended.out.splitlines()
 
 
-def test_each_output_is_written_in_the_format_of_its_suffix(command: Command, done: Path, tmp_path: Path) -> None:
+def test_each_output_is_written_in_the_format_of_its_suffix(
+    command: Command, done: Path, tmp_path: Path
+) -> None:
     names = ["r.json", "r.csv", "r.html", "r.md", "r.xml"]
     ended = command("report", done, *(part for name in names for part in ("--output", f"out/{name}")))
     assert (ended.code, ended.out) == (0, "")

@@ -46,7 +46,9 @@ def login(sandbox: Sandbox) -> list[str]:
     return ["--server", f"smtps://sandbox@127.0.0.1:{sandbox.port}", "--ca-file", str(sandbox.ca_file)]
 
 
-def test_everybody_gets_it_and_a_second_time_nobody(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+def test_everybody_gets_it_and_a_second_time_nobody(
+    process: Command, campaign: Path, sandbox: Sandbox
+) -> None:
     password = {"MAILER_PASSWORD": sandbox.password}
     first = process("send", campaign, *login(sandbox), "--report", "out/r.json", **password)
     assert (first.code, len(sandbox.messages)) == (0, 3), first.err
@@ -76,7 +78,14 @@ def test_a_rehearsal_needs_no_server_and_leaves_no_ledger(process: Command, camp
 
 def test_one_refused_is_exit_1_with_hints(process: Command, campaign: Path, refusing: Sandbox) -> None:
     ended = process(
-        "send", campaign, *login(refusing), "--report", "r.json", "--report", "r.xml", MAILER_PASSWORD=refusing.password
+        "send",
+        campaign,
+        *login(refusing),
+        "--report",
+        "r.json",
+        "--report",
+        "r.xml",
+        MAILER_PASSWORD=refusing.password,
     )
     assert (ended.code, len(refusing.messages)) == (1, 2), ended.err
     assert "no such user" in ended.out
@@ -85,15 +94,27 @@ def test_one_refused_is_exit_1_with_hints(process: Command, campaign: Path, refu
     assert (bob["status"], bob["code"], bob["enhanced"]) == ("failed", 550, "5.1.1")
 
 
-def test_a_wrong_password_is_exit_3_and_never_shown(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+def test_a_wrong_password_is_exit_3_and_never_shown(
+    process: Command, campaign: Path, sandbox: Sandbox
+) -> None:
     ended = process(
-        "send", campaign, *login(sandbox), "--report", "r.json", "--trace", "t.txt", MAILER_PASSWORD="Zq9wrong"
+        "send",
+        campaign,
+        *login(sandbox),
+        "--report",
+        "r.json",
+        "--trace",
+        "t.txt",
+        MAILER_PASSWORD="Zq9wrong",
     )
     assert (ended.code, sandbox.messages) == (3, [])
     assert "mailer: error: " in ended.err
     assert "hint: " in ended.err
     everything = (
-        ended.out + ended.err + (campaign.parent / "t.txt").read_text() + (campaign.parent / "r.json").read_text()
+        ended.out
+        + ended.err
+        + (campaign.parent / "t.txt").read_text()
+        + (campaign.parent / "r.json").read_text()
     )
     assert "Zq9wrong" not in everything
     assert json.loads((campaign.parent / "r.json").read_text())["counts"]["pending"] == 3
@@ -184,7 +205,9 @@ def test_a_trace_into_a_fifo_that_nobody_reads_is_refused(process: Command, camp
     assert "trace trace: cannot be written" in ended.err
 
 
-def test_the_trace_shows_the_dialogue_without_secrets(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+def test_the_trace_shows_the_dialogue_without_secrets(
+    process: Command, campaign: Path, sandbox: Sandbox
+) -> None:
     ended = process("send", campaign, *login(sandbox), "--trace", "-", MAILER_PASSWORD=sandbox.password)
     assert "C: EHLO " in ended.err
     assert "S: 220 " in ended.err
@@ -202,14 +225,30 @@ def test_recipients_from_standard_input(process: Command, campaign: Path) -> Non
     assert "1" in ended.out
 
 
-def test_a_pipe_that_closes_does_not_lose_the_exit_code(process: Command, campaign: Path, refusing: Sandbox) -> None:
+def test_a_pipe_that_closes_does_not_lose_the_exit_code(
+    process: Command, campaign: Path, refusing: Sandbox
+) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    arguments = [sys.executable, "-m", "mailer", "send", str(campaign), *login(refusing), "--report", "r.json"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "mailer",
+        "send",
+        str(campaign),
+        *login(refusing),
+        "--report",
+        "r.json",
+    ]
     environment = {**os.environ, "MAILER_PASSWORD": refusing.password}
     try:
         done = subprocess.run(
-            arguments, check=False, cwd=campaign.parent, env=environment, stdout=writing, stderr=subprocess.PIPE
+            arguments,
+            check=False,
+            cwd=campaign.parent,
+            env=environment,
+            stdout=writing,
+            stderr=subprocess.PIPE,
         )
     finally:
         os.close(writing)
@@ -220,9 +259,13 @@ def test_a_pipe_that_closes_does_not_lose_the_exit_code(process: Command, campai
 class Terminal:
     """A process at a terminal: what it shows, what is typed."""
 
-    def __init__(self, arguments: list[str], folder: Path, errors: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self, arguments: list[str], folder: Path, errors: Path | None = None, **environment: str
+    ) -> None:
         ours, theirs = pty.openpty()
-        variables = {key: value for key, value in os.environ.items() if key != "CI"} | environment | {"TERM": "xterm"}
+        variables = (
+            {key: value for key, value in os.environ.items() if key != "CI"} | environment | {"TERM": "xterm"}
+        )
         with errors.open("wb") if errors else nullcontext() as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mailer", *arguments], cwd=folder, env=variables,
@@ -333,12 +376,16 @@ def test_a_proof_is_asked_for_too(campaign: Path, sandbox: Sandbox) -> None:
     assert sandbox.messages == []
 
 
-@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}])
+@pytest.mark.parametrize(
+    "locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}]
+)
 def test_a_locale_without_the_characters_loses_no_report(
     process: Command, campaign: Path, locale: dict[str, str], tmp_path: Path
 ) -> None:
     campaign.write_text(campaign.read_text().replace("Bob}", "王伟}").replace("bob@", "b\u00fc@"))
-    ended = process("send", campaign, "--sandbox", "--report", "r.json", "--verbose", PYTHONUTF8="0", **locale)
+    ended = process(
+        "send", campaign, "--sandbox", "--report", "r.json", "--verbose", PYTHONUTF8="0", **locale
+    )
     assert ended.code == 0, ended.err
     assert json.loads((tmp_path / "r.json").read_text())["counts"]["sent"] == 3
 
@@ -390,21 +437,34 @@ def test_ctrl_c_at_the_question(campaign: Path, sandbox: Sandbox) -> None:
     arguments = ["send", str(campaign), *login(sandbox)]
     terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
     terminal.until("[y/N]")
-    time.sleep(0.3)  # between the question and the reading there is an instant in which no program can be woken
+    time.sleep(
+        0.3
+    )  # between the question and the reading there is an instant in which no program can be woken
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
     assert "interrupted before anything was sent" in terminal.shown
     assert sandbox.messages == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_settles_reports_and_leaves_the_rest(
     campaign: Path, sandbox: Sandbox, process: Command, number: signal.Signals, code: int
 ) -> None:
     rows = "".join(f"person{n}@example.com,P{n}\n" for n in range(500))
     (campaign.parent / "people.csv").write_text(f"email,name\n{rows}")
     campaign.write_text(campaign.read_text().partition("recipients:")[0] + "recipients: people.csv\n")
-    arguments = [sys.executable, "-m", "mailer", "send", str(campaign), *login(sandbox), "--rate", "20/second"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "mailer",
+        "send",
+        str(campaign),
+        *login(sandbox),
+        "--rate",
+        "20/second",
+    ]
     environment = {**os.environ, "MAILER_PASSWORD": sandbox.password}
     running = subprocess.Popen(
         [*arguments, "--report", "r.json"], cwd=campaign.parent, env=environment,

@@ -76,7 +76,9 @@ def test_of_a_report_the_failed_recipients_are_suppressed(command: Command, tmp_
     assert [email for email, _ in listed(command)] == ["failed@example.com", "new@example.com"]
 
 
-@pytest.mark.parametrize("address", ["+33123@sms.example.com", "=a@example.com", "-b@example.com", "o'c@example.com"])
+@pytest.mark.parametrize(
+    "address", ["+33123@sms.example.com", "=a@example.com", "-b@example.com", "o'c@example.com"]
+)
 def test_an_address_that_looks_like_a_formula_is_the_same_after_list_and_import(
     command: Command, tmp_path: Path, address: str
 ) -> None:

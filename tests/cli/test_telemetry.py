@@ -54,6 +54,8 @@ def test_messages_as_json(capsys):
 
 
 def test_a_log_record_as_json_has_campaign_run_and_worker():
-    record = logging.makeLogRecord({"msg": "share %s", "args": ("ended",), "campaign": "c", "run": "r", "worker": "w"})
+    record = logging.makeLogRecord(
+        {"msg": "share %s", "args": ("ended",), "campaign": "c", "run": "r", "worker": "w"}
+    )
     made = json.loads(JsonFormatter().format(record))
     assert (made["message"], made["campaign"], made["run"], made["worker"]) == ("share ended", "c", "r", "w")

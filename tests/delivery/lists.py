@@ -45,7 +45,13 @@ class Many:
     def __iter__(self) -> Iterator[Recipient]:
         for n in range(self.count):
             email = f"{n * 2_654_435_761 % 2**32:08x}.person{n}@example.com"  # keys in no order, as in a real list
-            columns = {"email": email, "name": f"Person {n}", "city": "Paris", "plan": "pro", "token": f"{n:016x}"}
+            columns = {
+                "email": email,
+                "name": f"Person {n}",
+                "city": "Paris",
+                "plan": "pro",
+                "token": f"{n:016x}",
+            }
             yield Recipient(email, columns, Place("people.csv", n + 2, 1))
 
     def fingerprint(self):

@@ -24,7 +24,9 @@ def test_one_attempt_is_no_retry():
     assert RetryPolicy(1, Backoff()).seconds_after(1) is None
 
 
-@pytest.mark.parametrize(("attempt", "bound"), [(1, 2.0), (2, 4.0), (3, 8.0), (4, 10.0), (40, 10.0), (5000, 10.0)])
+@pytest.mark.parametrize(
+    ("attempt", "bound"), [(1, 2.0), (2, 4.0), (3, 8.0), (4, 10.0), (40, 10.0), (5000, 10.0)]
+)
 def test_waits_are_exponential_with_full_jitter_and_a_maximum(attempt, bound):
     policy = RetryPolicy(10_000, Backoff(2.0, 10.0), DRAW)
     waits = [policy.seconds_after(attempt) for _ in range(300)]
@@ -51,7 +53,9 @@ def test_greylisting_with_few_attempts():
     assert RetryPolicy(2, Backoff()).seconds_after(1, greylisted=True) >= 60
 
 
-@pytest.mark.parametrize(("pauses", "shortest", "longest"), [(1, 15, 30), (2, 15, 60), (3, 15, 120), (7, 15, 300)])
+@pytest.mark.parametrize(
+    ("pauses", "shortest", "longest"), [(1, 15, 30), (2, 15, 60), (3, 15, 120), (7, 15, 300)]
+)
 def test_a_pause_is_long_and_doubles_up_to_the_maximum(pauses, shortest, longest):
     waits = [seconds_of_pause(Backoff(1.0, 300.0), pauses, DRAW) for _ in range(300)]
     assert all(shortest <= wait <= longest for wait in waits)

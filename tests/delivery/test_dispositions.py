@@ -83,15 +83,27 @@ TABLE: list[tuple[Stage, str, Expected]] = [
     ("content", "451 4.3.0 later", LATER),
     ("rcpt", "450 4.7.1 Greylisted", Expected(None, 100.0, action=ReplyAction.GREYLISTED)),
     # the dialogue's: no recipient fails because of them
-    *[(stage, f"{code} 5.5.1 no", SIMPLIFY) for stage in ("mail", "data", "content") for code in range(500, 505)],
+    *[
+        (stage, f"{code} 5.5.1 no", SIMPLIFY)
+        for stage in ("mail", "data", "content")
+        for code in range(500, 505)
+    ],
     ("rcpt", "503 5.5.1 Error: need MAIL command", SIMPLIFY),
     ("rcpt", "500 5.5.2 unrecognized", unmarked(None)),
     ("rcpt", "501 5.5.4 Syntax", unmarked(None)),
     ("rcpt", "501 Syntax", unmarked(None)),
     ("rcpt", "504 5.5.2 <ada>: Recipient address rejected: need fully-qualified address", unmarked(None)),
     # the session's, the account's or the server's
-    ("mail", "452 4.5.0 Too many messages per session", unmarked(ReplyAction.NEW_SESSION, SessionAction.LEAVE)),
-    ("mail", "421 Too many concurrent SMTP connections", unmarked(ReplyAction.FEWER_SESSIONS, SessionAction.USE_FEWER)),
+    (
+        "mail",
+        "452 4.5.0 Too many messages per session",
+        unmarked(ReplyAction.NEW_SESSION, SessionAction.LEAVE),
+    ),
+    (
+        "mail",
+        "421 Too many concurrent SMTP connections",
+        unmarked(ReplyAction.FEWER_SESSIONS, SessionAction.USE_FEWER),
+    ),
     ("mail", "450 4.7.28 slow down", unmarked(ReplyAction.PAUSE)),
     ("mail", "454 4.7.0 Too many login attempts", unmarked(ReplyAction.WAIT_FOR_LOGIN)),
     ("content", "550 5.4.5 Daily user sending limit exceeded", unmarked(ReplyAction.GIVE_UP)),
@@ -116,7 +128,11 @@ def test_each_kind_of_reply(stage: Stage, line: str, expected: Expected) -> None
     assert (record.code, record.reply) == (int(code), text)
     if expected.status is None:
         assert isinstance(record, Retry)
-        assert (record.at - NOW, record.attempted, record.in_doubt) == (expected.wait, expected.attempted, False)
+        assert (record.at - NOW, record.attempted, record.in_doubt) == (
+            expected.wait,
+            expected.attempted,
+            False,
+        )
     else:
         assert isinstance(record, Outcome)
         assert (record.status, record.attempts, record.size) == (expected.status, 3, 30)
@@ -155,7 +171,9 @@ def test_refused_and_accepted_copies_are_kept() -> None:
     refused = ((COPY, reply("550 5.7.1 no copy")),)
     sent = decided("content", "250 ok", refused=refused).record
     assert isinstance(sent, Outcome)
-    assert [(copy.email, copy.code, copy.reply) for copy in sent.copies_refused] == [(COPY, 550, "5.7.1 no copy")]
+    assert [(copy.email, copy.code, copy.reply) for copy in sent.copies_refused] == [
+        (COPY, 550, "5.7.1 no copy")
+    ]
     own = ((ADA, reply("450 4.2.1 busy")),)
     later = decided("rcpt", "450 4.2.1 busy", refused=own, accepted=(COPY,)).record
     assert isinstance(later, Retry)
@@ -175,8 +193,12 @@ def test_a_message_without_a_reply_is_sent_again_first_and_once() -> None:
         assert (held.status, held.error, held.attempts) == (Status.IN_DOUBT, "the connection broke", 3)
 
 
-@pytest.mark.parametrize(("losses", "wait"), [(0, None), (1, None), (2, 40.0), (3, 80.0), (4, 100.0), (9, 100.0)])
-def test_a_message_whose_turn_kills_each_session_lets_others_go_first(losses: int, wait: float | None) -> None:
+@pytest.mark.parametrize(
+    ("losses", "wait"), [(0, None), (1, None), (2, 40.0), (3, 80.0), (4, 100.0), (9, 100.0)]
+)
+def test_a_message_whose_turn_kills_each_session_lets_others_go_first(
+    losses: int, wait: float | None
+) -> None:
     record = decide_unsent("lost", losses, POLICY, NOW)
     if wait is None:
         assert record == Release()

@@ -40,7 +40,8 @@ class Planned:
 
     def statuses(self):
         return [
-            (outcome.key.partition("@")[0], outcome.status.value) for outcome in self.ledger.read_outcomes(self.edition)
+            (outcome.key.partition("@")[0], outcome.status.value)
+            for outcome in self.ledger.read_outcomes(self.edition)
         ]
 
     def claimed(self):
@@ -296,7 +297,9 @@ class TestChanged:
         planned.ledger.recover_claims(planned.edition, "resend", now=NOW)
         assert planned.ledger.reopen_failed(planned.edition) == 0
         assert [claim.key[0] for claim in planned.claimed()] == ["b"]
-        a = next(outcome for outcome in planned.ledger.read_outcomes(planned.edition) if outcome.key[0] == "a")
+        a = next(
+            outcome for outcome in planned.ledger.read_outcomes(planned.edition) if outcome.key[0] == "a"
+        )
         assert (a.status, a.attempts, a.error) == (Status.FAILED, 1, "no longer in the list")
         planned.plan(*people("ab"))
         assert dict(planned.statuses())["a"] == "pending"

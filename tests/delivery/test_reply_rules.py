@@ -22,12 +22,18 @@ def parsed(line: str) -> Reply:
 # As servers say it (sources stand in the table).
 KNOWN = [
     ("550 5.7.26 This mail has been blocked because the sender is unauthenticated.", ReplyAction.GIVE_UP),
-    ("550 5.7.515 Access denied, sending domain example.com does not meet the required level", ReplyAction.GIVE_UP),
+    (
+        "550 5.7.515 Access denied, sending domain example.com does not meet the required level",
+        ReplyAction.GIVE_UP,
+    ),
     ("550 DMARC check failed", ReplyAction.GIVE_UP),
     ("550 5.4.5 Daily user sending limit exceeded.", ReplyAction.GIVE_UP),
     ("454 Throttling failure: Daily message quota exceeded.", ReplyAction.GIVE_UP),
     ("554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed", ReplyAction.GIVE_UP),
-    ("554 Message rejected: Email address is not verified. The following identities failed", ReplyAction.GIVE_UP),
+    (
+        "554 Message rejected: Email address is not verified. The following identities failed",
+        ReplyAction.GIVE_UP,
+    ),
     ("501 Mail from address must be same as authorization user.", ReplyAction.GIVE_UP),
     ("553 Mail from must equal authorized user", ReplyAction.GIVE_UP),
     ("550 5.7.60 SMTP; Client does not have permissions to send as this sender", ReplyAction.GIVE_UP),
@@ -54,12 +60,18 @@ KNOWN = [
     ("421 4.7.28 Our system has detected an unusual rate of unsolicited mail", ReplyAction.PAUSE),
     ("450 4.7.28 Gmail has detected this message exceeded its quota", ReplyAction.PAUSE),
     ("421 4.7.0 Try again later, closing connection.", ReplyAction.PAUSE),
-    ("421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume", ReplyAction.PAUSE),
+    (
+        "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume",
+        ReplyAction.PAUSE,
+    ),
     ("550 Sender frequency limited.", ReplyAction.PAUSE),
     ("550 Domain frequency limited", ReplyAction.PAUSE),
     ("450 4.7.1 Error: too much mail from 192.0.2.1", ReplyAction.PAUSE),
     ("451 4.7.500 Server busy. Please try again later", ReplyAction.PAUSE),
-    ("450 4.2.0 <a@example.com>: Recipient address rejected: Greylisted, see http://postgrey", ReplyAction.GREYLISTED),
+    (
+        "450 4.2.0 <a@example.com>: Recipient address rejected: Greylisted, see http://postgrey",
+        ReplyAction.GREYLISTED,
+    ),
     ("550 5.1.1 <a@example.com>: Recipient address rejected: User unknown", ReplyAction.UNKNOWN_USER),
     ("550 Mailbox not found.", ReplyAction.UNKNOWN_USER),
     ("550 No such user here", ReplyAction.UNKNOWN_USER),

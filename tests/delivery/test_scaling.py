@@ -66,7 +66,8 @@ def test_an_objection_means_one_fewer_and_no_more_growth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "limit"), [("smtp.office365.com", 3), ("smtp.example.com", MAX_CONNECTIONS), ("", MAX_CONNECTIONS)]
+    ("host", "limit"),
+    [("smtp.office365.com", 3), ("smtp.example.com", MAX_CONNECTIONS), ("", MAX_CONNECTIONS)],
 )
 def test_the_limit_that_a_provider_documents(host: str, limit: int) -> None:
     assert find_known_limit(host) == limit

@@ -25,7 +25,9 @@ QUICK = Delivery(backoff=Backoff(0.001, 0.01), timeout=10.0)
 
 def write_campaign(folder: Path, count: int, extra: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "text.txt.j2").write_text("Hello {{ name }},\n\nthis is number {{ n }}.\n.\nA line with a dot before.\n")
+    (folder / "text.txt.j2").write_text(
+        "Hello {{ name }},\n\nthis is number {{ n }}.\n.\nA line with a dot before.\n"
+    )
     rows = "".join(f"r{n}@example.com,Name {n},{n}\n" for n in range(count))
     (folder / "people.csv").write_text("email,name,n\n" + rows)
     path = folder / "campaign.yaml"
@@ -158,7 +160,9 @@ class Bench:
         """Recipient by recipient: who is `sent` is there, who is not is not, and nobody is there too often."""
         outcomes, times = self.outcomes(), server.times()
         assert len(outcomes) == self.count
-        lost = [email for email, outcome in outcomes.items() if outcome.status is Status.SENT and not times[email]]
+        lost = [
+            email for email, outcome in outcomes.items() if outcome.status is Status.SENT and not times[email]
+        ]
         assert lost == [], "sent in the ledger, unknown to the server"
         untold = [
             email

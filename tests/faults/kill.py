@@ -84,7 +84,9 @@ def one_round(
         assert code == (1 if held else 0)
         assert hold or not held
         assert len(held) <= done.kills * WINDOW * connections
-        assert held | set(server.times()) == {f"r{n}@example.com" for n in range(bench.count)}, "somebody was lost"
+        assert held | set(server.times()) == {f"r{n}@example.com" for n in range(bench.count)}, (
+            "somebody was lost"
+        )
     return done
 
 
@@ -115,5 +117,7 @@ def check_killed(bench: Bench, server: FaultServer, connections: int) -> bool:
     times = server.times()
     assert all(times[email] for email, status in statuses.items() if status == "sent")
     told = ("sent", "claimed", "doubtful", "waiting", "in_doubt")
-    assert [email for email in times if statuses.get(email) not in told] == [], "accepted, and taken for untouched"
+    assert [email for email in times if statuses.get(email) not in told] == [], (
+        "accepted, and taken for untouched"
+    )
     return claimed > 0

@@ -136,7 +136,13 @@ class FaultServer:
         self.sessions += 1
         try:
             await _Session(self, reader, writer, self.sessions).run()
-        except (Broken, OSError, asyncio.IncompleteReadError, asyncio.CancelledError, asyncio.LimitOverrunError):
+        except (
+            Broken,
+            OSError,
+            asyncio.IncompleteReadError,
+            asyncio.CancelledError,
+            asyncio.LimitOverrunError,
+        ):
             pass
         finally:
             self.open_now -= 1
@@ -190,7 +196,9 @@ class _Session:
         elif self.server.security == "starttls":
             lines.append("STARTTLS")
         self.reset()
-        await self.reply("ehlo", "", "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"]))
+        await self.reply(
+            "ehlo", "", "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
+        )
 
     async def do_starttls(self, _argument: str) -> None:
         await self.reply("starttls", "", "220 2.0.0 go ahead")
@@ -234,7 +242,9 @@ class _Session:
 
     async def do_data(self, _argument: str) -> None:
         if not self.recipients:
-            await self.send("503 5.5.1 RCPT first" if self.sender is None else "554 5.5.1 no valid recipients")
+            await self.send(
+                "503 5.5.1 RCPT first" if self.sender is None else "554 5.5.1 no valid recipients"
+            )
             return
         if not await self.reply("data", "", "354 go on"):
             return
@@ -318,7 +328,11 @@ class _Session:
     def fault_at(self, step: str, ahead: int = 0, kind: str | None = None) -> Fault | None:
         count = self.server.counts[step] + ahead
         for fault in self.server.faults:
-            if fault.step == step and fault.nth <= count < fault.nth + fault.times and kind in (None, fault.kind):
+            if (
+                fault.step == step
+                and fault.nth <= count < fault.nth + fault.times
+                and kind in (None, fault.kind)
+            ):
                 return fault
         return None
 

@@ -27,11 +27,15 @@ def cases():
             continue  # BDAT has no reply of its own before the content's
         if kind in ("421", "4xx") and moment == "middle":
             continue  # half a reply and then another one is no dialogue
-        if kind == "4xx" and ((moment == "after" and step != "content") or step in ("greeting", "ehlo", "quit")):
+        if kind == "4xx" and (
+            (moment == "after" and step != "content") or step in ("greeting", "ehlo", "quit")
+        ):
             continue
         if kind == "4xx" and step == "content" and moment == "before":
             continue
-        yield pytest.param(strategy, Fault(step, kind, moment, _nth(step)), id=f"{strategy}-{step}-{moment}-{kind}")
+        yield pytest.param(
+            strategy, Fault(step, kind, moment, _nth(step)), id=f"{strategy}-{step}-{moment}-{kind}"
+        )
 
 
 def _nth(step: str) -> int:
@@ -80,7 +84,8 @@ def test_many_breaks_in_one_run(tmp_path, seed):
     strategy, connections = dice.choice(list(STRATEGIES)), dice.choice((1, 1, 2, 4))
     kinds = [kind for kind in KINDS if kind != "silence"]
     faults = tuple(
-        Fault(dice.choice(STEPS), dice.choice(kinds), dice.choice(MOMENTS), dice.randrange(1, 40)) for _ in range(6)
+        Fault(dice.choice(STEPS), dice.choice(kinds), dice.choice(MOMENTS), dice.randrange(1, 40))
+        for _ in range(6)
     )
     bench = Bench(tmp_path, 40)
     with FaultServer(strategy, faults) as server:

@@ -27,7 +27,9 @@ def test_kills_lose_no_message(tmp_path, strategy):
             hold = number % 3 == 0
             most = min(KILLS - kills, 12)
             folder = tmp_path / str(number)
-            done = one_round(folder, dice, zygote, most, strategy=strategy, connections=connections, hold=hold)
+            done = one_round(
+                folder, dice, zygote, most, strategy=strategy, connections=connections, hold=hold
+            )
             kills += done.kills
             in_flight += done.in_flight
     assert kills >= KILLS

@@ -62,7 +62,8 @@ def test_refusals_concern_their_message_alone(tmp_path, strategy):
 def test_a_server_that_refuses_the_bdat_it_offers_is_reported_with_what_was_used_instead(tmp_path):
     bench = Bench(tmp_path, 6)
     server = FaultServer(
-        "streamed", script=lambda step: "502 5.5.1 no BDAT" if step.name == "content" and step.count == 1 else None
+        "streamed",
+        script=lambda step: "502 5.5.1 no BDAT" if step.name == "content" and step.count == 1 else None,
     )
     with server:
         result = bench.send(server)
@@ -93,7 +94,9 @@ def test_greylisting_works_within_one_run(tmp_path, strategy):
 @STRATEGY
 def test_a_message_is_deferred_when_its_attempts_are_used_up(tmp_path, strategy):
     bench = Bench(tmp_path, 30)
-    with FaultServer(strategy, script=rcpt(lambda a, _n: "450 4.2.1 busy" if number(a) < 3 else None)) as server:
+    with FaultServer(
+        strategy, script=rcpt(lambda a, _n: "450 4.2.1 busy" if number(a) < 3 else None)
+    ) as server:
         result = bench.send(server, replace(QUICK, attempts=4))
         assert result.ending is Ending.INCOMPLETE
         assert bench.statuses() == {Status.SENT: 27, Status.DEFERRED: 3}
@@ -125,7 +128,9 @@ def test_so_many_failures_in_a_row_end_the_run(tmp_path):
 
 def test_a_share_of_failures_ends_the_run(tmp_path):
     bench = Bench(tmp_path, 200)
-    with FaultServer("sequential", script=rcpt(lambda a, _n: "550 5.7.1 no" if number(a) % 5 == 0 else None)) as server:
+    with FaultServer(
+        "sequential", script=rcpt(lambda a, _n: "550 5.7.1 no" if number(a) % 5 == 0 else None)
+    ) as server:
         result = bench.send(server, replace(QUICK, stop_after=StopAfter(share=0.1)))
     assert result.ending is Ending.GIVEN_UP
     assert bench.statuses()[Status.PENDING] >= 140
@@ -158,7 +163,9 @@ def test_replies_that_end_the_run_leave_the_recipients_pending(tmp_path, strateg
 
 def test_unknown_users_are_offered_for_suppression_not_suppressed(tmp_path):
     bench = Bench(tmp_path, 3)
-    with FaultServer(script=rcpt(lambda a, _n: "550 5.1.1 User unknown" if number(a) == 1 else None)) as server:
+    with FaultServer(
+        script=rcpt(lambda a, _n: "550 5.1.1 User unknown" if number(a) == 1 else None)
+    ) as server:
         bench.send(server)
     assert bench.observer.unknown == ["r1@example.com"]
     with Ledger.open(bench.ledger_path) as ledger:
@@ -232,7 +239,9 @@ def test_a_run_continues_with_fewer_connections_if_the_server_refuses_some(tmp_p
     bench = Bench(tmp_path, 60)
     server = FaultServer(delay=0.005)
     server.script = lambda step: (
-        "421 Too many concurrent SMTP connections" if step.name == "greeting" and server.open_now > 2 else None
+        "421 Too many concurrent SMTP connections"
+        if step.name == "greeting" and server.open_now > 2
+        else None
     )
     with server:
         result = bench.send(server, replace(QUICK, connections=5))
@@ -344,7 +353,9 @@ def test_a_login_refused_in_mid_run_ends_it(tmp_path):
 def test_too_many_logins_make_the_next_one_wait(tmp_path):
     bench, clock = Bench(tmp_path, 5), FakeClock()
     with FaultServer(
-        script=lambda step: "454 4.7.0 Too many login attempts" if step.name == "auth" and step.count < 3 else None
+        script=lambda step: (
+            "454 4.7.0 Too many login attempts" if step.name == "auth" and step.count < 3 else None
+        )
     ) as server:
         result = bench.send(server, replace(QUICK, backoff=Backoff()), clock=clock)
     assert result.ending is Ending.COMPLETE
@@ -394,7 +405,9 @@ def test_only_accepts_a_key_as_the_report_shows_it(tmp_path):
     with FaultServer() as server:
         assert bench.send(server, only="r3@example.com/INV-3").ending is Ending.COMPLETE
         assert bench.send(server, only="r3@example.com/INV-3").nothing_to_do
-        assert bench.send(server, only="r2@example.com/INV-2", proof="me@example.org").ending is Ending.COMPLETE
+        assert (
+            bench.send(server, only="r2@example.com/INV-2", proof="me@example.org").ending is Ending.COMPLETE
+        )
     assert [message.recipients for message in server.accepted] == [("r3@example.com",), ("me@example.org",)]
     assert bench.statuses() == {Status.SENT: 1, Status.PENDING: 4}
 
@@ -551,7 +564,9 @@ def test_a_refused_copy_does_not_stop_the_message(tmp_path, strategy):
 @STRATEGY
 def test_copies_that_were_taken_are_not_sent_again(tmp_path, strategy):
     bench = Bench(tmp_path, 6, "cc: [boss@example.com]\n")
-    with FaultServer(strategy, script=rcpt(lambda a, n: "450 4.2.1 busy" if a[0] == "r" and n < 3 else None)) as server:
+    with FaultServer(
+        strategy, script=rcpt(lambda a, n: "450 4.2.1 busy" if a[0] == "r" and n < 3 else None)
+    ) as server:
         assert bench.send(server).ending is Ending.COMPLETE
     assert server.times()["boss@example.com"] == 6
     assert {server.times()[f"r{n}@example.com"] for n in range(6)} == {1}
@@ -785,7 +800,9 @@ def test_a_token_that_cannot_be_read_ends_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(("strategy", "window"), [("sequential", 1), ("pipelined", 2)])
-@pytest.mark.parametrize(("given", "is_fast"), [(None, False), (1, False), (2, False), (None, True), (2, True)])
+@pytest.mark.parametrize(
+    ("given", "is_fast"), [(None, False), (1, False), (2, False), (None, True), (2, True)]
+)
 def test_intent_is_only_for_what_is_on_its_way(tmp_path, monkeypatch, strategy, window, given, is_fast):
     """`is_fast`: a server that answers as fast as the disk writes gets two more messages for each commit."""
     monkeypatch.setattr("mailer.delivery.session.MAX_COMMITS_IN_MESSAGE", 1e9 if is_fast else 0.0)
@@ -848,7 +865,9 @@ def test_a_recipient_that_the_server_cannot_parse_is_deferred_and_holds_up_no_ot
     assert bench.statuses() == {Status.SENT: 11, Status.DEFERRED: 1}
 
 
-@pytest.mark.parametrize("line", ["530 5.7.0 Authentication required", "530 5.7.0 Must issue a STARTTLS command first"])
+@pytest.mark.parametrize(
+    "line", ["530 5.7.0 Authentication required", "530 5.7.0 Must issue a STARTTLS command first"]
+)
 def test_a_server_that_wants_a_login_or_tls_first_cannot_be_used(tmp_path, line):
     bench = Bench(tmp_path, 5)
     with FaultServer(script=lambda step: line if step.name == "mail" else None) as server:
@@ -877,7 +896,9 @@ def many_at_once(most):
     """A server that takes so many sessions, and no more."""
     server = FaultServer("pipelined", delay=0.05)
     server.script = lambda step: (
-        "421 Too many concurrent SMTP connections" if step.name == "greeting" and server.open_now > most else None
+        "421 Too many concurrent SMTP connections"
+        if step.name == "greeting" and server.open_now > most
+        else None
     )
     return server
 

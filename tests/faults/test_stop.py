@@ -92,7 +92,9 @@ def test_a_message_to_resend_is_not_sent_if_a_person_decides_otherwise(tmp_path,
     """A run that sends again is stopped before it comes to it; only then somebody says that nobody may get it twice."""
     bench, stop = Bench(tmp_path, 3), StopSignal()
     bench.observer.on_waiting = lambda _seconds, _why: stop.request()
-    with FaultServer("sequential", (Fault("accepted", "drop"), Fault("greeting", "drop", nth=2, times=9))) as server:
+    with FaultServer(
+        "sequential", (Fault("accepted", "drop"), Fault("greeting", "drop", nth=2, times=9))
+    ) as server:
         assert bench.send(server, stop=stop).ending is Ending.INTERRUPTED
     assert len(server.accepted) == 1
     if settled_at != "once":  # another run that does not come to it
@@ -102,7 +104,9 @@ def test_a_message_to_resend_is_not_sent_if_a_person_decides_otherwise(tmp_path,
     with FaultServer() as server:
         bench.send(server, in_doubt=said)
         assert sorted(server.times()) == ["r1@example.com", "r2@example.com"]
-        assert bench.outcomes()["r0@example.com"].status is (Status.SENT if said == "sent" else Status.IN_DOUBT)
+        assert bench.outcomes()["r0@example.com"].status is (
+            Status.SENT if said == "sent" else Status.IN_DOUBT
+        )
         bench.send(server, replace(QUICK, in_doubt="hold"))
         assert len(server.accepted) == 2
         bench.send(server, replace(QUICK, in_doubt="hold"), in_doubt="resend", only="r0@example.com")
@@ -143,7 +147,8 @@ def test_two_senders_at_once_send_each_message_once(tmp_path):
         line = [sys.executable, "-m", "mailer", *command(bench, server, 1)]
         environment = os.environ | {"MAILER_PASSWORD": PASSWORD}
         both = [
-            subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)
+            subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            for _ in range(2)
         ]
         ends = [process.communicate(timeout=60) for process in both]
         bench.agree(server)
@@ -152,7 +157,9 @@ def test_two_senders_at_once_send_each_message_once(tmp_path):
     assert set(server.times().values()) == {1}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_the_command_in_order(tmp_path, number, code):
     bench = Bench(tmp_path, 400)
     with FaultServer(delay=0.01) as server:
@@ -208,10 +215,14 @@ def send_limited(bench, server, octets):
 
     line = [sys.executable, "-m", "mailer", *command(bench, server, 1)]
     environment = os.environ | {"MAILER_PASSWORD": PASSWORD}
-    return subprocess.run(line, env=environment, preexec_fn=limited, capture_output=True, timeout=60, check=False)
+    return subprocess.run(
+        line, env=environment, preexec_fn=limited, capture_output=True, timeout=60, check=False
+    )
 
 
-@pytest.mark.parametrize("octets", [0, 8192, 40_000, 60_000, 90_000])  # the first three: not even an empty ledger
+@pytest.mark.parametrize(
+    "octets", [0, 8192, 40_000, 60_000, 90_000]
+)  # the first three: not even an empty ledger
 def test_a_disk_that_is_full_before_anything_was_sent(tmp_path, octets):
     bench = Bench(tmp_path, 600)
     with FaultServer("streamed") as server:

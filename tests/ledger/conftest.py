@@ -16,10 +16,13 @@ SCHEMAS = itertools.count()
 def pytest_generate_tests(metafunc):
     """Every test of a ledger runs on both databases, but for those that ask for the ledger's file."""
     if "where" in metafunc.fixturenames:
-        is_about_files = "path" in metafunc.function.__code__.co_varnames or metafunc.definition.get_closest_marker(
-            "sqlite"
+        is_about_files = (
+            "path" in metafunc.function.__code__.co_varnames
+            or metafunc.definition.get_closest_marker("sqlite")
         )
-        metafunc.parametrize("where", ["sqlite"] if is_about_files else ["sqlite", "postgresql"], indirect=True)
+        metafunc.parametrize(
+            "where", ["sqlite"] if is_about_files else ["sqlite", "postgresql"], indirect=True
+        )
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +75,10 @@ class Started:
     """A campaign of five, planned, and a run of it."""
 
     def __init__(self, ledger, *people):
-        self.ledger, self.campaign = ledger, campaign(People(*(people or [f"{name}@example.com" for name in "abcde"])))
+        self.ledger, self.campaign = (
+            ledger,
+            campaign(People(*(people or [f"{name}@example.com" for name in "abcde"]))),
+        )
         self.edition = ledger.ensure_edition("autumn")
         plan(ledger, self.campaign, Compiled(), self.edition)
         self.run = ledger.start_run(self.edition, template="template", now=NOW)

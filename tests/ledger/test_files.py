@@ -28,7 +28,9 @@ def test_a_content_is_kept_once_and_comes_back(started):
 
 def test_a_file_that_changes_meanwhile_is_not_kept(started):
     with pytest.raises(LedgerError, match="changed while it was read"):
-        files.store_campaign(started.ledger, started.edition, {"x": files.hash_content(b"1")}, lambda _: b"2", {})
+        files.store_campaign(
+            started.ledger, started.edition, {"x": files.hash_content(b"1")}, lambda _: b"2", {}
+        )
 
 
 def test_a_campaign_that_stays_here_has_no_settings(started):

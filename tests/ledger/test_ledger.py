@@ -102,7 +102,9 @@ class TestRecover:
     def test_what_is_said_of_one_is_not_said_of_the_others(self, started, policy, status):
         started.claim(2)
         started.ledger.recover_claims(started.edition, "hold", now=NOW)
-        found = started.ledger.recover_claims(started.edition, policy, now=NOW, held=True, only="A@example.com")
+        found = started.ledger.recover_claims(
+            started.edition, policy, now=NOW, held=True, only="A@example.com"
+        )
         assert found.in_doubt == 1
         assert (started.statuses()["a"], started.statuses()["b"]) == (status, "in_doubt")
 
@@ -180,7 +182,9 @@ class TestReports:
         ):
             found = started.ledger.store.fetch_all("EXPLAIN QUERY PLAN " + getattr(sql, name), given)
             steps = [step[3] for step in found]
-            assert not any(("SCAN" in step and "CONSTANT" not in step) or "TEMP B-TREE" in step for step in steps), (
+            assert not any(
+                ("SCAN" in step and "CONSTANT" not in step) or "TEMP B-TREE" in step for step in steps
+            ), (
                 name,
                 steps,
             )
@@ -266,7 +270,9 @@ class TestSuppressions:
         with pytest.raises(LedgerError, match="line 2"):
             ledger.suppress_all(read())
         assert list(ledger.read_suppressions()) == []
-        assert ledger.suppress_all([("b@example.com", "x"), ("a@example.com", "y"), ("B@example.com", "z")]) == 2
+        assert (
+            ledger.suppress_all([("b@example.com", "x"), ("a@example.com", "y"), ("B@example.com", "z")]) == 2
+        )
         assert [entry.email for entry in ledger.read_suppressions()] == ["a@example.com", "b@example.com"]
 
     def test_a_long_list_is_read_in_pages(self, ledger):

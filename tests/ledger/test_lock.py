@@ -24,7 +24,9 @@ HOLD = """
 def holder(path):
     """A process that holds the campaign until it is killed."""
     Ledger.open(path).close()
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(HOLD), path], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLD), path], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -63,7 +65,9 @@ def test_a_process_id_that_lives_again_means_nothing(path, ledger):
     with ledger.hold_campaign("autumn"):
         pass
     with ledger.transaction() as store:
-        store.execute("INSERT INTO holders SELECT id, 'here', :pid, 'then' FROM campaigns", {"pid": os.getpid()})
+        store.execute(
+            "INSERT INTO holders SELECT id, 'here', :pid, 'then' FROM campaigns", {"pid": os.getpid()}
+        )
     with ledger.hold_campaign("autumn"):
         (who,) = ledger.fetch_all("SELECT host, pid FROM holders")
         assert who == (os.uname().nodename, os.getpid())

@@ -23,7 +23,13 @@ def test_a_claim_has_all_that_rendering_needs(started):
     assert claim.recipient.email == "a@example.com"
     assert claim.recipient.columns == {"email": "a@example.com"}
     assert str(claim.recipient.place) == "people.csv:2:1"
-    assert (claim.attempts, claim.tries, claim.first, claim.in_doubt, claim.copies_taken) == (0, 0, True, False, ())
+    assert (claim.attempts, claim.tries, claim.first, claim.in_doubt, claim.copies_taken) == (
+        0,
+        0,
+        True,
+        False,
+        (),
+    )
 
 
 def test_a_claim_is_durable_when_it_is_committed_and_not_before(started, where):
@@ -46,7 +52,9 @@ def test_outcomes_are_written_with_the_next_claims(started, where):
         started.claim(1)
         assert other.fetch_one(sent) == (1,)
     first = next(started.ledger.read_outcomes(started.edition))
-    assert first == Outcome("a@example.com", "a@example.com", Status.SENT, 1, 250, "2.0.0", "ok", "<m>", 9, "t", None)
+    assert first == Outcome(
+        "a@example.com", "a@example.com", Status.SENT, 1, 250, "2.0.0", "ok", "<m>", 9, "t", None
+    )
 
 
 @pytest.mark.sqlite
@@ -58,7 +66,10 @@ def test_one_commit_is_one_transaction(started):
         started.ledger.record(claim, outcome(claim))
     started.claim(2)
     started.ledger.store.connection.set_trace_callback(None)
-    assert [text for text in statements if text.startswith(("BEGIN", "COMMIT"))] == ["BEGIN IMMEDIATE", "COMMIT"]
+    assert [text for text in statements if text.startswith(("BEGIN", "COMMIT"))] == [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+    ]
 
 
 @pytest.mark.sqlite
@@ -123,7 +134,10 @@ def test_released_goes_back_untouched_and_is_next(started):
     started.ledger.record(b, Release())
     started.ledger.record(a, outcome(a))
     again = started.claim(2)
-    assert [(c.key[0], c.attempts, c.tries, c.first) for c in again] == [("b", 0, 0, False), ("c", 0, 0, True)]
+    assert [(c.key[0], c.attempts, c.tries, c.first) for c in again] == [
+        ("b", 0, 0, False),
+        ("c", 0, 0, True),
+    ]
 
 
 def test_a_lost_session_is_no_attempt(started):
@@ -166,7 +180,10 @@ def test_copies_taken_stay_with_the_message_until_it_is_sent(started):
     deferred = outcome(claim, Status.DEFERRED, copies_taken=("chief@example.com",))
     started.ledger.record(claim, deferred)
     started.ledger.commit()
-    assert next(started.ledger.read_outcomes(started.edition)).copies_taken == ("boss@example.com", "chief@example.com")
+    assert next(started.ledger.read_outcomes(started.edition)).copies_taken == (
+        "boss@example.com",
+        "chief@example.com",
+    )
     started.ledger.recover_claims(started.edition, "resend", now=NOW)
     claim = started.claim(1)[0]
     assert claim.copies_taken == ("boss@example.com", "chief@example.com")
@@ -207,7 +224,13 @@ class TestAfterAFailedCommit:
             assert other.count_by_status(started.edition)[Status.SENT] == 0
         full()
         started.ledger.commit()
-        assert started.statuses() == {"a": "sent", "b": "sent", "c": "pending", "d": "pending", "e": "pending"}
+        assert started.statuses() == {
+            "a": "sent",
+            "b": "sent",
+            "c": "pending",
+            "d": "pending",
+            "e": "pending",
+        }
 
     def test_any_trouble_while_sending_is_a_write_error(self, started):
         started.ledger.store.execute("DROP TABLE suppressions")

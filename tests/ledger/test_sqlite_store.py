@@ -31,7 +31,9 @@ class TestNew:
             with Ledger.open(path) as ledger:
                 ledger.ensure_edition("autumn")
                 assert mode(path.parent) == 0o700
-                files = {entry.name: mode(entry) for entry in path.parent.iterdir() if entry.name != ".gitignore"}
+                files = {
+                    entry.name: mode(entry) for entry in path.parent.iterdir() if entry.name != ".gitignore"
+                }
         finally:
             os.umask(old)
         assert files == dict.fromkeys(["ledger.sqlite3", "ledger.sqlite3-wal", "ledger.sqlite3-shm"], 0o600)
@@ -87,7 +89,9 @@ class TestWhere:
     @pytest.mark.parametrize("text", ["sqlite:///{}", "{}"])
     def test_a_path_or_a_url(self, text, tmp_path):
         path = tmp_path / "own ledger.sqlite3"
-        with Ledger.open(text.format(path).replace(" ", "%20") if "://" in text else text.format(path)) as ledger:
+        with Ledger.open(
+            text.format(path).replace(" ", "%20") if "://" in text else text.format(path)
+        ) as ledger:
             assert ledger.path == path
 
     def test_three_slashes_are_relative_as_sqlalchemy_has_it(self, tmp_path, monkeypatch):
@@ -195,7 +199,9 @@ class TestRefused:
         self.refused(path, "locked|write-ahead log")
         blocker.close()
 
-    @pytest.mark.parametrize(("file", "folder"), [(0o400, 0o700), (0o600, 0o500), (0o000, 0o700), (0o600, 0o000)])
+    @pytest.mark.parametrize(
+        ("file", "folder"), [(0o400, 0o700), (0o600, 0o500), (0o000, 0o700), (0o600, 0o000)]
+    )
     def test_a_file_or_folder_that_cannot_be_written_is_refused(self, file, folder):
         """As a user who has no other rights, also where the tests run as root."""
         code = """
@@ -314,7 +320,9 @@ class TestMigration:
 
     def test_all_or_nothing(self, older, monkeypatch):
         step = ("CREATE TABLE campaigns (id INTEGER)",)  # there is one already
-        monkeypatch.setattr(sqlite_store, "MIGRATIONS", (*sql.MIGRATIONS, ("CREATE TABLE more (id INTEGER)",), step))
+        monkeypatch.setattr(
+            sqlite_store, "MIGRATIONS", (*sql.MIGRATIONS, ("CREATE TABLE more (id INTEGER)",), step)
+        )
         with pytest.raises(LedgerError):
             Ledger.open(older)
         monkeypatch.setattr(sqlite_store, "MIGRATIONS", sql.MIGRATIONS)

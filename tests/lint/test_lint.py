@@ -31,7 +31,9 @@ recipients:
 """
 
 
-def found(folder: Path, campaign: str = CLEAN_CAMPAIGN, html: str = CLEAN_HTML, **files: str) -> list[Finding]:
+def found(
+    folder: Path, campaign: str = CLEAN_CAMPAIGN, html: str = CLEAN_HTML, **files: str
+) -> list[Finding]:
     (folder / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / "news.html.j2").write_text(html, encoding="utf-8")
     for name, text in files.items():
@@ -111,13 +113,17 @@ def test_prose_and_what_mjml_writes_give_no_finding(tmp_path: Path, html: str) -
     ("address", "host"),
     [("a@gmail.com", "smtp.gmail.com"), ("a@hotmail.com", "smtp.office365.com"), ("a@qq.com", "smtp.qq.com")],
 )
-def test_a_free_address_through_its_own_provider_gives_no_finding(tmp_path: Path, address: str, host: str) -> None:
+def test_a_free_address_through_its_own_provider_gives_no_finding(
+    tmp_path: Path, address: str, host: str
+) -> None:
     campaign = CLEAN_CAMPAIGN.replace("news@example.com", address) + f"server: {{host: {host}}}\n"
     assert found(tmp_path, campaign) == []
 
 
 def test_null_columns_are_counted(tmp_path: Path) -> None:
-    campaign = CLEAN_CAMPAIGN + "  - {email: bob@example.com, name: null}\n  - {email: eve@example.com, name: Eve}\n"
+    campaign = (
+        CLEAN_CAMPAIGN + "  - {email: bob@example.com, name: null}\n  - {email: eve@example.com, name: Eve}\n"
+    )
     (finding,) = found(tmp_path, campaign)
     assert (finding.rule, finding.place.line) == ("null-values", 10)
     assert "the column 'name' is null for 1 of the first 3 recipients" in finding.text
@@ -136,7 +142,9 @@ def test_null_columns_are_counted(tmp_path: Path) -> None:
     ],
 )
 def test_a_campaign_rule_names_the_line(tmp_path: Path, old: str, new: str, rule: str, line: int) -> None:
-    findings = [finding for finding in found(tmp_path, CLEAN_CAMPAIGN.replace(old, new)) if finding.rule == rule]
+    findings = [
+        finding for finding in found(tmp_path, CLEAN_CAMPAIGN.replace(old, new)) if finding.rule == rule
+    ]
     assert [finding.place.line for finding in findings] == [line]
 
 
@@ -159,7 +167,9 @@ def test_a_header_that_many_servers_refuse(tmp_path: Path) -> None:
 
 
 def test_an_ignored_rule_is_silent(tmp_path: Path) -> None:
-    campaign = CLEAN_CAMPAIGN.replace("ignore: [", "ignore: [subject-reply, ").replace("Spring for", "Re: spring for")
+    campaign = CLEAN_CAMPAIGN.replace("ignore: [", "ignore: [subject-reply, ").replace(
+        "Spring for", "Re: spring for"
+    )
     assert found(tmp_path, campaign) == []
 
 

@@ -25,7 +25,12 @@ class Broker:
         """Start it, and wait until it takes connections."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(), env=self.environment(), stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+                self.command(),
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
             )
         for _ in range(600):
             try:
@@ -58,7 +63,17 @@ class Redis(Broker):
         return f"redis://{self.host}:{self.port}/0"
 
     def command(self) -> list[str]:
-        return ["redis-server", "--port", str(self.port), "--bind", self.host, "--protected-mode", "no", "--save", ""]
+        return [
+            "redis-server",
+            "--port",
+            str(self.port),
+            "--bind",
+            self.host,
+            "--protected-mode",
+            "no",
+            "--save",
+            "",
+        ]
 
 
 class RabbitMQ(Broker):

@@ -31,7 +31,9 @@ def collect_lost_connections() -> None:
 class Fleet:
     """A campaign, a server, a ledger in PostgreSQL, a broker; and processes that send."""
 
-    def __init__(self, folder: Path, url: str, broker: str, server: FaultServer, count: int, extra: str = "") -> None:
+    def __init__(
+        self, folder: Path, url: str, broker: str, server: FaultServer, count: int, extra: str = ""
+    ) -> None:
         self.folder, self.url, self.broker, self.server, self.count = folder, url, broker, server, count
         self.campaign = write_campaign(folder / "project", count, extra)
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -57,13 +59,25 @@ class Fleet:
         """A worker in a folder of its own; it sees nothing of the campaign's folder but through the ledger."""
         own = self.folder / name
         own.mkdir(exist_ok=True)
-        given = ("--broker", self.broker, "--ledger", self.url, "--name", name, "--cache", str(own / "cache"), *more)
+        given = (
+            "--broker",
+            self.broker,
+            "--ledger",
+            self.url,
+            "--name",
+            name,
+            "--cache",
+            str(own / "cache"),
+            *more,
+        )
         return self.start("worker", *given, cwd=own, name=name)
 
     def start_command(self, *more: str) -> subprocess.Popen[bytes]:
         where = f"smtps://{USERNAME}@127.0.0.1:{self.server.port}"
         given = ("--server", where, "--ca-file", str(self.server.ca_file), "--ledger", self.url)
-        return self.start("send", str(self.campaign), *given, "--workers", self.broker, "--yes", *more, name="command")
+        return self.start(
+            "send", str(self.campaign), *given, "--workers", self.broker, "--yes", *more, name="command"
+        )
 
     def report(self) -> dict[str, Any]:
         target = self.folder / "report.json"
@@ -76,7 +90,9 @@ class Fleet:
         return (self.folder / f"{name}.txt").read_text()[-4000:]
 
     def logs(self) -> str:
-        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.txt")))
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.txt"))
+        )
 
     def statuses(self) -> dict[Status, int]:
         with Ledger.open(self.url) as ledger:
@@ -96,10 +112,14 @@ class Fleet:
             outcomes = {o.email: o for o in ledger.read_outcomes(ledger.ensure_edition("faults"))}
         times = self.server.times()
         assert len(outcomes) == self.count
-        lost = [email for email, outcome in outcomes.items() if outcome.status is Status.SENT and not times[email]]
+        lost = [
+            email for email, outcome in outcomes.items() if outcome.status is Status.SENT and not times[email]
+        ]
         assert lost == [], "sent in the ledger, unknown to the server"
         known = (Status.SENT, Status.IN_DOUBT)
-        untold = [email for email, outcome in outcomes.items() if times[email] and outcome.status not in known]
+        untold = [
+            email for email, outcome in outcomes.items() if times[email] and outcome.status not in known
+        ]
         assert untold == [], "accepted by the server, unknown to the ledger"
         assert self.server.duplicates <= most_duplicates, self.server.duplicates
 

@@ -64,4 +64,6 @@ def test_the_compose_file_has_all_parts_and_valid_command_lines(monkeypatch: Any
     assert program == "mailer"
     known = {name for option in mailer.commands[command].params for name in option.opts}
     assert {option for option in options if option.startswith("--")} <= known
-    assert (DEPLOY / "compose.yaml").parent.joinpath(services["worker"]["build"]["context"]).resolve() == DEPLOY.parent
+    assert (DEPLOY / "compose.yaml").parent.joinpath(
+        services["worker"]["build"]["context"]
+    ).resolve() == DEPLOY.parent

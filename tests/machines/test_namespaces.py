@@ -67,7 +67,10 @@ class Network:
 
 @pytest.fixture
 def network() -> Iterator[Network]:
-    may_make = os.geteuid() == 0 and subprocess.run(["ip", "netns", "add", "mailer-try"], check=False).returncode == 0
+    may_make = (
+        os.geteuid() == 0
+        and subprocess.run(["ip", "netns", "add", "mailer-try"], check=False).returncode == 0
+    )
     if not may_make:
         pytest.skip("needs the right to make network namespaces")
     run("ip", "netns", "del", "mailer-try")
@@ -81,12 +84,37 @@ class NamespaceFleet(Fleet):
     def start_worker(self, name: str, *more: str) -> subprocess.Popen[bytes]:
         own = self.folder / name
         own.mkdir(exist_ok=True)
-        given = ["worker", "--broker", self.broker, "--ledger", self.url, "--name", name, "--cache", str(own / "cache")]
+        given = [
+            "worker",
+            "--broker",
+            self.broker,
+            "--ledger",
+            self.url,
+            "--name",
+            name,
+            "--cache",
+            str(own / "cache"),
+        ]
         log = (self.folder / f"{name}.txt").open("ab")
-        command = ["ip", "netns", "exec", self.network.names[name], sys.executable, "-m", "mailer", *given, *more]
-        environment = {**self.environment(), "MAILER_SERVER": f"smtps://{USERNAME}@localhost:{self.server.port}"}
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            self.network.names[name],
+            sys.executable,
+            "-m",
+            "mailer",
+            *given,
+            *more,
+        ]
+        environment = {
+            **self.environment(),
+            "MAILER_SERVER": f"smtps://{USERNAME}@localhost:{self.server.port}",
+        }
         environment |= {"MAILER_PASSWORD": PASSWORD, "MAILER_CA_FILE": str(self.server.ca_file)}
-        process = subprocess.Popen(command, env=environment, cwd=own, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, cwd=own, stdout=log, stderr=log, start_new_session=True
+        )
         log.close()
         self.processes.append(process)
         return process
@@ -121,13 +149,17 @@ asyncio.run(main())
 @pytest.mark.timeout(280)
 def test_a_machine_that_is_cut_off_loses_nothing(network: Network, tmp_path: Any) -> None:
     pytest.importorskip("celery", reason="the extra workers is not installed")
-    extra = f"delivery: {{connections: 3, window: {WINDOW}, timeout: 10s, backoff: {{first: 10ms, most: 1s}}}}\n"
+    extra = (
+        f"delivery: {{connections: 3, window: {WINDOW}, timeout: 10s, backoff: {{first: 10ms, most: 1s}}}}\n"
+    )
     broker = Redis(tmp_path / "redis", "0.0.0.0")
     broker.start()
     relays: list[subprocess.Popen[bytes]] = []
     with run_postgres("0.0.0.0") as postgres, FaultServer(delay=0.02, host="0.0.0.0") as server:
         url = make_schema(postgres.url.replace("0.0.0.0", network.address))
-        fleet = NamespaceFleet(tmp_path, url, broker.url.replace("0.0.0.0", network.address), server, COUNT, extra)
+        fleet = NamespaceFleet(
+            tmp_path, url, broker.url.replace("0.0.0.0", network.address), server, COUNT, extra
+        )
         fleet.network = network
         try:
             relays = [relay(network, worker, server.port, tmp_path) for worker in WORKERS]

@@ -30,7 +30,9 @@ class SharedBench(Bench):
     def ledger_path(self) -> Any:
         return self.url
 
-    def send_with(self, senders: int, server: FaultServer, delivery: Any = QUICK, **more: Any) -> list[RunResult]:
+    def send_with(
+        self, senders: int, server: FaultServer, delivery: Any = QUICK, **more: Any
+    ) -> list[RunResult]:
         """All senders at once, each with its own connection to the ledger, in the order of their names."""
         return asyncio.run(asyncio.wait_for(self._send_all(senders, server, delivery, more), 120))
 
@@ -118,7 +120,9 @@ def test_stop_after_counts_what_all_of_them_see(make_bench):
         results = bench.send_with(2, server, delivery)
     assert {result.ending for result in results} == {Ending.GIVEN_UP}
     assert {
-        result.reason for result in results if result.reason and "in a row failed permanently" not in result.reason
+        result.reason
+        for result in results
+        if result.reason and "in a row failed permanently" not in result.reason
     } == set()
     assert 60 <= bench.statuses()[Status.FAILED] < 120
 

@@ -45,7 +45,10 @@ def test_a_recipient_is_read_back_as_it_was(path: Path) -> None:
     problem = Problem(Place("people.csv", 2, 1), "no address")
     recipients = [
         Recipient(
-            "nobody", {"email": "nobody", "tags": ["a", {"b": 1.5}], "x": "\ud800"}, Place("people.csv", 2), problem
+            "nobody",
+            {"email": "nobody", "tags": ["a", {"b": 1.5}], "x": "\ud800"},
+            Place("people.csv", 2),
+            problem,
         ),
         person(1, name="Zofia Żółć", active=True, nothing=None),
     ]

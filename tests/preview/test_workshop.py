@@ -9,7 +9,9 @@ from mailer.campaign import Recipient
 from mailer.errors import Place
 from mailer.preview.workshop import Workshop
 
-ADA = Recipient("ada@example.com", {"email": "ada@example.com", "name": "Ada", "code": "7"}, Place("people.csv", 2))
+ADA = Recipient(
+    "ada@example.com", {"email": "ada@example.com", "name": "Ada", "code": "7"}, Place("people.csv", 2)
+)
 
 
 @pytest.fixture
@@ -45,7 +47,9 @@ def test_a_campaign_that_cannot_be_loaded_has_its_problems(workshop: Workshop, p
 
 
 def test_findings_are_those_of_check(workshop: Workshop) -> None:
-    Path("letter.html.j2").write_text('<html lang="en"><body><p>x</p><a href="http://localhost/">y</a></body></html>')
+    Path("letter.html.j2").write_text(
+        '<html lang="en"><body><p>x</p><a href="http://localhost/">y</a></body></html>'
+    )
     workshop.load()
     assert {finding.rule for finding in workshop.lint(ADA)} >= {"link-local"}
 
@@ -53,7 +57,10 @@ def test_findings_are_those_of_check(workshop: Workshop) -> None:
 def test_the_first_message_that_fails_is_found(workshop: Workshop) -> None:
     Path("letter.html.j2").write_text("{{ 1 // code|int }}")
     workshop.load()
-    rows = [Recipient(f"p{n}@example.com", {"name": "x", "code": str(n)}, Place("people.csv", 2)) for n in (1, 2, 0, 3)]
+    rows = [
+        Recipient(f"p{n}@example.com", {"name": "x", "code": str(n)}, Place("people.csv", 2))
+        for n in (1, 2, 0, 3)
+    ]
     searched = workshop.find_failing(rows, 60.0)
     assert (searched.count, searched.has_failed) == (2, True)
     searched = workshop.find_failing(rows[:2], 60.0)
@@ -61,7 +68,9 @@ def test_the_first_message_that_fails_is_found(workshop: Workshop) -> None:
 
 
 def test_a_process_that_takes_too_long_is_ended_and_the_next_one_works(project: Path) -> None:
-    Path("letter.html.j2").write_text("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
+    Path("letter.html.j2").write_text(
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    )
     workshop = Workshop(project, {}, seconds=1.5)
     try:
         workshop.load()

@@ -70,7 +70,9 @@ class Project:
         return path
 
     def _has(self, name: str) -> bool:
-        return len(name) < 99 and any((folder / name).is_file() for folder in (self.root, self.root / "templates"))
+        return len(name) < 99 and any(
+            (folder / name).is_file() for folder in (self.root, self.root / "templates")
+        )
 
     def campaign(self, **fields: Any) -> Campaign:
         """`text="..."` and `template="..."` are the templates themselves unless they name a file that is there."""
@@ -97,5 +99,9 @@ class Project:
         return Campaign(**made)
 
     def compile(self, **fields: Any) -> CompiledCampaign:
-        limits = {key: fields.pop(key) for key in ("seconds", "max_bytes", "max_message", "edition") if key in fields}
+        limits = {
+            key: fields.pop(key)
+            for key in ("seconds", "max_bytes", "max_message", "edition")
+            if key in fields
+        }
         return compile_campaign(self.campaign(**fields), **limits)

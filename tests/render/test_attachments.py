@@ -53,7 +53,10 @@ def test_symlinks_are_followed_and_then_checked(root: Path) -> None:
 
 def test_a_root_that_is_a_symlink_is_the_folder_behind_it(root: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(root)
-    assert ProjectFiles(root).read(ProjectFiles(tmp_path / "link").find("a.txt", [tmp_path / "link"]), 10) == b"a"
+    assert (
+        ProjectFiles(root).read(ProjectFiles(tmp_path / "link").find("a.txt", [tmp_path / "link"]), 10)
+        == b"a"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])

@@ -98,7 +98,9 @@ def test_nul_and_lone_surrogates_are_refused() -> None:
 def test_what_is_kept_of_lines_is_bounded() -> None:
     encoder = BodyEncoder(b"=_")
     for n in range(20):
-        encoder.encode("é\n" + "\n".join(f"line {n} {m}" for m in range(1000)) + "\n" + "long" * 1000 + str(n))
+        encoder.encode(
+            "é\n" + "\n".join(f"line {n} {m}" for m in range(1000)) + "\n" + "long" * 1000 + str(n)
+        )
     assert len(encoder._lines) <= encoder._lines.MOST
     assert max(map(len, encoder._lines)) <= MAX_LINE
 

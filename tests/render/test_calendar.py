@@ -45,7 +45,10 @@ def test_an_invitation_is_the_last_alternative(project: Project) -> None:
     ("text", "problem"),
     [
         ("Hello", "expected an iCalendar object"),
-        ("BEGIN:VCALENDAR\nMETHOD:CANCEL\nEND:VCALENDAR", "its METHOD is CANCEL, and the campaign's calendar.method"),
+        (
+            "BEGIN:VCALENDAR\nMETHOD:CANCEL\nEND:VCALENDAR",
+            "its METHOD is CANCEL, and the campaign's calendar.method",
+        ),
     ],
 )
 def test_a_wrong_invitation_is_an_error(project: Project, text: str, problem: str) -> None:

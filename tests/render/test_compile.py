@@ -42,7 +42,9 @@ def test_all_problems_are_told_at_once(project: Project) -> None:
 
 
 def test_an_attachment_that_is_missing_is_found(project: Project) -> None:
-    assert "attachment no.pdf: not found" in problems(project, attachments=(Attachment(pattern("no.pdf")),))[0]
+    assert (
+        "attachment no.pdf: not found" in problems(project, attachments=(Attachment(pattern("no.pdf")),))[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,9 @@ def test_a_key_that_cannot_be_used_is_at_its_name(project: Project) -> None:
 def test_a_key_pattern_that_gives_nothing_is_an_error(project: Project) -> None:
     compiled = project.compile(text="Hi", key=" {{ token }} ")
     assert compiled.make_key(person(token="x")) == " x "
-    with pytest.raises(RenderError, match=r"^campaign.yaml:1: key: expected text, found only blanks, for ada"):
+    with pytest.raises(
+        RenderError, match=r"^campaign.yaml:1: key: expected text, found only blanks, for ada"
+    ):
         compiled.make_key(person(token=""))
 
 
@@ -107,7 +111,8 @@ def test_includes_stay_inside_the_root(project: Project) -> None:
 
 def test_includes_are_found_beside_then_in_templates(project: Project) -> None:
     project.put(
-        "templates/mails/a.html", "{% include 'part.html' %}{% include 'shared.html' %}{% include 'mails/c.html' %}"
+        "templates/mails/a.html",
+        "{% include 'part.html' %}{% include 'shared.html' %}{% include 'mails/c.html' %}",
     )
     project.put("templates/mails/part.html", "beside ")
     project.put("templates/part.html", "not this ")
@@ -117,11 +122,11 @@ def test_includes_are_found_beside_then_in_templates(project: Project) -> None:
 
 
 def test_inheritance_macros_and_imports(project: Project) -> None:
-    project.put("templates/layout.html", "<title>{% block t %}T{% endblock %}</title>{% block b %}{% endblock %}")
-    project.put("templates/m.html", "{% macro hi(x) %}Hi {{ x }} of {{ campaign }}{% endmacro %}")
-    source = (
-        "{% extends 'layout.html' %}{% from 'm.html' import hi %}{% block b %}{{ super() }}{{ hi(name) }}{% endblock %}"
+    project.put(
+        "templates/layout.html", "<title>{% block t %}T{% endblock %}</title>{% block b %}{% endblock %}"
     )
+    project.put("templates/m.html", "{% macro hi(x) %}Hi {{ x }} of {{ campaign }}{% endmacro %}")
+    source = "{% extends 'layout.html' %}{% from 'm.html' import hi %}{% block b %}{{ super() }}{{ hi(name) }}{% endblock %}"
     html = project.compile(template=source).render_html(person(name="<Ada>"))
     assert html == "<title>T</title>Hi &lt;Ada&gt; of spring"
 
@@ -135,7 +140,9 @@ def test_the_path_of_a_template_may_vary(project: Project) -> None:
     assert compiled.render_html(person(lang="de", name="<A>")) == "Hallo &lt;A&gt;"
     assert compiled.render_html(person(lang="en", name="B")) == "Hello B"
     assert compiled.render_text(person(lang="de", name="<A>")) == "Hallo <A>"
-    with pytest.raises(RenderError, match=r"^campaign.yaml:1: welcome.fr.html.j2: not found .*, for ada@example.com"):
+    with pytest.raises(
+        RenderError, match=r"^campaign.yaml:1: welcome.fr.html.j2: not found .*, for ada@example.com"
+    ):
         compiled.render_html(person(lang="fr"))
     for value in ("/../../../../etc/x", "..", "a/b", "a\\b", ".git"):
         with pytest.raises(RenderError, match="is not a single segment of a path"):
@@ -153,7 +160,10 @@ def test_a_template_in_the_campaigns_folder_comes_first(project: Project) -> Non
     assert project.compile(template="mail.html").render_html(person()) == "beside"
     project.put("campaigns/mail.html", "campaigns")
     campaign_path = project.root / "campaigns" / "a.yaml"
-    assert project.compile(template=pattern("mail.html"), path=campaign_path).render_html(person()) == "campaigns"
+    assert (
+        project.compile(template=pattern("mail.html"), path=campaign_path).render_html(person())
+        == "campaigns"
+    )
 
 
 def test_names_that_are_ours_are_everywhere(project: Project) -> None:
@@ -171,4 +181,6 @@ def test_a_variable_that_no_template_uses_is_an_error(project: Project) -> None:
     with pytest.raises(InputError, match=r"campaign.yaml: --var versoin: no template and no key"):
         project.compile(**fields, unknown_variables=("versoin",))
     project.put("a.html", "{{ versoin }}")
-    assert project.compile(**{**fields, "template": pattern("{{ which }}.html")}, unknown_variables=("versoin",))
+    assert project.compile(
+        **{**fields, "template": pattern("{{ which }}.html")}, unknown_variables=("versoin",)
+    )

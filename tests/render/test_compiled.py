@@ -13,7 +13,9 @@ from mailer.errors import Place, Problem, RenderError
 from mailer.render.render_process import RenderProcess
 from tests.render.projects import PIXEL, Project, content_of, parsed, pattern, person
 
-TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=100)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=100
+)
 BODY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300)
 
 
@@ -83,7 +85,9 @@ def test_attachments_of_a_text(project: Project) -> None:
 def test_each_recipient_has_their_own_attachment(project: Project) -> None:
     project.put("invoices/1.pdf", b"one")
     project.put("invoices/2.pdf", b"two")
-    attachment = Attachment(pattern("invoices/{{ invoice }}.pdf"), pattern("Rechnung {{ invoice }} für {{ name }}.pdf"))
+    attachment = Attachment(
+        pattern("invoices/{{ invoice }}.pdf"), pattern("Rechnung {{ invoice }} für {{ name }}.pdf")
+    )
     compiled = project.compile(text="Hi", attachments=(attachment,))
     for invoice, content in ((1, b"one"), (2, b"two"), (1, b"one")):
         message = parsed(compiled.render(person(invoice=invoice, name="Zoë")).content)
@@ -142,7 +146,9 @@ def test_the_envelope_sender_is_that_of_from(project: Project) -> None:
     ],
 )
 def test_an_address_beyond_ascii_needs_smtputf8(project: Project, fields: dict[str, Any]) -> None:
-    message = project.compile(text="Hi", **fields).render(person("ada@example.com" if fields else "zoë@example.com"))
+    message = project.compile(text="Hi", **fields).render(
+        person("ada@example.com" if fields else "zoë@example.com")
+    )
     assert message.utf8
     assert "zoë@example.com".encode() in message.content
 
@@ -167,7 +173,9 @@ def test_a_key_makes_the_message_id(project: Project) -> None:
 
 
 def test_the_unsubscribe_headers_are_those_of_rfc_8058(project: Project) -> None:
-    unsubscribe = Unsubscribe(pattern("https://e.com/u/{{ token }}"), pattern("out@example.com?subject=a b"), True)
+    unsubscribe = Unsubscribe(
+        pattern("https://e.com/u/{{ token }}"), pattern("out@example.com?subject=a b"), True
+    )
     message = one(project, person(token="é <x>"), text="Out: {{ unsubscribe_url }}", unsubscribe=unsubscribe)
     ways = "<https://e.com/u/%C3%A9%20%3Cx%3E>, <mailto:out@example.com?subject=a%20b>"
     assert message["List-Unsubscribe"] == ways
@@ -192,12 +200,15 @@ def test_an_address_to_unsubscribe_at_fits_a_line(project: Project) -> None:
 def test_one_click_needs_https(project: Project) -> None:
     unsubscribe = Unsubscribe(pattern("http://e.com/u", 9), None, True)
     with pytest.raises(
-        RenderError, match=r"^campaign.yaml:9: unsubscribe.url: one_click needs .* https://.*, for ada@example.com"
+        RenderError,
+        match=r"^campaign.yaml:9: unsubscribe.url: one_click needs .* https://.*, for ada@example.com",
     ):
         one(project, text="Hi", unsubscribe=unsubscribe)
 
 
-@pytest.mark.parametrize("address", ["javascript:alert(1)", "ftp://e.com/u", "", "e.com/u", "mailto:out@example.com"])
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "ftp://e.com/u", "", "e.com/u", "mailto:out@example.com"]
+)
 def test_an_address_to_unsubscribe_at_is_one_of_the_web(project: Project, address: str) -> None:
     unsubscribe = Unsubscribe(pattern("{{ u }}", 9), None, False)
     with pytest.raises(
@@ -226,10 +237,14 @@ def test_a_recipients_own_value_wins_over_vars_and_ours_over_both(project: Proje
 
 def test_data_is_never_rendered_again_and_is_escaped_in_html(project: Project) -> None:
     name = "{{ 7 * 7 }}{% raw %}</script><b>&amp;"
-    message = one(project, person(name=name), text="{{ name }}", template="<p>{{ name }}</p>", subject="{{ name }}")
+    message = one(
+        project, person(name=name), text="{{ name }}", template="<p>{{ name }}</p>", subject="{{ name }}"
+    )
     assert message["Subject"] == name
     assert content_of(message.get_body(("plain",))) == name
-    assert content_of(message.get_body(("html",))) == ("<p>{{ 7 * 7 }}{% raw %}&lt;/script&gt;&lt;b&gt;&amp;amp;</p>")
+    assert content_of(message.get_body(("html",))) == (
+        "<p>{{ 7 * 7 }}{% raw %}&lt;/script&gt;&lt;b&gt;&amp;amp;</p>"
+    )
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -247,7 +262,9 @@ def test_any_text_in_any_field_comes_back(
         template="<pre>{{ body }}</pre>",
         subject="{{ field }}",
         headers={"X-Field": "{{ field }}"},
-        attachments=(Attachment(pattern("files/a.txt"), pattern("a{{ field|replace('/', '')|replace('\\\\', '') }}")),),
+        attachments=(
+            Attachment(pattern("files/a.txt"), pattern("a{{ field|replace('/', '')|replace('\\\\', '') }}")),
+        ),
     )
     content = compiled.render(person(field=field, body=body), eight_bit=eight_bit).content
     assert content.endswith(b"\r\n")
@@ -274,10 +291,18 @@ def test_eight_bit_is_said(project: Project) -> None:
 @pytest.mark.parametrize(
     ("fields", "columns", "text"),
     [
-        ({"template": "<p>\n{{ nmae }}"}, {"name": "x"}, "body.html:2: 'nmae' is undefined; did you mean 'name'?"),
+        (
+            {"template": "<p>\n{{ nmae }}"},
+            {"name": "x"},
+            "body.html:2: 'nmae' is undefined; did you mean 'name'?",
+        ),
         ({"text": "\n\n{{ a.b }}"}, {"a": {}}, "body.txt:3: 'dict object' has no 'b'"),
         ({"subject": "{{ x }}"}, {}, "campaign.yaml:1: 'x' is undefined"),
-        ({"subject": "{{ x }}"}, {"x": "a\r\nBcc: eve@example.com"}, "campaign.yaml:1: subject: a line end (U+000D)"),
+        (
+            {"subject": "{{ x }}"},
+            {"x": "a\r\nBcc: eve@example.com"},
+            "campaign.yaml:1: subject: a line end (U+000D)",
+        ),
         ({"headers": {"X-A": "{{ x }}"}}, {"x": "a\0"}, "campaign.yaml:1: headers.X-A: a NUL (U+0000)"),
         ({}, {"name": "a\x1b"}, "people.csv:2: name: a control character (U+001B)"),
         ({"cc": ["{{ x }}"]}, {"x": "a@b@c"}, "campaign.yaml:1: cc: 'a@b@c' is not an address"),
@@ -285,7 +310,11 @@ def test_eight_bit_is_said(project: Project) -> None:
         ({"text": "{{ x }}"}, {"x": "a\0b"}, "people.csv:2: a NUL character"),
         ({"text": "{{ x }}"}, {"x": "a\ud800b"}, "people.csv:2: a lone surrogate"),
         ({"text": "{{ x + 1 }}"}, {"x": "a\x1b[2J"}, "body.txt:1: "),
-        ({"text": "a\n\n{% set x.y = 1 %}"}, {"x": 0}, "body.txt:3: cannot assign attribute on non-namespace object"),
+        (
+            {"text": "a\n\n{% set x.y = 1 %}"},
+            {"x": 0},
+            "body.txt:3: cannot assign attribute on non-namespace object",
+        ),
         ({"text": "{{ 1 // x }}"}, {"x": 0}, "body.txt:1: ZeroDivisionError"),
         ({"text": "{{ x.__class__ }}"}, {"x": 0}, "body.txt:1: not allowed in a template: "),
         ({"template": "<img src='{{ x }}'>"}, {"x": "no.png"}, "no.png: not found"),
@@ -318,14 +347,18 @@ def test_an_error_names_the_place_the_reason_and_the_recipient(
 def test_an_error_in_an_include_names_the_include(project: Project) -> None:
     project.put("templates/part.html", "\n{% macro m() %}\n{{ nothing }}{% endmacro %}")
     compiled = project.compile(template="{% from 'part.html' import m %}{{ m() }}")
-    with pytest.raises(RenderError, match=r"templates/part\.html:3: 'nothing' is undefined, for ada@example\.com"):
+    with pytest.raises(
+        RenderError, match=r"templates/part\.html:3: 'nothing' is undefined, for ada@example\.com"
+    ):
         compiled.render(person())
 
 
 def test_an_import_says_that_it_does_not_see_the_recipient(project: Project) -> None:
     project.put("templates/part.html", "{% macro m() %}\n{{ name }}{% endmacro %}")
     compiled = project.compile(template="{% from 'part.html' import m %}{{ m() }}")
-    said = r"templates/part\.html:2: 'name' is undefined here: an imported template does not see it; pass it as"
+    said = (
+        r"templates/part\.html:2: 'name' is undefined here: an imported template does not see it; pass it as"
+    )
     with pytest.raises(RenderError, match=said):
         compiled.render(person(name="Zoë"))
 
@@ -344,8 +377,12 @@ def test_time_and_size_are_bounded(project: Project) -> None:
         pytest.raises(RenderError, match=expected),
     ):
         process.render(person())
-    with pytest.raises(RenderError, match=r"body.txt:2: stopped: it writes more than 1,000 characters, for ada"):
-        project.compile(text="\n{% for a in range(99999) %}aaaaaaaa{% endfor %}", max_bytes=1000).render(person())
+    with pytest.raises(
+        RenderError, match=r"body.txt:2: stopped: it writes more than 1,000 characters, for ada"
+    ):
+        project.compile(text="\n{% for a in range(99999) %}aaaaaaaa{% endfor %}", max_bytes=1000).render(
+            person()
+        )
     with pytest.raises(RenderError, match=r"the message is .*; the limit is 2,000 bytes, for ada"):
         project.compile(text="x" * 3000, max_message=2000).render(person())
 
@@ -391,7 +428,9 @@ def test_the_fingerprint_changes_with_what_is_sent(project: Project) -> None:
 
 
 def test_to_names_the_recipient_and_its_line_ends_are_blanks(project: Project) -> None:
-    message = one(project, person(first="Zoë", last="Ł\nBcc: x@example.com"), text="Hi", to="{{ first }} {{ last }}")
+    message = one(
+        project, person(first="Zoë", last="Ł\nBcc: x@example.com"), text="Hi", to="{{ first }} {{ last }}"
+    )
     (box,) = message["To"].addresses
     assert (box.display_name, box.addr_spec) == ("Zoë Ł Bcc: x@example.com", "ada@example.com")
     assert one(project, person(name="Ada\r\nL"), text="Hi")["To"] == "Ada L <ada@example.com>"
@@ -399,14 +438,20 @@ def test_to_names_the_recipient_and_its_line_ends_are_blanks(project: Project) -
 
 
 def test_replies_go_to_several_and_may_differ_for_each_recipient(project: Project) -> None:
-    compiled = project.compile(text="Hi", reply_to=["{{ who }} <{{ mail }}>", "Help <help@example.com>", "{{ no }}"])
+    compiled = project.compile(
+        text="Hi", reply_to=["{{ who }} <{{ mail }}>", "Help <help@example.com>", "{{ no }}"]
+    )
     for name in ("Jörg", "Zoë"):
         message = parsed(compiled.render(person(who=name, mail="m@example.com", no="")).content)
         assert [box.display_name for box in message["Reply-To"].addresses] == [name, "Help"]
 
 
 def test_structured_headers_of_the_campaign(project: Project) -> None:
-    fields = {"Sender": "Jörg <joerg@example.com>", "List-Id": "Nächte <n.example.com>", "X-Note": "{{ name }}"}
+    fields = {
+        "Sender": "Jörg <joerg@example.com>",
+        "List-Id": "Nächte <n.example.com>",
+        "X-Note": "{{ name }}",
+    }
     message = one(project, person(name="Zoë"), text="Hi", headers=fields)
     assert message["Sender"].address.addr_spec == "joerg@example.com"
     assert message["List-Id"] == "Nächte <n.example.com>"
@@ -416,7 +461,9 @@ def test_structured_headers_of_the_campaign(project: Project) -> None:
 
 
 def test_a_template_sees_the_row_by_the_lists_own_names(project: Project) -> None:
-    compiled = project.compile(text="{{ row['First Name'] }} {{ row.First_Name }} {{ First_Name }} {{ row|length }}")
+    compiled = project.compile(
+        text="{{ row['First Name'] }} {{ row.First_Name }} {{ First_Name }} {{ row|length }}"
+    )
     for n in range(20):
         assert compiled.render_text(person(First_Name=f"Ada {n}")) == f"Ada {n} Ada {n} Ada {n} 2"
     with pytest.raises(RenderError, match="'Last Name'"):
@@ -448,7 +495,9 @@ def test_an_attachment_whose_path_renders_empty_is_left_out(project: Project) ->
 def test_a_value_is_one_segment_of_a_path(project: Project, value: str) -> None:
     project.put("docs/a/b.pdf", b"%PDF")
     with pytest.raises(RenderError, match="is not a single segment of a path"):
-        project.compile(text="Hi", attachments=(Attachment(pattern("docs/{{ doc }}")),)).render(person(doc=value))
+        project.compile(text="Hi", attachments=(Attachment(pattern("docs/{{ doc }}")),)).render(
+            person(doc=value)
+        )
     compiled = project.compile(text="Hi", attachments=(Attachment(pattern("docs/{{ doc|path }}")),))
     for _ in range(20):
         compiled.render(person(doc="a/b.pdf"))
@@ -457,7 +506,8 @@ def test_a_value_is_one_segment_of_a_path(project: Project, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["<img src='{{ photo }}'>", "<img src={{ photo }}>", "<p>{{ x|random }}<img src='{{ photo }}'>"]
+    "template",
+    ["<img src='{{ photo }}'>", "<img src={{ photo }}>", "<p>{{ x|random }}<img src='{{ photo }}'>"],
 )
 @pytest.mark.parametrize("count", [1, 20])
 def test_a_value_in_src_is_an_address_and_never_a_file(project: Project, template: str, count: int) -> None:
@@ -486,7 +536,9 @@ def test_an_error_is_the_same_however_many_messages_were_made_before(project: Pr
     compiled = project.compile(text="Hi {{ n }}\n{{ city }}", subject="{{ 6 // n }}")
     for n in range(count):
         compiled.render(person(n=n + 1, city="Rome"))
-    with pytest.raises(RenderError, match=r"^campaign.yaml:1: .*by zero, for ada@example.com \(people.csv:2\)$"):
+    with pytest.raises(
+        RenderError, match=r"^campaign.yaml:1: .*by zero, for ada@example.com \(people.csv:2\)$"
+    ):
         compiled.render(person(n=0, city="Rome"))
     with pytest.raises(RenderError, match=r"body.txt:2: 'city' is undefined; did you mean 'cty'\?, for ada"):
         compiled.render(person(n=1, cty="Rome"))

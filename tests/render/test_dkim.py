@@ -72,9 +72,19 @@ def test_a_whole_message_is_signed(project: Project, kind: str) -> None:
     message = compiled.render(person(name="Zoë"), eight_bit=True)
     assert verified(message.content, KEYS[kind])
     assert not message.eight_bit
-    signed = "".join(parsed(message.content)["DKIM-Signature"].partition(" h=")[2].partition(";")[0].split()).split(":")
+    signed = "".join(
+        parsed(message.content)["DKIM-Signature"].partition(" h=")[2].partition(";")[0].split()
+    ).split(":")
     assert signed.count("from") == 2
-    assert {"to", "subject", "date", "message-id", "list-unsubscribe", "list-unsubscribe-post", "x-two"} <= set(signed)
+    assert {
+        "to",
+        "subject",
+        "date",
+        "message-id",
+        "list-unsubscribe",
+        "list-unsubscribe-post",
+        "x-two",
+    } <= set(signed)
     assert all(len(line) <= 78 for line in message.content.split(b"\r\n"))
 
 

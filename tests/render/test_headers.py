@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from mailer.idna import encode_address
 from mailer.render import headers
 
-ANY_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=200)
+ANY_TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=200
+)
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
 
 
@@ -78,7 +80,9 @@ def test_many_mailboxes_are_folded_between_them() -> None:
     assert [(a.display_name, a.addr_spec) for a in addresses] == boxes
 
 
-@pytest.mark.parametrize("char", ["\r", "\n", "\0", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"])
+@pytest.mark.parametrize(
+    "char", ["\r", "\n", "\0", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"]
+)
 @pytest.mark.parametrize("before", ["a", "é"])
 def test_no_control_character_gets_in(char: str, before: str) -> None:
     text = f"{before}{char}Bcc: eve@example.com"
@@ -94,11 +98,14 @@ def test_no_control_character_gets_in(char: str, before: str) -> None:
 
 def test_plain_ascii_stays_readable() -> None:
     assert (
-        headers.format_unstructured("Subject", "[timetable] 2.4.0 is live") == b"Subject: [timetable] 2.4.0 is live\r\n"
+        headers.format_unstructured("Subject", "[timetable] 2.4.0 is live")
+        == b"Subject: [timetable] 2.4.0 is live\r\n"
     )
     assert headers.format_mailboxes("To", [("", "a@example.com")]) == b"To: a@example.com\r\n"
     assert headers.format_mailboxes("To", [("Ada L", "a@example.com")]) == b"To: Ada L <a@example.com>\r\n"
-    assert headers.format_mailboxes("To", [("L, Ada", "a@example.com")]) == b'To: "L, Ada" <a@example.com>\r\n'
+    assert (
+        headers.format_mailboxes("To", [("L, Ada", "a@example.com")]) == b'To: "L, Ada" <a@example.com>\r\n'
+    )
 
 
 def test_the_smaller_of_b_and_q_is_taken() -> None:
@@ -146,7 +153,9 @@ def test_the_domain_travels_as_its_a_label() -> None:
 
 def test_an_address_beyond_ascii_is_written_in_utf8() -> None:
     """RFC 6532 3.2: there is no encoded form of a local part."""
-    assert headers.format_mailboxes("To", [("Zoë", "zoë@example.com")]).endswith(" <zoë@example.com>\r\n".encode())
+    assert headers.format_mailboxes("To", [("Zoë", "zoë@example.com")]).endswith(
+        " <zoë@example.com>\r\n".encode()
+    )
 
 
 def test_an_address_of_the_web_keeps_its_own_escapes() -> None:

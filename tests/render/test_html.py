@@ -100,7 +100,9 @@ def test_an_image_may_differ_from_recipient_to_recipient(with_images: Project) -
     compiled = with_images.compile(template='<img src="cid:face">', images={"face": "images/{{ face }}.png"})
     assert images_of(compiled.render(person(face="x")).content) == {"face": PIXEL + b"\1"}
     assert images_of(compiled.render(person(face="a b")).content) == {"face": PIXEL + b"\3"}
-    with pytest.raises(RenderError, match=r"^campaign.yaml:1: images/zz.png: not found .* for ada@example.com"):
+    with pytest.raises(
+        RenderError, match=r"^campaign.yaml:1: images/zz.png: not found .* for ada@example.com"
+    ):
         compiled.render(person(face="zz"))
 
 

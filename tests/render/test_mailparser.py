@@ -21,7 +21,9 @@ READER = Path(__file__).with_name("read_mail.mjs")
 MODULES = Path(__file__).parents[1] / "node_modules" / "mailparser"
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
 
-FIELD = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=120)
+FIELD = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), max_size=120
+)
 BODY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff"), max_size=300)
 
 FIELDS = [
@@ -83,7 +85,9 @@ def read(node: str, contents: list[bytes]) -> list[dict[str, Any]]:
 def examples(strategy: st.SearchStrategy[str], count: int) -> list[str]:
     found: list[str] = []
 
-    @settings(max_examples=count, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(strategy)
     def collect(value: str) -> None:
         found.append(value)
@@ -133,7 +137,9 @@ def test_any_attachment_arrives(project: Project, node: str) -> None:
     ]
     attachment = Attachment(pattern("a.pdf"), pattern("{{ x }}"))
     compiled = project.compile(text="Hi", attachments=(attachment,))
-    for name, mail in zip(names, read(node, [compiled.render(person(x=n)).content for n in names]), strict=True):
+    for name, mail in zip(
+        names, read(node, [compiled.render(person(x=n)).content for n in names]), strict=True
+    ):
         [attached] = mail["attachments"]
         assert attached["filename"] == name
         assert base64.b64decode(attached["content"]) == b"%PDF\r\n\0\xff"

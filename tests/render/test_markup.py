@@ -118,7 +118,9 @@ def test_wrong_mjml_is_an_error(project: Project, source: str) -> None:
     ],
     ids=["deep", "deep and open", "stray text", "many openings"],
 )
-def test_no_mjml_takes_the_process_along(project: Project, source: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_mjml_takes_the_process_along(
+    project: Project, source: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     project.put("letter.mjml", source)
     with pytest.raises(RenderError, match=r"letter.mjml: MJML: .*, for ada@example.com"):
         project.compile(template="letter.mjml").render_html(person())
@@ -155,7 +157,9 @@ def test_an_element_that_mjml_does_not_have_is_an_error_with_its_line(project: P
         project.compile(template="letter.mjml").render_html(person(name="<mj-x>"))
     kept = "<mj-text>{{ name }}</mj-text><!-- <mj-old> --><mj-raw><mj-own>x</mj-own></mj-raw>"
     project.put("letter.mjml", body.format(kept))
-    assert "&lt;mj-x&gt;" in (project.compile(template="letter.mjml").render_html(person(name="<mj-x>")) or "")
+    assert "&lt;mj-x&gt;" in (
+        project.compile(template="letter.mjml").render_html(person(name="<mj-x>")) or ""
+    )
 
 
 def test_wrong_mjml_names_its_line(project: Project) -> None:

@@ -48,7 +48,10 @@ from mailer.render.plain_text import derive_text
         ("<a>Home</a><a>Blog</a>", "Home Blog\n"),
         ('<div style="max-height:0;overflow:hidden">hidden</div>x', "x\n"),
         ("<p>Soon" + "&#847;&zwnj;&nbsp;" * 40 + "</p>x", "Soon\n\nx\n"),
-        ("family: \U0001f468\u200d\U0001f469\u200d\U0001f467", "family: \U0001f468\u200d\U0001f469\u200d\U0001f467\n"),
+        (
+            "family: \U0001f468\u200d\U0001f469\u200d\U0001f467",
+            "family: \U0001f468\u200d\U0001f469\u200d\U0001f467\n",
+        ),
         ("<!--[if mso]><table><tr><td><![endif]-->x<!--[if !mso]><!--><p>y</p><!--<![endif]-->", "x\n\ny\n"),
         ("<!--[if mso]><p>Outlook</p><![endif]-->x", "x\n"),
     ],

@@ -34,7 +34,13 @@ PERSON = {"name": "Ada <Lovelace>", "plan": "pro", "credits": 7, "pages": [1, 2]
 OTHERS = [
     {"name": "Zoë", "plan": "free", "credits": 0, "pages": [], "email": "zoe@example.com"},
     {"name": "", "plan": "", "credits": None, "pages": None, "email": "x@example.com"},
-    {"name": "<b>", "plan": "pro", "credits": 1.5, "pages": [3, {"title": "t", "n": 1}], "email": "b@example.com"},
+    {
+        "name": "<b>",
+        "plan": "pro",
+        "credits": 1.5,
+        "pages": [3, {"title": "t", "n": 1}],
+        "email": "b@example.com",
+    },
     {"name": ["a", "b"], "plan": True, "credits": "7", "pages": "xy", "email": "c@example.com"},
 ]
 FILES = {
@@ -65,7 +71,9 @@ class Both:
     def __init__(self, source, *, autoescape=True):
         self.environment = TemplateEnvironment(_Loader({**FILES, "main": source}), autoescape=autoescape)
         self.template = self.environment.get_template("main")
-        self.program = self.environment.make_program(lambda tracing: tracing.get_template("main"), "main", 1 << 20)
+        self.program = self.environment.make_program(
+            lambda tracing: tracing.get_template("main"), "main", 1 << 20
+        )
 
     def variables(self, columns):
         return TemplateVariables({**self.environment.globals, **VARS, **columns}, tuple(columns))
@@ -152,7 +160,9 @@ def test_what_depends_on_vars_alone_becomes_one_piece(source, autoescape):
 ])  # fmt: skip
 def test_what_depends_on_a_column_becomes_a_slot_or_a_branch(source, ways):
     both = Both(source)
-    both.check(PERSON, {**PERSON, "name": "Bob"}, {**PERSON, "plan": "free", "pages": []}, {**PERSON, "pages": [3]})
+    both.check(
+        PERSON, {**PERSON, "name": "Bob"}, {**PERSON, "plan": "free", "pages": []}, {**PERSON, "pages": [3]}
+    )
     assert both.program.reason is None
     assert len(both.program.ways) in (ways, ways + 1)
     assert all(both.fill({**PERSON, "name": name}) for name in ("Zoë", "<x>"))
@@ -161,7 +171,9 @@ def test_what_depends_on_a_column_becomes_a_slot_or_a_branch(source, ways):
 
 @pytest.mark.parametrize("pages", [[1, 2], "xy", [], ["<a>"]])
 def test_an_iterator_is_one_for_each_use_whatever_the_value_is(pages):
-    both = Both("{{ pages|reverse|list }}{{ pages|reverse|list }}{{ pages|unique|join }}{{ pages|first|default('-') }}")
+    both = Both(
+        "{{ pages|reverse|list }}{{ pages|reverse|list }}{{ pages|unique|join }}{{ pages|first|default('-') }}"
+    )
     both.check({**PERSON, "pages": [1]}, {**PERSON, "pages": "ab"}, {**PERSON, "pages": pages})
     assert both.fill({**PERSON, "pages": pages}) == both.render({**PERSON, "pages": pages})
 
@@ -220,9 +232,7 @@ def test_a_program_that_differs_is_not_used_again():
 
 
 def test_after_some_messages_a_campaign_uses_it_and_no_recipient_sees_a_difference(project):
-    template = (
-        "<p>{{ name }}: {% for row in rows %}{{ loop.index }} {{ row.title }} {% endfor %}</p>\n{{ 6 // credits }}"
-    )
+    template = "<p>{{ name }}: {% for row in rows %}{{ loop.index }} {{ row.title }} {% endfor %}</p>\n{{ 6 // credits }}"
     compiled = project.compile(template=template, text="{{ company }} for {{ name }}", vars=VARS)
     people = [person(name=f"Ada {n}", credits=2) for n in range(COMPILED_AFTER * 2)]
     made = [(compiled.render_html(each), compiled.render_text(each)) for each in people]
@@ -247,7 +257,9 @@ def test_preflight_can_compare_the_compiled_form_with_jinja2(project):
 
 
 def test_a_campaign_explains_how_much_of_it_is_compiled(project):
-    template = "{% if pro %}<p>{{ name }} has read a long constant text</p>{% endif %}{{ [1]|random if wild }}"
+    template = (
+        "{% if pro %}<p>{{ name }} has read a long constant text</p>{% endif %}{{ [1]|random if wild }}"
+    )
     compiled = project.compile(template=template, text="{{ [1]|random }}", subject="Hi {{ name }}")
     people = [person(name="Ada", pro=n % 2, wild=n == 3) for n in range(4)] + [person(pro=1)]
     html, text, subject = compiled.explain(people)
@@ -280,7 +292,16 @@ IN_WORDS = "word word word[0] word|upper word~name"
 IN_LOOP = """loop.index loop.index0 loop.first loop.last loop.revindex loop.revindex0 loop.length loop.cycle(1,2)
     loop.depth loop.nextitem|default('x') loop.changed(name)"""
 WILD = "missing row.missing row.title.y loop word.x company.y rows[9] point.get(row) a b.c loop.missing"
-TESTS = ["is defined", "is undefined", "is none", "is string", "== 'pro'", "== 1", "in words", "is sameas true"]
+TESTS = [
+    "is defined",
+    "is undefined",
+    "is none",
+    "is string",
+    "== 'pro'",
+    "== 1",
+    "in words",
+    "is sameas true",
+]
 OPERATORS = ["and", "or", "~", "==", "!=", "and", "or", "+", "*", "**", "<"]
 
 
@@ -335,7 +356,9 @@ def statement(r, near, depth):
             return r.choice(["text & more\n", " ", "<b>"])
         case 2:
             return (
-                f"{{% set {r.choice(['row', 'shadowed', 'x'])} = {expression(r, near)} %}}" if r.random() < 0.1 else "-"
+                f"{{% set {r.choice(['row', 'shadowed', 'x'])} = {expression(r, near)} %}}"
+                if r.random() < 0.1
+                else "-"
             )
         case 8 | 9 | 10 | 11:
             return f"{{% if {expression(r, near)} %}}{inner()}{{% else %}}{inner()}{{% endif %}}"
@@ -381,7 +404,9 @@ def block(r, near, depth):
 def template(r):
     if r.random() < 0.1:
         first, second = block(r, [], 2), block(r, [], 2)
-        child = f"{{% block a %}}{first}{{{{ super() }}}}{{% endblock %}}{{% block b %}}{second}{{% endblock %}}"
+        child = (
+            f"{{% block a %}}{first}{{{{ super() }}}}{{% endblock %}}{{% block b %}}{second}{{% endblock %}}"
+        )
         return "{% extends 'base' %}" + child
     return block(r, [], 3)
 
@@ -404,7 +429,9 @@ columns = st.fixed_dictionaries(
 
 @pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
-@given(st.randoms(use_true_random=False).map(template), st.lists(columns, min_size=2, max_size=6), st.booleans())
+@given(
+    st.randoms(use_true_random=False).map(template), st.lists(columns, min_size=2, max_size=6), st.booleans()
+)
 def test_a_random_template_compiled_gives_what_jinja2_gives(source, people, autoescape):
     try:
         both = Both(source, autoescape=autoescape)

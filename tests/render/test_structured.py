@@ -27,7 +27,10 @@ def test_addresses_keep_their_grammar(name: str) -> None:
 @pytest.mark.parametrize("name", ["Disposition-Notification-To", "Return-Receipt-To", "Errors-To"])
 def test_an_address_is_never_in_an_encoded_word(name: str) -> None:
     field = format_field(name, "Jörg <joerg@bücher.example>")
-    assert field.replace(b"\r\n ", b" ") == f"{name}: =?utf-8?b?SsO2cmc=?= <joerg@xn--bcher-kva.example>\r\n".encode()
+    assert (
+        field.replace(b"\r\n ", b" ")
+        == f"{name}: =?utf-8?b?SsO2cmc=?= <joerg@xn--bcher-kva.example>\r\n".encode()
+    )
 
 
 def test_a_list_of_addresses() -> None:
@@ -43,7 +46,9 @@ def test_identifiers_uris_and_phrases() -> None:
         format_field("List-Id", "Nächte <night.example.com>")
         == b"List-Id: =?utf-8?b?TsOkY2h0ZQ==?= <night.example.com>\r\n"
     )
-    assert format_field("List-ID", '"A \\"b\\"" <a.example.com>') == b'List-ID: "A \\"b\\"" <a.example.com>\r\n'
+    assert (
+        format_field("List-ID", '"A \\"b\\"" <a.example.com>') == b'List-ID: "A \\"b\\"" <a.example.com>\r\n'
+    )
     assert format_field("List-Help", "<https://e.com/é>, <mailto:a@e.com>") == (
         b"List-Help: <https://e.com/%C3%A9>, <mailto:a@e.com>\r\n"
     )
@@ -76,4 +81,9 @@ def test_an_empty_value_is_an_empty_field() -> None:
 
 
 def test_lists_are_split_at_their_commas() -> None:
-    assert list(split_list('a, "b, c" <d@e>, <f,g>, "h\\", i", ')) == ["a", '"b, c" <d@e>', "<f,g>", '"h\\", i"']
+    assert list(split_list('a, "b, c" <d@e>, <f,g>, "h\\", i", ')) == [
+        "a",
+        '"b, c" <d@e>',
+        "<f,g>",
+        '"h\\", i"',
+    ]

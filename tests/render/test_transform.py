@@ -54,7 +54,9 @@ VALUES = st.one_of(
         ]
     ),
 )
-ROWS = st.lists(st.tuples(VALUES, VALUES, st.sampled_from(["p", "b", "td", "lt", "x"])), min_size=1, max_size=5)
+ROWS = st.lists(
+    st.tuples(VALUES, VALUES, st.sampled_from(["p", "b", "td", "lt", "x"])), min_size=1, max_size=5
+)
 
 
 def compare_all(project: Project, rows: list[Any], **fields: Any) -> None:
@@ -80,7 +82,9 @@ def contents(message: Any) -> list[str]:
     from tests.render.projects import parsed
 
     return [
-        unescape(part.get_content()) for part in parsed(message.content).walk() if part.get_content_maintype() == "text"
+        unescape(part.get_content())
+        for part in parsed(message.content).walk()
+        if part.get_content_maintype() == "text"
     ]
 
 
@@ -88,7 +92,9 @@ def contents(message: Any) -> list[str]:
 @given(ROWS)
 @example([("Ada", "none", "p"), ("Bob", "block", "div"), ("Bob", "Bob", "p")])
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_text_from_the_skeleton_is_that_from_the_html(project: Project, template: str, rows: list[Any]) -> None:
+def test_a_text_from_the_skeleton_is_that_from_the_html(
+    project: Project, template: str, rows: list[Any]
+) -> None:
     compare_all(project, rows, template=template)
     compiled = project.compile(template=template)
     compiled.use_jinja2_alone()
@@ -104,7 +110,9 @@ def test_a_text_from_the_skeleton_is_that_from_the_html(project: Project, templa
     "# Hello {{ a }}\n\n{{ b }} *is* {{ n }}\n\n{{ n }}. {{ c }}\n\n- {{ a }}\n\n[{{ a }}](https://e.com/{{ c }})",
     "{{ n }} {{ a }}{{ n }}\n{% if b %}> {{ b }}{% endif %}\n\n<b title='{{ c }}'>{{ n }}</b>",
 ])  # fmt: skip
-def test_markdown_from_the_skeleton_is_that_from_the_output(project: Project, template: str, rows: list[Any]) -> None:
+def test_markdown_from_the_skeleton_is_that_from_the_output(
+    project: Project, template: str, rows: list[Any]
+) -> None:
     project.put("letter.md", template)
     compare_all(project, rows, template="letter.md")
 

@@ -9,9 +9,7 @@ import pytest
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.report.summary import Counts, Report, ServerSummary, Throughput
 
-HOSTILE = (
-    "\x1b[31m<script>alert('x')</script>\r\n=cmd|' /C calc'!A0 `rm` | & \"q\" \x00\x9b\u202e\u2028\ud800 @everyone"
-)
+HOSTILE = "\x1b[31m<script>alert('x')</script>\r\n=cmd|' /C calc'!A0 `rm` | & \"q\" \x00\x9b\u202e\u2028\ud800 @everyone"
 
 Make = Callable[..., Report]
 

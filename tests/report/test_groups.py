@@ -42,5 +42,7 @@ def test_memory_is_bounded(failed: Row) -> None:
 
 
 def test_an_error_of_our_own_is_shown_if_there_is_no_reply(failed: Row) -> None:
-    (group,) = FailureGroups([failed(code=None, enhanced=None, reply=None, error="'name' is undefined")]).list_largest()
+    (group,) = FailureGroups(
+        [failed(code=None, enhanced=None, reply=None, error="'name' is undefined")]
+    ).list_largest()
     assert (group.label, group.text) == ("", "'name' is undefined")

@@ -21,7 +21,16 @@ def report(ending: str | None = "complete", reason: str | None = None, **counts:
     figures = Counts.from_statuses({Status(name): count for name, count in counts.items()})
     times = ("2026-11-23T09:00:00Z", None if ending is None else "2026-11-23T09:00:04Z")
     return Report(
-        "autumn", "01J", *times, 4.1, figures, None, Throughput(), lambda: iter(()), ending=ending, reason=reason
+        "autumn",
+        "01J",
+        *times,
+        4.1,
+        figures,
+        None,
+        Throughput(),
+        lambda: iter(()),
+        ending=ending,
+        reason=reason,
     )
 
 
@@ -36,11 +45,16 @@ def report(ending: str | None = "complete", reason: str | None = None, **counts:
         ({"sent": 9, "failed": 1}, "1 not delivered."),
         ({"sent": 9, "deferred": 1}, "1 not delivered: the same command tries it again."),
         ({"sent": 9, "pending": 7}, "7 not delivered: the same command tries all of them again."),
-        ({"failed": 30, "deferred": 8, "pending": 4}, "42 not delivered: the same command tries 12 of them again."),
+        (
+            {"failed": 30, "deferred": 8, "pending": 4},
+            "42 not delivered: the same command tries 12 of them again.",
+        ),
         ({"in_doubt": 3}, "3 not delivered."),
     ],
 )
-def test_the_verdict_says_what_is_missing_and_what_the_next_run_does(counts: dict[str, int], verdict: str) -> None:
+def test_the_verdict_says_what_is_missing_and_what_the_next_run_does(
+    counts: dict[str, int], verdict: str
+) -> None:
     assert describe_verdict(report(**counts)) == verdict
 
 
@@ -49,7 +63,8 @@ def test_each_ending_has_words_and_the_reason_follows() -> None:
 
     assert {ending.value for ending in Ending} == set(ENDING_WORDS)
     assert (
-        describe_ending(report("given_up", "the daily limit is reached")) == "ended early: the daily limit is reached"
+        describe_ending(report("given_up", "the daily limit is reached"))
+        == "ended early: the daily limit is reached"
     )
     assert describe_ending(report(None)) == "not finished"
     assert describe_times(report(None)).endswith("not finished")
@@ -57,7 +72,14 @@ def test_each_ending_has_words_and_the_reason_follows() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0.0 s"), (0.44, "0.4 s"), (12, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273_600, "3 d 4 h")],
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (12, "12 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (273_600, "3 d 4 h"),
+    ],
 )
 def test_durations(seconds: float, words: str) -> None:
     assert format_duration(seconds) == words

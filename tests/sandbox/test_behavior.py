@@ -25,7 +25,9 @@ def test_rules(text: str, failure: Failure) -> None:
     assert parse_failure(text) == failure
 
 
-@pytest.mark.parametrize("text", ["", "x", "250", "rcpt", "rcpt=", "rcpt=200", "data=451:", "rcpt=550:[", "551\r\n250"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "250", "rcpt", "rcpt=", "rcpt=200", "data=451:", "rcpt=550:[", "551\r\n250"]
+)
 def test_what_is_no_rule(text: str) -> None:
     with pytest.raises(ValueError):
         parse_failure(text)
@@ -48,7 +50,12 @@ def test_a_regular_expression_chooses_recipients() -> None:
 
 def test_the_first_message_of_each_recipient() -> None:
     plan = plan_of("451:first")
-    assert [bool(plan.find_reply("data", address)) for address in ("a", "b", "a", "b")] == [True, True, False, False]
+    assert [bool(plan.find_reply("data", address)) for address in ("a", "b", "a", "b")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_shares_are_kept_in_the_long_run() -> None:

@@ -63,7 +63,9 @@ def test_the_text_of_html_is_searched_without_its_tags(maildir: Maildir) -> None
     assert inbox.list_messages("<p>")["found"] == 0
 
 
-def test_a_search_in_many_new_messages_reads_some_at_a_time(maildir: Maildir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_in_many_new_messages_reads_some_at_a_time(
+    maildir: Maildir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for n in range(5):
         store(maildir, b"Subject: x%d\r\n\r\n" % n)
     inbox = Inbox(maildir.path)

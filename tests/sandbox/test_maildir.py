@@ -46,7 +46,9 @@ def test_it_is_a_maildir_to_others_too(maildir: Maildir) -> None:
     assert message["Delivered-To"] == "b@example.com"
 
 
-def test_they_are_read_in_the_order_of_arrival_also_when_another_program_has_seen_them(maildir: Maildir) -> None:
+def test_they_are_read_in_the_order_of_arrival_also_when_another_program_has_seen_them(
+    maildir: Maildir,
+) -> None:
     names = [maildir.store("", ["b@example.com"], b"%d" % n, "c") for n in range(20)]
     (maildir.path / "new" / names[3]).rename(maildir.path / "cur" / f"{names[3]}:2,S")
     assert [caught.content for caught in maildir] == [b"%d" % n for n in range(20)]

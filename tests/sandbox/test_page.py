@@ -126,7 +126,9 @@ def test_a_program_waits_for_a_message(page: InboxPage, maildir: Maildir) -> Non
     timer.start()
     connection = http.client.HTTPConnection("127.0.0.1", page.web.port, timeout=30)
     login = base64.b64encode(b"sandbox:secret").decode()
-    connection.request("GET", "/api/messages?find=welcome&wait=20", headers={"Authorization": f"Basic {login}"})
+    connection.request(
+        "GET", "/api/messages?find=welcome&wait=20", headers={"Authorization": f"Basic {login}"}
+    )
     body = connection.getresponse().read()
     connection.close()
     timer.join()

@@ -134,7 +134,9 @@ def test_a_refused_recipient_within_a_window_concerns_its_message_alone(picky: S
 def test_chunks_after_a_refusal_are_swallowed_until_the_last(picky: Sandbox, connect: Any) -> None:
     client = connect(picky)
     client.log_in()
-    client.write(MAIL + "RCPT TO:<nobody@example.com>\n" + "BDAT 6\nQUIT\n" + "BDAT 6 LAST\nRSET\n" + "NOOP\n")
+    client.write(
+        MAIL + "RCPT TO:<nobody@example.com>\n" + "BDAT 6\nQUIT\n" + "BDAT 6 LAST\nRSET\n" + "NOOP\n"
+    )
     assert [reply[:3] for reply in client.replies(5)] == ["250", "550", "503", "503", "250"]
     assert client.say(MAIL).startswith("250 ")
 
@@ -219,7 +221,12 @@ def test_a_line_of_998_octets_and_eight_bits_are_taken(sandbox: Sandbox, client:
 
 
 def test_addresses_of_every_kind(sandbox: Sandbox, client: Any) -> None:
-    addresses = ["plain@example.com", '"two words"@example.com', "żółć@example.com", "a.b+c@xn--bcher-kva.example"]
+    addresses = [
+        "plain@example.com",
+        '"two words"@example.com',
+        "żółć@example.com",
+        "a.b+c@xn--bcher-kva.example",
+    ]
     client.write("MAIL FROM:<> SMTPUTF8\n" + "".join(f"RCPT TO:<{address}>\n" for address in addresses))
     client.write("BDAT 3 LAST\na\n")
     assert {reply[:3] for reply in client.replies(6)} == {"250"}
@@ -234,7 +241,9 @@ def test_the_wrong_order_and_unknown_commands(client: Any) -> None:
     assert codes == ["503 5.5.1", "503 5.5.1", "500 5.5.2", "250 2.1.0", "503 5.5.1"]
 
 
-def test_a_full_disk_is_a_temporary_refusal(sandbox: Sandbox, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_temporary_refusal(
+    sandbox: Sandbox, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 

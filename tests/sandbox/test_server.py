@@ -75,7 +75,9 @@ def test_its_login_is_new_each_time() -> None:
 def test_many_in_flight_are_all_caught(sandbox: Sandbox, client: Any) -> None:
     body = b"Subject: x\r\n\r\n" + (b"x" * 74 + b"\r\n") * 400
     one = b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nBDAT %d LAST\r\n%b" % (len(body), body)
-    for _ in range(20):  # one thread writes and reads: before 3.13 Python's TLS sockets are not for two at once
+    for _ in range(
+        20
+    ):  # one thread writes and reads: before 3.13 Python's TLS sockets are not for two at once
         client.write(one * 10)
         assert {reply[:3] for reply in client.replies(30)} == {"250"}
     assert len(sandbox.messages) == 200

@@ -157,5 +157,10 @@ def run_exim(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[MailSe
                 ca_file,
                 folder / "mail",
                 flush=run_queue,
-                logs=[folder / "output", folder / "log/mainlog", folder / "log/paniclog", folder / "log/rejectlog"],
+                logs=[
+                    folder / "output",
+                    folder / "log/mainlog",
+                    folder / "log/paniclog",
+                    folder / "log/rejectlog",
+                ],
             )

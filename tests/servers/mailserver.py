@@ -180,7 +180,9 @@ def wait_for_ports(
     for port in ports.values():
         while True:
             if running.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"{running.args!r} does not listen:\n{log.read_text(errors='replace')[-3000:]}")
+                raise AssertionError(
+                    f"{running.args!r} does not listen:\n{log.read_text(errors='replace')[-3000:]}"
+                )
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
             time.sleep(0.02)

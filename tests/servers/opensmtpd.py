@@ -50,7 +50,9 @@ def _may_have_a_namespace() -> bool:
     trial = "mount -t tmpfs none /run && test -d /usr/libexec"
     if unshare is None:
         return False
-    return subprocess.run([unshare, "-m", "sh", "-c", trial], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([unshare, "-m", "sh", "-c", trial], capture_output=True, check=False).returncode == 0
+    )
 
 
 @contextmanager

@@ -23,7 +23,19 @@ from tests.servers.mailserver import (
     write_certificate,
 )
 
-QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
+QUEUES = (
+    "active",
+    "bounce",
+    "corrupt",
+    "defer",
+    "deferred",
+    "flush",
+    "hold",
+    "incoming",
+    "private",
+    "saved",
+    "trace",
+)
 
 MAIN = """
 compatibility_level = 3.6
@@ -160,7 +172,9 @@ def run_postfix(ca: trustme.CA, ca_file: Path, dovecot: Dovecot) -> Iterator[Mai
         values = {"folder": folder, "package": package, "chain": chain, "key": key, "dovecot": dovecot.socket}
         (etc / "main.cf").write_text(MAIN.format(**values, uid=account.pw_uid, gid=account.pw_gid))
         write_bad_certificates(ca, etc)
-        lines = [f"127.0.0.1:{ports[name]} inet n - n - - smtpd {options}" for name, options in SERVICES.items()]
+        lines = [
+            f"127.0.0.1:{ports[name]} inet n - n - - smtpd {options}" for name, options in SERVICES.items()
+        ]
         (etc / "master.cf").write_text("\n".join(lines).format(folder=folder) + MASTER)
         (etc / "recipients").write_text(RECIPIENTS)
         (etc / "unwanted").write_text("/^unwanted/    554 5.7.1 not this one\n")

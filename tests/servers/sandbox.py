@@ -17,7 +17,15 @@ from tests.servers.mailserver import MailServer, private_folder, process
 def run_sandbox() -> Iterator[MailServer]:
     with private_folder("sandbox") as folder:
         output, maildir = folder / "output", folder / "mail"
-        command: list[str | Path] = [sys.executable, "-m", "mailer", "sandbox", "--json", "--maildir", maildir]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "mailer",
+            "sandbox",
+            "--json",
+            "--maildir",
+            maildir,
+        ]
         with process(command, output) as running:
             deadline = time.monotonic() + 20
             while not output.read_text().endswith("\n"):

@@ -87,7 +87,12 @@ def picture() -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, width, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.fixture
@@ -100,7 +105,9 @@ def sample(tmp_path: Path) -> Sample:
     (tmp_path / "real.yaml").write_text(CAMPAIGN, encoding="utf-8")
     rows = [(*person, f"t{number}") for number, person in enumerate(PEOPLE)]
     lines = [",".join('"' + field.replace('"', '""') + '"' for field in row) for row in rows]
-    (tmp_path / "people.csv").write_text("\n".join(["email,name,city,token", *lines]) + "\n", encoding="utf-8")
+    (tmp_path / "people.csv").write_text(
+        "\n".join(["email,name,city,token", *lines]) + "\n", encoding="utf-8"
+    )
     return Sample(tmp_path / "real.yaml", logo, attachment, {row[0]: row[3] for row in rows})
 
 
@@ -181,7 +188,9 @@ def check(message: EmailMessage, sample: Sample, name: str, city: str, token: st
     assert attachment.get_content_disposition() == "attachment"
 
 
-def test_what_arrives_is_what_went_in(route: tuple[MailServer, str, str], sample: Sample, tmp_path: Path) -> None:
+def test_what_arrives_is_what_went_in(
+    route: tuple[MailServer, str, str], sample: Sample, tmp_path: Path
+) -> None:
     server, port, strategy = route
     done = send(sample.path, server, tmp_path, port=port)
     assert done.exit == 0, done.errors
@@ -227,14 +236,17 @@ def test_refused_now_and_for_good(
     assert len(server.messages(7)) == 7
 
 
-@pytest.mark.parametrize(("server_name", "port"), [("postfix", "smtps"), ("exim", "smtps"), ("opensmtpd", "smtp")])
+@pytest.mark.parametrize(
+    ("server_name", "port"), [("postfix", "smtps"), ("exim", "smtps"), ("opensmtpd", "smtp")]
+)
 def test_a_local_part_beyond_ascii(
     request: pytest.FixtureRequest, sample: Sample, tmp_path: Path, server_name: str, port: str
 ) -> None:
     """RFC 6531 where the server offers SMTPUTF8; that one recipient fails where it does not."""
     server: MailServer = request.getfixturevalue(server_name)
     (tmp_path / "people.csv").write_text(
-        "email,name,city,token\nada@example.com,Ada,London,t1\njörg@example.com,Jörg,Köln,t2\n", encoding="utf-8"
+        "email,name,city,token\nada@example.com,Ada,London,t1\njörg@example.com,Jörg,Köln,t2\n",
+        encoding="utf-8",
     )
     done = send(sample.path, server, tmp_path, port=port)
     if server_name == "opensmtpd":
@@ -260,5 +272,7 @@ def test_the_sample_newsletter(request: pytest.FixtureRequest, tmp_path: Path, s
     for message in server.messages(total):
         assert message.defects == []
         assert name_in(message, "To") in message["Subject"]
-        assert {part.get_content() for part in message.walk() if part.get_content_maintype() == "image"} == images
+        assert {
+            part.get_content() for part in message.walk() if part.get_content_maintype() == "image"
+        } == images
         assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"

@@ -14,7 +14,9 @@ from tests.servers.product import send
 def campaign(tmp_path: Path) -> Path:
     (tmp_path / "t.txt").write_text("Hello {{ email }}\n")
     path = tmp_path / "c.yaml"
-    path.write_text("campaign: tls\nfrom: news@example.com\nsubject: s\ntext: t.txt\nrecipients: [ada@example.com]\n")
+    path.write_text(
+        "campaign: tls\nfrom: news@example.com\nsubject: s\ntext: t.txt\nrecipients: [ada@example.com]\n"
+    )
     return path
 
 
@@ -32,7 +34,9 @@ def campaign(tmp_path: Path) -> Path:
         ("smtps-not", "does not speak TLS", "starttls"),
     ],
 )
-def test_refused(postfix: MailServer, campaign: Path, tmp_path: Path, port: str, says: str, hint: str | None) -> None:
+def test_refused(
+    postfix: MailServer, campaign: Path, tmp_path: Path, port: str, says: str, hint: str | None
+) -> None:
     done = send(campaign, postfix, tmp_path, port=port)
     assert done.exit == 3, done.errors
     assert says in done.errors

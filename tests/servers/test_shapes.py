@@ -46,7 +46,9 @@ def check(done: Finished, server: MailServer, *refused: str) -> None:
         assert not delivered_to or delivered_to == str(message["Subject"]).removeprefix("for ")
 
 
-def test_haraka_refuses_what_is_pipelined_behind_the_end(haraka: MailServer, campaign: Path, tmp_path: Path) -> None:
+def test_haraka_refuses_what_is_pipelined_behind_the_end(
+    haraka: MailServer, campaign: Path, tmp_path: Path
+) -> None:
     done = send(campaign, haraka, tmp_path, port="smtp")
     check(done, haraka, "refused")
     assert done.report["server"]["strategy"] == "pipelined"
@@ -64,7 +66,11 @@ def test_dovecots_submission_proxy(submission: MailServer, campaign: Path, tmp_p
 
 @pytest.mark.parametrize(
     ("port", "strategy", "sessions"),
-    [("smtps-late", "streamed", 1), ("smtps-late-groups", "pipelined", 2), ("smtps-late-plain", "sequential", 1)],
+    [
+        ("smtps-late", "streamed", 1),
+        ("smtps-late-groups", "pipelined", 2),
+        ("smtps-late-plain", "sequential", 1),
+    ],
 )
 def test_postfix_keeps_the_transaction_of_a_message_that_it_refuses(
     postfix: MailServer, campaign: Path, tmp_path: Path, port: str, strategy: str, sessions: int

@@ -87,7 +87,9 @@ def test_discarding_postfix_takes_the_window(postfix: MailServer, tmp_path: Path
     """Speed is the benchmarks' business; here only that nothing is lost where nothing holds the client back."""
     (tmp_path / "c.yaml").write_text(CAMPAIGN)
     (tmp_path / "t.txt.j2").write_text("token {{ token }}\n" * 500)
-    (tmp_path / "people.csv").write_text("email,token\n" + "".join(f"p{n}@example.com,t{n}\n" for n in range(3000)))
+    (tmp_path / "people.csv").write_text(
+        "email,token\n" + "".join(f"p{n}@example.com,t{n}\n" for n in range(3000))
+    )
     done = send(tmp_path / "c.yaml", postfix, tmp_path, port="smtps-discard")
     assert done.exit == 0, done.errors
     assert done.counts == {"total": 3000, "sent": 3000}

@@ -18,10 +18,16 @@ class Behaviour:
     pipelining: bool = True
     chunking: bool = True
     closes: bool = True  # BDAT LAST ends a transaction without recipients (Postfix), or not (Exim)
-    holds: bool = False  # refused content leaves the transaction open, with its recipients (Postfix, end-of-data)
-    behind_content: str = "works"  # works | refused (Haraka: 503 for each command) | dropped (Courier), in one segment
+    holds: bool = (
+        False  # refused content leaves the transaction open, with its recipients (Postfix, end-of-data)
+    )
+    behind_content: str = (
+        "works"  # works | refused (Haraka: 503 for each command) | dropped (Courier), in one segment
+    )
     panics: bool = False  # at a MAIL behind BDAT LAST whose reply is not read, without RSET (Dovecot's proxy)
-    bdat: str = "works"  # works | refused (the chunk is read) | unknown (the chunk is read as commands) | closes
+    bdat: str = (
+        "works"  # works | refused (the chunk is read) | unknown (the chunk is read as commands) | closes
+    )
     goes_to_354: bool = False  # DATA is 354 also without recipients
     nonmail: int | None = None  # so many RSETs, but one a message, then 554 and a close
     refused: dict[bytes, int] = field(default_factory=dict)  # sender, recipient, content's first line, or
@@ -41,7 +47,9 @@ class ModelServer:
     closed: bool = False
     accepted: Counter[tuple[bytes, tuple[bytes, ...], bytes]] = field(default_factory=Counter)
     lines: list[bytes] = field(default_factory=list)  # the commands that it got
-    wants_tls: bool = False  # it said 220 to STARTTLS: the owner of the socket does TLS, and sets this to False
+    wants_tls: bool = (
+        False  # it said 220 to STARTTLS: the owner of the socket does TLS, and sets this to False
+    )
 
     def __post_init__(self) -> None:
         self.buffer = b""
@@ -91,7 +99,11 @@ class ModelServer:
                 if line == b"RSET":
                     self._forget()  # or the next message would join the old transaction: no client could send safely
                 if line.upper().startswith(b"BDAT"):  # the chunk is read all the same
-                    self.chunk, self.last, self.bad_chunks = int(line.split()[1]), line.endswith(b"LAST"), True
+                    self.chunk, self.last, self.bad_chunks = (
+                        int(line.split()[1]),
+                        line.endswith(b"LAST"),
+                        True,
+                    )
                     self.silent = True
                 return True
             self.closed = True

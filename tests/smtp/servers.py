@@ -152,7 +152,10 @@ class SocksServer:
         far_reader, far_writer = await asyncio.open_connection(self.names.get(host, host), port)
         try:
             await asyncio.wait(
-                [asyncio.ensure_future(_copy(reader, far_writer)), asyncio.ensure_future(_copy(far_reader, writer))],
+                [
+                    asyncio.ensure_future(_copy(reader, far_writer)),
+                    asyncio.ensure_future(_copy(far_reader, writer)),
+                ],
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:

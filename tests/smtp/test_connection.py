@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from mailer.errors import AuthenticationError, ConnectionLost, InputError, ProtocolViolation, TlsError, Unreachable
+from mailer.errors import (
+    AuthenticationError,
+    ConnectionLost,
+    InputError,
+    ProtocolViolation,
+    TlsError,
+    Unreachable,
+)
 from mailer.secret import Secret
 from mailer.smtp import connection as shell
 from mailer.smtp.connection import Connection, connect
@@ -75,7 +82,9 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     ],
 )
 @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
-def test_messages_go_through(authority: Authority, offers: tuple[str, ...], strategy: Strategy, security: str) -> None:
+def test_messages_go_through(
+    authority: Authority, offers: tuple[str, ...], strategy: Strategy, security: str
+) -> None:
     async def test() -> None:
         server = Smtp(offers, starttls=authority.context if security == "starttls" else None)
         async with serve(server, authority.context if security == "tls" else None) as port:
@@ -444,7 +453,9 @@ def test_no_deadlock_with_a_server_that_reads_only_when_its_replies_are_read(aut
             session = await connect(authority.endpoint(port), None, timeout=5)
             session._transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             session._transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            assert await send(session, [message(n, 100_000) for n in range(40)]) == dict.fromkeys(range(40), 250)
+            assert await send(session, [message(n, 100_000) for n in range(40)]) == dict.fromkeys(
+                range(40), 250
+            )
 
     run(test)
 
@@ -634,7 +645,9 @@ def test_sockets_have_no_delay(authority: Authority) -> None:
 # -- what the endpoint says -------------------------------------------------------------------------------------------
 
 
-def wanting_certificate(authority: Authority, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+def wanting_certificate(
+    authority: Authority, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.ca.issue_cert("localhost").configure_cert(context)
     authority.ca.configure_trust(context)
@@ -659,11 +672,16 @@ def tls_server(context: ssl.SSLContext) -> Iterator[int]:
         (ssl.TLSVersion.TLSv1_3, "wants a certificate from the client"),
     ],
 )
-def test_a_client_certificate_that_is_wanted_is_said(authority: Authority, version: ssl.TLSVersion, text: str) -> None:
+def test_a_client_certificate_that_is_wanted_is_said(
+    authority: Authority, version: ssl.TLSVersion, text: str
+) -> None:
     """In TLS 1.3 the alert comes after the handshake."""
 
     async def test() -> None:
-        with tls_server(wanting_certificate(authority, version)) as port, pytest.raises(TlsError, match=text) as caught:
+        with (
+            tls_server(wanting_certificate(authority, version)) as port,
+            pytest.raises(TlsError, match=text) as caught,
+        ):
             await connect(authority.endpoint(port), None)
         assert "client_cert" in (caught.value.hint or "")
 
@@ -671,11 +689,15 @@ def test_a_client_certificate_that_is_wanted_is_said(authority: Authority, versi
 
 
 def test_a_client_certificate_of_a_stranger_is_refused(authority: Authority, tmp_path: Path) -> None:
-    trustme.CA().issue_cert("x@y.example").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "me.pem"))
+    trustme.CA().issue_cert("x@y.example").private_key_and_cert_chain_pem.write_to_path(
+        str(tmp_path / "me.pem")
+    )
 
     async def test() -> None:
         with tls_server(wanting_certificate(authority)) as port:
-            endpoint = replace(authority.endpoint(port), client_cert=ClientCertificateFiles(tmp_path / "me.pem"))
+            endpoint = replace(
+                authority.endpoint(port), client_cert=ClientCertificateFiles(tmp_path / "me.pem")
+            )
             with pytest.raises(TlsError, match="refuses our certificate"):
                 await connect(endpoint, None)
 
@@ -688,7 +710,9 @@ def test_a_client_certificate_is_given(authority: Authority, tmp_path: Path) -> 
 
     async def test() -> None:
         async with serve(Smtp(), wanting_certificate(authority)) as port:
-            endpoint = replace(authority.endpoint(port), client_cert=ClientCertificateFiles(tmp_path / "me.pem"))
+            endpoint = replace(
+                authority.endpoint(port), client_cert=ClientCertificateFiles(tmp_path / "me.pem")
+            )
             session = await connect(endpoint, None)
             assert await send(session, [message(1)]) == {1: 250}
             await session.quit()
@@ -704,7 +728,9 @@ def test_silence_is_explained_while_it_lasts(authority: Authority, monkeypatch: 
     async def test() -> None:
         async with serve(Smtp(), authority.context) as port:
             with pytest.raises(ConnectionLost, match="did not answer") as caught:
-                await connect(authority.endpoint(port, "starttls"), LOGIN, timeout=0.2, on_notice=notices.append)
+                await connect(
+                    authority.endpoint(port, "starttls"), LOGIN, timeout=0.2, on_notice=notices.append
+                )
             assert "from the first byte" in (caught.value.hint or "")
         assert len(notices) == 1
         assert "has not greeted within 0.02 seconds: the port may speak TLS from the first byte" in notices[0]
@@ -739,7 +765,9 @@ def test_the_ehlo_name_is_said(authority: Authority) -> None:
     async def test() -> None:
         server = Smtp()
         async with serve(server, authority.context) as port:
-            await (await connect(replace(authority.endpoint(port), ehlo_name="mail.example.net"), LOGIN)).quit()
+            await (
+                await connect(replace(authority.endpoint(port), ehlo_name="mail.example.net"), LOGIN)
+            ).quit()
             await (await connect(replace(authority.endpoint(port), ehlo_name=None), LOGIN)).quit()
         assert [line for line in server.commands if line.startswith("EHLO")] == [
             "EHLO mail.example.net",
@@ -752,7 +780,10 @@ def test_the_ehlo_name_is_said(authority: Authority) -> None:
 def test_through_a_proxy(authority: Authority) -> None:
     async def test() -> None:
         server = Smtp()
-        async with serve(server, authority.context) as port, serve(SocksServer({"localhost": "127.0.0.1"})) as proxy:
+        async with (
+            serve(server, authority.context) as port,
+            serve(SocksServer({"localhost": "127.0.0.1"})) as proxy,
+        ):
             endpoint = replace(authority.endpoint(port), proxy=Proxy("127.0.0.1", proxy))
             session = await connect(endpoint, LOGIN)
             assert await send(session, [message(1, 100_000)]) == {1: 250}

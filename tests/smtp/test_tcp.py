@@ -218,7 +218,11 @@ def test_a_proxy_looks_the_name_up(login: tuple[str, str] | None) -> None:
         (SocksServer(status=5), PROXY, "cannot be reached by the proxy .*: nothing listens there"),
         (SocksServer(status=2), PROXY, "rules do not allow"),
         (SocksServer(login=("a", "b")), PROXY, "wants a login"),
-        (SocksServer(login=("a", "b")), Proxy("127.0.0.1", username="a", password=Secret("c")), "refuses the login"),
+        (
+            SocksServer(login=("a", "b")),
+            Proxy("127.0.0.1", username="a", password=Secret("c")),
+            "refuses the login",
+        ),
     ],
 )
 def test_a_proxy_that_does_not_help(server: SocksServer, proxy: Proxy, text: str) -> None:
@@ -266,7 +270,8 @@ def test_a_proxy_url_with_a_login() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h:1", "h:1", "socks5://", "socks5://h:99999", "socks5://h/x", "socks5://" + "a" * 300 + "@h"]
+    "url",
+    ["http://h:1", "h:1", "socks5://", "socks5://h:99999", "socks5://h/x", "socks5://" + "a" * 300 + "@h"],
 )
 def test_what_is_not_a_proxy_url(url: str) -> None:
     with pytest.raises(ValueError, match=r"socks5://|number|255"):

@@ -161,7 +161,9 @@ def test_a_self_signed_certificate_is_said_to_be(ca_file: Path, serve: Serve, tm
     error = failure(port, ca_file)
     assert "is self-signed" in str(error)
     assert "no switch" in (error.hint or "")
-    own.cert_pem.write_to_path(str(tmp_path / "own.pem"))  # the way out that the hint names; it bears no name, though
+    own.cert_pem.write_to_path(
+        str(tmp_path / "own.pem")
+    )  # the way out that the hint names; it bears no name, though
     assert "another name" in str(failure(port, tmp_path / "own.pem"))
 
 
@@ -200,7 +202,10 @@ def test_names_are_read_of_a_trusted_chain_only(serve: Serve, ca_file: Path) -> 
 @pytest.mark.parametrize("behaviour", [b"", b"220 ready\r\n", b"500 no\r\n" * 3, b"x" * 70_000])
 def test_what_does_not_speak_tls_has_no_names(serve: Serve, ca_file: Path, behaviour: bytes) -> None:
     port = serve(behaviour)
-    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls", seconds=2)) is None
+    assert (
+        asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls", seconds=2))
+        is None
+    )
     assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, seconds=2)) is None
 
 
@@ -353,7 +358,10 @@ def test_client_certificates_that_cannot_be_used(tmp_path: Path, ca: trustme.CA)
     one.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     other.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     for files, text in (
-        (ClientCertificateFiles(tmp_path / "missing.pem"), "client_cert cannot be read: .*missing.pem: No such file"),
+        (
+            ClientCertificateFiles(tmp_path / "missing.pem"),
+            "client_cert cannot be read: .*missing.pem: No such file",
+        ),
         (ClientCertificateFiles(tmp_path / "cert.pem"), "client_cert cannot be used"),
         (ClientCertificateFiles(tmp_path / "cert.pem", tmp_path / "key.pem"), "key values mismatch"),
     ):

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - one template a line
 from __future__ import annotations
 
 import warnings
@@ -148,11 +147,15 @@ def test_an_undefined_name_says_its_name() -> None:
     "source", ["{{ image }}", "{{ range }}", "{{ name.upper }}", "{% macro m() %}{% endmacro %}{{ m }}"]
 )
 def test_a_function_is_not_shown_as_python_notes_it(source: str, autoescape: bool) -> None:
-    with pytest.raises(TemplateRuntimeError, match=r"^a function is shown here, .* expected a call, with \(\)$"):
+    with pytest.raises(
+        TemplateRuntimeError, match=r"^a function is shown here, .* expected a call, with \(\)$"
+    ):
         create_environment(autoescape=autoescape).from_string(source).render(image=str, name="Ada")
 
 
-@pytest.mark.parametrize("source", ["{{ [1, 2]|map('string') }}", "{{ 'ab'|select }}", "{{ [[1]]|batch(1) }}"])
+@pytest.mark.parametrize(
+    "source", ["{{ [1, 2]|map('string') }}", "{{ 'ab'|select }}", "{{ [[1]]|batch(1) }}"]
+)
 def test_an_iterator_is_not_shown_as_python_notes_it(source: str) -> None:
     with pytest.raises(TemplateRuntimeError, match=r"expected \|list, \|join or a loop$"):
         create_environment().from_string(source).render()

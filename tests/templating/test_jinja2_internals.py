@@ -34,7 +34,9 @@ OVERRIDDEN = [
 
 
 @pytest.mark.parametrize(("owner", "name", "parameters"), OVERRIDDEN)
-def test_a_private_name_is_as_this_package_expects(owner: Any, name: str, parameters: list[str] | None) -> None:
+def test_a_private_name_is_as_this_package_expects(
+    owner: Any, name: str, parameters: list[str] | None
+) -> None:
     found = getattr(owner, name)
     if parameters is not None:
         assert list(inspect.signature(found).parameters) == parameters

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - one template a line
 """Templates that would use up the machine are stopped, in bounded time and memory."""
 
 from __future__ import annotations
@@ -101,7 +100,11 @@ HUGE = [
     grow("'abc'", "{% set ns.x = [ns.x, ns.x]%}{% set ns.y = [ns.y, ns.y] %}", "{{ ns.x < ns.y }}"),
     grow("'abc'", "{% set ns.x = [ns.x, ns.x]%}{% set ns.y = [ns.y, ns.y] %}", "{{ ns.x in [ns.y] }}"),
     grow("'abc'", "{% set ns.x = [ns.x, ns.x]%}{% set ns.y = [ns.y, ns.y] %}", "{{ ns.x is eq ns.y }}"),
-    grow("'abc'", "{% set ns.x = [ns.x, ns.x]%}{% set ns.y = [ns.y, ns.y] %}", "{{ [ns.x]|select('eq', ns.y)|list }}"),
+    grow(
+        "'abc'",
+        "{% set ns.x = [ns.x, ns.x]%}{% set ns.y = [ns.y, ns.y] %}",
+        "{{ [ns.x]|select('eq', ns.y)|list }}",
+    ),
     grow("'abc'", "{% set ns.x = [ns.x, ns.x]%}{% set ns.y = [ns.y, ns.y] %}", "{{ [ns.x].index(ns.y) }}"),
     grow("'abc'", "{% set ns.x = [ns.x, ns.x]%}{% set ns.y = [ns.y, ns.y] %}", "{{ [ns.x, ns.y]|sort }}"),
     grow("'abc'", "{% set ns.x = [ns.x, ns.x]%}{% set ns.y = [ns.y, ns.y] %}", "{{ [ns.x, ns.y]|max }}"),

@@ -20,8 +20,14 @@ def test_a_pattern_is_rendered_without_escaping() -> None:
         ("{{ version", "campaign.yaml:3:8: unexpected end of template, expected 'end of print statement'."),
         ("{{ version|nofilter }}", "campaign.yaml:3:8: No filter named 'nofilter'."),
         ("{{ 1 / 0 }}", "campaign.yaml:3:8: ZeroDivisionError: division by zero"),
-        ("{{ 'a' * 10**10 }}", "campaign.yaml:3:8: stopped: a text of 10,000,000,000 characters; the limit is"),
-        ("{{ version.__class__ }}", "campaign.yaml:3:8: not allowed in a template: access to attribute '__class__'"),
+        (
+            "{{ 'a' * 10**10 }}",
+            "campaign.yaml:3:8: stopped: a text of 10,000,000,000 characters; the limit is",
+        ),
+        (
+            "{{ version.__class__ }}",
+            "campaign.yaml:3:8: not allowed in a template: access to attribute '__class__'",
+        ),
         ("{% include 'x' %}", "campaign.yaml:3:8: "),
         ("{{ range(10**9) }}", "campaign.yaml:3:8: "),
     ],
@@ -58,7 +64,9 @@ def test_a_where_that_is_wrong_is_found_at_once() -> None:
             compile_where(source, HERE)
 
 
-@pytest.mark.parametrize("source", ["(" * 3000 + "n" + ")" * 3000, "not " * 2400 + "n", "n" + ".a" * 4000, "9" * 5000])
+@pytest.mark.parametrize(
+    "source", ["(" * 3000 + "n" + ")" * 3000, "not " * 2400 + "n", "n" + ".a" * 4000, "9" * 5000]
+)
 def test_a_where_that_is_too_deep_or_long(source: str) -> None:
     with pytest.raises(InputError, match=r"^campaign.yaml:3:8: where: (nested too deeply|Exceeds the limit)"):
         compile_where(source, HERE)
@@ -66,7 +74,9 @@ def test_a_where_that_is_too_deep_or_long(source: str) -> None:
 
 def test_a_where_needs_its_names() -> None:
     where = compile_where("paln == 'pro'", HERE)
-    with pytest.raises(InputError, match=r"^campaign.yaml:3:8: where: 'paln' is undefined; did you mean 'plan'\?$"):
+    with pytest.raises(
+        InputError, match=r"^campaign.yaml:3:8: where: 'paln' is undefined; did you mean 'plan'\?$"
+    ):
         where({"plan": "pro"})
 
 

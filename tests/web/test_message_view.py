@@ -23,7 +23,9 @@ def newsletter(name: str = "Zofia Żółć") -> bytes:
     message["To"] = f'"{name}" <zofia@example.com>'
     message["Subject"] = "Zażółć gęślą jaźń"
     message.set_content("Plain żółć\n")
-    message.add_alternative('<html><head><title>x</title></head><body><img src="cid:logo"></body></html>', "html")
+    message.add_alternative(
+        '<html><head><title>x</title></head><body><img src="cid:logo"></body></html>', "html"
+    )
     related: Any = message.get_payload()[-1]
     related.add_related(PNG, "image", "png", cid="<logo>", filename="logo.png")
     message.add_attachment(b"%PDF-1", "application", "pdf", filename="Räkning.pdf")
@@ -89,7 +91,9 @@ def test_what_a_browser_connects_for_is_not_shown() -> None:
 
 @pytest.mark.parametrize(("scheme", "width"), [("dark", "min-width:0"), ("light", "max-width:0")])
 def test_the_colour_scheme_can_be_chosen(scheme: str, width: str) -> None:
-    html = html_mail("<style>@media (prefers-color-scheme: dark) {p {color: red}}</style>").html_document(scheme=scheme)
+    html = html_mail("<style>@media (prefers-color-scheme: dark) {p {color: red}}</style>").html_document(
+        scheme=scheme
+    )
     assert html is not None
     assert f"@media ({width})" in html
 
@@ -100,7 +104,12 @@ def test_a_doctype_stays_in_front() -> None:
 
 
 def test_images_from_the_network_are_counted() -> None:
-    assert html_mail('<img src="https://x.example/a.png"><img alt="" src=http://b><img src="cid:c">').remote_images == 2
+    assert (
+        html_mail(
+            '<img src="https://x.example/a.png"><img alt="" src=http://b><img src="cid:c">'
+        ).remote_images
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +130,9 @@ def test_images_from_the_network_are_counted() -> None:
         b"Subject: " + b"=?a?q?" * 40_000 + b"\r\n\r\n",
         b"Content-Type: text/html\r\n\r\n" + b"<head " * 400_000,
         b"Content-Type: text/html\r\n\r\n" + b"<img " * 400_000,
-        b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(3000)),
+        b"".join(
+            b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(3000)
+        ),
         b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 20_000,
         b"X: y\r\n" * 20_000 + b"\r\n",
     ],

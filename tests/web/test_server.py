@@ -31,7 +31,11 @@ async def measure_body(request: Request) -> Response:
 
 @pytest.fixture
 def server() -> Iterator[WebServer]:
-    routes = [Route("/", show_page), Route("/api/messages", show_page), Route("/body", measure_body, methods=["POST"])]
+    routes = [
+        Route("/", show_page),
+        Route("/api/messages", show_page),
+        Route("/body", measure_body, methods=["POST"]),
+    ]
     server = WebServer(routes, login=LOGIN)
     server.start()
     yield server
@@ -72,7 +76,9 @@ def test_the_cookie_is_of_no_use_to_another_site_port_or_script(server: WebServe
     assert len(path) >= 12  # another local server does not know it, so that it never gets the cookie
 
 
-@pytest.mark.parametrize("path", ["/", "/?token=", "/?token=wrong", "/?token=%FF", "/api/messages", "/base.css"])
+@pytest.mark.parametrize(
+    "path", ["/", "/?token=", "/?token=wrong", "/?token=%FF", "/api/messages", "/base.css"]
+)
 def test_without_the_token_nothing_is_shown(server: WebServer, path: str) -> None:
     status, body, _ = request_raw(server, path)
     assert status in (401, 403)
@@ -96,7 +102,9 @@ def test_a_program_uses_the_login(server: WebServer) -> None:
     assert request_raw(server, "/", {"Authorization": f"Basic {given}"})[0] == 403
 
 
-@pytest.mark.parametrize("given", ["", "Basic", "Basic !!!", "Basic c2FuZGJveDp3cm9uZw==", "Bearer x", "Basic /w=="])
+@pytest.mark.parametrize(
+    "given", ["", "Basic", "Basic !!!", "Basic c2FuZGJveDp3cm9uZw==", "Bearer x", "Basic /w=="]
+)
 def test_a_wrong_login_is_refused(server: WebServer, given: str) -> None:
     assert request_raw(server, "/api/messages", {"Authorization": given})[0] == 401
 
@@ -125,7 +133,9 @@ def test_our_own_origin_is_not(visitor: Visitor) -> None:
 
 
 def test_a_body_is_read_up_to_its_limit(visitor: Visitor) -> None:
-    assert visitor.request("body", method="POST", body=b"x" * (MAX_BODY + 100_000))[1] == str(MAX_BODY).encode()
+    assert (
+        visitor.request("body", method="POST", body=b"x" * (MAX_BODY + 100_000))[1] == str(MAX_BODY).encode()
+    )
 
 
 @pytest.mark.parametrize("policy", [PAGE_POLICY, MAIL_POLICY, MAIL_POLICY_WITHOUT_IMAGES])

@@ -20,7 +20,14 @@ from mailer.smtp.protocol.events import Event, NoopAnswered
 from mailer.smtp.protocol.opening import OpeningSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
-from mailer.smtp.protocol.values import NOTHING_LEARNED, Login, ServerTraits, Strategy, Transaction, TransactionResult
+from mailer.smtp.protocol.values import (
+    NOTHING_LEARNED,
+    Login,
+    ServerTraits,
+    Strategy,
+    Transaction,
+    TransactionResult,
+)
 
 FEEDINGS = ("whole", "octets", "trailing")
 OPENING = """\
@@ -33,7 +40,9 @@ PIPELINED = "S: 250 PIPELINING\n"
 SEQUENTIAL = "S: 250 HELP\n"
 
 
-def message(n: int, *, sender: str | None = None, recipients: Sequence[str] = (), content: bytes = b"") -> Transaction:
+def message(
+    n: int, *, sender: str | None = None, recipients: Sequence[str] = (), content: bytes = b""
+) -> Transaction:
     """Message n: from s{n} to r{n}, two lines."""
     return Transaction(
         f"s{n}@example.com" if sender is None else sender,
@@ -128,7 +137,9 @@ def converse(
         traits=traits,
     )
     log: list[tuple[str, str]] = []
-    run = Run(SmtpSession(settings, trace=(lambda who, line: log.append((who, line))) if trace else None), trace=log)
+    run = Run(
+        SmtpSession(settings, trace=(lambda who, line: log.append((who, line))) if trace else None), trace=log
+    )
     run.session.start(run.now)
     waiting = list(messages)
     blocks = parse(script, messages)

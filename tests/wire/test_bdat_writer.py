@@ -18,13 +18,13 @@ REST = len(M[1].content) - FIRST
 
 
 def whole(n: int) -> str:
-    return (
-        f"C: MAIL FROM:<s{n}@example.com>\nC: RCPT TO:<r{n}@example.com>\nC: BDAT {len(M[n].content)} LAST\nC: ${n}\n"
-    )
+    return f"C: MAIL FROM:<s{n}@example.com>\nC: RCPT TO:<r{n}@example.com>\nC: BDAT {len(M[n].content)} LAST\nC: ${n}\n"
 
 
 def first(n: int = 1) -> str:
-    return f"C: MAIL FROM:<s{n}@example.com>\nC: RCPT TO:<r{n}@example.com>\nC: BDAT {FIRST}\nC: Subject: {n}\n"
+    return (
+        f"C: MAIL FROM:<s{n}@example.com>\nC: RCPT TO:<r{n}@example.com>\nC: BDAT {FIRST}\nC: Subject: {n}\n"
+    )
 
 
 def rest(n: int = 1) -> str:
@@ -146,7 +146,12 @@ def test_where_refusals_are_frequent_it_goes_on_in_turns(feeding: str) -> None:
 
 def test_content_refused(feeding: str) -> None:
     run = converse(
-        VERIFIED + RESET + whole(2) + "S: 554 5.7.1 spam\n" + RESET_OK + "S: 250 ok\nS: 250 ok\nS: 452 4.3.1 full\n",
+        VERIFIED
+        + RESET
+        + whole(2)
+        + "S: 554 5.7.1 spam\n"
+        + RESET_OK
+        + "S: 250 ok\nS: 250 ok\nS: 452 4.3.1 full\n",
         [M[1], M[2]],
         feeding=feeding,
     )
@@ -156,7 +161,9 @@ def test_content_refused(feeding: str) -> None:
 # -- which kind of server it is ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("trial", "learnt"), [("503 need MAIL", True), ("250 ok", False), ("550 unknown", None)])
+@pytest.mark.parametrize(
+    ("trial", "learnt"), [("503 need MAIL", True), ("250 ok", False), ("550 unknown", None)]
+)
 def test_a_refusal_teaches_what_it_leaves_behind(feeding: str, trial: str, learnt: bool | None) -> None:
     """RCPT without MAIL, in front of the RSET: with Postfix there is no transaction any more, with Exim there is."""
     script = (
@@ -218,7 +225,14 @@ def test_refused_at_the_first_line(feeding: str) -> None:
 
 def test_the_first_line_is_refused_for_another_reason(feeding: str) -> None:
     run = converse(
-        OPENING + STREAMED + first() + "S: 250 ok\nS: 250 ok\nS: 452 4.3.1 full\n" + RESET + first(2) + RESET_OK + "E:",
+        OPENING
+        + STREAMED
+        + first()
+        + "S: 250 ok\nS: 250 ok\nS: 452 4.3.1 full\n"
+        + RESET
+        + first(2)
+        + RESET_OK
+        + "E:",
         [M[1], M[2]],
         feeding=feeding,
     )
@@ -268,7 +282,14 @@ def test_bdat_is_refused(feeding: str, code: int, reads_content_as_commands: boo
     """One step down in the same session: nothing lost, nothing twice, and at most a header line read as a command."""
     stray = "S: 500 Subject: what is that?\n" if reads_content_as_commands else ""
     run = converse(
-        OPENING + STREAMED + first() + f"S: 250 ok\nS: 250 ok\nS: {code} no BDAT\n" + stray + RESET + RESET_OK + TURNS,
+        OPENING
+        + STREAMED
+        + first()
+        + f"S: 250 ok\nS: 250 ok\nS: {code} no BDAT\n"
+        + stray
+        + RESET
+        + RESET_OK
+        + TURNS,
         [M[1], M[2]],
         feeding=feeding,
     )
@@ -278,7 +299,14 @@ def test_bdat_is_refused(feeding: str, code: int, reads_content_as_commands: boo
 
 def test_the_refusal_of_the_line_comes_behind_the_reset(feeding: str) -> None:
     run = converse(
-        OPENING + STREAMED + first() + "S: 250 ok\nS: 250 ok\nS: 500 no\n" + RESET + "S: 500 eh?\n" + RESET_OK + TURNS,
+        OPENING
+        + STREAMED
+        + first()
+        + "S: 250 ok\nS: 250 ok\nS: 500 no\n"
+        + RESET
+        + "S: 500 eh?\n"
+        + RESET_OK
+        + TURNS,
         [M[1], M[2]],
         feeding=feeding,
     )
@@ -321,7 +349,9 @@ def test_bdat_stops_working_inside_a_window(feeding: str) -> None:
 @pytest.mark.parametrize("reply", ["450 later", "500 eh?\nS: 500 eh?", "354 go"])
 def test_no_way_back_behind_bdat(feeding: str, reply: str) -> None:
     run = converse(
-        OPENING + STREAMED + first() + f"S: 250 ok\nS: 250 ok\nS: 500 no\n{RESET}S: {reply}\n", [M[1]], feeding=feeding
+        OPENING + STREAMED + first() + f"S: 250 ok\nS: 250 ok\nS: 500 no\n{RESET}S: {reply}\n",
+        [M[1]],
+        feeding=feeding,
     )
     assert isinstance(run.failure, ProtocolViolation)
     assert run.unfinished == ([1], [])
@@ -330,7 +360,9 @@ def test_no_way_back_behind_bdat(feeding: str, reply: str) -> None:
 
 @pytest.mark.parametrize("end", ["E:", "L:", "S: 221 I can break rules, too\n"])
 def test_closed_on_bdat(feeding: str, end: str) -> None:
-    run = converse(OPENING + STREAMED + first() + "S: 250 ok\nS: 250 ok\n" + end, [M[1], M[2]], feeding=feeding)
+    run = converse(
+        OPENING + STREAMED + first() + "S: 250 ok\nS: 250 ok\n" + end, [M[1], M[2]], feeding=feeding
+    )
     assert run.failure is not None
     assert run.outcomes == {}
     assert run.unfinished == ([1, 2], [])
@@ -343,14 +375,18 @@ WINDOW = VERIFIED + RESET + whole(2) + RESET + whole(3)
 
 
 def test_a_lost_window_is_in_doubt(feeding: str) -> None:
-    run = converse(WINDOW + "S: 250 queued\n" + RESET_OK + "S: 250 ok\nE:", [M[n] for n in (1, 2, 3)], feeding=feeding)
+    run = converse(
+        WINDOW + "S: 250 queued\n" + RESET_OK + "S: 250 ok\nE:", [M[n] for n in (1, 2, 3)], feeding=feeding
+    )
     assert run.outcomes == {1: ("content", 250)}
     assert run.unfinished == ([], [2, 3])
 
 
 def test_421_in_a_window(feeding: str) -> None:
     run = converse(
-        WINDOW + "S: 250 queued\n" + RESET_OK + "S: 421 enough\nE:", [M[n] for n in (1, 2, 3)], feeding=feeding
+        WINDOW + "S: 250 queued\n" + RESET_OK + "S: 421 enough\nE:",
+        [M[n] for n in (1, 2, 3)],
+        feeding=feeding,
     )
     assert isinstance(run.failure, ConnectionLost)
     assert run.outcomes == {1: ("content", 250)}
@@ -362,7 +398,9 @@ def test_421_in_a_window(feeding: str) -> None:
 )
 def test_reset_refused_in_a_window(feeding: str, end: str, unfinished: tuple[list[int], list[int]]) -> None:
     """It closes, as Exim does, or it is only slow: then the others may arrive after we have left."""
-    run = converse(WINDOW + "S: 250 queued\nS: 502 no RSET here\n" + end, [M[n] for n in (1, 2, 3)], feeding=feeding)
+    run = converse(
+        WINDOW + "S: 250 queued\nS: 502 no RSET here\n" + end, [M[n] for n in (1, 2, 3)], feeding=feeding
+    )
     assert run.outcomes == {1: ("content", 250)}
     assert run.unfinished == unfinished
 
@@ -481,7 +519,9 @@ def test_a_refused_message_never_takes_the_next_one_into_its_transaction(feeding
         feeding=feeding,
         then=more,
     )
-    assert run.outcomes == {n: {2: ("rcpt", 550), 4: ("content", 554)}.get(n, ("content", 250)) for n in range(1, 6)}
+    assert run.outcomes == {
+        n: {2: ("rcpt", 550), 4: ("content", 554)}.get(n, ("content", 250)) for n in range(1, 6)
+    }
 
 
 def test_a_lost_session_halves_the_next_ones_window(feeding: str) -> None:

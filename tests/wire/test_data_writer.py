@@ -9,7 +9,9 @@ from mailer.smtp.protocol.values import ServerTraits, Strategy
 from tests.wire.conversation import FEEDINGS, OPENING, PIPELINED, SEQUENTIAL, Run, converse, message
 
 ONE, TWO, THREE = message(1), message(2), message(3)
-ENVELOPE = {n: f"C: MAIL FROM:<s{n}@example.com>\nC: RCPT TO:<r{n}@example.com>\nC: DATA\n" for n in (1, 2, 3)}
+ENVELOPE = {
+    n: f"C: MAIL FROM:<s{n}@example.com>\nC: RCPT TO:<r{n}@example.com>\nC: DATA\n" for n in (1, 2, 3)
+}
 CONTENT = {n: f"C: ${n}\nC: .\n" for n in (1, 2, 3)}
 GO = "S: 250 ok\nS: 250 ok\nS: 354 go\n"
 REFUSED = "S: 250 ok\nS: 550 5.1.1 no\nS: 554 5.5.1 no valid recipients\n"
@@ -159,7 +161,11 @@ def test_nobody_joins_a_transaction_that_has_a_recipient(feeding: str, offer: st
     messages = [message(n, sender="news@example.com") for n in (1, 2, 3)]
     script = OPENING + offer
     for n in (1, 2, 3):
-        mail, rcpt, data = ("C: MAIL FROM:<news@example.com>\n", f"C: RCPT TO:<r{n}@example.com>\n", "C: DATA\n")
+        mail, rcpt, data = (
+            "C: MAIL FROM:<news@example.com>\n",
+            f"C: RCPT TO:<r{n}@example.com>\n",
+            "C: DATA\n",
+        )
         last = "S: 451 4.3.0 not now\n" if n < 3 else f"S: 354 go\n{CONTENT[3]}S: 250 queued\n"
         if offer == PIPELINED:
             script += ("C: RSET\n" if n > 1 else "") + mail + rcpt + data
@@ -232,7 +238,9 @@ def test_354_without_a_recipient_gets_the_final_dot_only(feeding: str, last_word
 
 def test_354_after_a_refused_sender(feeding: str) -> None:
     run = converse(
-        OPENING + PIPELINED + ENVELOPE[1] + "S: 550 no\nS: 503 no\nS: 354 go\nC: .\nS: 554 no", [ONE], feeding=feeding
+        OPENING + PIPELINED + ENVELOPE[1] + "S: 550 no\nS: 503 no\nS: 354 go\nC: .\nS: 554 no",
+        [ONE],
+        feeding=feeding,
     )
     assert run.outcomes == {1: ("mail", 550)}
 
@@ -285,7 +293,11 @@ def test_dots_are_doubled(feeding: str) -> None:
 
 @pytest.mark.parametrize(
     "parameters",
-    [("SIZE 999", " SIZE=%d", {}), ("8BITMIME", " BODY=8BITMIME", {"eight_bit": True}), ("SMTPUTF8", " SMTPUTF8", {})],
+    [
+        ("SIZE 999", " SIZE=%d", {}),
+        ("8BITMIME", " BODY=8BITMIME", {"eight_bit": True}),
+        ("SMTPUTF8", " SMTPUTF8", {}),
+    ],
 )
 def test_parameters_of_mail(feeding: str, parameters: tuple[str, str, dict[str, bool]]) -> None:
     offer, parameter, _ = parameters
@@ -320,7 +332,9 @@ def test_parameters_of_mail(feeding: str, parameters: tuple[str, str, dict[str, 
         ("LIMITS RCPTDOMAINMAX=1", {"recipients": ("a@b", "c@d")}, "the server accepts 1 in a message"),
     ],
 )
-def test_what_this_server_cannot_be_given(feeding: str, offer: str, unfit: dict[str, object], why: str) -> None:
+def test_what_this_server_cannot_be_given(
+    feeding: str, offer: str, unfit: dict[str, object], why: str
+) -> None:
     """It is settled without a reply, which would be made up; the others go."""
     script = OPENING + f"S: 250-PIPELINING\nS: 250 {offer}\n"
     bad = message(1, **unfit)  # type: ignore[arg-type] # the table's columns
@@ -379,13 +393,17 @@ def test_a_drop_before_the_content_leaves_it_untouched(feeding: str) -> None:
 
 def test_a_drop_behind_the_content_leaves_it_in_doubt(feeding: str) -> None:
     run = converse(
-        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + ENVELOPE[2] + "E:", [ONE, TWO, THREE], feeding=feeding
+        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + ENVELOPE[2] + "E:",
+        [ONE, TWO, THREE],
+        feeding=feeding,
     )
     assert run.unfinished == ([2, 3], [1])
 
 
 def test_a_late_reply_ends_the_session(feeding: str) -> None:
-    run = converse(OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + "L:", [ONE, TWO][:1], feeding=feeding)
+    run = converse(
+        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + "L:", [ONE, TWO][:1], feeding=feeding
+    )
     assert "did not answer within 10 seconds" in str(run.failure)
     assert run.unfinished == ([], [1])
     run.receive(b"250 late\r\n")
@@ -393,7 +411,9 @@ def test_a_late_reply_ends_the_session(feeding: str) -> None:
 
 
 def test_a_refused_envelope_is_settled_although_the_session_broke(feeding: str) -> None:
-    run = converse(OPENING + PIPELINED + ENVELOPE[1] + "S: 250 ok\nS: 550 no\nE:", [ONE, TWO], feeding=feeding)
+    run = converse(
+        OPENING + PIPELINED + ENVELOPE[1] + "S: 250 ok\nS: 550 no\nE:", [ONE, TWO], feeding=feeding
+    )
     assert run.outcomes == {1: ("rcpt", 550)}
     assert run.unfinished == ([2], [])
 
@@ -438,7 +458,12 @@ def test_refused_reset_ends_the_session(feeding: str) -> None:
 
 def test_the_session_ends_after_the_servers_maximum_of_messages(feeding: str) -> None:
     run = converse(
-        OPENING + "S: 250-LIMITS MAILMAX=1\nS: 250 PIPELINING\n" + ENVELOPE[1] + GO + CONTENT[1] + "S: 250 ok\n-:",
+        OPENING
+        + "S: 250-LIMITS MAILMAX=1\nS: 250 PIPELINING\n"
+        + ENVELOPE[1]
+        + GO
+        + CONTENT[1]
+        + "S: 250 ok\n-:",
         [ONE],
         feeding=feeding,
     )
@@ -467,7 +492,16 @@ def test_commands_behind_the_end_that_are_refused_go_again_and_wait_from_then_on
 
 def test_the_next_session_waits_from_its_first_message(feeding: str) -> None:
     run = converse(
-        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + "S: 250 q\n" + ENVELOPE[2] + GO + CONTENT[2] + WAITING,
+        OPENING
+        + PIPELINED
+        + ENVELOPE[1]
+        + GO
+        + CONTENT[1]
+        + "S: 250 q\n"
+        + ENVELOPE[2]
+        + GO
+        + CONTENT[2]
+        + WAITING,
         [ONE, TWO, THREE],
         feeding=feeding,
         traits=ServerTraits(waits_for_content=True),
@@ -509,7 +543,9 @@ def test_a_refusal_that_concerns_the_session_makes_it_sequential(feeding: str, c
 
 def test_a_session_that_refuses_even_single_commands_ends_without_a_mark(feeding: str) -> None:
     run = converse(
-        OPENING + SEQUENTIAL + "C: MAIL FROM:<s1@example.com>\nS: 503 5.5.1 what?\n", [ONE, TWO], feeding=feeding
+        OPENING + SEQUENTIAL + "C: MAIL FROM:<s1@example.com>\nS: 503 5.5.1 what?\n",
+        [ONE, TWO],
+        feeding=feeding,
     )
     assert type(run.failure) is ConnectionLost
     assert run.failure.reply is not None
@@ -593,7 +629,9 @@ def test_a_server_that_answers_slower_after_errors_is_left_when_that_is_cheaper(
         run.now += 2.0 if len(run.results) >= 4 else 0.01
 
     script = OPENING + SEQUENTIAL + "C: MAIL FROM:<s@example.com>\n!:\nS: 550 no\n" * 8
-    run = converse(script, [message(n, sender="s@example.com") for n in range(8)], feeding=feeding, then=answer)
+    run = converse(
+        script, [message(n, sender="s@example.com") for n in range(8)], feeding=feeding, then=answer
+    )
     assert len(run.outcomes) == 8
     assert run.session.is_exhausted
     assert run.failure is None

@@ -57,7 +57,9 @@ def behaviours(draw: st.DrawFn, count: int) -> Behaviour:
         goes_to_354=draw(st.booleans()),
         forgets=draw(st.booleans()),
         nonmail=draw(st.sampled_from([None, None, 2, 10])),
-        refused={name: draw(codes_for(name)) for name in draw(st.sets(st.sampled_from(names), max_size=count))},
+        refused={
+            name: draw(codes_for(name)) for name in draw(st.sets(st.sampled_from(names), max_size=count))
+        },
         ends_after=draw(st.none() | st.integers(3, 3 + 5 * count)),
         announces=announces,
         goes_on=announces and draw(st.booleans()),
@@ -80,7 +82,9 @@ def run_session(
     """One session: messages go in as there is room, octets cross in any split, until nothing moves any more."""
     server = ModelServer(behaviour)
     session = SmtpSession(
-        OpeningSettings("model", "client", window=window, strategy_at_most=traits.strategy_at_most, traits=traits)
+        OpeningSettings(
+            "model", "client", window=window, strategy_at_most=traits.strategy_at_most, traits=traits
+        )
     )
     session.start(0.0)
     events: list[Event] = []
@@ -106,7 +110,9 @@ def run_session(
             events += session.receive_eof(now)
         is_done = session.state is State.READY and session.is_idle and not (waiting and session.room)
         if session.is_closed or is_done:
-            return Outcome(session, server, [event for event in events if isinstance(event, TransactionResult)])
+            return Outcome(
+                session, server, [event for event in events if isinstance(event, TransactionResult)]
+            )
         idle = 0 if heard or to_server or server.closed else idle + 1
         if idle > 2:
             events += session.handle_timeout(now)
@@ -115,7 +121,9 @@ def run_session(
 def check(outcome: Outcome, submitted: list[Transaction]) -> tuple[set[object], set[object]]:
     """What is still to be sent, and in doubt."""
     unsent, in_doubt = outcome.session.list_unfinished()
-    account = Counter([r.transaction.context for r in outcome.results] + [t.context for t in (*unsent, *in_doubt)])
+    account = Counter(
+        [r.transaction.context for r in outcome.results] + [t.context for t in (*unsent, *in_doubt)]
+    )
     assert account == Counter(t.context for t in submitted), outcome.session.end
     by_tag = {t.context: t for t in submitted}
     taken: dict[object, list[tuple[bytes, ...]]] = {}
@@ -137,7 +145,9 @@ def check(outcome: Outcome, submitted: list[Transaction]) -> tuple[set[object], 
         else:
             assert tag not in taken, f"{tag} has the result {result} and was accepted"
     for transaction in unsent:
-        assert transaction.context not in taken, f"{transaction.context} is said to be unsent and was accepted"
+        assert transaction.context not in taken, (
+            f"{transaction.context} is said to be unsent and was accepted"
+        )
     for transaction in in_doubt:
         taken.pop(transaction.context, None)
     assert not taken
@@ -146,7 +156,10 @@ def check(outcome: Outcome, submitted: list[Transaction]) -> tuple[set[object], 
 
 @settings(max_examples=400)
 @given(
-    data=st.data(), seed=st.integers(0, 2**32), count=st.integers(1, 24), window=st.sampled_from([None, None, 1, 2, 5])
+    data=st.data(),
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 24),
+    window=st.sampled_from([None, None, 1, 2, 5]),
 )
 def test_every_message_has_one_outcome_and_it_is_true(
     data: st.DataObject, seed: int, count: int, window: int | None

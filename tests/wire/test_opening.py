@@ -18,7 +18,9 @@ pytestmark = pytest.mark.parametrize("feeding", FEEDINGS)
 
 
 def test_the_extensions_of_ehlo_are_read_in_any_case(feeding: str) -> None:
-    run = converse(OPENING + "S: 250-pipelining\nS: 250-\nS: 250-Size 1000\nS: 250 Chunking\n-:", feeding=feeding)
+    run = converse(
+        OPENING + "S: 250-pipelining\nS: 250-\nS: 250-Size 1000\nS: 250 Chunking\n-:", feeding=feeding
+    )
     assert run.session.state is State.READY
     assert run.session.strategy is Strategy.STREAMED
     assert run.session.extensions.size == 1000
@@ -188,7 +190,9 @@ def test_a_login_opens_the_session(feeding: str) -> None:
     assert run.session.mechanism == "PLAIN"
 
 
-@pytest.mark.parametrize("reply", ["535 5.7.8 no", "534 5.7.9 application-specific password required", "550 no"])
+@pytest.mark.parametrize(
+    "reply", ["535 5.7.8 no", "534 5.7.9 application-specific password required", "550 no"]
+)
 def test_a_wrong_password_is_tried_once(feeding: str, reply: str) -> None:
     run = converse(AUTH_PLAIN + f"S: {reply}", feeding=feeding, login=LOGIN)
     assert isinstance(run.failure, AuthenticationError)
@@ -217,7 +221,9 @@ S: 235 welcome
 
 
 @pytest.mark.parametrize("reply", ["535 5.7.8 no", "504 5.5.4 no such mechanism"])
-def test_after_scram_nothing_weaker_is_tried(feeding: str, reply: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_scram_nothing_weaker_is_tried(
+    feeding: str, reply: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody between us and the server could refuse it to read the password."""
     monkeypatch.setattr("mailer.smtp.sasl.scram.secrets.token_urlsafe", lambda _octets: "nonce")
     script = (
@@ -262,7 +268,9 @@ def test_a_challenge_that_is_no_base64_is_cancelled(feeding: str) -> None:
 
 @pytest.mark.parametrize("answer", ["354 go on", "334 again\nS: 334 again", "250", "421 bye"])
 def test_a_strange_answer_to_auth(feeding: str, answer: str) -> None:
-    run = converse(AUTH_PLAIN + f"S: {answer}\n-:" if answer == "250" else AUTH_PLAIN + f"S: {answer}", login=LOGIN)
+    run = converse(
+        AUTH_PLAIN + f"S: {answer}\n-:" if answer == "250" else AUTH_PLAIN + f"S: {answer}", login=LOGIN
+    )
     assert (run.session.state is State.READY) is (answer == "250")
     if "334" in answer:
         return  # cancelled with "*" at the first
@@ -271,7 +279,8 @@ def test_a_strange_answer_to_auth(feeding: str, answer: str) -> None:
 
 def test_secrets_are_blanked(feeding: str) -> None:
     run = converse(
-        AUTH_PLAIN + f"S: 504-you said {PLAIN}\nS: 504-that is pass word\nS: 504 or cGFzcyB3b3Jk\nC: AUTH LOGIN\n",
+        AUTH_PLAIN
+        + f"S: 504-you said {PLAIN}\nS: 504-that is pass word\nS: 504 or cGFzcyB3b3Jk\nC: AUTH LOGIN\n",
         feeding=feeding,
         login=LOGIN,
         trace=True,
@@ -322,7 +331,9 @@ def test_quit_closes_the_session_whatever_the_answer(feeding: str, answer: str) 
 
 def test_an_answered_noop_is_counted(feeding: str) -> None:
     run = converse(
-        OPENING + "S: 250 HELP\n!:\nC: NOOP\nS: 250 ok\n-:", feeding=feeding, then=lambda r: r.session.send_noop()
+        OPENING + "S: 250 HELP\n!:\nC: NOOP\nS: 250 ok\n-:",
+        feeding=feeding,
+        then=lambda r: r.session.send_noop(),
     )
     assert run.noops_answered == 1
 

@@ -13,7 +13,9 @@ from mailer.campaign.servers import parse_host
 from mailer.errors import Problem
 
 _SELECTOR = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-_DURATION = Text(quantities.parse_duration, "a duration such as 30s", quantities.DURATION, ("250ms", "30s", "5m", "1h"))
+_DURATION = Text(
+    quantities.parse_duration, "a duration such as 30s", quantities.DURATION, ("250ms", "30s", "5m", "1h")
+)
 _RATE = Text(quantities.parse_rate, "a rate", quantities.RATE, ("30/minute", "14/second", "500/hour"))
 _STOP_AFTER = Text(quantities.parse_stop_after, "a limit", quantities.STOP_AFTER, ("50 in a row", "10%"))
 
@@ -22,7 +24,9 @@ def _check_backoff(parsed: ParsedMapping) -> Iterator[Problem]:
     backoff = Backoff(**parsed.values)
     if backoff.first > backoff.most:
         place = parsed.places.get("first") or parsed.places["most"]
-        yield parsed.problem(place, f"'first' ({backoff.first:g} s) is longer than 'most' ({backoff.most:g} s)")
+        yield parsed.problem(
+            place, f"'first' ({backoff.first:g} s) is longer than 'most' ({backoff.most:g} s)"
+        )
 
 
 BACKOFF = MappingType(
@@ -82,7 +86,13 @@ DELIVERY = MappingType(
             "Waits between attempts: exponential, with jitter.",
             example="{first: 2s, most: 10m}",
         ),
-        Field("timeout", _DURATION, "The time for one complete reply of the server.", default="60s", example="2m"),
+        Field(
+            "timeout",
+            _DURATION,
+            "The time for one complete reply of the server.",
+            default="60s",
+            example="2m",
+        ),
         Field(
             "in_doubt",
             Choice(get_args(InDoubt)),
@@ -106,7 +116,13 @@ DELIVERY = MappingType(
 DKIM = MappingType(
     "a mapping with 'domain', 'selector' and 'key_file'",
     (
-        Field("domain", Text(parse_host, "a domain name"), "The signing domain (d=).", True, example="example.com"),
+        Field(
+            "domain",
+            Text(parse_host, "a domain name"),
+            "The signing domain (d=).",
+            True,
+            example="example.com",
+        ),
         Field(
             "selector",
             text_matching(_SELECTOR, "a selector such as s1"),
@@ -114,7 +130,9 @@ DKIM = MappingType(
             required=True,
             example="s1",
         ),
-        Field("key_file", FilePath(), "The private key (RSA or Ed25519): a PEM file.", True, example="dkim.pem"),
+        Field(
+            "key_file", FilePath(), "The private key (RSA or Ed25519): a PEM file.", True, example="dkim.pem"
+        ),
     ),
     build=lambda values, _parsed: Dkim(
         values["domain"], values["selector"], values["key_file"].path, values["key_file"].named_at

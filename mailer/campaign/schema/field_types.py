@@ -73,7 +73,9 @@ class LoadContext:
     def locate_file(self, name: str, place: Place) -> NamedFile:
         """Return the file `name`, relative to the campaign's folder, as named at `place`."""
         shown = make_printable(str(self.shown_folder / name))
-        return NamedFile(self.folder / name, shown, place, self.key, None if self.access.outside_files else self.root)
+        return NamedFile(
+            self.folder / name, shown, place, self.key, None if self.access.outside_files else self.root
+        )
 
     def may_read(self, file: NamedFile) -> bool:
         """Return whether the campaign is trusted with `file`."""
@@ -234,7 +236,12 @@ class FilePath:
         if not name or "\0" in name:
             raise context.error(node.place, "expected a path")
         file = context.locate_file(name, node.place)
-        if self.exists and context.access.own_machine and context.may_read(file) and (problem := file.find_problem()):
+        if (
+            self.exists
+            and context.access.own_machine
+            and context.may_read(file)
+            and (problem := file.find_problem())
+        ):
             raise ValidationError([problem])
         return file
 
@@ -276,7 +283,9 @@ class MapOf(Generic[T]):
     def read(self, node: Node, context: LoadContext) -> dict[str, T]:
         if not isinstance(node, nodes.Mapping):
             raise context.error(node.place, f"expected a mapping, found {describe(node)}")
-        values = collect_values(functools.partial(self._read, node, *entry, context) for entry in node.entries.items())
+        values = collect_values(
+            functools.partial(self._read, node, *entry, context) for entry in node.entries.items()
+        )
         return dict(zip(node.entries, values, strict=True))
 
     def _read(self, node: nodes.Mapping, key: str, value: Node, context: LoadContext) -> T:

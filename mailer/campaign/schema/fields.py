@@ -22,7 +22,16 @@ CAMPAIGN_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 _IMAGE_NAME = r"[A-Za-z0-9._@-]{1,64}"
 _HEADER_NAME = r"[!-9;-~]{1,76}"  # RFC 5322 3.6.8 ftext; no longer than fits a line
 _RULE = r"[a-z0-9][a-z0-9-]{0,63}"
-_METHODS = ("PUBLISH", "REQUEST", "REPLY", "ADD", "CANCEL", "REFRESH", "COUNTER", "DECLINECOUNTER")  # RFC 5546 1.4
+_METHODS = (
+    "PUBLISH",
+    "REQUEST",
+    "REPLY",
+    "ADD",
+    "CANCEL",
+    "REFRESH",
+    "COUNTER",
+    "DECLINECOUNTER",
+)  # RFC 5546 1.4
 _OWN_HEADERS = re.compile(
     r"from|to|cc|bcc|subject|date|message-id|mime-version|content-.*|list-unsubscribe.*|dkim-signature|received"
     r"|return-path",
@@ -68,7 +77,9 @@ def _check_unsubscribe(parsed: ParsedMapping) -> Iterator[Problem]:
         yield parsed.problem(parsed.place, "expected 'url', 'mailto' or both")
     elif parsed.values.get("one_click"):
         if "url" not in parsed.places:
-            yield parsed.problem(parsed.places["one_click"], "one_click needs a 'url' (RFC 8058)", "one_click")
+            yield parsed.problem(
+                parsed.places["one_click"], "one_click needs a 'url' (RFC 8058)", "one_click"
+            )
         elif url is not None and re.match(r"(?!https:)[a-z]+:", url.source, re.IGNORECASE):
             yield parsed.problem(url.place, "one_click needs an https URL (RFC 8058, section 3.1)", "url")
 

@@ -15,7 +15,14 @@ from typing import Any, NoReturn, Protocol
 
 import yaml
 
-from mailer.campaign.schema.scalars import CORE, MAX_QUOTED, ScalarValue, scalar_value, show_tag, written_number
+from mailer.campaign.schema.scalars import (
+    CORE,
+    MAX_QUOTED,
+    ScalarValue,
+    scalar_value,
+    show_tag,
+    written_number,
+)
 from mailer.errors import InputError, Place, Problem
 from mailer.text import shorten
 
@@ -137,7 +144,10 @@ def find_unreadable(text: str) -> tuple[int, str] | None:
     if match is None:
         return None
     if match[0] == "\0":
-        return match.start(), "U+0000 is not allowed in YAML; is it UTF-16 without a byte order mark, or not text?"
+        return (
+            match.start(),
+            "U+0000 is not allowed in YAML; is it UTF-16 without a byte order mark, or not text?",
+        )
     what = f"U+{ord(match[0]):04X} is not allowed in YAML; in double quotes, write it as an escape"
     return match.start(), what
 
@@ -282,7 +292,8 @@ class _Composer:
         name: str = event.anchor
         if name not in self._anchors:
             self._fail(
-                event, f"the alias *{shorten(name, MAX_QUOTED)} has no anchor &{shorten(name, MAX_QUOTED)} before it"
+                event,
+                f"the alias *{shorten(name, MAX_QUOTED)} has no anchor &{shorten(name, MAX_QUOTED)} before it",
             )
         node = self._anchors[name]
         if node is None:
@@ -298,7 +309,8 @@ class _Composer:
     def _expect_tag(self, event: Any, name: str, what: str) -> None:
         if event.tag not in (None, "!", CORE + name):
             self._add_problem(
-                self._place_of(event), f"the tag {show_tag(event.tag)} is not allowed; expected {what} without it"
+                self._place_of(event),
+                f"the tag {show_tag(event.tag)} is not allowed; expected {what} without it",
             )
 
     def _place_of(self, event: Any) -> Place:
@@ -324,7 +336,9 @@ def _advise_quotes(line: str) -> tuple[int, str] | None:
         return len(match[1]) + 1, text
     if match := _QUOTED_NAME.fullmatch(line):
         text = f"a quoted name with an address needs quotes around both: {match[1].strip()} '{match[2]}'"
-        return len(match[1]) + 1, text if len(match[2]) <= 80 else "a quoted name with an address needs ' around both"
+        return len(match[1]) + 1, text if len(
+            match[2]
+        ) <= 80 else "a quoted name with an address needs ' around both"
     return None
 
 
@@ -336,7 +350,9 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
     at_end = "end of stream" in (error.problem or "") or "<stream end>" in (error.problem or "")
     mark = (error.context_mark if at_end else None) or error.problem_mark or error.context_mark
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-    if "nesting depth" in (error.problem or ""):  # libyaml 0.2.6 has a bound of its own, and reads ahead up to it
+    if "nesting depth" in (
+        error.problem or ""
+    ):  # libyaml 0.2.6 has a bound of its own, and reads ahead up to it
         return Problem(place, f"nested deeper than {MAX_DEPTH} levels")
     text = ", ".join(part for part in (error.problem, error.context) if part)
     if error.context_mark and error.context_mark.line + 1 < place.line:

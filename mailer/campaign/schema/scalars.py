@@ -90,4 +90,8 @@ def written_number(value: T, text: str) -> T | str:
     """Return `value`, or `text` if `value` is a number that would not be shown as it was written (1.10, 1e3,
     0x1F).
     """
-    return text if isinstance(value, (int, float)) and not isinstance(value, bool) and str(value) != text else value
+    return (
+        text
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and str(value) != text
+        else value
+    )

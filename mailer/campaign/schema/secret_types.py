@@ -89,12 +89,17 @@ class Variables:
             problems.append(context.problem(node.place, f"the environment variable {name} is not UTF-8"))
         else:
             if not value:
-                context.warnings.append(context.problem(node.place, f"the environment variable {name} is empty"))
+                context.warnings.append(
+                    context.problem(node.place, f"the environment variable {name} is empty")
+                )
             return value
         return ""
 
     def schema(self) -> Schema:
-        return {"type": "object", "propertyNames": {"pattern": f"^{_NAME}$", "not": {"enum": sorted(RESERVED)}}}
+        return {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{_NAME}$", "not": {"enum": sorted(RESERVED)}},
+        }
 
 
 def _check_one_form(parsed: ParsedMapping) -> Iterator[Problem]:
@@ -114,7 +119,9 @@ def _parse_service(text: str) -> str:
 
 
 def _refuse_login(_text: str) -> str:
-    raise ValueError("a login by OAuth 2.0 is not in this version; use {env: NAME} or {command: ...} for a token")
+    raise ValueError(
+        "a login by OAuth 2.0 is not in this version; use {env: NAME} or {command: ...} for a token"
+    )
 
 
 def _build_password(values: Mapping[str, Any], parsed: ParsedMapping) -> SecretSource:

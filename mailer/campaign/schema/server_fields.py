@@ -9,7 +9,16 @@ from typing import Any, get_args
 
 from mailer.campaign.model import AuthMechanism, ClientCertificate, Security, ServerConfig
 from mailer.campaign.providers import PROVIDERS
-from mailer.campaign.schema.field_types import Choice, Constant, FilePath, Flag, Integer, ListOf, Text, join_words
+from mailer.campaign.schema.field_types import (
+    Choice,
+    Constant,
+    FilePath,
+    Flag,
+    Integer,
+    ListOf,
+    Text,
+    join_words,
+)
 from mailer.campaign.schema.mapping_types import Field, MappingType, ParsedMapping
 from mailer.campaign.schema.secret_types import Password, parse_proxy
 from mailer.campaign.secrets import KeyringSecret
@@ -58,7 +67,9 @@ def _build_certificate(values: Mapping[str, Any], _parsed: ParsedMapping) -> Cli
 CLIENT_CERTIFICATE = MappingType(
     "a mapping with 'cert' and 'key'",
     (
-        Field("cert", FilePath(exists=True), "The certificate, with its chain if it has one: a PEM file.", True),
+        Field(
+            "cert", FilePath(exists=True), "The certificate, with its chain if it has one: a PEM file.", True
+        ),
         Field("key", FilePath(exists=True), "The private key: a PEM file. Default: the file of `cert`."),
     ),
     build=_build_certificate,
@@ -90,7 +101,9 @@ def _check_server(parsed: ParsedMapping) -> Iterator[Problem]:
 def _check_provider(parsed: ParsedMapping) -> Iterator[Problem]:
     for key in ("host", "port", "security"):
         if key in parsed.places:
-            yield parsed.problem(parsed.places[key], f"'provider' sets the {key}; leave one of the two out", key)
+            yield parsed.problem(
+                parsed.places[key], f"'provider' sets the {key}; leave one of the two out", key
+            )
     if (name := parsed.values.get("provider")) is None:
         return
     regions = PROVIDERS[name].regions
@@ -121,7 +134,12 @@ def _build_server(values: Mapping[str, Any], _parsed: ParsedMapping) -> ServerCo
 SERVER = MappingType(
     "a mapping with 'host' or 'provider'",
     (
-        Field("host", Text(parse_host, "a host name"), "The server's name or IP address.", example="smtp.example.com"),
+        Field(
+            "host",
+            Text(parse_host, "a host name"),
+            "The server's name or IP address.",
+            example="smtp.example.com",
+        ),
         Field(
             "port",
             Integer(1, 65535),

@@ -1,7 +1,8 @@
-"""Reading a list in a child process with limits: what a list holds, and so what its reading costs, is a stranger's.
+"""Reading a list in a child process with limits: what a list holds, and so what its reading costs, is a
+stranger's.
 
-A list that the caller of the Python API gives is an iterable of the caller's own program. It is read here, and only
-what is computed from its rows is computed in a child.
+A list that the caller of the Python API gives is an iterable of the caller's own program. It is read here,
+and only what is computed from its rows is computed in a child.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ FIRST_ROW_LIMITS = ProcessLimits(seconds=60.0)  # a workbook's texts are all rea
 
 
 def read_recipients(source: RecipientSource) -> Generator[Recipient, None, None]:
-    """Yield the recipients of a list. Raises InputError, also if a row takes more time or memory than its limit."""
+    """Yield the recipients of a list.
+
+    Raises InputError, also if a row takes more time or memory than its limit.
+    """
     return convert_recipients(source, _keep)
 
 
@@ -34,7 +38,10 @@ def convert_recipients(
     try:
         if isinstance(source, (FileSource, InlineSource, SqlSource)):
             yield from iterate_bounded(
-                lambda: map(convert, source), ROW_LIMITS, first=FIRST_ROW_LIMITS, keep_open=_descriptors(source)
+                lambda: map(convert, source),
+                ROW_LIMITS,
+                first=FIRST_ROW_LIMITS,
+                keep_open=_descriptors(source),
             )
             return
         pool: ProcessPool[Recipient, Converted] = ProcessPool(convert, limits=ROW_LIMITS)

@@ -18,7 +18,11 @@ _SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)  # what Excel writes
 
 
 def read_csv(
-    binary: BinaryIO, shown: str, encoding: str | None, rules: RowRules = PLAIN_RULES, delimiter: str | None = None
+    binary: BinaryIO,
+    shown: str,
+    encoding: str | None,
+    rules: RowRules = PLAIN_RULES,
+    delimiter: str | None = None,
 ) -> Generator[Recipient, None, None]:
     """Yield the recipients of the rows below the header. A row's line is its first one, also if cells have
     line ends.
@@ -34,11 +38,15 @@ def read_csv(
             first, more = _find_header(lines)
             skipped += more + 1
         if not first:
-            raise InputError(Problem(Place(shown), "the file is empty; expected a header line with a column 'email'"))
+            raise InputError(
+                Problem(Place(shown), "the file is empty; expected a header line with a column 'email'")
+            )
         if delimiter is None:
             delimiter = _detect_delimiter(first, rules)
         # A blank after the delimiter would make the quote behind it part of the cell.
-        table = csv.reader(_prepend_line(first, lines), delimiter=delimiter, strict=True, skipinitialspace=rules.trim)
+        table = csv.reader(
+            _prepend_line(first, lines), delimiter=delimiter, strict=True, skipinitialspace=rules.trim
+        )
         end = skipped
         try:
             header = parse_header(next(table), Place(shown, skipped + 1), rules.columns)

@@ -172,7 +172,9 @@ def _name_columns(
             continue
         if name in RESERVED:
             if index not in by_alias.values():
-                text = f"the column {_quote(column)} needs another name, because templates have {name!r} already"
+                text = (
+                    f"the column {_quote(column)} needs another name, because templates have {name!r} already"
+                )
                 problems.append(f"{text}; give it one: columns: {{my_{name}: {shorten(column, MAX_QUOTED)}}}")
             name = None
         elif owners.setdefault(name, index) != index:

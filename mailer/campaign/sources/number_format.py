@@ -40,7 +40,11 @@ def show_number(number: int | float, number_format: str) -> int | float | str:
     section, negative_shown = _select_section(number_format, negative=number < 0)
     parts = _split_format(section)
     digits = [part for part in parts if part.kind == "digits"]
-    if section.lower() in ("general", "@", "0", "") or len(digits) != 1 or any(p.kind == "date" for p in parts):
+    if (
+        section.lower() in ("general", "@", "0", "")
+        or len(digits) != 1
+        or any(p.kind == "date" for p in parts)
+    ):
         return plain
     percent = sum(part.text.count("%") for part in parts if part.kind == "literal")
     value = Decimal(repr(abs(number) if negative_shown else number)) * 100**percent
@@ -48,7 +52,9 @@ def show_number(number: int | float, number_format: str) -> int | float | str:
     return "".join(text if part.kind == "digits" else part.text for part in parts).strip()
 
 
-def show_date(value: datetime.datetime | datetime.date | datetime.time | datetime.timedelta, number_format: str) -> str:
+def show_date(
+    value: datetime.datetime | datetime.date | datetime.time | datetime.timedelta, number_format: str
+) -> str:
     """Return a date or a time as its format writes it, or as ISO 8601 if that depends on the reader."""
     if isinstance(value, datetime.timedelta):
         minutes, seconds = divmod(round(value.total_seconds()), 60)

@@ -61,7 +61,9 @@ class _naming_key:  # noqa: N801 - used as a function; a class costs less in a l
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, InputError):
-            problems = [replace(p, text=f"{self._key}: {p.text.removeprefix('where: ')}") for p in error.problems]
+            problems = [
+                replace(p, text=f"{self._key}: {p.text.removeprefix('where: ')}") for p in error.problems
+            ]
             raise InputError(problems) from None
 
 
@@ -185,7 +187,9 @@ def _name_values(value: dict[str, object], aliases: Mapping[str, str]) -> dict[s
         found = next((key for key in value if is_address_name(key)), None)
         if found is None or "email" in aliases:
             column = aliases.get("email", "email")
-            raise ValueError(f"there is no {column!r}" + describe_columns(list(value)).replace("columns", "names"))
+            raise ValueError(
+                f"there is no {column!r}" + describe_columns(list(value)).replace("columns", "names")
+            )
         columns["email"] = value[found]
         if variable_name(found).lower() == "email":
             del columns[variable_name(found)]
@@ -208,13 +212,17 @@ def make_recipient(columns: dict[str, object], place: Place, nulls: tuple[str, .
     """Return the recipient of a row with the column `email`; a wrong address is its problem."""
     email = columns["email"]
     if not isinstance(email, str):
-        return Recipient("", columns, place, Problem(place, "expected an address in 'email', found another value"))
+        return Recipient(
+            "", columns, place, Problem(place, "expected an address in 'email', found another value")
+        )
     try:
         address = check_address(email.strip())
     except ValueError as error:
         text = str(error)
         if text.endswith(SEVERAL):
-            text += f'; to send to each of them: recipients: {{file: …, split: "{";" if ";" in email else ","}"}}'
+            text += (
+                f'; to send to each of them: recipients: {{file: …, split: "{";" if ";" in email else ","}"}}'
+            )
         return Recipient(email, columns, place, Problem(place, text), nulls)
     columns["email"] = address
     return Recipient(address, columns, place, None, nulls)

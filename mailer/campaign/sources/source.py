@@ -43,7 +43,9 @@ def list_format(name: str) -> Format:
     """Return the format that the suffix of `name` says. ValueError if it says none that can be read."""
     suffix = PurePath(name).suffix.lower()
     if suffix not in _SUFFIXES:
-        raise ValueError(f"a list's suffix says its format: expected {', '.join(_SUFFIXES)}, or - for standard input")
+        raise ValueError(
+            f"a list's suffix says its format: expected {', '.join(_SUFFIXES)}, or - for standard input"
+        )
     return _SUFFIXES[suffix]
 
 
@@ -99,11 +101,17 @@ class StandardInput:
     _spool: int | None = field(default=None, repr=False)
 
     def open(self) -> BinaryIO:
-        """Return a reader from the beginning, independent of others. InputError if standard input cannot be read."""
+        """Return a reader from the beginning, independent of others.
+
+        InputError if standard input cannot be read.
+        """
         return io.BufferedReader(_SharedView(self, self.descriptor()), 65_536)
 
     def descriptor(self) -> int:
-        """Return the descriptor of the file that standard input was read into. Raises InputError as `open` does."""
+        """Return the descriptor of the file that standard input was read into.
+
+        Raises InputError as `open` does.
+        """
         if self._spool is None:
             self._spool = _spool_standard_input()
             weakref.finalize(self, os.close, self._spool)
@@ -126,8 +134,8 @@ def _spool_standard_input() -> int:
 class IterableSource:
     """Recipients that a program gives: an iterable of mappings with `email`, or of addresses.
 
-    It is read once, row by row, when the first reader asks. Its rows are kept in a file without a name, so that they
-    can be read as often as asked and memory use does not grow with them.
+    It is read once, row by row, when the first reader asks. Its rows are kept in a file without a name, so
+    that they can be read as often as asked and memory use does not grow with them.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, object] | str]) -> None:
@@ -217,6 +225,8 @@ class _SharedView(io.RawIOBase):
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._offset, os.SEEK_END: os.fstat(self._descriptor).st_size}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._offset, os.SEEK_END: os.fstat(self._descriptor).st_size}[
+            whence
+        ]
         self._offset = base + offset
         return self._offset

@@ -74,7 +74,9 @@ class SqlSource:
             password = unquote(parts.password or "")
             _ = parts.port  # ValueError if it is not a number
         except ValueError:
-            raise self._input_error("the database's URL is not one; expected postgresql://user@host/name") from None
+            raise self._input_error(
+                "the database's URL is not one; expected postgresql://user@host/name"
+            ) from None
         try:
             with closing(self._read_portions(parts)) as portions:
                 yield from self._make_recipients(portions)
@@ -87,14 +89,18 @@ class SqlSource:
             return _read_sqlite(self._locate_sqlite(parts), self.query)
         if parts.scheme in _SCHEMES:
             if not parts.username:  # libpq would use the name of the user who runs this
-                raise self._input_error("the database's URL names no user; expected postgresql://user@host/name")
+                raise self._input_error(
+                    "the database's URL names no user; expected postgresql://user@host/name"
+                )
             return _read_postgresql(parts, self.query)
         if not parts.scheme or "://" not in parts.geturl():
             raise self._input_error("the database's URL is not one; expected postgresql://user@host/name")
         expected = "expected sqlite:///FILE or postgresql://user@host/name"
         raise self._input_error(f"{shorten(make_printable(parts.scheme), 20)} is not read; {expected}")
 
-    def _make_recipients(self, portions: Iterator[tuple[list[str], Sequence[Sequence[object]]]]) -> Iterator[Recipient]:
+    def _make_recipients(
+        self, portions: Iterator[tuple[list[str], Sequence[Sequence[object]]]]
+    ) -> Iterator[Recipient]:
         header, number = None, 0
         for names, rows in portions:
             if header is None:
@@ -102,7 +108,9 @@ class SqlSource:
             for row in rows:
                 number += 1
                 place = Place(f"{self.place}: row ", number)
-                yield from recipients_from_cells(header, [to_json_value(value) for value in row], place, self.rules)
+                yield from recipients_from_cells(
+                    header, [to_json_value(value) for value in row], place, self.rules
+                )
 
     def _locate_sqlite(self, parts: SplitResult) -> NamedFile:
         name = unquote(parts.path).removeprefix("/")
@@ -137,7 +145,9 @@ def _read_sqlite(file: NamedFile, query: str) -> Iterator[tuple[list[str], Seque
                 deadline.start()
             yield names, ()
     except (sqlite3.Error, sqlite3.Warning) as error:
-        text = f"the query took longer than {PORTION_SECONDS:g} s" if "interrupted" in str(error) else str(error)
+        text = (
+            f"the query took longer than {PORTION_SECONDS:g} s" if "interrupted" in str(error) else str(error)
+        )
         raise _DatabaseError(text) from None
 
 
@@ -171,7 +181,9 @@ class _Deadline:
         return time.monotonic() > self._end
 
 
-def _read_postgresql(parts: SplitResult, query: str) -> Iterator[tuple[list[str], Sequence[Sequence[object]]]]:
+def _read_postgresql(
+    parts: SplitResult, query: str
+) -> Iterator[tuple[list[str], Sequence[Sequence[object]]]]:
     """Yield the names of the columns with each portion of the rows.
 
     Every statement goes by the extended protocol.
@@ -180,7 +192,9 @@ def _read_postgresql(parts: SplitResult, query: str) -> Iterator[tuple[list[str]
         import pg8000.exceptions
         import pg8000.legacy
     except ImportError:
-        raise MissingExtra("recipients from PostgreSQL need pg8000", hint="pip install 'mailer[sql]'") from None
+        raise MissingExtra(
+            "recipients from PostgreSQL need pg8000", hint="pip install 'mailer[sql]'"
+        ) from None
     try:
         with closing(pg8000.legacy.Connection(**_connection_arguments(parts))) as connection:
             connection.execute_unnamed("begin transaction read only")

@@ -13,7 +13,9 @@ from mailer.errors import InputError, Place, Problem
 
 MAX_LINE = 4 * 1024 * 1024  # characters; a row is one person's
 # Python codecs that are not encodings of text files.
-_NOT_FOR_FILES = frozenset(["idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"])
+_NOT_FOR_FILES = frozenset(
+    ["idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"]
+)
 
 
 def check_encoding(name: str) -> str:
@@ -24,7 +26,9 @@ def check_encoding(name: str) -> str:
     except (LookupError, ValueError):
         known = False
     if not known:
-        raise ValueError(f"{name[:20]!r} is not a known encoding; expected one such as utf-8, utf-16 or windows-1252")
+        raise ValueError(
+            f"{name[:20]!r} is not a known encoding; expected one such as utf-8, utf-16 or windows-1252"
+        )
     return info.name
 
 
@@ -53,14 +57,19 @@ def read_lines(stream: TextIO, shown: str) -> Iterator[str]:
         number += 1
         if "\0" in line:
             place = Place(shown, number, line.index("\0") + 1)
-            raise InputError(Problem(place, "a NUL character; is it a text file (or UTF-16 without its mark)?"))
+            raise InputError(
+                Problem(place, "a NUL character; is it a text file (or UTF-16 without its mark)?")
+            )
         if len(line) == MAX_LINE:
             raise InputError(Problem(Place(shown, number), f"a line of more than {MAX_LINE:,} characters"))
         yield line
 
 
 def _locate_undecodable(binary: BinaryIO, shown: str, codec: str) -> Problem:
-    """Return the place where decoding fails. The file is read again, because the stream reads ahead of the rows."""
+    """Return the place where decoding fails.
+
+    The file is read again, because the stream reads ahead of the rows.
+    """
     decoder = codecs.getincrementaldecoder(codec)()
     line, column, after_return = 1, 1, False
     while True:
@@ -70,11 +79,13 @@ def _locate_undecodable(binary: BinaryIO, shown: str, codec: str) -> Problem:
         except UnicodeDecodeError as error:
             wrong = " ".join(f"0x{octet:02X}" for octet in error.object[error.start : error.end][:4])
             return Problem(
-                Place(shown, line, column), f"not {_encoding_name(codec)} (found {wrong}); {_encoding_advice(codec)}"
+                Place(shown, line, column),
+                f"not {_encoding_name(codec)} (found {wrong}); {_encoding_advice(codec)}",
             )
         except UnicodeError:
             return Problem(
-                Place(shown), f"not {_encoding_name(codec)}: there is no byte order mark; say utf-16-le or utf-16-be"
+                Place(shown),
+                f"not {_encoding_name(codec)}: there is no byte order mark; say utf-16-le or utf-16-be",
             )
         if not chunk:  # it decodes now: the file changed meanwhile
             return Problem(Place(shown), f"not {_encoding_name(codec)}; {_encoding_advice(codec)}")

@@ -68,11 +68,15 @@ def _check_members(binary: BinaryIO, shown: str) -> None:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
             if len(members) > MAX_MEMBERS or unpacked > MAX_UNPACKED or any(map(_is_bomb, members)):
-                raise InputError(Problem(Place(shown), f"it would unpack to {unpacked:,} octets; that is not a list"))
+                raise InputError(
+                    Problem(Place(shown), f"it would unpack to {unpacked:,} octets; that is not a list")
+                )
     except InputError:
         raise
     except Exception:  # zipfile lets through what zlib, lzma and struct raise
-        raise InputError(Problem(Place(shown), "it is not an .xlsx file (a zip of XML), or it is damaged")) from None
+        raise InputError(
+            Problem(Place(shown), "it is not an .xlsx file (a zip of XML), or it is damaged")
+        ) from None
     binary.seek(0)
 
 
@@ -160,7 +164,9 @@ def _read_rows(sheet: Any, shown: str, rules: RowRules) -> Iterator[Recipient]:
     sheet.reset_dimensions()  # the size that the file declares may be wrong
     header = next(_read_cells(sheet, shown, 1, MAX_COLUMNS), None)
     if header is None:
-        raise InputError(Problem(Place(shown), "the sheet is empty; expected a header row with a column 'email'"))
+        raise InputError(
+            Problem(Place(shown), "the sheet is empty; expected a header row with a column 'email'")
+        )
     number, cells = header
     table = parse_header(cells, Place(shown, number), rules.columns)
     for below, cells in _read_cells(sheet, shown, number + 1, len(table.names) + 1):
@@ -210,4 +216,6 @@ def _damaged_file_error(shown: str, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return error
     reason = make_printable(" ".join(str(error).split()))[:120] or type(error).__name__
-    return InputError(Problem(Place(shown), f"it is not an .xlsx file that can be read, or it is damaged ({reason})"))
+    return InputError(
+        Problem(Place(shown), f"it is not an .xlsx file that can be read, or it is damaged ({reason})")
+    )

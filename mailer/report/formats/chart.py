@@ -164,7 +164,11 @@ def draw_chart(bars: Sequence[ChartBar]) -> Chart | None:
         columns.append(ChartPiece("column", x, TOP, pitch, floor - TOP, _describe_bar(bar)))
         x += pitch
     grid = [ChartLabel(LEFT, floor - n * scale, f"{n:,}") for n in _list_ticks(highest)]
-    kinds = [(status.value, STATUS_WORDS[status]) for status in DRAWN if any(bar.counts.get(status) for bar in bars)]
+    kinds = [
+        (status.value, STATUS_WORDS[status])
+        for status in DRAWN
+        if any(bar.counts.get(status) for bar in bars)
+    ]
     times = _label_times(bars, columns)
     step = format_duration(bars[0].width) if bars[0].width >= 10 else f"{bars[0].width} s"
     return Chart(pieces, columns, pauses, grid, times, WIDTH, HEIGHT, LEFT, floor, step, kinds)
@@ -203,7 +207,9 @@ def _stack_pieces(bar: ChartBar, x: float, pitch: float, floor: float, scale: fl
 
 
 def _describe_bar(bar: ChartBar) -> str:
-    said = ", ".join(f"{bar.counts[status]:,} {STATUS_WORDS[status]}" for status in DRAWN if bar.counts.get(status))
+    said = ", ".join(
+        f"{bar.counts[status]:,} {STATUS_WORDS[status]}" for status in DRAWN if bar.counts.get(status)
+    )
     return f"{_format_clock(bar.start, '%Y-%m-%d %H:%M:%S')} UTC: {said or 'nothing'}"
 
 

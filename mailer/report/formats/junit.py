@@ -69,7 +69,9 @@ def _format_problem(outcome: Outcome) -> str:
         return ""
     words = STATUS_WORDS[outcome.status]
     said = " ".join(str(part) for part in (outcome.code, outcome.reply or outcome.error or words) if part)
-    attributes = {"message": said} if element == "skipped" else {"message": said, "type": outcome.status.value}
+    attributes = (
+        {"message": said} if element == "skipped" else {"message": said, "type": outcome.status.value}
+    )
     attempts = f" after {count_noun(outcome.attempts, 'attempt')}" if outcome.attempts else ""
     body = _escape_body(f"{outcome.email}: {words}{attempts}: {said}")
     return f"<{element} {_format_attributes(attributes)}>{body}</{element}>"
@@ -77,7 +79,9 @@ def _format_problem(outcome: Outcome) -> str:
 
 def _format_copies(outcome: Outcome) -> str:
     """A refused copy is not a failure of the message: it is in the case's output."""
-    said = [f"the copy to {copy.email} was refused: {copy.code} {copy.reply}" for copy in outcome.copies_refused]
+    said = [
+        f"the copy to {copy.email} was refused: {copy.code} {copy.reply}" for copy in outcome.copies_refused
+    ]
     return f"<system-out>{_escape_body('; '.join(said))}</system-out>" if said else ""
 
 

@@ -71,7 +71,9 @@ def _describe_lines(report: Report) -> list[str]:
     if server := describe_server(report):
         lines.append(_quote(server))
     if report.resent:
-        lines.append(f"{count_noun(report.resent, 'message')} sent again because the server's reply never arrived")
+        lines.append(
+            f"{count_noun(report.resent, 'message')} sent again because the server's reply never arrived"
+        )
     return lines
 
 
@@ -82,7 +84,9 @@ def _write_counts(report: Report, stream: TextIO) -> None:
         for status, count in counts.by_status()
         if count or status is Status.SENT
     ]
-    _write_table(stream, ["", "recipients", "share", "what to do"], [*rows, ["total", f"{counts.total:,}", "", ""]])
+    _write_table(
+        stream, ["", "recipients", "share", "what to do"], [*rows, ["total", f"{counts.total:,}", "", ""]]
+    )
 
 
 def _write_groups(groups: FailureGroups, stream: TextIO) -> None:
@@ -103,7 +107,8 @@ def _write_rows(rows: list[Outcome], report: Report, stream: TextIO) -> None:
         return
     stream.write("### Recipients without the message\n\n")
     cells = [
-        [_quote(row.email), STATUS_WORDS[row.status], f"{row.attempts:,}", _quote(_describe_reply(row))] for row in rows
+        [_quote(row.email), STATUS_WORDS[row.status], f"{row.attempts:,}", _quote(_describe_reply(row))]
+        for row in rows
     ]
     _write_table(stream, ["recipient", "outcome", "attempts", "reply"], cells)
     counts = report.counts
@@ -133,7 +138,8 @@ def _write_table(stream: TextIO, header: list[str], rows: Sequence[list[str]]) -
     """Write a table of GitHub Flavored Markdown, where a pipe is escaped even in a code span."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     widths = [
-        max(3, min(MAX_PADDING, max(len(row[column]) for row in [header, *cells]))) for column in range(len(header))
+        max(3, min(MAX_PADDING, max(len(row[column]) for row in [header, *cells])))
+        for column in range(len(header))
     ]
     stream.write(_format_row(header, widths))
     stream.write(_format_row(["-" * width for width in widths], widths))

@@ -95,7 +95,9 @@ class BdatWriter:
         if budget.are_refusals_rare or budget.is_spent:
             self._queue.mark_exhausted()
         elif self._closes_transactions is False:
-            self._is_leaving = True  # DATA shows a refusal before the next message, so hardly any RSET is needed
+            self._is_leaving = (
+                True  # DATA shows a refusal before the next message, so hardly any RSET is needed
+            )
         return 1  # and the next refusal shows whether RSET is needed at all
 
     def _write_message(self, now: float) -> None:
@@ -121,7 +123,9 @@ class BdatWriter:
         previous = self._last
         if previous is None:
             return [], []
-        if previous.end_offset == NOT_WRITTEN:  # refused at its first chunk: the server still waits for the last one
+        if (
+            previous.end_offset == NOT_WRITTEN
+        ):  # refused at its first chunk: the server still waits for the last one
             return [commands.RSET], [self._handle_reset_reply]
         is_closed = previous.is_accepted or previous.mail_refusal is not None
         if is_closed or (self._closes_transactions and previous.is_envelope_refused):
@@ -130,7 +134,10 @@ class BdatWriter:
             self._has_left_out_reset = True
             return [], []
         if self._closes_transactions is None and previous.leaves_transaction_open:
-            return [current.rcpt_lines[0], commands.RSET], [self._handle_trial_reply, self._handle_reset_reply]
+            return [current.rcpt_lines[0], commands.RSET], [
+                self._handle_trial_reply,
+                self._handle_reset_reply,
+            ]
         return [commands.RSET], [self._handle_reset_reply]
 
     def _handle_trial_reply(self, reply: Reply) -> None:
@@ -144,7 +151,9 @@ class BdatWriter:
             self._closes_transactions = True
 
     def _handle_reset_reply(self, reply: Reply) -> None:
-        if not reply.is_success:  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
+        if (
+            not reply.is_success
+        ):  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
             self._queue.announce_end(reply)
         else:
             self._queue.budget.note_reset()
@@ -215,9 +224,13 @@ class BdatWriter:
             return
         last = self._last
         left_open = (
-            last if last is not None and last.leaves_transaction_open and not self._closes_transactions else None
+            last
+            if last is not None and last.leaves_transaction_open and not self._closes_transactions
+            else None
         )
-        self.successor = DataWriter(self._queue, self._pipeline, self.traits, is_grouped=True, left_open=left_open)
+        self.successor = DataWriter(
+            self._queue, self._pipeline, self.traits, is_grouped=True, left_open=left_open
+        )
 
     def _handle_resync_reply(self, reply: Reply) -> None:
         """To the RSET behind a refused BDAT."""

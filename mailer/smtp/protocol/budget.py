@@ -11,7 +11,9 @@ from __future__ import annotations
 MAX_WHILE_STREAMING = 6  # of Exim's ten while messages are in flight whose refusal is not known yet
 MAX_COUNTED = 8  # then the session ends before the server ends it
 MIN_WORTH_STREAMING = 8  # messages: fewer than a session begins with are not worth streaming
-WORTH_A_SESSION = 50  # messages for each counted command, from which a new session costs less than going slowly
+WORTH_A_SESSION = (
+    50  # messages for each counted command, from which a new session costs less than going slowly
+)
 
 
 class CommandBudget:

@@ -49,7 +49,9 @@ def encode_login_line(octets: bytes) -> bytes:
     return octets + b"\r\n"
 
 
-def encode_mail(sender: str, *, size: int | None = None, eight_bit: bool = False, utf8: bool = False) -> bytes:
+def encode_mail(
+    sender: str, *, size: int | None = None, eight_bit: bool = False, utf8: bool = False
+) -> bytes:
     """Return MAIL, with SIZE in octets (RFC 1870), BODY=8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531).
 
     "" is the null sender. Raises ValueError if the address cannot be written.

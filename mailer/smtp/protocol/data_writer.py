@@ -91,7 +91,12 @@ class DataWriter:
         while True:
             if self._steps and (self._is_grouped or not self._pipeline.is_waiting):
                 self._pipeline.write_command(*self._steps.popleft())
-            elif self._current is None and not self._steps and self._queue.may_begin and self._may_open_envelope():
+            elif (
+                self._current is None
+                and not self._steps
+                and self._queue.may_begin
+                and self._may_open_envelope()
+            ):
                 self._open_envelope(now)
             else:
                 return
@@ -137,7 +142,9 @@ class DataWriter:
         self._queue.budget.note_reset()
         if self._queue.budget.is_spent:
             self._queue.mark_exhausted()
-        if not reply.is_success:  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
+        if (
+            not reply.is_success
+        ):  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
             self._queue.announce_end(reply)
 
     def _handle_mail_reply(self, current: InFlightTransaction, reply: Reply) -> None:

@@ -72,7 +72,9 @@ def parse_extensions(reply: Reply) -> Extensions:
 
 def _parse_limits(words: list[str] | tuple[()]) -> SessionLimits:
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
-    return SessionLimits(*(_parse_number(pairs.get(name, "")) for name in ("MAILMAX", "RCPTMAX", "RCPTDOMAINMAX")))
+    return SessionLimits(
+        *(_parse_number(pairs.get(name, "")) for name in ("MAILMAX", "RCPTMAX", "RCPTDOMAINMAX"))
+    )
 
 
 def _parse_number(text: str) -> int | None:

@@ -146,7 +146,10 @@ def _make_envelope(
     _check_limits(transaction, extensions)
     try:
         mail = commands.encode_mail(
-            transaction.sender, size=octets if extensions.declares_size else None, eight_bit=eight_bit, utf8=utf8
+            transaction.sender,
+            size=octets if extensions.declares_size else None,
+            eight_bit=eight_bit,
+            utf8=utf8,
         )
         return mail, [commands.encode_rcpt(recipient) for recipient in transaction.recipients]
     except ValueError as error:

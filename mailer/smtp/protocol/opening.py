@@ -184,7 +184,9 @@ class Opening:
             octets = commands.encode_login_line(line)
         except ValueError as error:
             raise SaslError(str(error)) from None
-        self._pipeline.write_command(octets, lambda reply: self._handle_auth_reply(exchange, reply), shown=shown)
+        self._pipeline.write_command(
+            octets, lambda reply: self._handle_auth_reply(exchange, reply), shown=shown
+        )
 
     def _handle_auth_reply(self, exchange: SaslExchange, reply: Reply) -> None:
         if reply.code == 334:

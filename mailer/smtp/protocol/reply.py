@@ -152,7 +152,9 @@ class ReplyParser:
         text = self._make_printable(line[4:])
         if self._show is not None:
             self._show(f"{code.decode()}{separator.decode()}{text}")
-        self._lines.append(line[4:].decode("ascii", "replace") if self._keeps_challenges and code == b"334" else text)
+        self._lines.append(
+            line[4:].decode("ascii", "replace") if self._keeps_challenges and code == b"334" else text
+        )
         self._octets += len(line) + 2
         if separator == b"-":
             if len(self._lines) >= MAX_LINES or self._octets > MAX_REPLY:

@@ -201,7 +201,11 @@ class SmtpSession:
     @property
     def is_exhausted(self) -> bool:
         """The session takes no more messages."""
-        return self._submission is None or self._machine.state is not State.READY or self._submission.is_exhausted
+        return (
+            self._submission is None
+            or self._machine.state is not State.READY
+            or self._submission.is_exhausted
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -219,7 +223,11 @@ class SmtpSession:
 
     def list_unfinished(self) -> UnfinishedTransactions:
         """Return the messages without a result."""
-        return self._submission.list_unfinished() if self._submission is not None else UnfinishedTransactions([], [])
+        return (
+            self._submission.list_unfinished()
+            if self._submission is not None
+            else UnfinishedTransactions([], [])
+        )
 
     def send_noop(self) -> None:
         """Write NOOP; a NoopAnswered follows."""
@@ -251,7 +259,9 @@ class SmtpSession:
     def _handle_reply(self, reply: Reply, now: float) -> None:
         if reply.code in (221, 421) and self._machine.state is not State.QUITTING:
             if reply.code == 221 or self._submission is None:
-                raise self._make_ended_error(reply)  # 221 to QUIT only: Postfix says so to lines that are no commands
+                raise self._make_ended_error(
+                    reply
+                )  # 221 to QUIT only: Postfix says so to lines that are no commands
             self._submission.announce_end(reply)  # 421, to anything or to nothing (RFC 5321 3.8)
             if not self._pipeline.is_waiting:
                 raise self._make_ended_error(reply)
@@ -273,7 +283,9 @@ class SmtpSession:
             raise self._make_ended_error(announcement)
 
     def _handle_noop_reply(self, reply: Reply) -> None:
-        if not reply.is_success:  # RFC 5321 4.1.1.9: it has no other reply; Exim's "too many nonmail commands"
+        if (
+            not reply.is_success
+        ):  # RFC 5321 4.1.1.9: it has no other reply; Exim's "too many nonmail commands"
             raise self._make_ended_error(reply)
         if self._submission is not None:
             self._submission.note_noop()
@@ -286,7 +298,9 @@ class SmtpSession:
         lost.reply = reply
         return lost
 
-    def _close(self, error: ServerError | None, *, has_closed: bool = True, has_timed_out: bool = False) -> None:
+    def _close(
+        self, error: ServerError | None, *, has_closed: bool = True, has_timed_out: bool = False
+    ) -> None:
         """The only way to CLOSED. Behind an announced end, that is what ended the session."""
         if self._machine.state is State.CLOSED:
             return

@@ -63,7 +63,9 @@ class Submission:
     ) -> None:
         """`window` is the maximum of messages in flight; None chooses it. `session_cost` is in seconds."""
         self._pipeline = pipeline
-        if "BURL" in extensions.names:  # RFC 4468: Dovecot's submission proxy, which fails if they are left out
+        if (
+            "BURL" in extensions.names
+        ):  # RFC 4468: Dovecot's submission proxy, which fails if they are left out
             traits = replace(traits, keeps_resets=True)
         limit = lower_strategy(strategy_at_most, traits.strategy_at_most)
         strategy = Strategy.SEQUENTIAL if window == 1 else extensions.strategy.at_most(limit)
@@ -115,7 +117,12 @@ class Submission:
     def is_stuck(self) -> bool:
         """A message waits that this session will never send: it has used up what MAILMAX allows."""
         queue = self._queue
-        return bool(queue.waiting) and not queue.in_flight and not queue.may_begin and not self._pipeline.is_waiting
+        return (
+            bool(queue.waiting)
+            and not queue.in_flight
+            and not queue.may_begin
+            and not self._pipeline.is_waiting
+        )
 
     @property
     def announcement(self) -> Reply | None:

@@ -93,7 +93,11 @@ class TransactionQueue:
     def may_begin(self) -> bool:
         """A message waits, and the server takes another MAIL."""
         maximum = self._extensions.limits.mail_max
-        return bool(self.waiting) and self.announcement is None and (maximum is None or self._mail_count < maximum)
+        return (
+            bool(self.waiting)
+            and self.announcement is None
+            and (maximum is None or self._mail_count < maximum)
+        )
 
     def begin(self, now: float) -> InFlightTransaction:
         """Take the next message from the queue: its first command is written now."""
@@ -122,7 +126,9 @@ class TransactionQueue:
         """Complete each message whose whole envelope is refused, without waiting for the reply to its
         content.
         """
-        refused = [each for each in self.in_flight if each.is_envelope_refused and each.session_refusal is None]
+        refused = [
+            each for each in self.in_flight if each.is_envelope_refused and each.session_refusal is None
+        ]
         for transaction in refused:
             self.complete(transaction, "rcpt", transaction.mail_refusal or transaction.refused[0][1])
 

@@ -12,7 +12,13 @@ which. 535, 4xx and SaslError end the login: a wrong password is tried once.
 from mailer.smtp.sasl.diagnosis import find_provider, make_login_error
 from mailer.smtp.sasl.exchange import CANCEL, SaslExchange
 from mailer.smtp.sasl.mechanism import ChannelBinding, Mechanism, SaslError
-from mailer.smtp.sasl.selection import MECHANISMS, ChannelSecurity, choose_mechanisms, is_token_like, list_fallbacks
+from mailer.smtp.sasl.selection import (
+    MECHANISMS,
+    ChannelSecurity,
+    choose_mechanisms,
+    is_token_like,
+    list_fallbacks,
+)
 
 __all__ = [
     "CANCEL",

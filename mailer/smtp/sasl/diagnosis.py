@@ -38,7 +38,9 @@ class MailProvider:
     source: str
 
 
-_QQ_SOURCE = "http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=28&&no=1001256"  # the link in its own 535 reply
+_QQ_SOURCE = (
+    "http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=28&&no=1001256"  # the link in its own 535 reply
+)
 
 PROVIDERS = (
     MailProvider(
@@ -102,9 +104,7 @@ class RefusalRule:
 
 
 _GMAIL = "https://support.google.com/mail/?p=InvalidSecondFactor"
-_MICROSOFT = (
-    "https://learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/authenticated-client-smtp-submission"
-)
+_MICROSOFT = "https://learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/authenticated-client-smtp-submission"
 
 REFUSALS = (
     RefusalRule(
@@ -190,7 +190,9 @@ def _make_hint(host: str, secret: Secret, reply: RefusingReply) -> str:
     provider = find_provider(host)
     if provider is not None:
         return f"{provider.advice}; see {provider.source}"
-    return "check the user name (usually the whole address) and the password; `mailer probe` shows the dialogue"
+    return (
+        "check the user name (usually the whole address) and the password; `mailer probe` shows the dialogue"
+    )
 
 
 def _one_line(text: str) -> str:

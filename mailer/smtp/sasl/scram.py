@@ -50,7 +50,9 @@ class ScramMechanism(Mechanism):
     name = "SCRAM-SHA-256"
     proves_server = True
 
-    def __init__(self, username: str, secret: Secret, *, could_bind: bool = False, nonce: str | None = None) -> None:
+    def __init__(
+        self, username: str, secret: Secret, *, could_bind: bool = False, nonce: str | None = None
+    ) -> None:
         super().__init__(username, secret)
         self._gs2_header = b"y,," if could_bind else b"n,,"
         self._binding_data = b""
@@ -58,9 +60,13 @@ class ScramMechanism(Mechanism):
             self._prepared = prepare_string(username)
             self._password = Secret(prepare_string(secret.reveal()))
         except ValueError as error:
-            raise UnfitCredentials(f"SCRAM-SHA-256 cannot carry this user name or password: it {error}") from None
+            raise UnfitCredentials(
+                f"SCRAM-SHA-256 cannot carry this user name or password: it {error}"
+            ) from None
         if not self._prepared or not self._password:
-            raise UnfitCredentials("SCRAM-SHA-256 needs a user name and a password that are not empty after SASLprep")
+            raise UnfitCredentials(
+                "SCRAM-SHA-256 needs a user name and a password that are not empty after SASLprep"
+            )
         self._nonce = nonce or secrets.token_urlsafe(NONCE_BYTES)
         self._signature = b""
         self._failure: str | None = None
@@ -126,7 +132,9 @@ class ScramPlusMechanism(ScramMechanism):
 
     name = "SCRAM-SHA-256-PLUS"
 
-    def __init__(self, username: str, secret: Secret, *, binding: ChannelBinding, nonce: str | None = None) -> None:
+    def __init__(
+        self, username: str, secret: Secret, *, binding: ChannelBinding, nonce: str | None = None
+    ) -> None:
         super().__init__(username, secret, nonce=nonce)
         self._gs2_header = f"p={binding.kind},,".encode()
         self._binding_data = binding.data

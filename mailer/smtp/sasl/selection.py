@@ -10,8 +10,8 @@ outside ASCII. LOGIN says what PLAIN says, in an older form and with more round 
 meant as a password (API keys look like tokens), so the mechanisms for passwords follow.
 
 The next mechanism is tried only if the server turns out not to know the one before (500 to 504). After SCRAM
-only another SCRAM follows, in this session and in later ones: an attacker between us and the server could take
-SCRAM away to read the password.
+only another SCRAM follows, in this session and in later ones: an attacker between us and the server could
+take SCRAM away to read the password.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ from mailer.smtp.sasl.scram import ScramMechanism, ScramPlusMechanism
 from mailer.text import make_printable
 
 ChannelSecurity = Literal["tls", "loopback", "plaintext"]
-_FOR_PASSWORDS: tuple[type[Mechanism], ...] = (ScramMechanism, PlainMechanism, LoginMechanism, CramMd5Mechanism)
+_FOR_PASSWORDS: tuple[type[Mechanism], ...] = (
+    ScramMechanism,
+    PlainMechanism,
+    LoginMechanism,
+    CramMd5Mechanism,
+)
 _FOR_TOKENS: tuple[type[Mechanism], ...] = (OAuthBearerMechanism, XOAuth2Mechanism)
 MECHANISMS: dict[str, type[Mechanism]] = {cls.name.lower(): cls for cls in (*_FOR_PASSWORDS, *_FOR_TOKENS)}
 
@@ -117,7 +122,9 @@ def _make_no_login_hint(security: ChannelSecurity) -> str:
     return "it may take mail without a login: leave the user name out; or this is not the submission port (465, 587)"
 
 
-def _list_wanted(auth_choice: str | Sequence[str], secret: Secret, offered: set[str]) -> Sequence[type[Mechanism]]:
+def _list_wanted(
+    auth_choice: str | Sequence[str], secret: Secret, offered: set[str]
+) -> Sequence[type[Mechanism]]:
     """Return the mechanisms that the campaign and the kind of the password allow, the best first."""
     if auth_choice == "auto":
         has_token = is_token_like(secret) and any(cls.name in offered for cls in _FOR_TOKENS)

@@ -24,7 +24,13 @@ def document(text: str) -> Any:
     return nodes.to_value(node)
 
 
-MINIMAL = {"campaign": "a", "from": "a@example.com", "subject": "s", "text": "t", "recipients": ["a@example.com"]}
+MINIMAL = {
+    "campaign": "a",
+    "from": "a@example.com",
+    "subject": "s",
+    "text": "t",
+    "recipients": ["a@example.com"],
+}
 
 
 def test_the_schema_is_valid_json_schema() -> None:

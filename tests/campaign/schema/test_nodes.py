@@ -43,8 +43,14 @@ def refusals(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        *((word, word) for word in ["NO", "no", "yes", "on", "off", "y", "n", "01234", "12:30", "1_000", "+4930123"]),
-        *((word, word) for word in ["2026-11-23", "0b11", "1.2.3", "1e", ".", "0o8", "0xg", "True1", "nULL", "="]),
+        *(
+            (word, word)
+            for word in ["NO", "no", "yes", "on", "off", "y", "n", "01234", "12:30", "1_000", "+4930123"]
+        ),
+        *(
+            (word, word)
+            for word in ["2026-11-23", "0b11", "1.2.3", "1e", ".", "0o8", "0xg", "True1", "nULL", "="]
+        ),
         *((word, True) for word in ["true", "True", "TRUE"]),
         *((word, False) for word in ["false", "False", "FALSE"]),
         *((word, None) for word in ["null", "Null", "NULL", "~"]),

@@ -104,7 +104,10 @@ def test_blanks_stay_if_the_campaign_says_so(rows) -> None:
         ("ada@example.com,Ada,x", "the row has 3 cells; the header has 2"),
         (",Ada", "there is no address"),
         ("ada,Ada", "'ada' is not an address: an email address must have an @-sign"),
-        ('"ada@example.com\r\nRCPT TO:<x@example.com>",Ada', "a control character or line end is not allowed in it"),
+        (
+            '"ada@example.com\r\nRCPT TO:<x@example.com>",Ada',
+            "a control character or line end is not allowed in it",
+        ),
     ],
 )
 def test_a_row_that_is_wrong_is_its_own_problem(rows, cells: str, problem: str) -> None:
@@ -141,16 +144,24 @@ def test_a_row_that_is_wrong_is_its_own_problem(rows, cells: str, problem: str) 
         ),
         (
             "email,EMAIL\n",
-            ["a.csv:1: both columns 'email' and 'EMAIL' may have the address; say which: columns: {email: …}"],
+            [
+                "a.csv:1: both columns 'email' and 'EMAIL' may have the address; say which: columns: {email: …}"
+            ],
         ),
-        ('email\nx@example.com\n"y@example.com\nz\n', ["a.csv:3: a quote is opened in this row and never closed"]),
+        (
+            'email\nx@example.com\n"y@example.com\nz\n',
+            ["a.csv:3: a quote is opened in this row and never closed"],
+        ),
         (
             'email\n"x"y\n',
             ["a.csv:2: there is text after a closing quote; a quote inside a quoted cell is written twice"],
         ),
         ('"email\n', ["a.csv:1: a quote is opened in this row and never closed"]),
         ("email\nx\0y\n", ["a.csv:2:2: a NUL character; is it a text file (or UTF-16 without its mark)?"]),
-        ("email\n" + "x" * 200_000, ["a.csv:2: a cell of more than 131,072 characters; is a quote not closed?"]),
+        (
+            "email\n" + "x" * 200_000,
+            ["a.csv:2: a cell of more than 131,072 characters; is a quote not closed?"],
+        ),
         ("email\n" + "x" * 5_000_000, ["a.csv:2: a line of more than 4,194,304 characters"]),
         (
             "email" + "," * 100 + "x",
@@ -164,7 +175,9 @@ def test_lists_that_cannot_be_read(refusal, content: str, expected: list[str]) -
 
 def test_an_open_quote_in_a_long_list_is_found_without_reading_on(refusal) -> None:
     content = 'email,name\nada@example.com,"Ada\n' + "bob@example.com,Bob\n" * 100_000
-    assert refusal("a.csv", content) == ["a.csv:2: a cell of more than 131,072 characters; is a quote not closed?"]
+    assert refusal("a.csv", content) == [
+        "a.csv:2: a cell of more than 131,072 characters; is a quote not closed?"
+    ]
 
 
 _CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=15)
@@ -172,9 +185,13 @@ _CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(_CELL, _CELL), min_size=1, max_size=6), st.sampled_from(["\n", "\r\n"]), st.sampled_from(",;\t")
+    st.lists(st.tuples(_CELL, _CELL), min_size=1, max_size=6),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(",;\t"),
 )
-def test_what_the_standard_writer_writes_comes_back(cells: list[tuple[str, str]], end: str, delimiter: str) -> None:
+def test_what_the_standard_writer_writes_comes_back(
+    cells: list[tuple[str, str]], end: str, delimiter: str
+) -> None:
     if end == "\n":  # the writer leaves a CR unquoted then, which every reader takes for a line end
         cells = [(a.replace("\r", ""), b.replace("\r", "")) for a, b in cells]
     text = io.StringIO(newline="")

@@ -25,7 +25,9 @@ def test_each_line_of_jsonl_is_a_recipient(rows) -> None:
 
 
 def test_a_json_array_gives_a_recipient_for_each_element(rows) -> None:
-    content = '\n[ {"email": "ada@example.com"},\n  {"Email": "bob@example.com", "x": "é]"} , "c@example.com"\n]\n'
+    content = (
+        '\n[ {"email": "ada@example.com"},\n  {"Email": "bob@example.com", "x": "é]"} , "c@example.com"\n]\n'
+    )
     found = [(r.place.line, r.place.column, r.email) for r in rows("a.json", content)]
     assert found == [(2, 3, "ada@example.com"), (3, 3, "bob@example.com"), (3, 45, "c@example.com")]
 
@@ -46,7 +48,10 @@ def test_a_json_array_gives_a_recipient_for_each_element(rows) -> None:
     ],
 )
 def test_an_item_that_is_wrong_is_its_own_problem(rows, item: str, problem: str) -> None:
-    for name, content in {"a.jsonl": f'{item}\n"bob@example.com"\n', "a.json": f'[{item}\n,"bob@example.com"]'}.items():
+    for name, content in {
+        "a.jsonl": f'{item}\n"bob@example.com"\n',
+        "a.json": f'[{item}\n,"bob@example.com"]',
+    }.items():
         found = rows(name, content)
         assert problem in str(found[0].problem)
         assert (found[1].email, found[1].problem, found[1].place.line) == ("bob@example.com", None, 2)
@@ -99,7 +104,8 @@ def test_json_that_cannot_be_read(refusal, content: str, expected: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
-        st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=8) | st.lists(st.booleans())), max_size=8
+        st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=8) | st.lists(st.booleans())),
+        max_size=8,
     ),
     st.integers(0, 2),
     st.integers(1, 40),
@@ -112,16 +118,38 @@ def test_the_window_does_not_show(items: list[dict[str, object]], indent: int, c
         patch.setattr(json_source, "_CHUNK", chunk)
         found = list(read_json(io.BytesIO(text.encode()), "a.json", None))
     expected = [row for item in json.loads(text) for row in recipients_from_value(item, Place("a.json"))]
-    assert [(r.columns, r.problem is None) for r in found] == [(r.columns, r.problem is None) for r in expected]
+    assert [(r.columns, r.problem is None) for r in found] == [
+        (r.columns, r.problem is None) for r in expected
+    ]
 
 
 _PIECES = st.sampled_from(
-    ['{"email"', ":", '"a@example.com"', "}", "[", "]", ",", "\n", " ", "1", "-", "e9", '"', "\\u", "tr", "null"]
+    [
+        '{"email"',
+        ":",
+        '"a@example.com"',
+        "}",
+        "[",
+        "]",
+        ",",
+        "\n",
+        " ",
+        "1",
+        "-",
+        "e9",
+        '"',
+        "\\u",
+        "tr",
+        "null",
+    ]
 )
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=100) | st.lists(_PIECES, max_size=20).map(lambda pieces: ("[" + "".join(pieces)).encode()))
+@given(
+    st.binary(max_size=100)
+    | st.lists(_PIECES, max_size=20).map(lambda pieces: ("[" + "".join(pieces)).encode())
+)
 def test_no_bytes_make_anything_but_an_input_error(content: bytes) -> None:
     for read in (read_json, read_jsonl):
         try:

@@ -17,15 +17,15 @@ OUTLOOK = (
     "E-mail Address,E-mail Type,E-mail Display Name,E-mail 2 Address,E-mail 2 Type,Web Page"
 )
 OUTLOOK_GERMAN = "Anrede;Vorname;Weitere Vornamen;Nachname;Firma;E-Mail-Adresse;E-Mail-Typ;E-Mail 2: Adresse"
-MAILCHIMP = '"Email Address","First Name","Last Name",Address,"Phone Number",MEMBER_RATING,OPTIN_TIME,OPTIN_IP,TAGS'
+MAILCHIMP = (
+    '"Email Address","First Name","Last Name",Address,"Phone Number",MEMBER_RATING,OPTIN_TIME,OPTIN_IP,TAGS'
+)
 HUBSPOT = '"Record ID","First Name","Last Name",Email,"Phone Number","Contact owner","Lead Status",Status'
 THUNDERBIRD = (
     "First Name,Last Name,Display Name,Nickname,Primary Email,Secondary Email,Screen Name,Work Phone,Home Phone,"
     "Fax Number,Organization,Web Page 1,Birth Year,Custom 1,Notes,"
 )
-LIBREOFFICE = (
-    "Title,First Name,Last Name,Company Name,Address Line 1,City,State,ZIP,Country,Telephone private,E-mail Address"
-)
+LIBREOFFICE = "Title,First Name,Last Name,Company Name,Address Line 1,City,State,ZIP,Country,Telephone private,E-mail Address"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,9 @@ def test_a_separator_line_and_a_delimiter_at_the_end_of_the_header(rows) -> None
 
 
 def test_several_addresses_in_a_cell(rows) -> None:
-    content = 'email,team\n"ada@example.com; bob@example.com;",a\ncleo@example.com,b\n"x@example.com;nobody",c\n'
+    content = (
+        'email,team\n"ada@example.com; bob@example.com;",a\ncleo@example.com,b\n"x@example.com;nobody",c\n'
+    )
     found = rows("a.csv", content)
     assert "one address is expected, found several" in str(found[0].problem)
     assert 'to send to each of them: recipients: {file: …, split: ";"}' in str(found[0].problem)
@@ -148,7 +150,9 @@ def test_several_addresses_in_a_cell(rows) -> None:
 
 
 def test_null_is_empty_and_said(rows) -> None:
-    (row,) = rows("a.jsonl", '{"email": "ada@example.com", "name": null, "tags": [null, {"a": null}], "n": 0}\n')
+    (row,) = rows(
+        "a.jsonl", '{"email": "ada@example.com", "name": null, "tags": [null, {"a": null}], "n": 0}\n'
+    )
     assert row.columns == {"email": "ada@example.com", "name": "", "tags": ["", {"a": ""}], "n": 0}
     assert row.nulls == ("name",)
     (row,) = rows("a.yaml", "- {email: ada@example.com, name: ~, plan: }\n")
@@ -157,7 +161,8 @@ def test_null_is_empty_and_said(rows) -> None:
 
 def test_numbers_appear_as_they_are_written(rows) -> None:
     (row,) = rows(
-        "a.yaml", "- {email: a@example.com, v: 1.10, i: 7, f: 9.5, e: 1e3, x: 0x1F, big: 12345678901234567890}\n"
+        "a.yaml",
+        "- {email: a@example.com, v: 1.10, i: 7, f: 9.5, e: 1e3, x: 0x1F, big: 12345678901234567890}\n",
     )
     assert row.columns == {
         "email": "a@example.com",

@@ -47,7 +47,9 @@ def test_where_with_an_unknown_column(refusal) -> None:
 
 def test_where_that_keeps_nobody(refusal) -> None:
     content = "email,plan\nada@example.com,pro\n"
-    assert refusal("a.csv", content, rules=rules("plan == 'x'")) == ["a.csv: no recipient of the list matches 'where'"]
+    assert refusal("a.csv", content, rules=rules("plan == 'x'")) == [
+        "a.csv: no recipient of the list matches 'where'"
+    ]
 
 
 def test_a_source_is_read_as_often_as_asked(folder: Path) -> None:
@@ -126,15 +128,17 @@ def test_memory_does_not_grow_with_the_list(folder: Path) -> None:
 
 
 def test_formats_are_told_by_suffix() -> None:
-    assert [list_format(name) for name in ("a.CSV", "b.tsv", "c.jsonl", "d.json", "e.yml", "f.yaml", "g.xlsx")] == [
-        *("csv", "tsv", "jsonl", "json", "yaml", "yaml", "xlsx")
-    ]
+    assert [
+        list_format(name) for name in ("a.CSV", "b.tsv", "c.jsonl", "d.json", "e.yml", "f.yaml", "g.xlsx")
+    ] == [*("csv", "tsv", "jsonl", "json", "yaml", "yaml", "xlsx")]
     for name in ("a", "a.txt", "a.csv.gz", "csv"):
         with pytest.raises(ValueError, match=r"expected \.csv"):
             list_format(name)
 
 
-@pytest.mark.parametrize("name", ["utf-8", "UTF-16", "windows-1252", "latin-1", "Shift_JIS", "cp932", "gb18030"])
+@pytest.mark.parametrize(
+    "name", ["utf-8", "UTF-16", "windows-1252", "latin-1", "Shift_JIS", "cp932", "gb18030"]
+)
 def test_encodings(name: str) -> None:
     assert "x".encode(check_encoding(name))
 
@@ -157,7 +161,9 @@ def test_in_a_campaign(folder: Path) -> None:
 
 
 def test_standard_input_is_no_file_in_a_folder(folder: Path) -> None:
-    (folder / "x.yaml").write_text("campaign: x\nfrom: a@example.com\nsubject: s\ntext: t\nrecipients: sub/-\n")
+    (folder / "x.yaml").write_text(
+        "campaign: x\nfrom: a@example.com\nsubject: s\ntext: t\nrecipients: sub/-\n"
+    )
     with pytest.raises(InputError, match=r"^x.yaml:5:13: recipients: sub/-: there is no such file"):
         load_campaign("x.yaml")
 

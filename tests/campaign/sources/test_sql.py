@@ -55,7 +55,13 @@ def test_sqlite_rows() -> None:
     ada, bad = people(
         "select email as \" Email\", name, amount, '12:30' as t, 'a%:b' as s from people where name like '%' or 1"
     )
-    assert ada.columns == {"email": "Ada@example.com", "name": "Ada", "amount": 1.5, "t": "12:30", "s": "a%:b"}
+    assert ada.columns == {
+        "email": "Ada@example.com",
+        "name": "Ada",
+        "amount": 1.5,
+        "t": "12:30",
+        "s": "a%:b",
+    }
     assert str(ada.place) == "x.yaml:5:3: row 1"
     assert str(bad.problem).startswith("x.yaml:5:3: row 2: 'bad' is not an address")
 
@@ -165,7 +171,9 @@ def test_a_query_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_url_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, database: Path) -> None:
-    source = SqlSource("select email from people", EnvironmentSecret("DATABASE_URL", HERE), HERE, database.parent)
+    source = SqlSource(
+        "select email from people", EnvironmentSecret("DATABASE_URL", HERE), HERE, database.parent
+    )
     with pytest.raises(InputError, match="the environment variable DATABASE_URL is not set"):
         list(source)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
@@ -175,7 +183,9 @@ def test_the_url_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.usefixtures("database")
 def test_stopping_early_closes_the_connection() -> None:
-    rows = iter(SqlSource("select email from people", GivenSecret(Secret("sqlite:///people.db")), HERE, Path.cwd()))
+    rows = iter(
+        SqlSource("select email from people", GivenSecret(Secret("sqlite:///people.db")), HERE, Path.cwd())
+    )
     next(rows)
     rows.close()  # type: ignore[attr-defined]  # a generator; a connection left open would be a ResourceWarning
 
@@ -209,7 +219,16 @@ def postgres() -> Iterator[str]:
             )
 
         data, control = f"{folder}/data", str(programs / "pg_ctl")
-        run(str(programs / "initdb"), "-D", data, "-U", "me", "-A", "scram-sha-256", f"--pwfile={folder}/password")
+        run(
+            str(programs / "initdb"),
+            "-D",
+            data,
+            "-U",
+            "me",
+            "-A",
+            "scram-sha-256",
+            f"--pwfile={folder}/password",
+        )
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         run(control, "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
         try:
@@ -252,7 +271,9 @@ def test_postgresql_streams(postgres: str) -> None:
 
 
 def test_postgresql_is_read_only(postgres: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (row,) = people("select current_setting('transaction_read_only') as ro, 'a@example.com' as email", postgres)
+    (row,) = people(
+        "select current_setting('transaction_read_only') as ro, 'a@example.com' as email", postgres
+    )
     assert row.columns["ro"] == "on"
     tmp_path.chmod(0o777)
     mark = tmp_path / "mark"
@@ -274,7 +295,9 @@ def test_postgresql_is_read_only(postgres: str, tmp_path: Path, capfd: pytest.Ca
 
 
 def test_what_a_function_writes_is_rolled_back(postgres: str) -> None:
-    people("select lo_create(0)::text as email", postgres)  # allowed in a read-only transaction before PostgreSQL 16
+    people(
+        "select lo_create(0)::text as email", postgres
+    )  # allowed in a read-only transaction before PostgreSQL 16
     (row,) = people("select count(*) as n, 'a@example.com' as email from pg_largeobject_metadata", postgres)
     assert row.columns["n"] == 0
 
@@ -285,7 +308,9 @@ def test_postgresql_stops_a_query_that_takes_too_long(postgres: str, monkeypatch
 
 
 def test_a_semicolon_and_a_comment_at_the_end_are_no_second_statement(postgres: str) -> None:
-    assert [r.email for r in people("select 'a@example.com' as email; -- all\n", postgres)] == ["a@example.com"]
+    assert [r.email for r in people("select 'a@example.com' as email; -- all\n", postgres)] == [
+        "a@example.com"
+    ]
 
 
 def test_postgresql_refusals_hold_no_password(postgres: str) -> None:

@@ -23,9 +23,7 @@ openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not install
 
 SHEET = "xl/worksheets/sheet1.xml"
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-_XML = (
-    '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>'
-)
+_XML = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>'
 
 
 def workbook(*rows: list[Any], formats: dict[str, str] | None = None) -> bytes:
@@ -63,7 +61,9 @@ def _styles(number_format: str) -> str:
 def _shared(text_of_a2: str) -> bytes:
     """A workbook whose texts are shared strings; the second cell's is given."""
     content = io.BytesIO()
-    override = b'<Override PartName="/xl/strings.xml" ContentType="application/vnd.openxmlformats-officedocument'
+    override = (
+        b'<Override PartName="/xl/strings.xml" ContentType="application/vnd.openxmlformats-officedocument'
+    )
     override += b'.spreadsheetml.sharedStrings+xml"/></Types>'
     cells = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>{n - 1}</v></c></row>' for n in (1, 2))
     with zipfile.ZipFile(io.BytesIO(sheet(cells))) as old, zipfile.ZipFile(content, "w") as new:
@@ -131,9 +131,18 @@ def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
         (workbook(["email"]), "a.xlsx: the list has no recipients"),
         (workbook(), "a.xlsx: the sheet is empty; expected a header row"),
         (workbook(["email", None, "email"]), "a.xlsx:1: column 2 has no name"),
-        (altered(lambda data: data[:-100]), "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet"),
-        (altered(lambda _: b"nonsense"), "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet"),
-        (altered(lambda _: b"", "[Content_Types].xml"), "a.xlsx: [Content_Types].xml in it is not the XML of a"),
+        (
+            altered(lambda data: data[:-100]),
+            "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet",
+        ),
+        (
+            altered(lambda _: b"nonsense"),
+            "a.xlsx: xl/worksheets/sheet1.xml in it is not the XML of a spreadsheet",
+        ),
+        (
+            altered(lambda _: b"", "[Content_Types].xml"),
+            "a.xlsx: [Content_Types].xml in it is not the XML of a",
+        ),
         (altered(lambda data: data + b" " * 50_000_000), "a.xlsx: it would unpack to 50,"),
         (altered(lambda data: data + b" " * 50_000_000, "xl/styles.xml"), "a.xlsx: it would unpack to 50,"),
         (
@@ -174,7 +183,8 @@ def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
         ),
         (
             sheet(
-                f'<row r="1">{text("A1", "email")}</row>', '<row r="4000000000"><c r="A4000000000"><v>1</v></c></row>'
+                f'<row r="1">{text("A1", "email")}</row>',
+                '<row r="4000000000"><c r="A4000000000"><v>1</v></c></row>',
             ),
             "a.xlsx: a row beyond the 1,048,576 that a sheet can have",
         ),
@@ -200,7 +210,9 @@ def test_a_part_is_looked_at_under_any_name(refusal) -> None:
             data = old.read(item).replace(b"/xl/worksheets/sheet1.xml", b"/xl/worksheets/sheet1.bin")
             name = item.filename.replace("sheet1.xml", "sheet1.bin")
             new.writestr(name, b"<!DOCTYPE x>" + data if name != item.filename else data)
-    assert refusal("a.xlsx", content.getvalue())[0].startswith("a.xlsx: xl/worksheets/sheet1.bin in it has a document")
+    assert refusal("a.xlsx", content.getvalue())[0].startswith(
+        "a.xlsx: xl/worksheets/sheet1.bin in it has a document"
+    )
 
 
 def test_shared_strings(rows) -> None:

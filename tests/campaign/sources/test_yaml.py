@@ -14,9 +14,7 @@ from mailer.errors import InputError
 
 
 def test_items(rows) -> None:
-    content = (
-        "\ufeff# people\n- ada@example.com\n- {Email: bob@example.com, country: NO, n: 1}\n- email: c@example.com\n"
-    )
+    content = "\ufeff# people\n- ada@example.com\n- {Email: bob@example.com, country: NO, n: 1}\n- email: c@example.com\n"
     content = content.replace("\n", "\r\n")
     found = [(r.place.line, r.email, dict(r.columns)) for r in rows("a.yaml", content)]
     assert found == [

@@ -44,7 +44,10 @@ def test_it_needs_nothing_from_elsewhere(hostile: Report) -> None:
     tags = Tags(written(hostile)).seen
     assert not [tag for tag, _ in tags if tag in ("link", "img", "iframe", "object", "a", "base", "form")]
     assert not [attributes for _, attributes in tags if {"src", "href", "style"} & attributes.keys()]
-    assert [attributes.get("type") for tag, attributes in tags if tag == "script"] == ["application/json", None]
+    assert [attributes.get("type") for tag, attributes in tags if tag == "script"] == [
+        "application/json",
+        None,
+    ]
     assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
 
 

@@ -21,7 +21,19 @@ CONTRACT = {
 COUNTS = {"total", "sent", "failed", "deferred", "in_doubt", "suppressed", "pending"}
 SERVER = {"host", "port", "tls", "cipher", "extensions", "strategy", "sessions", "reconnects"}
 THROUGHPUT = {"messages_per_second", "bytes"}
-RECIPIENT = ["email", "key", "status", "attempts", "code", "enhanced", "reply", "message_id", "size", "at", "error"]
+RECIPIENT = [
+    "email",
+    "key",
+    "status",
+    "attempts",
+    "code",
+    "enhanced",
+    "reply",
+    "message_id",
+    "size",
+    "at",
+    "error",
+]
 
 
 def written(report: Report) -> str:

@@ -40,9 +40,13 @@ def test_the_run_is_a_case_of_its_own_that_says_how_it_ended(make_report: Make, 
     assert run.findtext("system-out") == "complete. The one recipient has the message."
 
 
-def test_a_run_that_ended_early_is_an_error_with_its_reason(make_report: Make, sent: Row, failed: Row) -> None:
+def test_a_run_that_ended_early_is_an_error_with_its_reason(
+    make_report: Make, sent: Row, failed: Row
+) -> None:
     rows = [sent(0), failed(1, status=Status.PENDING, attempts=0, code=None, reply=None)]
-    found = suite(make_report(rows, ending="given_up", reason="the daily sending limit is reached (550 5.4.5 no)"))
+    found = suite(
+        make_report(rows, ending="given_up", reason="the daily sending limit is reached (550 5.4.5 no)")
+    )
     assert found.get("errors") == "1"
     error = found.find("testcase/error")
     assert error is not None
@@ -75,7 +79,10 @@ def test_hostile_text_is_valid_xml(hostile: Report) -> None:
 
 
 def test_a_refused_copy_is_in_the_output_of_a_case_that_passed(make_report: Make, sent: Row) -> None:
-    copies = (CopyRefused("boss@example.com", 550, "5.1.1 <no> such person"), CopyRefused("b@example.com", 452, "full"))
+    copies = (
+        CopyRefused("boss@example.com", 550, "5.1.1 <no> such person"),
+        CopyRefused("b@example.com", 452, "full"),
+    )
     found = suite(make_report([sent(0, copies_refused=copies)]))
     assert found.findtext("testcase[2]/system-out") == (
         "the copy to boss@example.com was refused: 550 5.1.1 <no> such person; "

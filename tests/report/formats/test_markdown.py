@@ -66,7 +66,10 @@ def test_refused_copies_are_listed(make_report: Make, sent: Row) -> None:
 def test_the_source_is_readable(make_report: Make, sent: Row, failed: Row) -> None:
     text = written(make_report([sent(0), failed(1)], ending="incomplete"))
     assert "\\" not in text
-    assert "| `person1@example.com` | failed  | 1        | `550 5.1.1 <person1@example.com>: User unknown` |" in text
+    assert (
+        "| `person1@example.com` | failed  | 1        | `550 5.1.1 <person1@example.com>: User unknown` |"
+        in text
+    )
     assert text.startswith(
         "## `autumn-2026`\n\n1 not delivered.\n\nThe run: ended; not every recipient has the message"
     )
@@ -74,4 +77,6 @@ def test_the_source_is_readable(make_report: Make, sent: Row, failed: Row) -> No
 
 def test_the_reason_is_whole(make_report: Make, sent: Row) -> None:
     reason = "the account is over its limit (550 see https://mail.example/help/" + "x" * 3000 + ".htm)"
-    assert f"The run: ended early: `{reason}`\n" in written(make_report([sent(0)], ending="given_up", reason=reason))
+    assert f"The run: ended early: `{reason}`\n" in written(
+        make_report([sent(0)], ending="given_up", reason=reason)
+    )

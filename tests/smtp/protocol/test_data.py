@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from mailer.smtp.protocol.data import END, first_line_length, has_only_crlf, stuff_dots
 
-CONTENT = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\x0b", b"\x85", b"\xe2\x80\xa8"])).map(
-    b"".join
-)
+CONTENT = st.lists(
+    st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\x0b", b"\x85", b"\xe2\x80\xa8"])
+).map(b"".join)
 
 
 @given(CONTENT)
@@ -38,7 +38,9 @@ def test_a_dot_at_the_begin_of_a_line_is_doubled(content: bytes, wire: bytes) ->
 
 
 @given(
-    st.lists(st.sampled_from([b".", b"..", b"a", b".a", b""])).map(lambda lines: b"".join(x + b"\r\n" for x in lines))
+    st.lists(st.sampled_from([b".", b"..", b"a", b".a", b""])).map(
+        lambda lines: b"".join(x + b"\r\n" for x in lines)
+    )
 )
 def test_a_server_reads_back_what_was_stuffed(content: bytes) -> None:
     read: list[bytes] = []
@@ -49,6 +51,8 @@ def test_a_server_reads_back_what_was_stuffed(content: bytes) -> None:
     assert b"".join(line + b"\r\n" for line in read) == content
 
 
-@pytest.mark.parametrize(("content", "octets"), [(b"", 0), (b"a", 1), (b"a\r\n", 3), (b"a\r\nb", 3), (b"\r\n", 2)])
+@pytest.mark.parametrize(
+    ("content", "octets"), [(b"", 0), (b"a", 1), (b"a\r\n", 3), (b"a\r\nb", 3), (b"\r\n", 2)]
+)
 def test_the_first_line_ends_at_its_crlf(content: bytes, octets: int) -> None:
     assert first_line_length(content) == octets

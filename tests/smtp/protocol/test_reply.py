@@ -105,7 +105,9 @@ def test_text_of_many_lines() -> None:
 def test_severity_is_the_first_digit() -> None:
     names = ("is_success", "is_intermediate", "is_transient", "is_permanent")
     for code, expected in ((250, 0), (354, 1), (421, 2), (550, 3)):
-        assert [getattr(Reply(code, None, ("",)), name) for name in names] == [n == expected for n in range(4)]
+        assert [getattr(Reply(code, None, ("",)), name) for name in names] == [
+            n == expected for n in range(4)
+        ]
 
 
 def test_what_is_buffered_behind_a_reply_is_known() -> None:
@@ -160,7 +162,9 @@ def test_a_challenge_is_kept_as_it_came() -> None:
 
 
 LINES = st.lists(
-    st.text(st.characters(min_codepoint=32, exclude_categories=("C", "Z")), max_size=30), min_size=1, max_size=5
+    st.text(st.characters(min_codepoint=32, exclude_categories=("C", "Z")), max_size=30),
+    min_size=1,
+    max_size=5,
 )
 
 

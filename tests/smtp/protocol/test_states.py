@@ -49,7 +49,10 @@ def test_the_protocol_does_no_input_or_output(path: Path) -> None:
     """The rest takes octets and the time, and gives octets: it can be tested without either."""
     tree = ast.parse(path.read_text())
     imported = {
-        alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        alias.name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
     }
     froms = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     imported |= {module.split(".")[0] for module in froms}

@@ -73,7 +73,9 @@ def test_plain_carries_no_nul(username: str, password: str) -> None:
         PlainMechanism(username, Secret(password))
 
 
-@pytest.mark.parametrize("prompts", [("VXNlcm5hbWU6", "UGFzc3dvcmQ6"), ("User Name", "not base64!"), ("", "")])
+@pytest.mark.parametrize(
+    "prompts", [("VXNlcm5hbWU6", "UGFzc3dvcmQ6"), ("User Name", "not base64!"), ("", "")]
+)
 def test_login_answers_in_order_whatever_the_prompt(prompts: tuple[str, str]) -> None:
     dialogue = SaslExchange(LoginMechanism("ada", Secret("s3cret")))
     assert dialogue.make_command() == b"AUTH LOGIN"
@@ -131,7 +133,10 @@ def test_oauthbearer() -> None:
         OAuthBearerMechanism("user=a,b@example.com", Secret("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="))
     )
     initial = base64.b64decode(dialogue.make_command().split()[2])
-    assert initial == b"n,a=user=3Da=2Cb@example.com,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
+    assert (
+        initial
+        == b"n,a=user=3Da=2Cb@example.com,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
+    )
     assert dialogue.answer(b64(b'{"status":"invalid_token"}')) == b"AQ=="
     assert dialogue.mechanism.failure == "status invalid_token"
 
@@ -143,7 +148,9 @@ def test_a_token_cannot_write_pairs_of_its_own(cls: type[Mechanism], token: str)
         cls("ada", Secret(token))
 
 
-@pytest.mark.parametrize("challenge", [b"", b"[" * 100_000, b"\xff\xfe", b"null", b'{"status": {"a": 1}}', b"\x1b[31m"])
+@pytest.mark.parametrize(
+    "challenge", [b"", b"[" * 100_000, b"\xff\xfe", b"null", b'{"status": {"a": 1}}', b"\x1b[31m"]
+)
 def test_any_bearer_error_is_one_printable_line(challenge: bytes) -> None:
     mechanism = XOAuth2Mechanism("ada", Secret(TOKEN))
     mechanism.respond(challenge)
@@ -193,7 +200,9 @@ def test_scram_sha_256() -> None:
     "server_first",
     [
         pytest.param(SERVER_FIRST.replace(b"r=rO", b"r=xx"), id="another nonce"),
-        pytest.param(b"r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", id="the nonce not continued"),
+        pytest.param(
+            b"r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", id="the nonce not continued"
+        ),
         pytest.param(SERVER_FIRST.replace(b"4096", b"4095"), id="too few iterations"),
         pytest.param(SERVER_FIRST.replace(b"4096", b"1000001"), id="too many iterations"),
         pytest.param(SERVER_FIRST.replace(b"4096", b"-4096"), id="negative iterations"),
@@ -214,7 +223,9 @@ def test_scram_refuses(server_first: bytes) -> None:
         mechanism.respond(server_first)
 
 
-@pytest.mark.parametrize("final", [b"v=AAAA", b"v=", b"v=%%", b"", b"x=1", SERVER_FINAL.replace(b"6", b"7", 1)])
+@pytest.mark.parametrize(
+    "final", [b"v=AAAA", b"v=", b"v=%%", b"", b"x=1", SERVER_FINAL.replace(b"6", b"7", 1)]
+)
 def test_scram_server_must_prove_itself(final: bytes) -> None:
     mechanism = scram()
     mechanism.respond(SERVER_FIRST)
@@ -241,7 +252,10 @@ def test_scram_server_error_waits_for_the_real_reply() -> None:
 
 
 def test_scram_nonces_differ() -> None:
-    assert ScramMechanism("u", Secret("p")).initial_response() != ScramMechanism("u", Secret("p")).initial_response()
+    assert (
+        ScramMechanism("u", Secret("p")).initial_response()
+        != ScramMechanism("u", Secret("p")).initial_response()
+    )
 
 
 class ScramServer:
@@ -355,7 +369,14 @@ def test_of_several_named_mechanisms_none_is_offered() -> None:
 
 @pytest.mark.parametrize(
     ("text", "prepared"),  # RFC 4013 section 3
-    [("I\u00adX", "IX"), ("user", "user"), ("USER", "USER"), ("\u00aa", "a"), ("\u2168", "IX"), ("a\u00a0b", "a b")],
+    [
+        ("I\u00adX", "IX"),
+        ("user", "user"),
+        ("USER", "USER"),
+        ("\u00aa", "a"),
+        ("\u2168", "IX"),
+        ("a\u00a0b", "a b"),
+    ],
 )
 def test_a_password_is_prepared_by_saslprep(text: str, prepared: str) -> None:
     assert prepare_string(text) == prepared
@@ -408,7 +429,15 @@ def test_a_login_has_an_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "cls", [PlainMechanism, LoginMechanism, CramMd5Mechanism, ScramMechanism, XOAuth2Mechanism, OAuthBearerMechanism]
+    "cls",
+    [
+        PlainMechanism,
+        LoginMechanism,
+        CramMd5Mechanism,
+        ScramMechanism,
+        XOAuth2Mechanism,
+        OAuthBearerMechanism,
+    ],
 )
 def test_nothing_shows_the_secret(cls: type[Mechanism]) -> None:
     mechanism = cls("ada", Secret("hunter2"))
@@ -429,7 +458,12 @@ def test_nothing_shows_the_secret(cls: type[Mechanism]) -> None:
         ("pw", "auto", {"GSSAPI", "NTLM", "CRAM-MD5"}, ["CRAM-MD5"]),
         ("pw", "login", EVERYTHING, ["LOGIN"]),
         ("pw", "cram-md5", EVERYTHING, ["CRAM-MD5"]),
-        ("pw", "xoauth2", EVERYTHING, ["XOAUTH2"]),  # asked for by name, it is the user's word that it is a token
+        (
+            "pw",
+            "xoauth2",
+            EVERYTHING,
+            ["XOAUTH2"],
+        ),  # asked for by name, it is the user's word that it is a token
         (TOKEN, "auto", EVERYTHING, ["OAUTHBEARER", "XOAUTH2"]),
         (TOKEN, "auto", {"PLAIN", "XOAUTH2"}, ["XOAUTH2"]),
         (TOKEN, "auto", {"PLAIN", "LOGIN"}, ["PLAIN", "LOGIN"]),
@@ -462,10 +496,17 @@ def test_mechanisms_are_tried_from_the_strongest_on(
     ],
 )
 def test_without_a_mechanism_the_error_says_what_is_missing(
-    username: str | None, secret: str | None, choice: str, advertised: frozenset[str], message: str, hint: str | None
+    username: str | None,
+    secret: str | None,
+    choice: str,
+    advertised: frozenset[str],
+    message: str,
+    hint: str | None,
 ) -> None:
     with pytest.raises(AuthenticationError, match=message) as caught:
-        choose_mechanisms(username, None if secret is None else Secret(secret), choice, advertised, security="tls")
+        choose_mechanisms(
+            username, None if secret is None else Secret(secret), choice, advertised, security="tls"
+        )
     assert hint is None or hint in (caught.value.hint or "")
 
 
@@ -531,7 +572,8 @@ def test_454_is_temporary() -> None:
 )
 def test_a_refused_login_has_the_hint_of_its_code(secret: str, code: int, word: str) -> None:
     assert word in (
-        make_login_error("mail.example.com", PlainMechanism("ada", Secret(secret)), Said(code, "no")).hint or ""
+        make_login_error("mail.example.com", PlainMechanism("ada", Secret(secret)), Said(code, "no")).hint
+        or ""
     )
 
 
