@@ -1,8 +1,8 @@
 # ruff: noqa: S608 - these strings are put together from one another only
 """All SQL of the ledger, within what SQLite and PostgreSQL have in common.
 
-So there is no `INSERT OR …`, no rowid, no scalar `min`, no `IFNULL`, no JSON function; ids are given by us.
-What only one of the databases has is in sqlite_store.py or postgres_store.py. Parameters are named (`:name`).
+So there is no `INSERT OR …`, no rowid, no scalar `min`, no `IFNULL`, no JSON function; ids are given by us. What only
+one of the databases has is in sqlite_store.py or postgres_store.py. Parameters are named (`:name`).
 
 A message's `status` is one of the report's six, or one that only a run sees:
 
@@ -29,16 +29,15 @@ A message's `status` is one of the report's six, or one that only a run sees:
 
 from __future__ import annotations
 
-# Rows before version 2 have addresses and keys in another form (case-folded). SQLite knows
-# `normalize_address` and `is_old_key` as functions of ours. In a new ledger there is nothing to do.
+# Rows before version 2 have addresses and keys in another form (case-folded). SQLite knows `normalize_address` and
+# `is_old_key` as functions of ours. In a new ledger there is nothing to do.
 NORMALIZE_ADDRESSES = """UPDATE messages SET address = normalize_address(email),
     key = CASE WHEN is_old_key(key, email) AND NOT EXISTS (SELECT 1 FROM messages other
             WHERE other.edition_id = messages.edition_id AND other.key = normalize_address(messages.email))
         THEN normalize_address(email) ELSE key END
     WHERE address <> normalize_address(email) OR is_old_key(key, email)"""
 
-# Each entry brings a ledger from the version of its index to the next; entries are never changed once
-# released.
+# Each entry brings a ledger from the version of its index to the next; entries are never changed once released.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE campaigns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
@@ -95,11 +94,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             at TEXT,
             error TEXT,
             copies TEXT
-        )
-        """
+        )""",
         "CREATE UNIQUE INDEX messages_key ON messages (edition_id, key)",
-        # One index for claims, counts and reports: a claim starts at the first pending row, whatever is done
-        # before it.
+        # One index for claims, counts and reports: a claim starts at the first pending row, whatever is done before it.
         "CREATE INDEX messages_status ON messages (edition_id, status, position)",
         "CREATE INDEX messages_waiting ON messages (edition_id, next_at) WHERE status = 'waiting'",
         """CREATE TABLE holders (
@@ -120,8 +117,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE blobs (hash TEXT PRIMARY KEY, content BYTEA NOT NULL)",
         """CREATE TABLE files (
             edition_id INTEGER NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL, PRIMARY KEY (edition_id, name)
-        )
-        """
+        )""",
         "ALTER TABLE editions ADD COLUMN settings TEXT",  # JSON: how its workers are to send it
     ),
 )
@@ -147,8 +143,8 @@ ADD_CAMPAIGN = """INSERT INTO campaigns (id, name) SELECT COALESCE(MAX(id), 0) +
     WHERE 1 = 1 ON CONFLICT (name) DO NOTHING"""
 EDITION = """SELECT e.id, e.number, e.list FROM editions e JOIN campaigns c ON c.id = e.campaign_id
     WHERE c.name = :name AND (CAST(:number AS INTEGER) IS NULL OR e.number = :number) ORDER BY e.number DESC LIMIT 1"""
-# An edition is begun with its first run. Until then it is nobody's but `--again`'s: what came to nothing (a
-# wrong template, a "no" at the question) must not make the next plain `send` one to everybody.
+# An edition is begun with its first run. Until then it is nobody's but `--again`'s: what came to nothing (a wrong
+# template, a "no" at the question) must not make the next plain `send` one to everybody.
 _BEGUN = "EXISTS (SELECT 1 FROM runs r WHERE r.edition_id = e.id)"
 PRESENT_EDITION = f"""SELECT e.id, e.number, e.list FROM editions e JOIN campaigns c ON c.id = e.campaign_id
     WHERE c.name = :name AND (e.number = 1 OR {_BEGUN}) ORDER BY e.number DESC LIMIT 1"""
@@ -168,8 +164,7 @@ ADD_RESENT = "UPDATE editions SET resent = resent + :count WHERE id = :edition"
 UNFINISHED = """SELECT EXISTS (SELECT 1 FROM messages
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'claimed', 'waiting', 'deferred'))"""
 
-# Planning: the list is staged in a table of this connection's own, so that the ledger is locked for the merge
-# only.
+# Planning: the list is staged in a table of this connection's own, so that the ledger is locked for the merge only.
 
 DROP_STAGE = "DROP TABLE IF EXISTS planned"
 STAGE = """CREATE TEMPORARY TABLE planned (
