@@ -1,9 +1,8 @@
 """What is known of well-known providers: the submission server, and how fast an account may send.
 
-Hosts, ports and limits are those of the provider's own documentation (the URL is beside each; read in 2026).
-`rate` is what an ordinary account is known to accept: the documented figure if there is one, else a careful
-pace for services that throttle mailboxes without saying when. Relay services document no pace for SMTP, so
-they have none here.
+The URL beside each names the provider's documentation of its server. Microsoft documents a `rate`. The rates of
+the other mailbox providers are careful choices, because these throttle accounts without saying when. Relay
+services document no pace for SMTP, so they have none here.
 """
 
 from __future__ import annotations
