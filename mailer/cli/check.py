@@ -63,7 +63,8 @@ def _check_campaign(
     problems += _find_key_problem(campaign, access)
     for problem in problems:
         console.print_error(str(problem))
-    warnings = list(_find_warnings(campaign, compiled, planned, broken=bool(problems)))
+    warnings = [*map(str, campaign.warnings)]
+    warnings += _find_warnings(campaign, compiled, planned, broken=bool(problems))
     for warning in warnings:
         console.print_output(warning)
     if explain and not problems:
@@ -73,11 +74,19 @@ def _check_campaign(
         console.print_output(f"{campaign.recipients.place}: {campaign.recipients.reason}; {HINT}")
     summary = [
         count_noun(planned.total, "recipient"),
-        "errors" if problems else "no errors",
+        _count_errors(problems),
         count_noun(len(warnings), "warning"),
     ]
     console.print_output(f"{file}: {', '.join(summary)}")
     return ExitCode.INPUT if problems or (strict and warnings) else ExitCode.DONE
+
+
+def _count_errors(problems: list[Problem]) -> str:
+    """`no errors`, `1 error`, `more than 20 errors`: only the first ones have a place."""
+    placed = sum(problem.place is not None for problem in problems)
+    if placed < len(problems):
+        return f"more than {count_noun(placed, 'error')}" if placed else count_noun(len(problems), "error")
+    return count_noun(placed, "error") if placed else "no errors"
 
 
 def _explain(campaign: Campaign, compiled: CompiledCampaign) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 
 from mailer.campaign.access import TRUSTED, Access
@@ -11,9 +12,10 @@ from mailer.campaign.load import read_campaign
 from mailer.campaign.model import Campaign, RecipientSource
 from mailer.campaign.sources import read_recipients
 from mailer.campaign.sources.rows import MAX_SHOWN
-from mailer.errors import InputError, Problem, append_remainder, sort_problems
+from mailer.errors import InputError, Problem, RenderError, append_remainder, sort_problems
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
+from mailer.render.render_process import RenderProcess
 
 
 def prepare_campaign(
@@ -43,6 +45,8 @@ def prepare_campaign(
     if problems or campaign is None or compiled is None:
         if campaign is not None:
             problems += find_list_problems(campaign.recipients)
+        if campaign is not None and compiled is not None:
+            problems += _find_render_problems(campaign, compiled)
         raise InputError(sort_problems(problems))
     return campaign, compiled
 
@@ -60,3 +64,18 @@ def find_list_problems(source: RecipientSource) -> list[Problem]:
     except InputError as error:
         return [*append_remainder(found, count), *error.problems]
     return append_remainder(found, count)
+
+
+def _find_render_problems(campaign: Campaign, compiled: CompiledCampaign) -> list[Problem]:
+    """What is wrong with the first message that can be made, for example an undefined name."""
+    try:
+        with closing(read_recipients(campaign.recipients)) as recipients, RenderProcess(compiled) as process:
+            for recipient in recipients:
+                if recipient.problem is None:
+                    process.render(recipient)
+                    break
+    except RenderError as error:
+        return list(error.problems)
+    except InputError:
+        pass  # the list cannot be read, which `find_list_problems` says
+    return []
