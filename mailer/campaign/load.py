@@ -26,6 +26,10 @@ MAX_FILE = 8 * 1024 * 1024  # octets; a longer list belongs in a file of its own
 _RENAMED = {"campaign": "name", "from": "sender"}  # keys that Python or the model uses for something else
 _REQUIRED = ("sender", "subject", "recipients")
 
+_STAND_IN = re.compile(
+    "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}(\\w+)\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
@@ -83,7 +87,7 @@ def read_campaign(
     parsed.problems.extend(problems)
     unknown = _find_unknown(overrides, parsed)
     parsed.values["vars"] = {**parsed.values.get("vars", {}), **overrides}
-    name = _render_name(parsed)
+    name = _render_name(parsed, access)
     if parsed.problems:
         parsed.problems.extend(_find_later_problems(parsed.values))
     _apply_provider(parsed, node)
@@ -108,7 +112,7 @@ def _build_campaign(path: Path, root: Path, name: str, values: Mapping[str, Any]
     return Campaign(**{**values, "path": path, "root": root, "name": name or "unnamed"})
 
 
-def _render_name(parsed: ParsedMapping) -> str:
+def _render_name(parsed: ParsedMapping, access: Access) -> str:
     """Return the campaign's name, rendered; "" if it is wrong. Its problems are added to the others."""
     pattern: Pattern | None = parsed.values.get("campaign")
     if pattern is None or (parsed.problems and not pattern.is_constant):
@@ -119,6 +123,8 @@ def _render_name(parsed: ParsedMapping) -> str:
             from mailer.templating import render_pattern
 
             name = render_pattern(pattern.source, parsed.values["vars"], pattern.place)
+        if not access.environment:
+            name = _STAND_IN.sub(lambda found: found[1].lower(), name)  # as a name may be written
         return check_campaign_name(name)
     except InputError as error:
         parsed.problems.extend(

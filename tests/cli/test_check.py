@@ -166,3 +166,14 @@ def test_campaign_list_and_templates_are_wrong_in_one_round(command: Command, ca
         assert "'nonsense' is not an address" in ended.err
         assert "subject: " in ended.err
         assert ".txt" in ended.err
+
+
+def test_a_name_from_the_environment_has_a_stand_in(
+    command: Command, campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI_COMMIT_TAG", "v1.2")
+    text = campaign.read_text().replace("campaign: spring", 'campaign: "spring-{{ tag }}"')
+    campaign.write_text(text + "vars: {tag: {env: CI_COMMIT_TAG}}\n")
+    ended = command("check", str(campaign))
+    assert ended.code == 0, ended.err
+    assert "v1.2" not in ended.out + ended.err
