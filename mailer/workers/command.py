@@ -26,6 +26,7 @@ from mailer.workers.travel import pack_campaign
 
 POLL_SECONDS = 0.5
 TOP_UP_SECONDS = 2.0  # between two looks into the broker's queue
+SHARE_END_SECONDS = 5.0  # for the records of shares whose messages are all sent
 RECOVER_SECONDS = 5.0  # between two looks for workers that died
 MAX_TASKS = 64  # in the broker's queue
 PATIENCE = 600.0  # seconds to wait for a database that is away
@@ -143,9 +144,16 @@ class _Command:
             if state.ending is not None and not state.in_flight:
                 return self._conclude(Ending(state.ending), state.reason, state.hint)
             if not self._monitor.has_messages_left():
+                await self._wait_for_shares()
                 return self._conclude(self._find_ending(), None, None)
             self._recover_dead_runs()
             await self._top_up(state)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _wait_for_shares(self) -> None:
+        """Wait until the workers have recorded what they did; one that died is not waited for without end."""
+        until = time.monotonic() + SHARE_END_SECONDS
+        while self._monitor.read().live_runs and time.monotonic() < until:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _top_up(self, state: EditionState) -> None:
