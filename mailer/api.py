@@ -16,11 +16,10 @@ from mailer.campaign.quantities import parse_rate
 from mailer.campaign.servers import is_loopback
 from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
-from mailer.delivery.plan import plan
-from mailer.delivery.preflight import preflight
+from mailer.delivery.preflight import check_messages
 from mailer.delivery.run import run
 from mailer.delivery.signals import StopSignal
-from mailer.errors import InputError, LedgerWriteError, Unreachable, append_remainder
+from mailer.errors import InputError, LedgerWriteError, Unreachable
 from mailer.ledger import Ledger, find_nearest_ledger, get_project_ledger
 from mailer.ledger.outcome import Outcome
 from mailer.lint import Finding, lint_campaign
@@ -138,11 +137,7 @@ def check(campaign: Campaign) -> list[Finding]:
     Opens no connection and no ledger. Raises InputError with every problem that `send` would stop at.
     """
     compiled = compile_campaign(replace(campaign, dkim=None))  # without the key, which a check need not have
-    with Ledger.open_temporary() as ledger:
-        edition = ledger.ensure_edition(campaign.name)
-        planned = plan(ledger, campaign, compiled, edition, observer=Observer())
-        problems = append_remainder(planned.invalid, planned.invalid_count, "more recipients")
-        problems += preflight(ledger, edition, compiled, Observer()).problems
+    _, problems = check_messages(campaign, compiled, Observer())
     if problems:
         raise InputError(problems)
     return lint_campaign(campaign, compiled)

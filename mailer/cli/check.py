@@ -14,11 +14,10 @@ from mailer.campaign.sources import WithheldSource, read_recipients
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode
 from mailer.cli.progress import create_display
-from mailer.delivery.plan import PlanResult, plan
-from mailer.delivery.preflight import preflight
+from mailer.delivery.plan import PlanResult
+from mailer.delivery.preflight import check_messages
 from mailer.errors import InputError, Problem
 from mailer.files import UnusableFile, open_regular_file, show_path
-from mailer.ledger import Ledger
 from mailer.lint import lint_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.prepare import prepare_campaign
@@ -59,7 +58,8 @@ def _check_campaign(
 ) -> ExitCode:
     # Without DKIM, unless the campaign is trusted: the key is a secret.
     campaign, compiled = prepare_campaign(file, variables=variables, access=access, may_sign=access.secrets)
-    planned, problems = _run_preflight(campaign, compiled)
+    with create_display() as display:
+        planned, problems = check_messages(campaign, compiled, display)
     problems += _find_key_problem(campaign, access)
     for problem in problems:
         console.print_error(str(problem))
@@ -105,16 +105,6 @@ def _find_key_problem(campaign: Campaign, access: Access) -> list[Problem]:
     except UnusableFile as error:
         return [Problem(dkim.place, f"dkim.key_file: {show_path(dkim.key_file)}: {error}")]
     return []
-
-
-def _run_preflight(campaign: Campaign, compiled: CompiledCampaign) -> tuple[PlanResult, list[Problem]]:
-    with Ledger.open_temporary() as ledger, create_display() as display:
-        edition = ledger.ensure_edition(campaign.name)
-        planned = plan(ledger, campaign, compiled, edition, observer=display)
-        problems = list(planned.invalid)
-        if more := planned.invalid_count - len(planned.invalid):
-            problems.append(Problem(None, f"and {count_noun(more, 'more recipient')} with an error"))
-        return planned, problems + preflight(ledger, edition, compiled, display).problems
 
 
 def _find_warnings(

@@ -16,8 +16,9 @@ from contextlib import closing
 from typing import NamedTuple
 
 from mailer.bounded_process import BoundedResult, ProcessLimits, ProcessPool
+from mailer.campaign.model import Campaign
 from mailer.delivery.observer import Observer
-from mailer.delivery.plan import MAX_SHOWN
+from mailer.delivery.plan import MAX_SHOWN, PlanResult, plan
 from mailer.errors import Problem, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
@@ -30,6 +31,7 @@ from mailer.ledger.planning import (
 )
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.render_process import make_render_error
+from mailer.text import count_noun
 
 PAGE = 500  # messages whose results are recorded at once
 BATCH = 50  # messages that a process gets at once
@@ -69,6 +71,23 @@ def preflight(
     To be called by the process that holds the campaign, after planning.
     """
     return _Preflight(ledger, edition, compiled, observer or Observer(), only).run()
+
+
+def check_messages(
+    campaign: Campaign, compiled: CompiledCampaign, observer: Observer
+) -> tuple[PlanResult, list[Problem]]:
+    """Read the list and render every message, without a ledger of the user's.
+
+    Returns what was planned, and the problems of the list and of the messages. Raises InputError if the list
+    cannot be read.
+    """
+    with Ledger.open_temporary() as ledger:
+        edition = ledger.ensure_edition(campaign.name)
+        planned = plan(ledger, campaign, compiled, edition, observer=observer)
+        problems = list(planned.invalid)
+        if more := planned.invalid_count - len(planned.invalid):
+            problems.append(Problem(None, f"and {count_noun(more, 'more recipient')} with an error"))
+        return planned, problems + preflight(ledger, edition, compiled, observer).problems
 
 
 class _Preflight:
