@@ -6,7 +6,6 @@ it runs.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import click
 
 from mailer._version import __version__
 from mailer.cli import options
+from mailer.text import find_similar
 
 # Commands of the documentation that this version does not have.
 NOT_BUILT = {"bounces", "login", "forget"}
@@ -35,9 +35,9 @@ class CommandGroup(click.Group):
         if name in NOT_BUILT and name not in self.commands:
             raise click.UsageError(f"this version of mailer has no {name!r} command yet", ctx)
         if name not in self.commands and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.commands, n=1)
+            near = find_similar(name, self.commands)
             proposal = (
-                f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(self.commands)}"
+                f"; did you mean {near!r}?" if near else f"; expected one of {', '.join(self.commands)}"
             )
             raise click.UsageError(f"there is no command {name!r}{proposal}", ctx)
         return super().resolve_command(ctx, args)
