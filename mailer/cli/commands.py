@@ -13,38 +13,11 @@ import click
 
 from mailer._version import __version__
 from mailer.cli import options
-from mailer.text import find_similar
-
-# Commands of the documentation that this version does not have.
-NOT_BUILT = {"bounces", "login", "forget"}
-
-
-class CommandGroup(click.Group):
-    """A group that lists its commands as declared and proposes the nearest name for a misspelt one."""
-
-    command_class = options.StrictCommand
-    group_class = type  # a group within the group is one like it
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name in NOT_BUILT and name not in self.commands:
-            raise click.UsageError(f"this version of mailer has no {name!r} command yet", ctx)
-        if name not in self.commands and not name.startswith("-"):
-            near = find_similar(name, self.commands)
-            proposal = (
-                f"; did you mean {near!r}?" if near else f"; expected one of {', '.join(self.commands)}"
-            )
-            raise click.UsageError(f"there is no command {name!r}{proposal}", ctx)
-        return super().resolve_command(ctx, args)
 
 
 @click.group(
-    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=options.CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="mailer", message="%(prog)s %(version)s")
 def mailer() -> None:
@@ -111,11 +84,11 @@ def check_command(campaign_files: tuple[Path, ...], **given: Any) -> int:
 
 @mailer.command("render", short_help="Write every recipient's message to files.")
 @options.campaign_argument
-@click.option("--out", metavar="DIR", type=options.path_type(), help="Write one file per recipient: KEY.eml.")
+@click.option("--out", metavar="DIR", type=options.PATH, help="Write one file per recipient: KEY.eml.")
 @click.option(
     "--mbox",
     metavar="FILE",
-    type=options.path_type(),
+    type=options.PATH,
     help="Write one file in mbox format (mboxrd); - is standard output.",
 )
 @click.option("--only", metavar="ADDRESS", help="Only this recipient's message (address or key).")
@@ -141,11 +114,9 @@ def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
 @options.variables_option
 @options.server_option
 @options.ca_file_option
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one."
-)
+@options.port_option("--port", "Port of the page")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
-@click.option("--json", "as_json", is_flag=True, help="Print the address as one line of JSON.")
+@options.json_option
 def preview_command(**given: Any) -> int:
     """Serve a local web page that shows each recipient's message as it will look, until interrupted.
 
@@ -160,27 +131,8 @@ def preview_command(**given: Any) -> int:
 
 # -- sending
 
-_MANY = ("--connections", "--window", "--strategy", "--rate", "--limit", "--no-preflight", "--skip-invalid")
-_LEDGER_STATE = ("--again", "--retry-failed", "--in-doubt")
-SEND_INEFFECTIVE = {
-    "--sandbox": ("--server", "--ca-file", *_LEDGER_STATE),
-    "--proof": (*_MANY, *_LEDGER_STATE),
-    "--dry-run": (
-        *_MANY,
-        "--report",
-        *_LEDGER_STATE,
-        "--proof",
-        "--sandbox",
-        "--server",
-        "--ca-file",
-        "--trace",
-        "--yes",
-    ),
-    "--quiet": ("--verbose",),
-}
 
-
-@mailer.command("send", short_help="Send a campaign, or continue it.", ineffective=SEND_INEFFECTIVE)
+@mailer.command("send", short_help="Send a campaign, or continue it.", ineffective=options.SEND_INEFFECTIVE)
 @options.campaign_argument
 @options.server_option
 @click.option(
@@ -190,11 +142,9 @@ SEND_INEFFECTIVE = {
 )
 @options.ca_file_option
 @click.option(
-    "--rate",
-    metavar="RATE",
-    callback=options.parse_rate_option,
+    "--rate", metavar="RATE", callback=options.parse_rate_option,
     help="Maximum rate: 14/second, 30/minute, 500/hour.",
-)
+)  # fmt: skip
 @click.option(
     "--connections", metavar="N", callback=options.parse_connections_option,
     help="Number of sessions at a time, or auto: more of them while the throughput grows.",
@@ -211,11 +161,9 @@ SEND_INEFFECTIVE = {
     help="The fastest way of sending that may be used; the server may offer less.",
 )
 @click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(min=1),
+    "--limit", metavar="N", type=click.IntRange(min=1),
     help="Stop after N recipients; the others stay pending.",
-)
+)  # fmt: skip
 @click.option("--only", metavar="ADDRESS", help="Send to this recipient (address or key) only.")
 @click.option(
     "--proof",
@@ -237,12 +185,9 @@ SEND_INEFFECTIVE = {
     help="Report recipients with an error in their row or message as failed, and send to the others.",
 )
 @click.option(
-    "--no-preflight",
-    "preflight",
-    flag_value=False,
-    default=True,
+    "--no-preflight", "preflight", flag_value=False, default=True,
     help="Do not render every message before the first one is sent.",
-)
+)  # fmt: skip
 @options.report_option("--report", "reports", help_text="Write a report.")
 @click.option(
     "--trace", metavar="FILE", help="Write the SMTP dialogue, with secrets blanked. - is standard error."
@@ -258,9 +203,7 @@ SEND_INEFFECTIVE = {
     is_flag=True,
     help="With --workers: they read the campaign's files at the same path, on a disk that all machines share.",
 )
-@click.option(
-    "--metrics", metavar="FILE", type=options.path_type(), help="Write metrics for Prometheus (textfile)."
-)
+@options.metrics_option
 @options.log_format_option
 @click.option(
     "--dry-run", is_flag=True, help="Check, and show the first message; open no connection and send nothing."
@@ -297,10 +240,8 @@ def send_command(**given: Any) -> int:
 @click.option(
     "--processes", metavar="N", type=click.IntRange(1, 64), default=1, help="Senders in this worker."
 )
-@click.option("--cache", metavar="DIR", type=options.path_type(), help="Folder for the files of campaigns.")
-@click.option(
-    "--metrics", metavar="FILE", type=options.path_type(), help="Write metrics for Prometheus (textfile)."
-)
+@click.option("--cache", metavar="DIR", type=options.PATH, help="Folder for the files of campaigns.")
+@options.metrics_option
 @options.log_format_option
 def worker_command(**given: Any) -> int:
     """Run a worker: it sends shares of campaigns that `mailer send --workers` distributes, until it is
@@ -341,19 +282,15 @@ def report_command(campaign_file: Path | None, **given: Any) -> None:
 
 
 @mailer.command("sandbox", short_help="Run a local SMTPS server with an inbox page, for rehearsals.")
-@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
-@click.option("--maildir", metavar="DIR", type=options.path_type(), help="Keep the messages in this folder.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the server; 0 takes a free one."
-)
-@click.option(
-    "--page-port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one."
-)
+@options.json_option
+@click.option("--maildir", metavar="DIR", type=options.PATH, help="Keep the messages in this folder.")
+@options.port_option("--port", "Port of the server")
+@options.port_option("--page-port", "Port of the page")
 @click.option("--password", metavar="TEXT", help="Password of the login `sandbox`. Default: a new one.")
 @click.option(
     "--ca-dir",
     metavar="DIR",
-    type=options.path_type(),
+    type=options.PATH,
     help="Folder that keeps the certificate authority, so that its CA file stays the same. Default: a new one.",
 )
 @options.behavior_options
@@ -374,13 +311,9 @@ def sandbox_command(**given: Any) -> int:
 @options.server_option
 @options.ca_file_option
 @click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
-    default=20.0,
-    show_default=True,
-    help="Maximum time for one reply.",
-)
+    "--timeout", metavar="TIME", default="20s", show_default=True, callback=options.parse_time_option,
+    help="Maximum time for one reply: 500ms, 2s, 1m.",
+)  # fmt: skip
 @options.variables_option
 def probe_command(**given: Any) -> None:
     """Connect to the server and log in, as `send` would; send no message.
@@ -405,10 +338,8 @@ def suppress_group() -> None:
 
 
 @suppress_group.command("add")
-@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
-@click.option(
-    "--reason", default="by hand", show_default=True, metavar="TEXT", help="The reason that reports show."
-)
+@options.addresses_argument
+@options.reason_option("by hand", "The reason that reports show.")
 @options.ledger_option
 def suppress_add_command(**given: Any) -> None:
     """Add addresses."""
@@ -418,7 +349,7 @@ def suppress_add_command(**given: Any) -> None:
 
 
 @suppress_group.command("remove")
-@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@options.addresses_argument
 @options.ledger_option
 def suppress_remove_command(**given: Any) -> int:
     """Remove addresses: they get mail again.
@@ -440,14 +371,8 @@ def suppress_list_command(**given: Any) -> None:
 
 
 @suppress_group.command("import")
-@click.argument("file", metavar="FILE", type=options.path_type())
-@click.option(
-    "--reason",
-    default="imported",
-    show_default=True,
-    metavar="TEXT",
-    help="The reason of the rows that have none.",
-)
+@click.argument("file", metavar="FILE", type=options.PATH)
+@options.reason_option("imported", "The reason of the rows that have none.")
 @options.ledger_option
 def suppress_import_command(**given: Any) -> None:
     """Add the addresses of a file: any list that `recipients` reads, or one address per line; - is standard

@@ -13,9 +13,14 @@ import os
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from mailer.secret import Secret, blank_secrets
 from mailer.text import make_printable, make_printable_lines
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _COLOURS = {"error:": "1;31", "warning:": "33", "hint:": "36"}  # ECMA-48 SGR: bold red, yellow, cyan
 
@@ -81,6 +86,20 @@ def print_note(text: str) -> None:
 def print_output(text: str) -> None:
     """Print lines that the user asked for to standard output."""
     sys.stdout.write(make_printable_lines(text) + "\n")
+
+
+def print_addresses(addresses: DataclassInstance, as_json: bool, more: tuple[str, ...] = ()) -> None:
+    """Print the fields of `addresses`, a name and a value on each line and then the lines `more`; or one line
+    of JSON.
+
+    Nothing is blanked: the token and the login were made for this run, and are printed to be copied.
+    """
+    fields = asdict(addresses)
+    lines = (
+        [json.dumps(fields)] if as_json else [*(f"{name} {value}" for name, value in fields.items()), *more]
+    )
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 def may_ask() -> bool:

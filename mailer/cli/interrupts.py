@@ -1,16 +1,22 @@
-"""Commands that work and then end: a signal ends them at once, and what they had open is closed."""
+"""How a command runs until it is done, or until a signal ends it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode, code_for_signal
 from mailer.delivery.signals import Interrupted, StopSignal
+from mailer.errors import InputError
 
 
 def run_interruptible(work: Callable[[], ExitCode]) -> int:
-    """Call `work` and return its exit code, or the exit code of the signal that interrupted it."""
+    """Call `work` and return its exit code, or the exit code of the signal that interrupted it.
+
+    What `work` has open is closed then.
+    """
     with StopSignal().handle_signals() as stop:
         try:
             with stop.raise_on_request():
@@ -18,3 +24,30 @@ def run_interruptible(work: Callable[[], ExitCode]) -> int:
         except Interrupted:
             console.print_error("interrupted")
             return code_for_signal(stop.number)
+
+
+def serve_until_stopped(serving: Coroutine[Any, Any, None], what: str) -> int:
+    """Run `serving` until a signal arrives, and return that signal's exit code.
+
+    Raises InputError if it cannot start; `what` ("the sandbox") is named then.
+    """
+
+    async def serve(stop: StopSignal) -> None:
+        server = asyncio.ensure_future(serving)
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({server, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        server.cancel()
+        try:
+            await server
+        except asyncio.CancelledError:
+            return
+
+    with StopSignal().handle_signals() as stop:
+        try:
+            asyncio.run(serve(stop))
+        except (OSError, ValueError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            raise InputError(f"{what} could not start: {reason}") from error
+    console.print_note("")  # the shell's prompt begins on a line of its own
+    return code_for_signal(stop.number)

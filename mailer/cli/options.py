@@ -10,8 +10,28 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from mailer.text import find_similar
+
 SUFFIXES = (".yaml", ".yml")
 REPORT_FORMATS = ".json .csv .html .md .xml (JUnit)"
+
+# Commands of the documentation that this version does not have.
+NOT_BUILT = {"bounces", "login", "forget"}
+
+PATH = click.Path(path_type=Path)  # whether the file exists is checked by the command
+
+# For an option of `send`, the options that have no effect beside it.
+_MANY = ("--connections", "--window", "--strategy", "--rate", "--limit", "--no-preflight", "--skip-invalid")
+_LEDGER_STATE = ("--again", "--retry-failed", "--in-doubt")
+SEND_INEFFECTIVE = {
+    "--sandbox": ("--server", "--ca-file", *_LEDGER_STATE),
+    "--proof": (*_MANY, *_LEDGER_STATE),
+    "--dry-run": (
+        *(*_MANY, *_LEDGER_STATE),
+        *("--report", "--proof", "--sandbox", "--server", "--ca-file", "--trace", "--yes"),
+    ),
+    "--quiet": ("--verbose",),
+}
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -52,9 +72,18 @@ def parse_rate_option(_context: click.Context, _parameter: click.Parameter, valu
         raise click.BadParameter(f"{value!r}: {error}") from None
 
 
-def path_type() -> click.Path:
-    """Return the parameter type of a path; whether the file exists is checked by the command."""
-    return click.Path(path_type=Path)
+def parse_time_option(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> float | None:
+    """Return the seconds that `value` ("500ms", "2s") says, or None for None. A bare number is in seconds."""
+    from mailer.campaign.quantities import parse_duration
+
+    if value is None:
+        return None
+    try:
+        return parse_duration(f"{value}s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from None
 
 
 def find_campaign_file(text: str) -> Path:
@@ -137,6 +166,30 @@ class StrictCommand(click.Command):
                 raise click.UsageError(f"{', '.join(found)} has no effect beside {option}", ctx)
 
 
+class CommandGroup(click.Group):
+    """A group that lists its commands as declared and proposes the nearest name for a misspelt one."""
+
+    command_class = StrictCommand
+    group_class = type  # a group within the group is one like it
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in NOT_BUILT and name not in self.commands:
+            raise click.UsageError(f"this version of mailer has no {name!r} command yet", ctx)
+        if name not in self.commands and not name.startswith("-"):
+            near = find_similar(name, self.commands)
+            proposal = (
+                f"; did you mean {near!r}?" if near else f"; expected one of {', '.join(self.commands)}"
+            )
+            raise click.UsageError(f"there is no command {name!r}{proposal}", ctx)
+        return super().resolve_command(ctx, args)
+
+
 def campaign_argument(command: Decorated) -> Decorated:
     """Add the argument CAMPAIGN as `campaign_file`."""
     return click.argument("campaign_file", metavar="CAMPAIGN", type=CampaignFile())(command)
@@ -156,6 +209,35 @@ def ledger_option(command: Decorated) -> Decorated:
         "--ledger", metavar="PATH", envvar="MAILER_LEDGER", show_envvar=True,
         help="Path of the delivery ledger. Default: .mailer/ledger.sqlite3 in the project's root.",
     )(command)  # fmt: skip
+
+
+def metrics_option(command: Decorated) -> Decorated:
+    """Add `--metrics`."""
+    return click.option(
+        "--metrics", metavar="FILE", type=PATH, help="Write metrics for Prometheus (textfile)."
+    )(command)
+
+
+def json_option(command: Decorated) -> Decorated:
+    """Add `--json` as `as_json`, to a command that prints addresses of its own."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")(
+        command
+    )
+
+
+def port_option(name: str, what: str) -> Callable[[Decorated], Decorated]:
+    """Return the decorator of the option `name` for the port of `what` ("Port of the page")."""
+    return click.option(name, type=click.IntRange(0, 65535), default=0, help=f"{what}; 0 takes a free one.")
+
+
+def addresses_argument(command: Decorated) -> Decorated:
+    """Add the argument ADDRESS… as `addresses`; at least one is needed."""
+    return click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)(command)
+
+
+def reason_option(default: str, help_text: str) -> Callable[[Decorated], Decorated]:
+    """Return the decorator of `--reason`."""
+    return click.option("--reason", default=default, show_default=True, metavar="TEXT", help=help_text)
 
 
 def log_format_option(command: Decorated) -> Decorated:
@@ -178,7 +260,7 @@ def server_option(command: Decorated) -> Decorated:
 def ca_file_option(command: Decorated) -> Decorated:
     """Add `--ca-file`."""
     return click.option(
-        "--ca-file", metavar="FILE", type=path_type(), envvar="MAILER_CA_FILE", show_envvar=True,
+        "--ca-file", metavar="FILE", type=PATH, envvar="MAILER_CA_FILE", show_envvar=True,
         help="Trust the certificates that this file's authority signed, instead of the system's trust store.",
     )(command)  # fmt: skip
 

@@ -9,7 +9,8 @@ import webbrowser
 from pathlib import Path
 
 from mailer.campaign import check_address, parse_server
-from mailer.cli.serving import print_addresses, serve_until_stopped
+from mailer.cli import console
+from mailer.cli.interrupts import serve_until_stopped
 from mailer.errors import InputError
 from mailer.preview import PreviewAddresses, PreviewOptions, serve_preview
 from mailer.preview.session import ProofOutcome, SendProof
@@ -35,7 +36,7 @@ def run_preview(
         raise InputError(f"{campaign_file}: there is no such campaign file")
 
     def announce(addresses: PreviewAddresses) -> None:
-        print_addresses(addresses, as_json)
+        console.print_addresses(addresses, as_json)
         if open_page:
             webbrowser.open(addresses.page)
 

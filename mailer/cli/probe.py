@@ -9,6 +9,7 @@ from pathlib import Path
 from mailer.campaign import load_campaign
 from mailer.cli import console
 from mailer.cli.credentials import choose_server_and_password
+from mailer.cli.trace import format_dialogue_line
 from mailer.delivery.server_access import ServerAccess, server_access
 from mailer.smtp.connection import SessionDetails, connect
 from mailer.smtp.protocol.extensions import Extensions
@@ -52,7 +53,7 @@ async def _open_session(where: ServerAccess, timeout: float) -> tuple[SessionDet
 
 
 def _print_dialogue(direction: str, line: str) -> None:
-    console.print_output(f"{direction}: {console.blank_foreign_text(line)}")
+    console.print_output(format_dialogue_line(direction, line))
 
 
 def _describe_session(

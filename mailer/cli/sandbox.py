@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from mailer.campaign import parse_duration
+from mailer.cli import console
+from mailer.cli.interrupts import serve_until_stopped
 from mailer.cli.options import BEHAVIOR_OPTIONS
-from mailer.cli.serving import print_addresses, serve_until_stopped
 from mailer.errors import InputError
 from mailer.ledger.place import FOLDER
 from mailer.sandbox import Behavior, Sandbox
@@ -37,7 +38,7 @@ def run_sandbox(
     """
 
     def announce(addresses: SandboxAddresses) -> None:
-        print_addresses(addresses, as_json, (export_line(addresses.smtps, Path(addresses.ca)),))
+        console.print_addresses(addresses, as_json, (export_line(addresses.smtps, Path(addresses.ca)),))
 
     asked = SandboxOptions(maildir, port, page_port, password, ca_dir, take_behavior(given))
     return serve_until_stopped(serve_sandbox(announce, asked), "the sandbox")

@@ -39,10 +39,15 @@ def open_trace(path: str | None) -> Iterator[Trace | None]:
     if path is None:
         yield None
     elif path == "-":
-        yield lambda direction, line: console.print_note(f"{direction}: {console.blank_foreign_text(line)}")
+        yield lambda direction, line: console.print_note(format_dialogue_line(direction, line))
     else:
         with _create_file(path) as stream:
             yield lambda direction, line: _write_line(stream, direction, line)
+
+
+def format_dialogue_line(direction: str, line: str) -> str:
+    """Return a line of the dialogue without secrets; `direction` is C (client), S (server) or * (an event)."""
+    return f"{direction}: {make_printable(console.blank_foreign_text(line))}"
 
 
 def _create_file(path: str) -> TextIO:
@@ -61,7 +66,7 @@ def _create_file(path: str) -> TextIO:
 
 def _write_line(stream: TextIO, direction: str, line: str) -> None:
     try:
-        stream.write(f"{direction}: {make_printable(console.blank_foreign_text(line))}\n")
+        stream.write(f"{format_dialogue_line(direction, line)}\n")
     except OSError as error:
         # A full disk does not stop the run. The trace ends, and the warning is printed once.
         print(f"mailer: warning: trace: {error.strerror}", file=sys.stderr)

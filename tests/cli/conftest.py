@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from mailer.cli import run
+from mailer.sandbox import Sandbox
 
 CAMPAIGN = """\
 campaign: spring
@@ -77,3 +78,16 @@ def campaign(tmp_path: Path) -> Path:
     path = tmp_path / "spring.yaml"
     path.write_text(CAMPAIGN)
     return path
+
+
+@pytest.fixture
+def refusing(tmp_path: Path) -> Iterator[Sandbox]:
+    """A sandbox that knows no Bob."""
+
+    def refuse(address: str) -> str | None:
+        return f"550 5.1.1 <{address}>: no such user here" if address.startswith("bob") else None
+
+    sandbox = Sandbox(maildir=tmp_path / "caught", refuse=refuse)
+    sandbox.start()
+    yield sandbox
+    sandbox.stop()

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from mailer.cli import commands, console, run
+from mailer.cli import console, options, run
 from mailer.cli.exit_codes import ExitCode
 from mailer.errors import InputError, LedgerBusy, LedgerWriteError, MissingExtra, Problem, Unreachable
 from mailer.secret import Secret
@@ -28,7 +28,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
             raise error
 
         monkeypatch.setattr(
-            commands.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail)
+            options.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail)
         )
 
     return arrange
@@ -92,7 +92,7 @@ def test_a_secret_is_blanked_wherever_it_comes_from(
         raise ValueError("the server said hunter2 and aHVudGVyMg==")
 
     monkeypatch.setattr(
-        commands.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail)
+        options.CommandGroup, "get_command", lambda *_: click.Command("schema", callback=fail)
     )
     run(["schema"])
     assert (

@@ -9,8 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from mailer.cli.commands import SEND_INEFFECTIVE, mailer
-from mailer.cli.options import StrictCommand
+from mailer.cli.commands import mailer
+from mailer.cli.options import SEND_INEFFECTIVE, StrictCommand
 
 Command = Callable[..., Any]
 

@@ -1,0 +1,98 @@
+"""`mailer send` shows no secret, in no output."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mailer.sandbox import Sandbox
+from tests.cli.terminal import login
+
+Command = Callable[..., Any]
+
+
+def test_a_wrong_password_is_exit_3_and_never_shown(
+    process: Command, campaign: Path, sandbox: Sandbox
+) -> None:
+    ended = process(
+        "send",
+        campaign,
+        *login(sandbox),
+        "--report",
+        "r.json",
+        "--trace",
+        "t.txt",
+        MAILER_PASSWORD="Zq9wrong",
+    )
+    assert (ended.code, sandbox.messages) == (3, [])
+    assert "mailer: error: " in ended.err
+    assert "hint: " in ended.err
+    everything = (
+        ended.out
+        + ended.err
+        + (campaign.parent / "t.txt").read_text()
+        + (campaign.parent / "r.json").read_text()
+    )
+    assert "Zq9wrong" not in everything
+    assert json.loads((campaign.parent / "r.json").read_text())["counts"]["pending"] == 3
+
+
+def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = process("send", campaign, "--server", sandbox.url)
+    assert (ended.code, sandbox.messages) == (3, [])
+    assert "--ca-file" in ended.err
+    assert sandbox.password not in ended.err + ended.out
+
+
+def test_a_trace_into_a_fifo_that_nobody_reads_is_refused(process: Command, campaign: Path) -> None:
+    os.mkfifo(campaign.parent / "trace")
+    ended = process("send", campaign, "--sandbox", "--trace", "trace")
+    assert ended.code == 2
+    assert "trace trace: cannot be written" in ended.err
+
+
+def test_the_trace_shows_the_dialogue_without_secrets(
+    process: Command, campaign: Path, sandbox: Sandbox
+) -> None:
+    ended = process("send", campaign, *login(sandbox), "--trace", "-", MAILER_PASSWORD=sandbox.password)
+    assert "C: EHLO " in ended.err
+    assert "S: 220 " in ended.err
+    assert "C: MAIL FROM:<ada@example.com>" in ended.err
+    assert sandbox.password not in ended.err
+    process("send", campaign, "--sandbox", "--trace", "t.txt")
+    assert "C: EHLO " in (campaign.parent / "t.txt").read_text()
+    assert (campaign.parent / "t.txt").stat().st_mode & 0o077 == 0
+
+
+def test_a_short_password_blanks_nothing_of_our_own_words(process: Command, campaign: Path) -> None:
+    ended = process("send", campaign, "--server", "smtps://me:p@127.0.0.1:1", "--report", "r.md")
+    assert "[secret]" not in ended.err + ended.out + (campaign.parent / "r.md").read_text()
+    assert "port" in ended.err or "127.0.0.1:1" in ended.err
+
+
+def test_a_server_that_repeats_the_password_gives_nothing_away(
+    campaign: Path, process: Command, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(maildir=tmp_path / "caught")
+    encoded = base64.b64encode(f"\0sandbox\0{sandbox.password}".encode()).decode()
+    sandbox._refuse = lambda _: f"550 5.1.1 {sandbox.password} {encoded}"
+    sandbox.start()
+    try:
+        reports = ["r.json", "r.csv", "r.html", "r.md", "r.xml", "t.txt"]
+        options = [part for name in reports[:-1] for part in ("--report", name)]
+        ended = process(
+            "send", campaign, *login(sandbox), *options, "--trace", "t.txt", MAILER_PASSWORD=sandbox.password
+        )
+    finally:
+        sandbox.stop()
+    assert ended.code == 1, ended.err
+    folder = campaign.parent
+    said = (ended.out + ended.err).encode() + b"".join((folder / name).read_bytes() for name in reports)
+    said += b"".join(path.read_bytes() for path in (folder / ".mailer").iterdir())
+    assert sandbox.password.encode() not in said
+    assert encoded.encode() not in said
+    assert b"[secret]" in said
