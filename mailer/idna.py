@@ -1,4 +1,4 @@
-"""Internationalised domain names: A-labels (RFC 5890), by UTS 46, as browsers and mail programs read names."""
+"""Internationalised domain names: A-labels (RFC 5890), by UTS 46, as browsers read names."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def blank_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def make_blanker(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Return a function that does what `blank_secrets` does, for many texts; the secrets are prepared once."""
+    """Return a function that does what `blank_secrets` does for many texts: the secrets are prepared once."""
     forms = {form for secret in secrets if secret for form in _list_forms(secret)}
     if not forms:
         return str

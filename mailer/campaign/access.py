@@ -8,10 +8,17 @@ project's.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 HINT = "`--trusted` reads what `mailer send` would read"
+
+_LEFT, _RIGHT = (
+    "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
+    "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
+)
+_STAND_IN = re.compile(rf"{_LEFT}(\w+){_RIGHT}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,20 @@ class Access:
 TRUSTED = Access()
 TRAVELLED = Access(own_machine=False)
 UNTRUSTED = Access(environment=False, secrets=False, commands=False, sql=False, outside_files=False)
+
+
+def make_stand_in(name: str) -> str:
+    """Return what an untrusted campaign gets in place of the value of an environment variable: its name
+    in angle quotation marks.
+    """
+    return f"{_LEFT}{name}{_RIGHT}"
+
+
+def name_stand_ins(text: str) -> str:
+    """Return `text` with each stand-in replaced by the variable's name in lower case, as a campaign's name
+    needs it.
+    """
+    return _STAND_IN.sub(lambda found: found[1].lower(), text)
 
 
 def is_project_file(path: Path, root: Path) -> bool:

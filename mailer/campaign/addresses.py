@@ -128,7 +128,8 @@ def _validate_address(text: str) -> str:
     # email-validator counts characters; RFC 6531 3.3 keeps the octets of RFC 5321 4.5.3.1.1.
     if (octets := len(address.rpartition("@")[0].encode())) > MAX_LOCAL:
         raise ValueError(
-            f"{_quote(text)} is not an address: there are {octets} octets before the @-sign; the limit is {MAX_LOCAL}"
+            f"{_quote(text)} is not an address: there are {octets} octets before the @-sign;"
+            f" the limit is {MAX_LOCAL}"
         )
     return address
 

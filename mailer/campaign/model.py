@@ -280,7 +280,7 @@ class Campaign:
 
         Raises InputError with every problem of the arguments.
         """
-        from mailer.campaign.arguments import check_arguments
+        from mailer.campaign.load import check_arguments
 
         values = dict(locals())
         del values["self"], values["check_arguments"]

@@ -38,7 +38,8 @@ def _parse_authority(text: str, security: Security) -> ServerConfig:
     login, _, address = text.rpartition("@")
     if re.search(r"[/?#]", address) or re.search(r"\s", text):
         raise ValueError(
-            "nothing can follow the port, and '/', '?', '#' and blanks in a login are written %2F, %3F, %23, %20"
+            "nothing can follow the port, and '/', '?', '#' and blanks in a login are written %2F, %3F, %23,"
+            " %20"
         )
     host, port = _split_port(address, DEFAULT_PORT[security])
     user, colon, password = (unquote(part, errors="strict") for part in login.partition(":"))

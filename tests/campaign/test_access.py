@@ -33,7 +33,9 @@ def load(project: Path, text: str) -> Campaign:
     return load_campaign(project / "campaigns/x.yaml", access=UNTRUSTED)
 
 
-def test_environment_variables_are_stood_in_for(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_are_replaced_by_stand_ins(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "s3cret")
     campaign = load(
         project, "vars: {p: {env: SMTP_PASSWORD}, q: [{env: NOT_SET}]}\nrecipients: [a@example.com]\n"
@@ -45,7 +47,7 @@ def test_environment_variables_are_stood_in_for(project: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     "form", ["{env: SMTP_PASSWORD}", "{command: touch ran}", "{file: ../../creds.csv}", "{keyring: smtp}"]
 )
-def test_no_secret_is_read_and_no_command_is_run(
+def test_an_untrusted_campaign_reads_no_secret_and_runs_no_command(
     project: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "s3cret")
@@ -58,7 +60,7 @@ def test_no_secret_is_read_and_no_command_is_run(
     assert not (project / "campaigns/ran").exists()
 
 
-def test_no_database_is_read(project: Path) -> None:
+def test_an_untrusted_campaign_reads_no_database(project: Path) -> None:
     campaign = load(project, "recipients: {sql: select 1 as email, url: 'sqlite:///../people.db'}\n")
     assert isinstance(campaign.recipients, WithheldSource)
     assert "a database" in campaign.recipients.reason
@@ -99,7 +101,7 @@ def test_a_list_that_is_swapped_after_the_check_is_not_read(project: Path, folde
     assert "SMTP" not in str(caught.value)
 
 
-def test_whether_a_file_outside_is_there_is_not_told(project: Path) -> None:
+def test_an_untrusted_campaign_does_not_learn_whether_an_outside_file_exists(project: Path) -> None:
     for name in ("../../outside.csv", "../../nope.csv", "/etc/passwd", "/etc/nope"):
         campaign = load(
             project, f"server: {{host: a.example, ca_file: {name}}}\nrecipients: [a@example.com]\n"
@@ -107,7 +109,7 @@ def test_whether_a_file_outside_is_there_is_not_told(project: Path) -> None:
         assert campaign.server is not None
 
 
-def test_a_campaign_file_that_is_a_link_out_of_the_project(project: Path, folder: Path) -> None:
+def test_a_campaign_file_that_is_a_link_out_of_the_project_is_refused(project: Path, folder: Path) -> None:
     (folder / "creds.yaml").write_text("password: s3cret\n")
     (project / "campaigns/x.yaml").symlink_to(folder / "creds.yaml")
     with pytest.raises(InputError) as caught:
@@ -117,7 +119,9 @@ def test_a_campaign_file_that_is_a_link_out_of_the_project(project: Path, folder
     assert "--trusted" in str(caught.value.hint)
 
 
-def test_a_trusted_campaign_may_read_all_of_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trusted_campaign_reads_environment_and_outside_files(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TAG", "1.2")
     text = "vars: {v: {env: TAG}}\nrecipients: ../../outside.csv\n"
     (project / "campaigns/x.yaml").write_text(BASE + text)
@@ -155,7 +159,7 @@ def test_a_campaign_with_problems_can_still_be_checked_further(project: Path) ->
     assert read_campaign(project / "campaigns/x.yaml").campaign is None
 
 
-def test_names_of_var_that_only_a_template_may_use(project: Path) -> None:
+def test_names_of_var_that_the_campaign_does_not_use_are_unknown(project: Path) -> None:
     (project / "campaigns/x.yaml").write_text(
         BASE.replace("subject: s", "subject: '{{ a }}'") + "vars: {b: 1}\nrecipients: ../people.csv\n"
     )

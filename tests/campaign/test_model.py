@@ -163,7 +163,7 @@ def test_values_of_a_program_become_what_a_template_can_show() -> None:
     assert row.nulls == ("nothing",)
 
 
-def test_rows_that_are_wrong_have_a_problem() -> None:
+def test_a_wrong_row_of_a_program_has_a_problem() -> None:
     rows: list[object] = [
         "bob@example.com",
         5,
@@ -181,12 +181,12 @@ def test_rows_that_are_wrong_have_a_problem() -> None:
     ]
 
 
-def test_no_recipients_are_an_error() -> None:
+def test_an_empty_list_is_an_error() -> None:
     with pytest.raises(InputError, match="the list has no recipients"):
         list(campaign(recipients=iter(())).recipients)
 
 
-def test_a_row_can_be_asked_by_the_names_of_the_list() -> None:
+def test_row_has_the_values_by_the_names_of_the_list() -> None:
     row = RowView({"First_Name": "Ada", "email": "ada@example.com"})
     assert row["First Name"] == row["First_Name"] == "Ada"
     assert "Last Name" not in row

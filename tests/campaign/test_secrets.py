@@ -51,7 +51,7 @@ def test_an_environment_variable_gives_the_secret_or_is_named(monkeypatch: pytes
     assert "two" not in refusal(EnvironmentSecret("SMTP_PASSWORD", HERE))
 
 
-def test_command_prints_the_password_on_one_line(folder: Path) -> None:
+def test_a_password_command_prints_the_password_on_one_line(folder: Path) -> None:
     assert command("print('s3cret')", folder).read().reveal() == "s3cret"
     assert command("print('s3cret', end='')", folder).read().reveal() == "s3cret"
     text = refusal(command("print('s3cret'); print('user: ada')", folder))
@@ -59,12 +59,12 @@ def test_command_prints_the_password_on_one_line(folder: Path) -> None:
     assert "s3cret" not in text
 
 
-def test_command_is_run_by_the_shell_in_the_campaigns_folder(folder: Path) -> None:
+def test_a_password_command_is_run_by_the_shell_in_the_campaigns_folder(folder: Path) -> None:
     (folder / "password").write_text("s3cret\nuser: ada\n")
     assert CommandSecret("cat password | head -1", HERE, folder).read().reveal() == "s3cret"
 
 
-def test_command_gets_a_small_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_command_gets_a_small_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAILER_PASSWORD", "GITHUB_TOKEN", "LD_PRELOAD", "PYTHONPATH"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("PASSWORD_STORE_DIR", "/store")
@@ -74,14 +74,14 @@ def test_command_gets_a_small_environment(folder: Path, monkeypatch: pytest.Monk
     assert not found & {"MAILER_PASSWORD", "GITHUB_TOKEN", "LD_PRELOAD", "PYTHONPATH"}
 
 
-def test_all_commands_of_a_pipe_end_with_it(folder: Path) -> None:
+def test_a_password_command_that_is_too_slow_ends_with_its_whole_pipe(folder: Path) -> None:
     started = time.monotonic()
     slow = CommandSecret("sleep 60 | cat", HERE, folder, 0.3)
     assert "did not end within 0.3 s" in refusal(slow)
     assert time.monotonic() - started < 20
 
 
-def test_command_that_fails_shows_nothing_that_it_printed(
+def test_a_password_command_that_fails_shows_nothing_that_it_printed(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code = "import sys; print('s3cret'); print('s3cret', file=sys.stderr); sys.exit(3)"
@@ -91,14 +91,14 @@ def test_command_that_fails_shows_nothing_that_it_printed(
     assert "s3cret" not in "".join(capfd.readouterr())
 
 
-def test_command_that_cannot_start(folder: Path) -> None:
+def test_a_password_command_that_cannot_start_is_an_error(folder: Path) -> None:
     assert "the password command was not found" in refusal(
         CommandSecret("no-such-tool show smtp", HERE, folder)
     )
     assert "did not start: No such file or directory" in refusal(CommandSecret("true", HERE, folder / "gone"))
 
 
-def test_command_is_bounded_in_time(folder: Path) -> None:
+def test_a_password_command_that_is_too_slow_is_stopped(folder: Path) -> None:
     started = time.monotonic()
     assert "did not end within 0.3 s" in refusal(command("import time; time.sleep(60)", folder, 0.3))
     closes_and_stays = "import os, time; os.close(1); time.sleep(60)"
@@ -106,20 +106,20 @@ def test_command_is_bounded_in_time(folder: Path) -> None:
     assert time.monotonic() - started < 20
 
 
-def test_command_is_bounded_in_size(folder: Path) -> None:
+def test_a_password_command_that_prints_too_much_is_stopped(folder: Path) -> None:
     assert "wrote more than 65,536 octets" in refusal(command("while True: print('x' * 1000)", folder))
 
 
-def test_command_has_no_standard_input(folder: Path) -> None:
+def test_a_password_command_has_no_standard_input(folder: Path) -> None:
     assert "is empty" in refusal(command("import sys; print(sys.stdin.read())", folder))
 
 
-def test_command_output_that_is_no_text(folder: Path) -> None:
+def test_a_password_command_that_prints_no_text_is_refused(folder: Path) -> None:
     assert "did not give UTF-8 text" in refusal(command("import os; os.write(1, bytes([255]))", folder))
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\0b"])
-def test_commands_that_are_none(text: str) -> None:
+def test_a_blank_password_command_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a command"):
         check_command(text)
 
@@ -128,12 +128,14 @@ def test_commands_that_are_none(text: str) -> None:
     ("content", "expected"),
     [(b"s3cret\n", "s3cret"), (b"s3cret\r\n", "s3cret"), (b" s ", " s "), (b"\xef\xbb\xbfs", "s")],
 )
-def test_a_file_gives_its_one_line(folder: Path, content: bytes, expected: str) -> None:
+def test_a_password_file_gives_its_line_without_the_line_end(
+    folder: Path, content: bytes, expected: str
+) -> None:
     (folder / "p").write_bytes(content)
     assert FileSecret(NamedFile(folder / "p", "p", HERE)).read().reveal() == expected
 
 
-def test_files_that_hold_no_password(folder: Path) -> None:
+def test_a_file_without_a_password_is_refused(folder: Path) -> None:
     secret = FileSecret(NamedFile(folder / "p", "p", HERE))
     assert refusal(secret) == "x.yaml:3:7: p: there is no such file"
     for content, expected in {
@@ -170,7 +172,7 @@ class _Keyring(ModuleType):
         return "s3cret" if (service, username) == ("smtp.example.com", "news@example.com") else None
 
 
-def test_keyring(load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_is_read_from_the_keyring(load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", _Keyring("keyring"))
 
     def password(service: str, user: str) -> KeyringSecret:

@@ -35,7 +35,7 @@ def shown(server: ServerConfig) -> tuple[str, int, str, str | None, str | None]:
         (" smtps://h.example\n", ("h.example", 465, "tls", None, None)),
     ],
 )
-def test_urls(url: str, expected: tuple[str, int, str, str | None, str | None]) -> None:
+def test_a_server_url_is_parsed(url: str, expected: tuple[str, int, str, str | None, str | None]) -> None:
     assert shown(parse_server(url)) == expected
 
 
@@ -67,7 +67,7 @@ def test_urls(url: str, expected: tuple[str, int, str, str | None, str | None]) 
         "smtp://mail.example.com",
     ],
 )
-def test_refused_without_showing_anything_of_the_url(url: str) -> None:
+def test_a_wrong_server_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_server(url)
     assert "hunter2" not in str(caught.value)
@@ -103,13 +103,13 @@ def test_any_url_is_a_server_or_an_input_error(text: str) -> None:
         ("127.0.0.1.example.com", False),
     ],
 )
-def test_loopback_by_name_alone(host: str, loopback: bool) -> None:
+def test_loopback_is_decided_by_the_name_alone(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
 @pytest.mark.parametrize(
     "host", ["", ".", "-a", "a..b", "a" * 64, "a.b-", "x" * 300, "ä" * 300, "1.2.3", "a\0b", "☃" * 70]
 )
-def test_what_is_no_host(host: str) -> None:
+def test_text_that_is_not_a_host_is_refused(host: str) -> None:
     with pytest.raises(ValueError):
         parse_host(host)

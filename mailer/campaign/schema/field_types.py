@@ -160,7 +160,8 @@ class Integer:
         if not isinstance(node, Scalar) or not isinstance(value, int) or isinstance(value, bool):
             raise context.error(node.place, f"expected a whole number, found {describe(node)}")
         if not self.minimum <= value <= self.maximum:
-            text = f"expected a number from {self.minimum} to {self.maximum}, found {shorten(node.text, MAX_QUOTED)}"
+            found = shorten(node.text, MAX_QUOTED)
+            text = f"expected a number from {self.minimum} to {self.maximum}, found {found}"
             raise context.error(node.place, text)
         return value
 
@@ -304,7 +305,10 @@ class MapOf(Generic[T]):
 
 
 def text_matching(pattern: str, what: str, *examples: str) -> Text[str]:
-    """Return the type of a text that matches the regular expression `pattern` whole; `what` is for messages."""
+    """Return the type of a text that matches the regular expression `pattern` as a whole.
+
+    `what` says in messages what is expected; `examples` are for the JSON Schema.
+    """
 
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -315,7 +319,11 @@ def text_matching(pattern: str, what: str, *examples: str) -> Text[str]:
 
 
 def require_text(node: Node, context: LoadContext, what: str, parse: Callable[[str], object] = str) -> str:
-    """Return the text of a scalar that is text; a number or a word that YAML reads otherwise must be quoted."""
+    """Return the text of a scalar that is text.
+
+    ValidationError for anything else. A number, or a word that YAML reads otherwise, must be quoted; the
+    problem says so if `parse` accepts its text. `what` says what is expected.
+    """
     advice = ""
     if isinstance(node, Scalar):
         if isinstance(node.value, str):

@@ -10,12 +10,11 @@ from typing import Any, get_args
 
 from mailer.campaign.addresses import check_address, parse_mailbox
 from mailer.campaign.model import Attachment, Calendar, CssMode, Unsubscribe
-from mailer.campaign.schema.delivery_fields import DELIVERY, DKIM
 from mailer.campaign.schema.field_types import Choice, Flag, ListOf, MapOf, Template, text_matching
 from mailer.campaign.schema.mapping_types import Field, MappingType, OrMapping, ParsedMapping
 from mailer.campaign.schema.recipients import Recipients
 from mailer.campaign.schema.secret_types import Variables
-from mailer.campaign.schema.server_fields import SERVER
+from mailer.campaign.schema.sending_fields import DELIVERY, DKIM, SERVER
 from mailer.errors import Problem
 
 CAMPAIGN_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
@@ -33,8 +32,8 @@ _METHODS = (
     "DECLINECOUNTER",
 )  # RFC 5546 1.4
 _OWN_HEADERS = re.compile(
-    r"from|to|cc|bcc|subject|date|message-id|mime-version|content-.*|list-unsubscribe.*|dkim-signature|received"
-    r"|return-path",
+    r"from|to|cc|bcc|subject|date|message-id|mime-version|content-.*|list-unsubscribe.*|dkim-signature"
+    r"|received|return-path",
     re.IGNORECASE,
 )
 
@@ -43,8 +42,8 @@ def check_campaign_name(text: str) -> str:
     """Return `text` if it can be a campaign's name; ValueError if not."""
     if not re.fullmatch(CAMPAIGN_NAME, text):
         raise ValueError(
-            f"{text[:80]!r} is not a campaign name; expected lower-case letters, digits, '.', '_' and '-', at most 64,"
-            " the first a letter or digit"
+            f"{text[:80]!r} is not a campaign name; expected lower-case letters, digits, '.', '_' and '-',"
+            " at most 64, the first a letter or digit"
         )
     return text
 
@@ -102,7 +101,8 @@ UNSUBSCRIBE = MappingType(
         Field(
             "one_click",
             Flag(),
-            "Adds List-Unsubscribe-Post (RFC 8058): mail clients unsubscribe with one click. It needs an https `url`.",
+            "Adds List-Unsubscribe-Post (RFC 8058): mail clients unsubscribe with one click. It needs an"
+            " https `url`.",
             default=False,
             example="true",
         ),
@@ -138,7 +138,8 @@ CALENDAR = MappingType(
         Field(
             "path",
             Template(),
-            "The iCalendar file (RFC 5545), relative to the campaign file; a Jinja2 template. The path is Jinja2, too.",
+            "The iCalendar file (RFC 5545), relative to the campaign file; a Jinja2 template. The path is"
+            " Jinja2, too.",
             required=True,
             example="invite.ics.j2",
         ),
@@ -237,15 +238,16 @@ CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(
         Field(
             "text",
             Template(),
-            "The template of the plain text; its path is Jinja2. Default: the text is derived from the rendered HTML.",
+            "The template of the plain text; its path is Jinja2. Default: the text is derived from the"
+            " rendered HTML.",
             also=("plain",),
             example="newsletter.txt.j2",
         ),
         Field(
             "images",
             MapOf(Template(), _check_image_name, _IMAGE_NAME),
-            "Images in the message: a name of A-Z a-z 0-9 . _ @ -, and a file (Jinja2). A template shows one by"
-            ' src="cid:logo" or by src="{{ image(\'logo\') }}".',
+            "Images in the message: a name of A-Z a-z 0-9 . _ @ -, and a file (Jinja2). A template shows"
+            ' one by src="cid:logo" or by src="{{ image(\'logo\') }}".',
             example="{logo: images/logo.png}",
         ),
         Field(
@@ -340,6 +342,6 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mailer campaign",
-        "description": "A campaign of the batch mailer: which message goes to which recipients, by which server.",
+        "description": "A campaign of the batch mailer: which message goes to which recipients.",
         **CAMPAIGN.schema(),
     }

@@ -291,10 +291,8 @@ class _Composer:
     def _resolve_alias(self, event: Any) -> Node:
         name: str = event.anchor
         if name not in self._anchors:
-            self._fail(
-                event,
-                f"the alias *{shorten(name, MAX_QUOTED)} has no anchor &{shorten(name, MAX_QUOTED)} before it",
-            )
+            shown = shorten(name, MAX_QUOTED)
+            self._fail(event, f"the alias *{shown} has no anchor &{shown} before it")
         node = self._anchors[name]
         if node is None:
             self._fail(event, f"the alias *{shorten(name, MAX_QUOTED)} is inside its own anchor")

@@ -133,7 +133,8 @@ LIST_SQL = MappingType(
         Field(
             "url",
             DatabaseUrl(),
-            "The database: `sqlite:///people.db` or `postgresql://user@host/name`; `{env: NAME}` if it has a password.",
+            "The database: `sqlite:///people.db` or `postgresql://user@host/name`; `{env: NAME}` if it has"
+            " a password.",
             required=True,
             example="{env: DATABASE_URL}",
         ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from mailer.campaign.access import make_stand_in
 from mailer.campaign.model import SecretSource
 from mailer.campaign.schema import nodes
 from mailer.campaign.schema.field_types import (
@@ -82,7 +83,7 @@ class Variables:
         if not isinstance(name, str) or not re.fullmatch(_NAME, name):
             problems.append(context.problem(node.place, "expected the name of an environment variable"))
         elif not context.access.environment:
-            return f"\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}{name}\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
+            return make_stand_in(name)
         elif (value := os.environ.get(name)) is None:
             problems.append(context.problem(node.place, f"the environment variable {name} is not set"))
         elif re.search("[\udc80-\udcff]", value):

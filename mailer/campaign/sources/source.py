@@ -1,4 +1,4 @@
-"""Lists in files: which reader a file gets, standard input, fingerprints."""
+"""Lists in files, from standard input and from programs, and reading any list within limits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
-from mailer.campaign.model import Recipient
+from mailer.bounded_process import LimitExceeded, ProcessLimits, ProcessPool, iterate_bounded
+from mailer.campaign.model import Recipient, RecipientSource
 from mailer.campaign.named_file import NamedFile
+from mailer.campaign.sources.inline import InlineSource
 from mailer.campaign.sources.rows import (
     PLAIN_RULES,
     RowRules,
@@ -25,7 +27,13 @@ from mailer.campaign.sources.rows import (
     select_recipients,
     to_json_value,
 )
+from mailer.campaign.sources.sql import SqlSource
 from mailer.errors import InputError, Place, Problem
+
+Converted = TypeVar("Converted")
+
+ROW_LIMITS = ProcessLimits(seconds=10.0)
+FIRST_ROW_LIMITS = ProcessLimits(seconds=60.0)  # a workbook's texts are all read before its first row
 
 Format = Literal["csv", "tsv", "jsonl", "json", "yaml", "xlsx"]
 _SUFFIXES: dict[str, Format] = {
@@ -81,11 +89,11 @@ class FileSource:
 
             return read_csv(binary, shown, encoding, rules, "\t" if self.format == "tsv" else None)
         if self.format in ("json", "jsonl"):
-            from mailer.campaign.sources.json import read_json, read_jsonl
+            from mailer.campaign.sources.items import read_json, read_jsonl
 
             return (read_json if self.format == "json" else read_jsonl)(binary, shown, encoding, rules)
         if self.format == "yaml":
-            from mailer.campaign.sources.yaml import read_yaml
+            from mailer.campaign.sources.items import read_yaml
 
             return read_yaml(binary, shown, encoding, rules)
         from mailer.campaign.sources.xlsx import read_xlsx
@@ -218,7 +226,7 @@ class _SharedView(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed's WriteableBuffer
+    def readinto(self, buffer: Any) -> int:
         data = os.pread(self._descriptor, len(buffer), self._offset)
         buffer[: len(data)] = data
         self._offset += len(data)
@@ -230,3 +238,51 @@ class _SharedView(io.RawIOBase):
         ]
         self._offset = base + offset
         return self._offset
+
+
+# -- reading in a child process with limits: what a list holds, and so what its reading costs, is a stranger's
+
+
+def read_recipients(source: RecipientSource) -> Generator[Recipient, None, None]:
+    """Yield the recipients of a list.
+
+    Raises InputError, also if a row takes more time or memory than its limit.
+    """
+    return convert_recipients(source, _keep)
+
+
+def convert_recipients(
+    source: RecipientSource, convert: Callable[[Recipient], Converted]
+) -> Generator[Converted, None, None]:
+    """As `read_recipients`, but yield `convert(recipient)`, which is computed in the child process too.
+
+    A list that the caller of the Python API gives is an iterable of the caller's own program. It is read
+    here, and only what is computed from its rows is computed in a child.
+    """
+    try:
+        if isinstance(source, (FileSource, InlineSource, SqlSource)):
+            yield from iterate_bounded(
+                lambda: map(convert, source),
+                ROW_LIMITS,
+                first=FIRST_ROW_LIMITS,
+                keep_open=_descriptors(source),
+            )
+            return
+        pool: ProcessPool[Recipient, Converted] = ProcessPool(convert, limits=ROW_LIMITS)
+        with pool:
+            for _, outcome in pool.map(source):
+                yield outcome.get()
+    except LimitExceeded as error:
+        place = Place(source.file.shown) if isinstance(source, FileSource) else None
+        raise InputError(Problem(place, f"the list of recipients cannot be read: {error}")) from None
+
+
+def _keep(recipient: Recipient) -> Recipient:
+    return recipient
+
+
+def _descriptors(source: RecipientSource) -> list[int]:
+    """Standard input, which is read here: there is only one."""
+    if isinstance(source, FileSource) and isinstance(source.file, StandardInput):
+        return [source.file.descriptor()]
+    return []

@@ -102,7 +102,7 @@ def test_the_json_schema_refuses_what_the_loader_refuses(extra: dict[str, Any]) 
         VALIDATOR.validate({**MINIMAL, **extra})
 
 
-def test_defaults_are_what_the_loader_takes() -> None:
+def test_the_loader_accepts_the_defaults_of_the_schema() -> None:
     """Each default that the schema shows is a value that it allows."""
     for name in ("delivery", "server"):
         for key, entry in json_schema()["properties"][name]["properties"].items():

@@ -125,16 +125,16 @@ def test_aliases_are_shared(parser: str) -> None:
         ("%YAML 2.0\n---\na: b\n", "f:1:1: it is not YAML: "),
     ],
 )
-def test_refusals(parser: str, text: str, expected: str) -> None:
+def test_yaml_that_is_refused_has_its_place_and_reason(parser: str, text: str, expected: str) -> None:
     assert refusals(text)[0].startswith(expected)
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{" * 5000, "- " + "[a, " * 5000])
-def test_what_the_parser_itself_finds_too_deep_is_told_as_ours(parser: str, text: str) -> None:
+def test_nesting_that_libyaml_refuses_has_the_same_message(parser: str, text: str) -> None:
     assert re.fullmatch(r"f:1:\d+: nested deeper than 100 levels", refusals(text)[0])
 
 
-def test_nothing_is_none() -> None:
+def test_a_file_without_a_document_gives_none() -> None:
     assert [compose(text, "f")[0] for text in ("", "\n", "# x\n", "---\n")] == [None] * 4
 
 
@@ -143,13 +143,13 @@ def test_problems_do_not_end_the_reading(parser: str) -> None:
     assert [line.split(": ")[0] for line in refusals(text)] == ["f:2:1", "f:3:4", "f:4:3"]
 
 
-def test_a_stream_forgets_what_went_by() -> None:
+def test_a_stream_does_not_count_values_of_earlier_items() -> None:
     count = nodes.MAX_VALUES // 3 + 1000
     text = "".join(f"- {{e: {number}}}\n" for number in range(count))
     assert sum(1 for _ in stream_items(io.StringIO(text), "f")) == count
 
 
-def test_a_stream_counts_what_an_alias_may_still_name() -> None:
+def test_a_stream_counts_anchored_values_of_earlier_items() -> None:
     text = "".join(f"- &a{number} [{'x,' * 99}]\n" for number in range(nodes.MAX_VALUES // 100 + 10))
     with pytest.raises(InputError, match="more than 500,000 values"):
         list(stream_items(io.StringIO(text), "f"))
@@ -174,7 +174,7 @@ _VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries
 
 @settings(max_examples=200, deadline=None)
 @given(_VALUES)
-def test_json_is_yaml(document: object) -> None:
+def test_any_json_document_is_read_as_yaml(document: object) -> None:
     """YAML 1.2 contains JSON: what JSON writes (in ASCII) comes back the same."""
     node, problems = compose(json.dumps({"x": document}), "f")
     assert not problems
@@ -184,7 +184,7 @@ def test_json_is_yaml(document: object) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
-def test_both_parsers_agree(text: str) -> None:
+def test_libyaml_and_pure_python_give_the_same_nodes(text: str) -> None:
     """libyaml and pure Python: what both take is the same (they differ a little in what they refuse)."""
     results = []
     for loader in (yaml.CSafeLoader, yaml.SafeLoader):
@@ -198,7 +198,7 @@ def test_both_parsers_agree(text: str) -> None:
     assert None in results or results[0] == results[1]
 
 
-def test_scalars_keep_their_text() -> None:
+def test_a_scalar_keeps_its_text_beside_its_value() -> None:
     node, _ = compose("1.50", "f")
     assert isinstance(node, Scalar)
     assert (node.value, node.text) == (1.5, "1.50")

@@ -50,7 +50,7 @@ def test_the_separator_is_the_one_that_gives_the_address(rows, header: str, sepa
     assert (row.email, row.problem) == ("ada@example.com", None)
 
 
-def test_a_named_encoding(rows, refusal) -> None:
+def test_an_encoding_in_the_campaign_is_used(rows, refusal) -> None:
     content = "email,name\nzoe@example.com,Zoë\n".encode("windows-1252")
     assert rows("a.csv", content, encoding="windows-1252")[0].columns["name"] == "Zoë"
     (line,) = refusal("a.csv", content)
@@ -65,7 +65,7 @@ def test_a_decoding_error_far_into_the_file_has_its_line(refusal) -> None:
     assert line.startswith("a.csv:50002:1: not UTF-8 (found 0xFF)")
 
 
-def test_lines_are_those_of_the_file(rows) -> None:
+def test_a_row_has_the_line_on_which_it_starts(rows) -> None:
     content = '\nemail,name\r\n\r\nada@example.com,"A\r\nd\na"\r\n\r\n"bob@example.com","B"\r\n'
     found = [(r.place.line, r.columns["name"]) for r in rows("a.csv", content)]
     assert found == [(4, "A\r\nd\na"), (8, "B")]
@@ -76,7 +76,7 @@ def test_blank_rows_are_skipped(rows) -> None:
     assert [r.place.line for r in rows("a.csv", content)] == [5]
 
 
-def test_tsv_is_not_sniffed(rows) -> None:
+def test_the_delimiter_of_tsv_is_always_a_tab(rows) -> None:
     (row,) = rows("a.tsv", "email\ta,b,c\nada@example.com\t1,2\n")
     assert row.columns == {"email": "ada@example.com", "a_b_c": "1,2"}
 
@@ -87,7 +87,7 @@ def test_blanks_at_the_ends_of_cells_are_removed(rows) -> None:
     assert row.columns == {"email": "Ada@example.com", "name": "Ada", "plan": "pro"}
 
 
-def test_a_blank_before_a_quoted_cell_is_no_part_of_it(rows) -> None:
+def test_a_blank_before_a_quoted_cell_is_not_part_of_it(rows) -> None:
     (row,) = rows("a.csv", 'email, name\na@example.com, "Bee, Ann"\n')
     assert row.columns["name"] == "Bee, Ann"
 
@@ -110,7 +110,7 @@ def test_blanks_stay_if_the_campaign_says_so(rows) -> None:
         ),
     ],
 )
-def test_a_row_that_is_wrong_is_its_own_problem(rows, cells: str, problem: str) -> None:
+def test_a_wrong_row_of_csv_has_a_problem_and_the_others_are_read(rows, cells: str, problem: str) -> None:
     found = rows("a.csv", f"email,name\n{cells}\nbob@example.com,Bob\n")
     assert str(found[0].problem).startswith("a.csv:2: ")
     assert problem in str(found[0].problem)
@@ -169,7 +169,9 @@ def test_a_row_that_is_wrong_is_its_own_problem(rows, cells: str, problem: str) 
         ),
     ],
 )
-def test_lists_that_cannot_be_read(refusal, content: str, expected: list[str]) -> None:
+def test_a_list_that_cannot_be_read_is_refused_at_its_place(
+    refusal, content: str, expected: list[str]
+) -> None:
     assert refusal("a.csv", content) == expected
 
 
@@ -189,7 +191,7 @@ _CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(",;\t"),
 )
-def test_what_the_standard_writer_writes_comes_back(
+def test_a_list_written_by_the_csv_module_is_read_back(
     cells: list[tuple[str, str]], end: str, delimiter: str
 ) -> None:
     if end == "\n":  # the writer leaves a CR unquoted then, which every reader takes for a line end
@@ -208,7 +210,7 @@ def test_what_the_standard_writer_writes_comes_back(
     st.binary(max_size=200)
     | st.text('email,;\t\n\r" @a.b\0\ufeff', max_size=80).map(lambda text: ("email\n" + text).encode())
 )
-def test_no_bytes_make_anything_but_an_input_error(content: bytes) -> None:
+def test_random_bytes_raise_only_input_errors(content: bytes) -> None:
     for encoding in (None, "utf-16", "shift_jis", "utf-7"):
         try:
             found = list(read_csv(io.BytesIO(content), "a.csv", encoding))

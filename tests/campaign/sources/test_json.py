@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.campaign.sources import json as json_source
-from mailer.campaign.sources.json import read_json, read_jsonl
+from mailer.campaign.sources import items as items_module
+from mailer.campaign.sources.items import read_json, read_jsonl
 from mailer.campaign.sources.rows import recipients_from_value
 from mailer.errors import InputError, Place
 
@@ -47,7 +47,7 @@ def test_a_json_array_gives_a_recipient_for_each_element(rows) -> None:
         ('{"email": "a@example.com", "x": ' + "[" * 200 + "]" * 200 + "}", "nested deeper than 100 levels"),
     ],
 )
-def test_an_item_that_is_wrong_is_its_own_problem(rows, item: str, problem: str) -> None:
+def test_a_wrong_item_of_json_has_a_problem_and_the_others_are_read(rows, item: str, problem: str) -> None:
     for name, content in {
         "a.jsonl": f'{item}\n"bob@example.com"\n',
         "a.json": f'[{item}\n,"bob@example.com"]',
@@ -77,7 +77,7 @@ def test_whole_surrogate_pairs_are_characters(rows) -> None:
         ("", "a.jsonl: the list has no recipients"),
     ],
 )
-def test_jsonl_that_cannot_be_read(refusal, content: str, expected: str) -> None:
+def test_jsonl_that_cannot_be_read_is_refused_at_its_place(refusal, content: str, expected: str) -> None:
     assert refusal("a.jsonl", content)[0].startswith(expected)
 
 
@@ -97,7 +97,7 @@ def test_jsonl_that_cannot_be_read(refusal, content: str, expected: str) -> None
         ('["' + "x" * 9_000_000, "a.json:1:2: not JSON, or an item of more than 4,194,304 characters"),
     ],
 )
-def test_json_that_cannot_be_read(refusal, content: str, expected: str) -> None:
+def test_json_that_cannot_be_read_is_refused_at_its_place(refusal, content: str, expected: str) -> None:
     assert refusal("a.json", content)[0].startswith(expected)
 
 
@@ -110,12 +110,14 @@ def test_json_that_cannot_be_read(refusal, content: str, expected: str) -> None:
     st.integers(0, 2),
     st.integers(1, 40),
 )
-def test_the_window_does_not_show(items: list[dict[str, object]], indent: int, chunk: int) -> None:
+def test_an_array_read_in_pieces_gives_what_the_whole_text_gives(
+    items: list[dict[str, object]], indent: int, chunk: int
+) -> None:
     """However the text is cut into pieces, an array's items come out as json.loads has them."""
     document = [{**item, "email": "a@example.com"} for item in items] + ["b@example.com"]
     text = json.dumps(document, indent=indent or None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_source, "_CHUNK", chunk)
+        patch.setattr(items_module, "_CHUNK", chunk)
         found = list(read_json(io.BytesIO(text.encode()), "a.json", None))
     expected = [row for item in json.loads(text) for row in recipients_from_value(item, Place("a.json"))]
     assert [(r.columns, r.problem is None) for r in found] == [
@@ -150,7 +152,7 @@ _PIECES = st.sampled_from(
     st.binary(max_size=100)
     | st.lists(_PIECES, max_size=20).map(lambda pieces: ("[" + "".join(pieces)).encode())
 )
-def test_no_bytes_make_anything_but_an_input_error(content: bytes) -> None:
+def test_random_bytes_raise_only_input_errors(content: bytes) -> None:
     for read in (read_json, read_jsonl):
         try:
             found = list(read(io.BytesIO(content), "a", None))
@@ -160,7 +162,7 @@ def test_no_bytes_make_anything_but_an_input_error(content: bytes) -> None:
             json.dumps(dict(recipient.columns), ensure_ascii=False).encode()
 
 
-def test_all_lines_of_jsonl_that_cannot_be_read_are_told(refusal) -> None:
+def test_all_lines_of_jsonl_that_cannot_be_read_are_listed(refusal) -> None:
     content = '{"email": \n"a@example.com"\n{"a": 1, "a": 2}\n'
     assert refusal("a.jsonl", content) == [
         "a.jsonl:1:10: it is not JSON: expecting value",

@@ -43,7 +43,7 @@ LIBREOFFICE = "Title,First Name,Last Name,Company Name,Address Line 1,City,State
         ("EMAIL;Name", "EMAIL"),
     ],
 )
-def test_exports_are_read_as_they_are(rows, header: str, address: str) -> None:
+def test_exports_are_read_without_columns(rows, header: str, address: str) -> None:
     delimiter = max(",;\t", key=header.count)
     names = [name.strip('"') for name in header.split(delimiter)]
     cells = ["ada@example.com" if name == address else f"<{name}>" for name in names if name]
@@ -68,7 +68,7 @@ def test_exports_are_read_as_they_are(rows, header: str, address: str) -> None:
         ("%", "_"),
     ],
 )
-def test_names_that_templates_use(name: str, variable: str) -> None:
+def test_a_column_name_becomes_a_variable_name(name: str, variable: str) -> None:
     assert variable_name(name) == variable
     assert variable_name(variable) == variable
 
@@ -149,7 +149,7 @@ def test_several_addresses_in_a_cell(rows) -> None:
     ]
 
 
-def test_null_is_empty_and_said(rows) -> None:
+def test_null_is_empty_and_recorded(rows) -> None:
     (row,) = rows(
         "a.jsonl", '{"email": "ada@example.com", "name": null, "tags": [null, {"a": null}], "n": 0}\n'
     )

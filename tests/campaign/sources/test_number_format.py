@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.campaign.sources.number_format import show_date, show_number
+from mailer.campaign.sources.xlsx import show_date, show_number
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ from mailer.campaign.sources.number_format import show_date, show_number
         (5, "0_-;-0_-", "5"),
     ],
 )
-def test_numbers(number: float, number_format: str, shown: object) -> None:
+def test_a_number_is_shown_by_its_format(number: float, number_format: str, shown: object) -> None:
     found = show_number(number, number_format)
     assert found == shown
     assert type(found) is type(shown)
@@ -72,7 +72,7 @@ MOMENT = datetime.datetime(2026, 1, 2, 15, 4, 5)
         (datetime.timedelta(hours=30, minutes=5), "[h]:mm", "30:05:00"),
     ],
 )
-def test_dates(value: datetime.datetime, number_format: str, shown: str) -> None:
+def test_a_date_is_shown_by_its_format(value: datetime.datetime, number_format: str, shown: str) -> None:
     assert show_date(value, number_format) == shown
 
 
@@ -81,6 +81,6 @@ def test_dates(value: datetime.datetime, number_format: str, shown: str) -> None
     st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**20), 10**20),
     st.text('0#?,.%;-/ymdhsAPE+[]$"\\_*@ Generl€', max_size=20),
 )
-def test_any_format_shows_something(number: float, number_format: str) -> None:
+def test_any_number_format_gives_a_text_or_a_number(number: float, number_format: str) -> None:
     assert isinstance(show_number(number, number_format), (int, float, str))
     assert isinstance(show_date(MOMENT, number_format), str)

@@ -29,23 +29,23 @@ def source(folder: Path, content: str, **options: object) -> FileSource:
     return FileSource(NamedFile(folder / "a.csv", "a.csv"), "csv", **options)  # type: ignore[arg-type]
 
 
-def test_where_keeps_rows_and_those_that_cannot_be_told(rows) -> None:
+def test_where_selects_rows_and_keeps_unreadable_ones(rows) -> None:
     found = rows("a.csv", LIST, rules=rules("plan == 'pro'"))
     assert [(r.place.line, r.problem is None) for r in found] == [(2, True), (4, False), (6, False)]
 
 
-def test_where_that_is_wrong() -> None:
+def test_a_wrong_where_is_refused_at_its_place() -> None:
     with pytest.raises(InputError) as caught:
         rules("plan ==")
     assert str(caught.value).startswith("x.yaml:5:20: recipients.where: ")
 
 
-def test_where_with_an_unknown_column(refusal) -> None:
+def test_a_where_with_an_unknown_column_is_an_error(refusal) -> None:
     (line,) = refusal("a.csv", LIST, rules=rules("plam == 'pro'"))
     assert line == "x.yaml:5:20: recipients.where: 'plam' is undefined; did you mean 'plan'?"
 
 
-def test_where_that_keeps_nobody(refusal) -> None:
+def test_a_where_that_matches_no_row_is_an_error(refusal) -> None:
     content = "email,plan\nada@example.com,pro\n"
     assert refusal("a.csv", content, rules=rules("plan == 'x'")) == [
         "a.csv: no recipient of the list matches 'where'"
@@ -59,7 +59,7 @@ def test_a_source_is_read_as_often_as_asked(folder: Path) -> None:
     assert [r.email for r in people] == [r.email for r in people]
 
 
-def test_fingerprints_tell_lists_and_ways_of_reading_apart(folder: Path) -> None:
+def test_a_fingerprint_depends_on_the_list_and_on_how_it_is_read(folder: Path) -> None:
     found = {
         source(folder, LIST).fingerprint(),
         source(folder, LIST, rules=rules("true")).fingerprint(),
@@ -77,7 +77,7 @@ def test_stopping_early_closes_the_file(folder: Path) -> None:
     gc.collect()  # an unclosed file would be a ResourceWarning, and so an error
 
 
-def test_a_file_that_went_away_or_became_a_fifo(folder: Path) -> None:
+def test_a_list_that_became_a_fifo_or_is_missing_is_an_error(folder: Path) -> None:
     people = source(folder, LIST)
     (folder / "a.csv").unlink()
     for _ in range(2):
@@ -108,7 +108,7 @@ def test_standard_input_with_an_encoding_and_utf16(monkeypatch: pytest.MonkeyPat
     assert [r.columns["n"] for r in FileSource(StandardInput(), "csv")] == ["é"]
 
 
-def test_no_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(InputError, match="standard input, which is closed"):
         list(FileSource(StandardInput(), "csv"))
@@ -127,7 +127,7 @@ def test_memory_does_not_grow_with_the_list(folder: Path) -> None:
     assert peak(30_000) < peak(3_000) + 100_000
 
 
-def test_formats_are_told_by_suffix() -> None:
+def test_the_suffix_decides_the_format() -> None:
     assert [
         list_format(name) for name in ("a.CSV", "b.tsv", "c.jsonl", "d.json", "e.yml", "f.yaml", "g.xlsx")
     ] == [*("csv", "tsv", "jsonl", "json", "yaml", "yaml", "xlsx")]
@@ -139,19 +139,19 @@ def test_formats_are_told_by_suffix() -> None:
 @pytest.mark.parametrize(
     "name", ["utf-8", "UTF-16", "windows-1252", "latin-1", "Shift_JIS", "cp932", "gb18030"]
 )
-def test_encodings(name: str) -> None:
+def test_known_encodings_are_accepted(name: str) -> None:
     assert "x".encode(check_encoding(name))
 
 
 @pytest.mark.parametrize(
     "name", ["", "utf-9", "rot13", "base64", "zip", "idna", "punycode", "unicode_escape", "undefined", "a\0b"]
 )
-def test_what_is_no_encoding(name: str) -> None:
+def test_an_unknown_encoding_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not a known encoding"):
         check_encoding(name)
 
 
-def test_in_a_campaign(folder: Path) -> None:
+def test_a_list_file_in_a_campaign_is_read(folder: Path) -> None:
     (folder / "people.csv").write_text(LIST)
     (folder / "x.yaml").write_text(
         "campaign: x\nfrom: a@example.com\nsubject: s\ntext: t\n"
@@ -168,7 +168,7 @@ def test_standard_input_is_no_file_in_a_folder(folder: Path) -> None:
         load_campaign("x.yaml")
 
 
-def test_inline_rows(folder: Path) -> None:
+def test_recipients_in_the_campaign_file_are_read(folder: Path) -> None:
     (folder / "x.yaml").write_text(
         "campaign: x\nfrom: a@example.com\nsubject: s\ntext: t\nrecipients:\n"
         "- &ada {email: Ada@Example.com, tags: [a]}\n- *ada\n- nobody\n- {name: x}\n"

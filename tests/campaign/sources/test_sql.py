@@ -51,7 +51,7 @@ def database(folder: Path) -> Path:
 
 
 @pytest.mark.usefixtures("database")
-def test_sqlite_rows() -> None:
+def test_rows_of_sqlite_are_recipients() -> None:
     ada, bad = people(
         "select email as \" Email\", name, amount, '12:30' as t, 'a%:b' as s from people where name like '%' or 1"
     )
@@ -67,7 +67,7 @@ def test_sqlite_rows() -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_sqlite_where() -> None:
+def test_where_selects_rows_of_sqlite() -> None:
     kept = people("select email, name from people", where=Where.compile("name == 'Ada'", HERE))
     assert [r.email for r in kept] == ["Ada@example.com"]
 
@@ -101,7 +101,7 @@ def test_sqlite_is_read_only(database: Path, folder: Path) -> None:
         ("", "x.yaml:5:3: recipients: the database: the query gives no rows; expected a SELECT"),
     ],
 )
-def test_queries_that_cannot_be_read(query: str, expected: str) -> None:
+def test_a_query_that_cannot_be_read_is_an_error(query: str, expected: str) -> None:
     assert refusal(query).startswith(expected)
 
 
@@ -130,7 +130,7 @@ def test_queries_that_cannot_be_read(query: str, expected: str) -> None:
         ),
     ],
 )
-def test_databases_that_cannot_be_opened(folder: Path, url: str, expected: str) -> None:
+def test_a_database_that_cannot_be_opened_is_an_error(folder: Path, url: str, expected: str) -> None:
     assert refusal("select 1", url).startswith(expected)
     assert not list(folder.iterdir())
 
@@ -237,7 +237,7 @@ def postgres() -> Iterator[str]:
             run(control, "-D", data, "-m", "immediate", "stop")
 
 
-def test_postgresql_rows(postgres: str) -> None:
+def test_rows_of_postgresql_are_recipients(postgres: str) -> None:
     (row,) = people(
         "select 'ada@example.com' as email, 1::int as n, 1.50::numeric as p, date '2026-11-23' as d, "
         "'{\"a\": [1]}'::jsonb as j, array[1, 2] as a, true as t, null as x, 'x%y:z' as s, 'NaN'::float as f",
@@ -294,7 +294,7 @@ def test_postgresql_is_read_only(postgres: str, tmp_path: Path, capfd: pytest.Ca
     assert capfd.readouterr().err == ""
 
 
-def test_what_a_function_writes_is_rolled_back(postgres: str) -> None:
+def test_what_a_database_function_writes_is_rolled_back(postgres: str) -> None:
     people(
         "select lo_create(0)::text as email", postgres
     )  # allowed in a read-only transaction before PostgreSQL 16
@@ -307,12 +307,12 @@ def test_postgresql_stops_a_query_that_takes_too_long(postgres: str, monkeypatch
     assert "the query took longer than 0.3 s" in refusal("select pg_sleep(60)::text as email", postgres)
 
 
-def test_a_semicolon_and_a_comment_at_the_end_are_no_second_statement(postgres: str) -> None:
+def test_a_semicolon_and_a_comment_at_the_end_are_accepted(postgres: str) -> None:
     assert [r.email for r in people("select 'a@example.com' as email; -- all\n", postgres)] == [
         "a@example.com"
     ]
 
 
-def test_postgresql_refusals_hold_no_password(postgres: str) -> None:
+def test_errors_of_postgresql_do_not_show_the_password(postgres: str) -> None:
     assert "password authentication failed" in refusal("select 1", postgres.replace(QUOTED, "wrong" + QUOTED))
     assert 'database "nodb" does not exist' in refusal("select 1", postgres.removesuffix("postgres") + "nodb")

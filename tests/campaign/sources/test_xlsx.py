@@ -106,13 +106,13 @@ def test_cells_as_a_person_sees_them(rows) -> None:
     assert (bob.columns["n"], bob.columns["day"], bob.columns["note"]) == (0.3, "2026-11-23 9:05:00", "Zoë ☃")
 
 
-def test_another_sheet(rows, refusal) -> None:
+def test_a_sheet_is_chosen_by_its_name(rows, refusal) -> None:
     assert [r.email for r in rows("a.xlsx", workbook(["x"]), sheet="Second")] == ["second@example.com"]
     expected = ["a.xlsx: there is no sheet 'Third'; the sheets are: 'Sheet', 'Second'"]
     assert refusal("a.xlsx", workbook(["x"]), sheet="Third") == expected
 
 
-def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
+def test_a_wrong_row_of_xlsx_has_a_problem_and_the_others_are_read(rows) -> None:
     found = rows("a.xlsx", workbook(["email", "n"], ["a@example.com", 1, 2], [5, 1], ["b@example.com"]))
     assert [str(r.problem or "") for r in found] == [
         "a.xlsx:2: the row has 3 cells; the header has 2",
@@ -198,11 +198,11 @@ def test_a_row_that_is_wrong_is_its_own_problem(rows) -> None:
         ),
     ],
 )
-def test_workbooks_that_cannot_be_read(refusal, content: bytes, expected: str) -> None:
+def test_a_workbook_that_cannot_be_read_is_refused(refusal, content: bytes, expected: str) -> None:
     assert refusal("a.xlsx", content)[0].startswith(expected)
 
 
-def test_a_part_is_looked_at_under_any_name(refusal) -> None:
+def test_a_part_is_scanned_whatever_its_name(refusal) -> None:
     """The workbook's relations say where a sheet is: it need not end with .xml."""
     content = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(workbook(["email"]))) as old, zipfile.ZipFile(content, "w") as new:
@@ -215,13 +215,13 @@ def test_a_part_is_looked_at_under_any_name(refusal) -> None:
     )
 
 
-def test_shared_strings(rows) -> None:
+def test_shared_strings_are_read(rows) -> None:
     assert [r.email for r in rows("a.xlsx", _shared("<r><t>ada@</t></r><r><t>example.com</t></r>"))] == [
         "ada@example.com"
     ]
 
 
-def test_a_size_that_lies_is_not_believed(refusal) -> None:
+def test_a_part_is_read_no_further_than_its_declared_size(refusal) -> None:
     """A member that declares less than it unpacks to is read no further than declared."""
     content = bytearray(altered(lambda data: data + b" " * 20_000_000))
     position = content.rfind(b"PK\x01\x02")
@@ -231,7 +231,7 @@ def test_a_size_that_lies_is_not_believed(refusal) -> None:
     assert "it is damaged" in refusal("a.xlsx", bytes(content))[0]
 
 
-def test_cells_far_beyond_the_header_are_no_recipients(refusal) -> None:
+def test_cells_far_beyond_the_header_are_ignored(refusal) -> None:
     body = "".join(f'<row r="{n}"><c r="ZZZ{n}"><v>1</v></c></row>' for n in range(2, 20_000))
     assert refusal("a.xlsx", sheet(f'<row r="1">{text("A1", "email")}</row>', body)) == [
         "a.xlsx: the list has no recipients"
@@ -266,7 +266,7 @@ def _sound() -> bytes:
 
 @settings(max_examples=150, deadline=None)
 @given(st.randoms(use_true_random=False), st.booleans())
-def test_no_damage_makes_anything_but_an_input_error(random: Random, packed: bool) -> None:
+def test_a_damaged_workbook_raises_only_input_errors(random: Random, packed: bool) -> None:
     """Bytes of the file, or pieces of one of its parts, replaced."""
     content = bytearray(_sound())
     if packed:
@@ -286,7 +286,7 @@ def _disturbed(part: bytes, random: Random) -> bytes:
     return part
 
 
-def test_without_the_extra_the_hint_names_it(rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named_in_the_hint(rows, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def refuse(name: str, *args: Any, **options: Any) -> Any:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.campaign.sources.yaml import read_yaml
+from mailer.campaign.sources.items import read_yaml
 from mailer.errors import InputError
 
 
-def test_items(rows) -> None:
+def test_items_of_a_yaml_list_are_recipients(rows) -> None:
     content = "\ufeff# people\n- ada@example.com\n- {Email: bob@example.com, country: NO, n: 1}\n- email: c@example.com\n"
     content = content.replace("\n", "\r\n")
     found = [(r.place.line, r.email, dict(r.columns)) for r in rows("a.yaml", content)]
@@ -25,7 +25,7 @@ def test_items(rows) -> None:
     assert [r.email for r in rows("a.yml", "- ada@example.com\n")] == ["ada@example.com"]
 
 
-def test_an_item_that_is_wrong_is_its_own_problem(rows) -> None:
+def test_a_wrong_item_of_yaml_has_a_problem_and_the_others_are_read(rows) -> None:
     content = "- {email: a@example.com, x: 1, x: 2}\n- 5\n- !x {email: b@example.com}\n- c@example.com\n"
     found = rows("a.yaml", content)
     assert [str(r.problem) for r in found[:3]] == [
@@ -53,17 +53,19 @@ def test_an_item_that_is_wrong_is_its_own_problem(rows) -> None:
         ("- a@example.com\n- Zoë\n".encode("latin-1"), "a.yaml:2:5: not UTF-8 (found 0xEB)"),
     ],
 )
-def test_lists_that_cannot_be_read(refusal, content: str | bytes, expected: str) -> None:
+def test_a_list_that_cannot_be_read_is_refused_at_its_place(
+    refusal, content: str | bytes, expected: str
+) -> None:
     assert refusal("a.yaml", content)[0].startswith(expected)
 
 
-def test_places_hold_beyond_one_portion_of_text(refusal) -> None:
+def test_places_are_right_far_into_the_file(refusal) -> None:
     content = "- ada@example.com\n" * 20_000 + "- b\x07\n"
     assert refusal("a.yaml", content)[0].startswith("a.yaml:20001:4: U+0007")
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=100) | st.text("-&*!{}[]:, \n'\"a@b.c|>?<#", max_size=60).map(str.encode))
-def test_no_bytes_make_anything_but_an_input_error(content: bytes) -> None:
+def test_random_bytes_raise_only_input_errors(content: bytes) -> None:
     with contextlib.suppress(InputError):
         list(read_yaml(io.BytesIO(content), "a", None))

@@ -1,5 +1,7 @@
-"""JSON and JSON Lines (RFC 8259), an object or an address at a time, so that memory use does not grow with
-the list.
+"""Lists of items: JSON and JSON Lines (RFC 8259), and YAML.
+
+An item is an object or an address. Items are read one at a time, so that memory use does not grow with the
+list.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, NoReturn, TextIO
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.schema.scalars import written_number
+from mailer.campaign.schema import nodes
+from mailer.campaign.schema.scalars import MAX_QUOTED, written_number
 from mailer.campaign.sources.rows import MAX_SHOWN, PLAIN_RULES, RowRules, recipients_from_value
 from mailer.campaign.sources.text import MAX_LINE, open_text, read_lines
 from mailer.errors import InputError, Place, Problem, append_remainder
+from mailer.text import shorten
 
 _CHUNK = 65_536
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -43,8 +47,10 @@ def _build_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
-        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {repeated[:20]!r} is repeated")
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {shorten(key, MAX_QUOTED)!r} is repeated")
+            seen.add(key)
     return found
 
 
@@ -241,3 +247,42 @@ def _input_error(place: Place, error: Exception) -> InputError:
     else:
         text = str(error)
     return InputError(Problem(place, text))
+
+
+# -- YAML
+
+
+def read_yaml(
+    binary: BinaryIO, shown: str, encoding: str | None, rules: RowRules = PLAIN_RULES
+) -> Generator[Recipient, None, None]:
+    """Yield the recipients of a file that is one list."""
+    with open_text(binary, shown, encoding) as stream:
+        for node, problems in nodes.stream_items(_CheckedStream(stream, shown), shown):
+            if problems:
+                yield Recipient("", {}, node.place, problems[0])
+            else:
+                yield from recipients_from_value(nodes.to_row(node), node.place, rules)
+
+
+class _CheckedStream:
+    """Finds characters that YAML does not allow before the parser does, with their place."""
+
+    def __init__(self, stream: TextIO, shown: str) -> None:
+        self._stream = stream
+        self._shown = shown
+        self._line, self._column = 0, 0
+
+    def read(self, size: int = -1) -> str:
+        text = self._stream.read(size)
+        if found := nodes.find_unreadable(text):
+            offset, what = found
+            self._count_lines(text[:offset])
+            raise InputError(Problem(Place(self._shown, self._line + 1, self._column + 1), what))
+        self._count_lines(text)
+        return text
+
+    def _count_lines(self, text: str) -> None:
+        ends = text.count("\n") or text.count("\r")
+        self._line += ends
+        after = len(text) - (max(text.rfind("\n"), text.rfind("\r")) + 1)
+        self._column = after if ends else self._column + after
