@@ -13,7 +13,7 @@ from mailer.cli import console
 from mailer.cli.interrupts import serve_until_stopped
 from mailer.errors import InputError
 from mailer.preview import PreviewAddresses, PreviewOptions, serve_preview
-from mailer.preview.session import ProofOutcome, SendProof
+from mailer.preview.page import ProofOutcome, SendProof
 
 PROOF_SECONDS = 120.0  # that sending one message may take
 

@@ -2,7 +2,7 @@
 
 `serve_preview` runs the page until cancelled. Needs the extra `preview`.
 
-The campaign is read, compiled and rendered by `Workshop`, a process of its own that is ended when it takes
+The campaign is read, compiled and rendered by `CampaignProcess`, a process of its own that is ended when it takes
 too long: the page answers, whatever a template does. The list is in a database on the disk, so that a million
 rows are no burden. What is shown comes from the same `compile_campaign` as what `mailer send` sends.
 """

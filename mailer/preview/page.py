@@ -14,18 +14,23 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from mailer.preview.session import PreviewSession, SendProof
-from mailer.web.responses import (
-    ShownJson,
-    asset_routes,
-    html_response,
-    not_found,
-    part_response,
-    source_response,
-)
+from mailer.preview.session import PreviewSession
+from mailer.web.message_view import MessageView
+from mailer.web.responses import ShownJson, answer_not_found, make_asset_routes, make_message_routes
 from mailer.web.server import WebServer
 
 PAUSE = 0.5  # seconds between two looks at how far the list has been read
+
+
+@dataclass(frozen=True, slots=True)
+class ProofOutcome:
+    """How sending a proof ended, in a sentence."""
+
+    is_sent: bool
+    text: str
+
+
+SendProof = Callable[[str, str], ProofOutcome]  # the address, and the recipient whose message is sent to it
 
 
 class PreviewPage:
@@ -51,16 +56,14 @@ class PreviewPage:
     def _make_routes(self) -> list[Route]:
         message = "/messages/{version:int}/{position:int}"
         return [
-            *asset_routes("mailer.preview", ["preview.css", "preview.js"], "preview.html"),
+            *make_asset_routes("mailer.preview", "preview", "mailer preview"),
             Route("/events", self._stream_events),
             Route("/recipients", self._list_recipients),
             Route("/jump", self._find_jump),
             Route("/message", self._show_message),
             Route("/findings", self._list_findings),
             Route("/proof", self._answer_proof, methods=["POST"]),
-            Route(f"{message}/html", self._show_html),
-            Route(f"{message}/source", self._show_source),
-            Route(f"{message}/parts/{{number:int}}", self._show_part),
+            *make_message_routes(message, self._find_view),
         ]
 
     async def _stream_events(self, _request: Request) -> Response:
@@ -125,14 +128,14 @@ class PreviewPage:
                 is_done = position is not None or (index.is_complete() and searched >= index.count())
                 return ShownJson({"position": position, "searched": searched, "isDone": is_done})
             case _:
-                return not_found()
+                return answer_not_found()
 
     def _show_message(self, request: Request) -> Response:
         session = self._session
         position, version = _parse_number(request.query_params.get("position")), session.version
         message = session.render(position)
         if message is None:
-            return not_found()
+            return answer_not_found()
         shown: dict[str, object] = {"position": position, "version": version}
         if message.view is None:
             return ShownJson(shown | {"problems": session.describe_problems(message.problems)})
@@ -151,21 +154,12 @@ class PreviewPage:
             return Response("Not a proof.", 400, media_type="text/plain")
         rows = await run_in_threadpool(self._session.index.read_recipients, position, 1)
         if not rows or self._send_proof is None:
-            return not_found()
+            return answer_not_found()
         outcome = await run_in_threadpool(self._send_proof, address, rows[0][1].email)
         return ShownJson({"isSent": outcome.is_sent, "text": outcome.text})
 
-    def _show_html(self, request: Request) -> Response:
-        view = self._session.find_rendered(request.path_params["position"], request.path_params["version"])
-        return not_found() if view is None else html_response(view, request)
-
-    def _show_source(self, request: Request) -> Response:
-        view = self._session.find_rendered(request.path_params["position"], request.path_params["version"])
-        return not_found() if view is None else source_response(view, request)
-
-    def _show_part(self, request: Request) -> Response:
-        view = self._session.find_rendered(request.path_params["position"], request.path_params["version"])
-        return not_found() if view is None else part_response(view, request.path_params["number"])
+    def _find_view(self, request: Request) -> MessageView | None:
+        return self._session.find_rendered(request.path_params["position"], request.path_params["version"])
 
 
 @dataclass(frozen=True, slots=True)

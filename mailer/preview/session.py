@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -22,9 +22,8 @@ import watchfiles
 
 from mailer.errors import Place, Problem
 from mailer.files import UnusableFile, open_regular_file
-from mailer.preview.answers import CampaignState
+from mailer.preview.campaign_process import CampaignProcess, CampaignState
 from mailer.preview.recipient_index import RecipientIndex
-from mailer.preview.workshop import Workshop
 from mailer.text import make_printable, shorten
 from mailer.web.message_view import MessageView
 
@@ -39,17 +38,6 @@ MAX_EXCERPT_FILE = 64 * 1024 * 1024  # of a file that are read to find the line
 
 Excerpt = list[tuple[int, str]]  # line numbers and lines
 _HIDDEN = {"node_modules", "__pycache__", "venv", "dist", "build", "site-packages"}
-
-
-@dataclass(frozen=True, slots=True)
-class ProofOutcome:
-    """How sending a proof ended, in a sentence."""
-
-    is_sent: bool
-    text: str
-
-
-SendProof = Callable[[str, str], ProofOutcome]  # the address, and the recipient whose message is sent to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +63,8 @@ class PreviewSession:
         self.list_problems: list[Problem] = []
         self._variables = variables
         self._folder = Path(tempfile.mkdtemp(prefix="mailer-preview-"))  # mode 0700
-        self._workshop = Workshop(path, variables)
-        self._list_workshop: Workshop | None = None
+        self._process = CampaignProcess(path, variables)
+        self._list_process: CampaignProcess | None = None
         self.index = RecipientIndex(self._folder / "list-0")
         self._list_count = 0
         self._rendered: OrderedDict[tuple[int, int], RenderedMessage] = OrderedDict()
@@ -94,9 +82,9 @@ class PreviewSession:
     def close(self) -> None:
         """End everything that was started, also in the middle of its work."""
         self._stopping.set()
-        self._workshop.close()
-        if self._list_workshop is not None:
-            self._list_workshop.close()
+        self._process.close()
+        if self._list_process is not None:
+            self._list_process.close()
         self.index.close()
         if self._watcher.is_alive():
             self._watcher.join()
@@ -113,7 +101,7 @@ class PreviewSession:
     def reload(self) -> None:
         """Read the campaign as its files are now; its list too, if that has changed."""
         self._stamps = self._take_stamps(self._list_folders())
-        before, self.state = self.state, self._workshop.load()
+        before, self.state = self.state, self._process.load()
         has_list = bool(self.state.name)
         is_changed = (
             self.state.list_fingerprint is None or self.state.list_fingerprint != before.list_fingerprint
@@ -130,19 +118,19 @@ class PreviewSession:
 
     def _read_list(self) -> None:
         """Read the list into a new index, in a thread; wait a moment, in which a short one is complete."""
-        if self._list_workshop is not None:
-            self._list_workshop.close()
+        if self._list_process is not None:
+            self._list_process.close()
         self._list_count += 1
         database = self._folder / f"list-{self._list_count}"
-        workshop = self._list_workshop = Workshop(self.path, self._variables)
+        process = self._list_process = CampaignProcess(self.path, self._variables)
         is_done = threading.Event()
 
         def read_list() -> None:
-            problems = workshop.write_index(database)
-            if workshop is self._list_workshop:
+            problems = process.write_index(database)
+            if process is self._list_process:
                 self.list_problems = problems
             is_done.set()
-            workshop.close()
+            process.close()
             self._notify_subscribers()
 
         self.list_problems = []
@@ -235,7 +223,7 @@ class PreviewSession:
         rows = self.index.read_recipients(position, 1)
         if not rows or rows[0][0] != position:
             return None
-        made = self._workshop.render(rows[0][1])
+        made = self._process.render(rows[0][1])
         view = None if made.problems else MessageView(made.content)
         message = RenderedMessage(view, made.sender, tuple(made.recipients), tuple(made.problems))
         with self._lock:
@@ -262,7 +250,7 @@ class PreviewSession:
                 "place": str(found.place), "line": found.place.line, "rule": found.rule, "text": found.text,
                 "reason": found.reason, "excerpt": self._read_excerpt(found.place),
             }
-            for found in self._workshop.lint(rows[0][1])
+            for found in self._process.lint(rows[0][1])
         ]  # fmt: skip
 
     def find_failing(self, start: int) -> tuple[int | None, int]:
@@ -273,7 +261,7 @@ class PreviewSession:
         rows = self.index.read_recipients(start, SEARCH_ROWS)
         if not rows:
             return None, start
-        searched = self._workshop.find_failing([recipient for _, recipient in rows], SEARCH_SECONDS)
+        searched = self._process.find_failing([recipient for _, recipient in rows], SEARCH_SECONDS)
         if searched.has_failed:
             return rows[searched.count][0], rows[searched.count][0]
         return None, rows[searched.count - 1][0] + 1

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mailer.preview.page import PreviewPage
-from mailer.preview.session import PreviewSession, ProofOutcome
+from mailer.preview.page import PreviewPage, ProofOutcome
+from mailer.preview.session import PreviewSession
 from tests.browser.accessibility import find_violations
 from tests.browser.devtools import Page
 from tests.preview.conftest import CAMPAIGN, write_people
@@ -158,7 +158,7 @@ def test_a_hostile_template_does_nothing(page: Page, open_preview: Open) -> None
     page.evaluate(f"{FRAME}.contentDocument.getElementById('link').click()")
     page.evaluate(f"{FRAME}.contentDocument.querySelector('button').click()")
     page.evaluate("new Promise(done => setTimeout(done, 200))")
-    assert page.evaluate("document.title") == "spring – mailer preview"  # noqa: RUF001
+    assert page.evaluate("document.title") == "spring · mailer preview"
 
 
 def test_a_proof_is_sent_after_a_confirmation_and_its_outcome_is_shown(

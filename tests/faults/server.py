@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailer.sandbox.certificates import create_server_context
+from mailer.sandbox.server import create_server_context
 
 USERNAME, PASSWORD = "faults", "s3cret-Pa55"
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from mailer.sandbox import Sandbox
-from mailer.sandbox.certificates import create_server_context
+from mailer.sandbox.server import create_server_context
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "::1"])

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from mailer.sandbox import inbox as sandbox_inbox
-from mailer.sandbox.inbox import SHOWN, Inbox
+from mailer.sandbox import page as sandbox_page
 from mailer.sandbox.maildir import Maildir
+from mailer.sandbox.page import SHOWN, Inbox
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_a_search_in_many_new_messages_reads_some_at_a_time(
     for n in range(5):
         store(maildir, b"Subject: x%d\r\n\r\n" % n)
     inbox = Inbox(maildir.path)
-    monkeypatch.setattr(sandbox_inbox, "INDEX_SECONDS", -1.0)
+    monkeypatch.setattr(sandbox_page, "INDEX_SECONDS", -1.0)
     assert inbox.list_messages("x")["searched"] == 0
-    monkeypatch.setattr(sandbox_inbox, "INDEX_SECONDS", 60.0)
+    monkeypatch.setattr(sandbox_page, "INDEX_SECONDS", 60.0)
     page = inbox.list_messages("x")
     assert (page["searched"], page["found"]) == (5, 5)
 

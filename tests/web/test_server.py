@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from mailer.web.access import MAX_BODY, PAGE_POLICY, ApiLogin
 from mailer.web.message_view import MessageView
-from mailer.web.responses import MAIL_POLICY, MAIL_POLICY_WITHOUT_IMAGES, part_response
+from mailer.web.responses import MAIL_POLICY, MAIL_POLICY_WITHOUT_IMAGES, answer_part
 from mailer.web.server import WebServer
 from tests.web.visitor import Visitor
 
@@ -155,7 +155,7 @@ def test_no_mail_runs_a_script(policy: str) -> None:
 
 def test_a_file_is_saved_under_its_name_and_its_name_is_no_header() -> None:
     head = b'Content-Type: application/pdf\r\nContent-Disposition: attachment; filename="a b.pdf"\r\n\r\n'
-    response = part_response(MessageView(head + b"%PDF"), 0)
+    response = answer_part(MessageView(head + b"%PDF"), 0)
     assert response.headers["Content-Disposition"].startswith("attachment; filename*=UTF-8''a%20b")
     assert response.headers["Content-Type"] == "application/octet-stream"
 

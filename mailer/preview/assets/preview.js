@@ -183,7 +183,7 @@ function drawFindings(findings) {
 
 function drawState() {
   $("campaign").textContent = state.campaign || state.file;
-  document.title = `${state.campaign || "Preview"} – mailer preview`;
+  document.title = `${state.campaign || "Preview"} · mailer preview`;
   $("state").classList.toggle("busy", !state.isComplete);
   $("state").classList.remove("lost");
   $("prove").hidden = !state.mayProve;

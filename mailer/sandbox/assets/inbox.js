@@ -43,7 +43,7 @@ function drawList(page) {
   $("messages").replaceChildren(...list.map(lineOf));
   if (focused) $("messages").querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
   $("count").textContent = page.total === 1 ? "1 message" : `${page.total.toLocaleString()} messages`;
-  document.title = `${page.total ? `(${page.total}) ` : ""}Inbox – mailer sandbox`;
+  document.title = `${page.total ? `(${page.total}) ` : ""}Inbox · mailer sandbox`;
   $("clear").disabled = !page.total;
   const rest = page.found - list.length;
   const unread = page.total - page.searched;

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.ledger.outcome import Outcome, Status
-from mailer.report.formats.chart import MAX_BARS, MAX_BUCKETS, MIN_COLUMNS, Timeline, draw_chart
+from mailer.report.formats.html import MAX_BARS, MAX_BUCKETS, MIN_BARS, Timeline, draw_chart
 
 Row = Callable[..., Outcome]
 START = int(datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp())
@@ -38,7 +38,7 @@ def test_a_pause_is_cut_out() -> None:
     assert (first.pause, second.pause) == (0, 86_399)
 
 
-def test_who_has_no_time_is_not_drawn() -> None:
+def test_outcomes_without_a_time_are_not_drawn() -> None:
     line = Timeline()
     line.add(Outcome("a@example.com", "a", Status.PENDING))
     assert line.list_bars() == []
@@ -46,7 +46,7 @@ def test_who_has_no_time_is_not_drawn() -> None:
 
 
 @given(st.lists(st.integers(-(10**8), 10**8), min_size=1, max_size=1500))
-def test_bounded_and_complete(seconds: list[int]) -> None:
+def test_the_chart_is_bounded_and_no_outcome_is_lost(seconds: list[int]) -> None:
     line = timeline(*seconds)
     bars = line.list_bars()
     assert len(line._buckets) <= MAX_BUCKETS
@@ -54,7 +54,7 @@ def test_bounded_and_complete(seconds: list[int]) -> None:
     assert sum(bar.total for bar in bars) == len(seconds)
     assert [bar.start for bar in bars] == sorted(bar.start for bar in bars)
     picture = draw_chart(bars)
-    assert (picture is None) == (len(bars) < MIN_COLUMNS)
+    assert (picture is None) == (len(bars) < MIN_BARS)
     assert picture is None or all(
         0 <= piece.x <= picture.width and piece.height >= 0 <= piece.width for piece in picture.pieces
     )

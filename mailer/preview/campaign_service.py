@@ -1,10 +1,9 @@
-"""The process that reads, compiles and renders a campaign for the preview: `python -m
-mailer.preview.workshop_process`.
+"""The program that reads, compiles and renders a campaign for the preview:
+`python -m mailer.preview.campaign_service DESCRIPTOR`.
 
-It has one thread and answers one request after the other, as pickled values over a socket whose descriptor is
-its argument. The parent sends requests only of the kinds below and trusts the answers: both are our own code.
-Each request gets CPU_SECONDS of processor time; then the kernel ends the process, and the parent starts
-another.
+DESCRIPTOR is a socket to the parent. Requests and answers are pickled, because both ends are this package.
+One request is answered after the other. A request may use CPU_SECONDS of processor time: after that the
+kernel ends the process, and the parent starts another.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from mailer.campaign.sources.source import FileSource
 from mailer.errors import InputError, MailerError, Problem
 from mailer.lint import lint_campaign
 from mailer.lint.finding import RULES
-from mailer.preview.answers import CampaignState, Rendering, SearchedRows, ShownFinding
+from mailer.preview.campaign_process import CampaignState, Rendering, SearchedRows, ShownFinding
 from mailer.preview.recipient_index import write_index
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
@@ -36,7 +35,7 @@ MAX_MEMORY = 4 << 30  # octets of address space
 _NOT_LOADED = Problem(None, "the campaign is not loaded")
 
 
-class CampaignWorkshop:
+class CampaignService:
     """Holds the campaign as it was last loaded. Each public method is a request."""
 
     def __init__(self) -> None:
@@ -135,13 +134,13 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the socket
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    workshop = CampaignWorkshop()
+    service = CampaignService()
     with suppress(EOFError, ConnectionError), Connection(descriptor) as connection:
         while True:
             name, arguments = connection.recv()
             with suppress(ValueError, OSError):
                 _limit_cpu(CPU_SECONDS)
-            method: Callable[..., Any] = getattr(workshop, name)
+            method: Callable[..., Any] = getattr(service, name)
             try:
                 connection.send((True, method(*arguments)))
             except (MemoryError, RecursionError) as error:

@@ -7,7 +7,7 @@ import pytest
 
 from mailer.campaign import Recipient
 from mailer.errors import Place
-from mailer.preview.workshop import Workshop
+from mailer.preview.campaign_process import CampaignProcess
 
 ADA = Recipient(
     "ada@example.com", {"email": "ada@example.com", "name": "Ada", "code": "7"}, Place("people.csv", 2)
@@ -15,55 +15,55 @@ ADA = Recipient(
 
 
 @pytest.fixture
-def workshop(project: Path) -> Iterator[Workshop]:
-    workshop = Workshop(project, {})
-    yield workshop
-    workshop.close()
+def process(project: Path) -> Iterator[CampaignProcess]:
+    process = CampaignProcess(project, {})
+    yield process
+    process.close()
 
 
-def test_it_loads_and_renders(workshop: Workshop) -> None:
-    state = workshop.load()
+def test_it_loads_and_renders(process: CampaignProcess) -> None:
+    state = process.load()
     assert (state.name, list(state.problems)) == ("spring", [])
     assert state.list_file is not None
     assert state.list_file.name == "people.csv"
-    made = workshop.render(ADA)
+    made = process.render(ADA)
     assert b"Dear Ada, your code is 7." in made.content
     assert (made.sender, list(made.recipients)) == ("ada@example.com", ["ada@example.com"])
 
 
-def test_an_error_has_its_place(workshop: Workshop, project: Path) -> None:
+def test_an_error_has_its_place(process: CampaignProcess, project: Path) -> None:
     Path("letter.html.j2").write_text("<p>\n{{ nosuch }}</p>")
-    assert list(workshop.load().problems) == []
-    (problem,) = workshop.render(ADA).problems
+    assert list(process.load().problems) == []
+    (problem,) = process.render(ADA).problems
     assert str(problem).startswith("letter.html.j2:2: ")
     assert "nosuch" in problem.text
 
 
-def test_a_campaign_that_cannot_be_loaded_has_its_problems(workshop: Workshop, project: Path) -> None:
+def test_a_campaign_that_cannot_be_loaded_has_its_problems(process: CampaignProcess, project: Path) -> None:
     project.write_text("campaign: spring\nsubjekt: x\n")
-    state = workshop.load()
+    state = process.load()
     assert any("subjekt" in problem.text for problem in state.problems)
-    assert workshop.render(ADA).problems
+    assert process.render(ADA).problems
 
 
-def test_findings_are_those_of_check(workshop: Workshop) -> None:
+def test_findings_are_those_of_check(process: CampaignProcess) -> None:
     Path("letter.html.j2").write_text(
         '<html lang="en"><body><p>x</p><a href="http://localhost/">y</a></body></html>'
     )
-    workshop.load()
-    assert {finding.rule for finding in workshop.lint(ADA)} >= {"link-local"}
+    process.load()
+    assert {finding.rule for finding in process.lint(ADA)} >= {"link-local"}
 
 
-def test_the_first_message_that_fails_is_found(workshop: Workshop) -> None:
+def test_the_first_message_that_fails_is_found(process: CampaignProcess) -> None:
     Path("letter.html.j2").write_text("{{ 1 // code|int }}")
-    workshop.load()
+    process.load()
     rows = [
         Recipient(f"p{n}@example.com", {"name": "x", "code": str(n)}, Place("people.csv", 2))
         for n in (1, 2, 0, 3)
     ]
-    searched = workshop.find_failing(rows, 60.0)
+    searched = process.find_failing(rows, 60.0)
     assert (searched.count, searched.has_failed) == (2, True)
-    searched = workshop.find_failing(rows[:2], 60.0)
+    searched = process.find_failing(rows[:2], 60.0)
     assert (searched.count, searched.has_failed) == (2, False)
 
 
@@ -71,19 +71,19 @@ def test_a_process_that_takes_too_long_is_ended_and_the_next_one_works(project: 
     Path("letter.html.j2").write_text(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     )
-    workshop = Workshop(project, {}, seconds=1.5)
+    process = CampaignProcess(project, {}, seconds=1.5)
     try:
-        workshop.load()
-        (problem,) = workshop.render(ADA).problems
+        process.load()
+        (problem,) = process.render(ADA).problems
         assert "ada@example.com" in problem.text
         Path("letter.html.j2").write_text("fine")
-        assert list(workshop.load().problems) == []
-        assert b"fine" in workshop.render(ADA).content
+        assert list(process.load().problems) == []
+        assert b"fine" in process.render(ADA).content
     finally:
-        workshop.close()
+        process.close()
 
 
-def test_after_the_end_it_answers_with_a_problem(workshop: Workshop) -> None:
-    workshop.load()
-    workshop.close()
-    assert "has ended" in str(workshop.render(ADA).problems[0])
+def test_after_the_end_it_answers_with_a_problem(process: CampaignProcess) -> None:
+    process.load()
+    process.close()
+    assert "has ended" in str(process.render(ADA).problems[0])

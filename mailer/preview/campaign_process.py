@@ -1,5 +1,8 @@
-"""The parent's side of the process that renders: requests with a time limit, and a new process after one too
-many.
+"""The preview's requests to the process that reads and renders the campaign (`campaign_service`), and the
+values that it answers with.
+
+A request has a time limit. A process that exceeds it is ended, and the next request starts a new one. So the
+page answers, whatever a template does.
 """
 
 from __future__ import annotations
@@ -9,25 +12,72 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 from mailer.campaign import Recipient
-from mailer.errors import Problem
-from mailer.preview.answers import CampaignState, Rendering, SearchedRows, ShownFinding
+from mailer.errors import Place, Problem
 
 Answer = TypeVar("Answer")
 
 SECONDS = 25.0  # of wall-clock time for one request; the process has less of processor time
 
 
-class WorkshopStopped(Exception):
-    """The process was ended because a request took too long or too much memory. `str()` says so."""
+@dataclass(frozen=True, slots=True)
+class CampaignState:
+    """A campaign after it was loaded. `problems` is empty if its messages can be rendered.
+
+    `list_fingerprint` changes when the list does; None if that cannot be said (a query).
+    """
+
+    problems: Sequence[Problem] = ()
+    name: str = ""
+    root: Path | None = None
+    list_file: Path | None = None
+    list_fingerprint: str | None = None
+    server: str | None = None
 
 
-class Workshop:
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A message's octets and envelope, or the problems that keep it from being made."""
+
+    content: bytes = b""
+    sender: str = ""
+    recipients: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedRows:
+    """A search for a message that cannot be made: `count` rows were rendered without an error.
+
+    With `has_failed`, the next row has one; else the rows or the time were used up.
+    """
+
+    count: int
+    has_failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFinding:
+    """A finding of `mailer check`: where, which rule, what, and why it matters."""
+
+    place: Place
+    rule: str
+    text: str
+    reason: str
+
+
+class ProcessStopped(Exception):
+    """A request took too much time or memory, and its process was ended. `str()` says which."""
+
+
+class CampaignProcess:
     """A process that reads, compiles and renders one campaign.
 
     Safe for several threads, which wait for each other.
@@ -47,28 +97,28 @@ class Workshop:
         with self._lock:
             try:
                 return self._load()
-            except WorkshopStopped as error:
+            except ProcessStopped as error:
                 return CampaignState(problems=[Problem(None, str(error))])
 
     def render(self, recipient: Recipient) -> Rendering:
         """The recipient's message, or the problems that keep it from being made."""
         try:
             return self._ask_loaded(Rendering, "render", recipient)
-        except WorkshopStopped as error:
+        except ProcessStopped as error:
             return Rendering(problems=[Problem(recipient.place, f"{error}, for {recipient.email}")])
 
     def find_failing(self, recipients: list[Recipient], seconds: float) -> SearchedRows:
         """Render `recipients` in turn for at most `seconds`, up to the first whose message cannot be made."""
         try:
             return self._ask_loaded(SearchedRows, "find_failing", recipients, seconds)
-        except WorkshopStopped:
+        except ProcessStopped:
             return SearchedRows(0, True)
 
     def lint(self, recipient: Recipient) -> list[ShownFinding]:
         """What `mailer check` says about the recipient's message."""
         try:
             return self._ask_loaded(list, "lint", recipient)
-        except WorkshopStopped:
+        except ProcessStopped:
             return []
 
     def write_index(self, database: Path) -> list[Problem]:
@@ -76,7 +126,7 @@ class Workshop:
         with self._lock:
             try:
                 return self._ask(list, "write_index", self._path, self._variables, database, seconds=None)
-            except WorkshopStopped as error:
+            except ProcessStopped as error:
                 return [] if self._is_closed else [Problem(None, f"the list: {error}")]
 
     def close(self) -> None:
@@ -112,19 +162,19 @@ class Workshop:
             reason = (
                 "it takes too long" if isinstance(error, TimeoutError) else "it takes too much time or memory"
             )
-            raise WorkshopStopped(f"stopped: {reason}") from None
+            raise ProcessStopped(f"stopped: {reason}") from None
         if not is_done:
             self._stop()
-            raise WorkshopStopped(str(answer))
+            raise ProcessStopped(str(answer))
         assert isinstance(answer, kind)  # noqa: S101 - both sides are our own
         return answer
 
     def _start(self) -> Connection:
         if self._is_closed:
-            raise WorkshopStopped("stopped: the preview has ended")
+            raise ProcessStopped("stopped: the preview has ended")
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "mailer.preview.workshop_process", str(theirs.fileno())]
+            command = [sys.executable, "-m", "mailer.preview.campaign_service", str(theirs.fileno())]
             # A session of its own: a signal for the terminal's process group is for the parent alone.
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True
