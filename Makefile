@@ -68,11 +68,11 @@ servers:
 bench: $(VENV)/.ready-bench nodemailer
 	$(BIN)/python -m benchmarks
 
-# A contender of the benchmark; where there is no npm, or nothing to install from, its rows are left out.
+# A contender of the benchmark. Without npm, or without a registry, its rows are left out.
 nodemailer:
 	@test -d benchmarks/contenders/node_modules/nodemailer || { cd benchmarks/contenders && \
 	  npm install --no-package-lock --no-audit --no-fund --silent; } || \
-	  echo "nodemailer could not be installed (npm): the benchmark goes on without it" >&2
+	  echo "nodemailer could not be installed (npm): the benchmark continues without it" >&2
 
 # pip-tools and pip-audit are no dependencies of the tests; they live in an environment of their own.
 $(VENV)-tools/.ready: | $(BIN)/python

@@ -33,7 +33,7 @@ def kills(wanted: int, seed: int) -> None:
             done += result.kills
             duplicates += result.duplicates
             print(
-                f"\r{done} kills in {rounds} campaigns, {duplicates} duplicates, nobody lost, "
+                f"\r{done} kills in {rounds} campaigns, {duplicates} duplicates, no recipient lost, "
                 f"{time.monotonic() - began:.0f} s",
                 end="",
                 flush=True,

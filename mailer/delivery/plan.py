@@ -65,7 +65,7 @@ def plan(
     *,
     observer: Observer | None = None,
 ) -> PlanResult:
-    """Writes every recipient of the list once; InputError where it cannot be read, and then nothing is
+    """Writes every recipient of the list once; InputError if it cannot be read, and then nothing is
     changed.
 
     Invalid rows are recorded as failed; whether that is an error is for the caller to say. To be called by
@@ -185,7 +185,7 @@ def _make_key(compiled: CompiledCampaign, recipient: Recipient) -> tuple[str, st
 
 
 def _at_key(problem: Problem, recipient: Recipient) -> str:
-    """What is wrong with a key is kept with the row; where the pattern stands is told with it."""
+    """What is wrong with a key is kept with the row, with the place of the pattern."""
     if problem.place is None or problem.place == recipient.place:
         return problem.text
     return f"key at {problem.place}: {problem.text}"

@@ -1,6 +1,6 @@
 """Replies that mean more than their first digit: one table, each line with its source.
 
-RFC 5321 4.2.1 lets a client act on the first digit alone, and so do we, but for what stands here. These
+RFC 5321 4.2.1 lets a client act on the first digit alone, and so do we, except for the rules below. These
 replies speak of the session, the account or the sending domain, not of the one message that drew them: trying
 the next message at once would only draw the same reply again, and marking each recipient `failed` would be
 untrue.
@@ -106,7 +106,7 @@ _DOMAIN_HINT = "set up SPF, DKIM and DMARC for the domain in `from`, then run th
 _TOMORROW = "run the same command again when the limit has passed; those not sent are pending in the ledger"
 
 RULES: tuple[ReplyRule, ...] = (
-    # -- the sender or the sending domain is refused: the same for everybody
+    # -- the sender or the sending domain is refused: the same for every recipient
     _rule(
         ReplyAction.GIVE_UP,
         (550, 554),

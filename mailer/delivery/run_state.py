@@ -1,4 +1,4 @@
-"""How a run stands: whether it continues, which sessions are open, and its figures.
+"""The state of a run: whether it continues, which sessions are open, and its figures.
 
 Everything in a run happens between two awaits of one thread, so nothing here needs a lock.
 """

@@ -1,7 +1,7 @@
 """One sender a campaign and ledger.
 
 The truth is a lock of the operating system (flock(2)) on a file beside the ledger: it goes with its process,
-however that dies, so that a dead holder needs no detection and a process id used again deceives nobody. The
+however that dies, so that a dead holder needs no detection and a process id that is used again misleads no process. The
 row in `holders` only says who and since when.
 """
 
@@ -29,7 +29,7 @@ class FileLock:
         if self._handle is None:
             return
         with suppress(OSError):
-            os.unlink(self._path)  # still locked: whoever opened it meanwhile finds out in `acquire`
+            os.unlink(self._path)  # still locked: a process that opened it meanwhile finds out in `acquire`
         os.close(self._handle)
         self._handle = None
 
@@ -49,7 +49,7 @@ def acquire(path: Path) -> FileLock | None:
         elif _is_at(handle, path):
             return FileLock(path, handle)
         else:
-            os.close(handle)  # its holder had just let go and unlinked it: a new one stands there, or none
+            os.close(handle)  # its holder has just released and unlinked it: there is a new file, or none
     return None
 
 

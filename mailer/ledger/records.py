@@ -17,7 +17,7 @@ class Edition:
     """One sending of a campaign to its list, as it was when it was read.
 
     `planned` is false until a list was written into it. `complete` says that a run would find nothing to
-    send: everybody is sent, failed, suppressed, or left in doubt for a person.
+    send: every recipient is sent, failed, suppressed, or left in doubt for a person.
     """
 
     id: int

@@ -180,7 +180,7 @@ class WorkerProgress:
 
 @dataclass(frozen=True, slots=True)
 class EditionState:
-    """How an edition stands that workers send. `ending` is set if it is to end early."""
+    """The state of an edition that workers send. `ending` is set if it is to end early."""
 
     workers: tuple[WorkerProgress, ...]
     sent: int
@@ -225,7 +225,7 @@ class EditionMonitor:
         self._store.execute(_ENSURE, self._given)
 
     def read(self) -> EditionState:
-        """How the edition stands now."""
+        """Return the state of the edition now."""
         live = set(self._store.list_live_runs())
         in_flight: dict[int, int] = dict(self._store.fetch_all(_IN_FLIGHT_BY_RUN, self._given))
         names: dict[str, WorkerProgress] = {}

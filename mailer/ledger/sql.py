@@ -47,7 +47,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             number INTEGER NOT NULL,
             list TEXT,             -- digest of the list that is planned; NULL before the first
             list_file TEXT,        -- its name, for the places in errors
-            preflight TEXT,        -- digest of the list and the templates that were rendered for everybody
+            preflight TEXT,        -- digest of the list and the templates that were rendered for every recipient
             resent INTEGER NOT NULL DEFAULT 0,
             UNIQUE (campaign_id, number)
         )""",
@@ -143,8 +143,8 @@ ADD_CAMPAIGN = """INSERT INTO campaigns (id, name) SELECT COALESCE(MAX(id), 0) +
     WHERE 1 = 1 ON CONFLICT (name) DO NOTHING"""
 EDITION = """SELECT e.id, e.number, e.list FROM editions e JOIN campaigns c ON c.id = e.campaign_id
     WHERE c.name = :name AND (CAST(:number AS INTEGER) IS NULL OR e.number = :number) ORDER BY e.number DESC LIMIT 1"""
-# An edition is begun with its first run. Until then it is nobody's but `--again`'s: what came to nothing (a wrong
-# template, a "no" at the question) must not make the next plain `send` one to everybody.
+# An edition is begun with its first run. Until then only `--again` uses it: a run that did not begin (a wrong
+# template, a "no" at the question) must not make the next plain `send` one to every recipient.
 _BEGUN = "EXISTS (SELECT 1 FROM runs r WHERE r.edition_id = e.id)"
 PRESENT_EDITION = f"""SELECT e.id, e.number, e.list FROM editions e JOIN campaigns c ON c.id = e.campaign_id
     WHERE c.name = :name AND (e.number = 1 OR {_BEGUN}) ORDER BY e.number DESC LIMIT 1"""
@@ -193,7 +193,7 @@ FAIL_REMOVED = f"""UPDATE messages SET columns = NULL, cause = 'removed', error 
         AND {_UNLISTED}"""
 CLOSE_REMOVED = f"""UPDATE messages SET columns = NULL
     WHERE edition_id = :edition AND status IN ('failed', 'in_doubt') AND columns IS NOT NULL AND {_UNLISTED}"""
-# Whoever failed for a reason that the new list has put right.
+# The recipients that failed for a reason that the new list has removed.
 REOPEN_CORRECTED = """UPDATE messages
     SET status = 'pending', cause = NULL, error = NULL, code = NULL, enhanced = NULL, reply = NULL, tries = 0
     WHERE edition_id = :edition AND status = 'failed' AND EXISTS (

@@ -221,7 +221,7 @@ def explain_error(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writi
     kind = LedgerWriteError if writing else LedgerError
     if code == sqlite3.SQLITE_FULL:
         return kind(
-            f"{name}: the disk is full", hint="make room, then run the same command again: it goes on"
+            f"{name}: the disk is full", hint="make room, then run the same command again: it continues"
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return kind(f"{name}: the ledger cannot be written (read-only)")

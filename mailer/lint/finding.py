@@ -25,7 +25,7 @@ RULES = {
     "image-unused": "the image travels with every message and is never shown",
     "image-remote": "an image over plain http is blocked or warned about by most clients",
     "link-http": "a link over plain http is marked as unsafe by browsers",
-    "link-local": "nobody but you can open a link to this machine",
+    "link-local": "a link to this machine opens on this machine only",
     "link-empty": "a link that leads nowhere",
     "links-differ": "text and HTML should lead to the same places; filters compare them",
     "placeholder": "it looks like a field that was to be filled in",

@@ -1,7 +1,7 @@
 """Skeletons: texts with slots, from which a recipient's text is made by filling, and encoded without encoding
 it again.
 
-While a text is post-processed (CSS, text alternative, Markdown ...), a token stands in each slot: a word of
+While a text is post-processed (CSS, text alternative, Markdown ...), each slot holds a token: a word of
 ASCII letters and digits that passes through any markup unchanged. No data contains it, since it is made anew
 in each process.
 """

@@ -3,7 +3,7 @@ found.
 
 All of it is done on text in which tokens stand for a recipient's values (`skeleton.py`). `Plan` says which
 values may be tokens. A value may be one if what is made of the text with the token, the value then put in its
-place, is what would be made of the text with the value: if it is plain words, and where it stands decides
+place, is what would be made of the text with the value: if it is plain words, and its place decides
 nothing.
 """
 
@@ -26,7 +26,7 @@ from mailer.render.skeleton import TOKEN, Skeleton, has_token, make_token
 from mailer.render.templates import show_path_segment
 from mailer.text import shorten
 
-Shape = tuple[str | None, ...]  # for each slot None (a token), or the text that stands in it
+Shape = tuple[str | None, ...]  # for each slot None (a token), or the text in it
 
 MAX_SLOT = 4096  # characters of a value that may be a token
 MAX_KEPT = 64  # results for Markdown and MJML that are kept

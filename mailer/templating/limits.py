@@ -60,7 +60,7 @@ def measure_size(value: object) -> int:
             waiting.extend(item.keys())
             waiting.extend(item.values())
         elif isinstance(item, Undefined):
-            str(item)  # raises UndefinedError, as for a name that stands alone
+            str(item)  # raises UndefinedError, as for a name that is alone
         remaining -= PART_SIZE
         if remaining < 0 or len(waiting) > MAX_TEXT:
             raise limit_exceeded(f"a value of more than {MAX_TEXT:,} characters")

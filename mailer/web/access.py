@@ -1,6 +1,6 @@
 """Who may use a local page: an ASGI middleware that checks every request before a page sees it.
 
-Loopback alone keeps nobody out. Any web site that the person visits can make the browser ask 127.0.0.1, and
+Loopback alone is no protection. Any web site that the person visits can make the browser ask 127.0.0.1, and
 every user of the machine can connect to it. Therefore:
 
 - The name in `Host` must be ours, which stops DNS rebinding. A foreign `Origin` is refused.

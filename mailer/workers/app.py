@@ -52,7 +52,7 @@ def create_app(broker: str) -> Any:
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
-        worker_cancel_long_running_tasks_on_connection_loss=False,  # the share goes on without the broker
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # the share continues without the broker
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_heartbeat=0,  # a share is longer than a heartbeat, in the same thread

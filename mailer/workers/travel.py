@@ -207,7 +207,7 @@ def unpack_campaign(
     if not settings["is_signed"] and compiled.fingerprint != settings["template"]:
         hint = "the command and its workers need the same version of mailer"
         raise InputError(
-            f"campaign {edition.campaign!r} is not the same here as where it was sent from", hint=hint
+            f"campaign {edition.campaign!r} is not the same here as on the machine that sent it", hint=hint
         )
     server = _unpack_server(settings["server"], campaign, environment)
     if (ca_file := _find_ca_file(ledger, edition, cache, environment)) is not None:

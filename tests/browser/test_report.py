@@ -136,9 +136,9 @@ def test_search_finds_by_address_reply_and_message_id(opened: Page) -> None:
     search(opened, "<399@example.com>")
     assert visible(opened) == ["sent"]
     assert text_of(opened, "shown") == "1 of 401"
-    search(opened, "nobody of that name")
+    search(opened, "no such name")
     assert visible(opened) == []
-    assert opened.evaluate("!document.getElementById('nobody').hidden")
+    assert opened.evaluate("!document.getElementById('no-match').hidden")
     search(opened, "")
     assert text_of(opened, "shown") == "the first 200 of 401"
 

@@ -78,7 +78,7 @@ def test_a_name_finds_the_file_in_campaigns(command: Command, campaign: Path, wo
     assert ended.code == 0, ended.err
 
 
-def test_a_name_without_a_file_says_where_it_was_looked_for(command: Command, tmp_path: Path) -> None:
+def test_a_name_without_a_file_says_which_files_were_tried(command: Command, tmp_path: Path) -> None:
     ended = command("send", "spring")
     assert ended.code == 2
     assert "there is no spring, campaigns/spring.yaml or spring.yaml" in ended.err

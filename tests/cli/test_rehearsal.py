@@ -58,7 +58,7 @@ def test_a_message_that_is_refused_the_first_time_arrives_the_second_time(
     assert {row["attempts"] for row in report["recipients"]} == {2}
 
 
-def test_a_421_ends_the_session_and_the_run_goes_on_in_another(process: Command, campaign: Path) -> None:
+def test_a_421_ends_the_session_and_the_run_continues_in_another(process: Command, campaign: Path) -> None:
     campaign.write_text(campaign.read_text() + "delivery: {backoff: {first: 10ms, most: 20ms}}\n")
     ended, report = rehearse(process, campaign, "--fail", "421:first")
     assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
@@ -123,7 +123,7 @@ def test_the_dialogue_is_kept_without_the_password(process: Command, campaign: P
         (["--drop", "lots"], "percentage"),
     ],
 )
-def test_what_cannot_be_understood_is_exit_2(
+def test_a_rule_that_is_not_understood_is_exit_2(
     process: Command, campaign: Path, options: list[str], reason: str
 ) -> None:
     for command in (["send", campaign, "--sandbox"], ["sandbox"]):

@@ -32,7 +32,7 @@ def lines(running: subprocess.Popen[str], count: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_it_says_where_it_is_and_serves_until_interrupted(
+def test_it_prints_its_addresses_and_serves_until_interrupted(
     process: Command, campaign: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     with start(tmp_path) as running:

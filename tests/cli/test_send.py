@@ -20,7 +20,7 @@ from tests.cli.terminal import login
 Command = Callable[..., Any]
 
 
-def test_everybody_gets_it_and_a_second_time_nobody(
+def test_every_recipient_gets_one_message_however_often_it_runs(
     process: Command, campaign: Path, sandbox: Sandbox
 ) -> None:
     password = {"MAILER_PASSWORD": sandbox.password}

@@ -26,7 +26,7 @@ Command = Callable[..., Any]
         (["--only", "nobody@example.com"], "not in the list"),
     ],
 )
-def test_what_cannot_be_is_exit_2_and_nothing_is_sent(
+def test_an_impossible_request_is_exit_2_and_nothing_is_sent(
     process: Command, campaign: Path, sandbox: Sandbox, arguments: list[str], said: str
 ) -> None:
     ended = process("send", campaign, *login(sandbox), *arguments, MAILER_PASSWORD=sandbox.password)
@@ -41,7 +41,7 @@ def test_a_server_url_of_another_kind_is_refused(process: Command, campaign: Pat
     assert "the server's URL" in ended.err
 
 
-def test_no_password_and_nobody_to_ask(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+def test_no_password_and_no_terminal_to_ask_at(process: Command, campaign: Path, sandbox: Sandbox) -> None:
     ended = process("send", campaign, *login(sandbox))
     assert ended.code == 2
     assert "no password for sandbox" in ended.err

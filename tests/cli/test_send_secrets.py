@@ -48,7 +48,7 @@ def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sa
     assert sandbox.password not in ended.err + ended.out
 
 
-def test_a_trace_into_a_fifo_that_nobody_reads_is_refused(process: Command, campaign: Path) -> None:
+def test_a_trace_into_a_fifo_without_a_reader_is_refused(process: Command, campaign: Path) -> None:
     os.mkfifo(campaign.parent / "trace")
     ended = process("send", campaign, "--sandbox", "--trace", "trace")
     assert ended.code == 2

@@ -16,7 +16,7 @@ from tests.cli.terminal import Terminal, login
 Command = Callable[..., Any]
 
 
-def test_at_a_terminal_it_asks(campaign: Path, sandbox: Sandbox) -> None:
+def test_at_a_terminal_it_asks_before_it_sends(campaign: Path, sandbox: Sandbox) -> None:
     arguments = ["send", str(campaign), *login(sandbox)]
     terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
     terminal.until(f"Send spring to 3 recipients via 127.0.0.1:{sandbox.port} as sandbox? [y/N]")

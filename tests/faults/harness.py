@@ -157,7 +157,7 @@ class Bench:
             }
 
     def agree(self, server: FaultServer, *, most_duplicates: int = 0) -> None:
-        """Recipient by recipient: who is `sent` is there, who is not is not, and nobody is there too often."""
+        """For each recipient: the server has the message if the status is `sent`, otherwise not, and never too often."""
         outcomes, times = self.outcomes(), server.times()
         assert len(outcomes) == self.count
         lost = [

@@ -1,4 +1,4 @@
-"""An SMTPS server that breaks where it is told to, and remembers exactly what it accepted.
+"""An SMTPS server that breaks at the place it is given, and remembers exactly what it accepted.
 
 It is a plain, strict server (RFC 5321, 2920, 3030) in a thread of its own, with one TLS certificate and one login.
 `Fault` says at which occurrence of which step it breaks, and how; `script` may answer any step with a line of its
@@ -114,7 +114,7 @@ class FaultServer:
         self._folder.cleanup()
 
     def refuse_connections(self) -> None:
-        """From now on nobody gets in; what is open stays."""
+        """From now on no connection is accepted; open ones stay."""
         self._loop.call_soon_threadsafe(self._server.close)
 
     async def _start(self) -> None:

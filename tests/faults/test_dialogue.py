@@ -39,7 +39,7 @@ def cases():
 
 
 def _nth(step: str) -> int:
-    """The first time where there is one a session; else in the middle of a window."""
+    """The first time if there is one a session; else in the middle of a window."""
     return 1 if step in ("greeting", "ehlo", "auth", "quit") else 6
 
 
@@ -69,7 +69,7 @@ def test_a_break_around_starttls(tmp_path, step, moment, kind):
     with FaultServer("streamed", (Fault(step, kind, moment),), security="starttls") as server:
         result = bench.send(server, delivery)
         bench.agree(server)
-        if result.ending is Ending.UNREACHABLE:  # before anything was sent, and the next run goes on
+        if result.ending is Ending.UNREACHABLE:  # before anything was sent, and the next run continues
             assert bench.statuses() == {Status.PENDING: COUNT}
             assert server.logins == 0
             result = bench.send(server, delivery)
@@ -79,7 +79,7 @@ def test_a_break_around_starttls(tmp_path, step, moment, kind):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_many_breaks_in_one_run(tmp_path, seed):
-    """Whatever comes together: nobody is lost, and who is there twice was in a window that was lost."""
+    """With any combination of faults no recipient is lost, and a duplicate was in a window that was lost."""
     dice = random.Random(seed)
     strategy, connections = dice.choice(list(STRATEGIES)), dice.choice((1, 1, 2, 4))
     kinds = [kind for kind in KINDS if kind != "silence"]

@@ -494,7 +494,7 @@ def test_retry_failed_sends_to_failed_recipients_again(tmp_path):
     bench = Bench(tmp_path, 5)
     with FaultServer(script=rcpt(lambda a, _n: "550 5.7.1 no" if number(a) == 2 else None)) as server:
         assert bench.send(server).ending is Ending.INCOMPLETE
-        assert bench.send(server).ending is Ending.INCOMPLETE  # nothing to do, but not everybody has it
+        assert bench.send(server).ending is Ending.INCOMPLETE  # nothing to do, but not every recipient has it
         server.script = lambda _step: None
         assert bench.send(server, retry_failed=True).ending is Ending.COMPLETE
     assert bench.statuses() == {Status.SENT: 5}
@@ -601,7 +601,7 @@ def test_a_session_that_a_quiet_server_closed_leaves_no_mark(tmp_path):
     assert server.duplicates == 0
 
 
-# -- what cannot be sent
+# -- recipients whose message cannot be sent
 
 
 def test_without_preflight_a_message_that_does_not_render_fails_alone(tmp_path):

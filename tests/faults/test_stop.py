@@ -1,4 +1,4 @@
-"""Interruptions, a second sender, a full disk, a clock that goes back: the ledger stays right, the next run goes on."""
+"""Interruptions, a second sender, a full disk, a clock that goes back: the ledger stays right, the next run continues."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_waiting_run_can_be_stopped(tmp_path):
 @pytest.mark.parametrize("said", ["hold", "sent"])
 @pytest.mark.parametrize("settled_at", ["once", "the next run's end"])
 def test_a_message_to_resend_is_not_sent_if_a_person_decides_otherwise(tmp_path, said, settled_at):
-    """A run that sends again is stopped before it comes to it; only then somebody says that nobody may get it twice."""
+    """A run that resends is stopped before the message; after that, `hold` forbids to send it twice."""
     bench, stop = Bench(tmp_path, 3), StopSignal()
     bench.observer.on_waiting = lambda _seconds, _why: stop.request()
     with FaultServer(

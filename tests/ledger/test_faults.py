@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_when_the_ledger_is_opened_is_told(small_disk):
     assert "space" in str(caught.value.hint)
 
 
-def test_a_clock_that_goes_back_between_runs_hides_nobody(path):
+def test_a_clock_that_goes_back_between_runs_hides_no_recipient(path):
     from mailer.ledger import Retry
 
     with Ledger.open(path) as ledger:

@@ -141,7 +141,7 @@ def test_a_ledger_that_cannot_be_written_is_not_held(ledger):
 
 
 def test_one_at_a_time_however_many_try(path, tmp_path):
-    """Each holds for a moment, again and again; whoever is inside notes it, and must be alone."""
+    """Each process holds the lock for a moment, repeatedly; the holder notes it, and must be alone."""
     code = """
         import os, sys
         from pathlib import Path
@@ -223,7 +223,7 @@ def test_what_is_open_elsewhere_is_not_disturbed(path, ledger):
 
 
 def test_two_that_begin_a_campaign_at_once_begin_the_same_edition(path, monkeypatch):
-    """Both look before either has written: a second edition would send everything to everybody once more."""
+    """Both look before either has written: a second edition would send every message once more."""
     with Ledger.open(path) as first, Ledger.open(path) as second:
         found = second.find_edition
 

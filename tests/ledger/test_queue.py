@@ -81,7 +81,7 @@ def test_commit_without_anything_to_write_writes_nothing(started):
     assert statements == []
 
 
-def test_a_claim_of_nobody_leaves_nothing_locked(started, where):
+def test_a_claim_without_a_row_leaves_nothing_locked(started, where):
     claims = started.claim(5)
     started.ledger.record(claims[0], outcome(claims[0]))
     assert started.ledger.claim(started.edition, 5, NOW, run=started.run) == []
@@ -100,7 +100,7 @@ def test_the_buffer_does_not_outgrow_a_batch(started, monkeypatch, where):
         assert other.fetch_one("SELECT COUNT(*) FROM messages WHERE status = 'sent'") == (3,)
 
 
-def test_a_deferred_message_waits_while_the_others_go_on(started):
+def test_a_deferred_message_waits_while_the_others_are_sent(started):
     first = started.claim(1)[0]
     started.ledger.record(first, Retry(NOW + 30, 451, "4.7.1", "later"))
     assert started.keys(2) == ["b", "c"]
@@ -120,7 +120,7 @@ def test_whose_wait_is_over_goes_first_and_the_longest_wait_before_all(started):
     assert started.keys(3, NOW + 5) == ["b", "a", "c"]
 
 
-def test_a_clock_that_goes_back_hides_nobody_for_longer_than_the_longest_wait(started):
+def test_a_clock_that_goes_back_hides_no_row_for_longer_than_the_longest_wait(started):
     claim = started.claim(1)[0]
     started.ledger.record(claim, Retry(NOW + 30))
     day_before = NOW - 86_400

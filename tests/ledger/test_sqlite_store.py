@@ -25,7 +25,7 @@ def mode(path):
 
 
 class TestNew:
-    def test_nobody_else_may_read_it(self, path):
+    def test_no_other_user_may_read_it(self, path):
         old = os.umask(0)
         try:
             with Ledger.open(path) as ledger:
@@ -72,7 +72,7 @@ class TestNew:
         with Ledger.open(path) as ledger:
             assert ledger.list_campaigns() == ["c0", "c1", "c2", "c3"]
 
-    def test_where_there_are_no_hard_links(self, path, monkeypatch):
+    def test_a_file_system_without_hard_links(self, path, monkeypatch):
         def refuse(*_):
             raise PermissionError("no links here")
 
@@ -116,7 +116,7 @@ class TestWhere:
 
 
 class TestRefused:
-    """What stands there is not a ledger, or not a whole one: one line, and it stays as it is."""
+    """The file is not a ledger, or not a whole one: one line, and it is not changed."""
 
     def refused(self, path, says):
         with pytest.raises(LedgerError, match=says) as caught:

@@ -110,7 +110,7 @@ def test_the_database_is_killed_and_comes_back(redis: Any, make_fleet: Any) -> N
         own.stop("immediate")
         accepted = len(server.accepted)
         time.sleep(3)
-        assert len(server.accepted) <= accepted + 3 * WINDOW  # nobody sends without a ledger
+        assert len(server.accepted) <= accepted + 3 * WINDOW  # no worker sends without a ledger
         own.start(durable=True)
         assert command.wait(180) == 0, fleet.logs()
         fleet.agree(most_duplicates=3 * WINDOW)

@@ -65,7 +65,7 @@ def test_a_name_that_is_none(root: Path, name: str) -> None:
         ProjectFiles(root).find(name, [root])
 
 
-def test_what_is_not_there_says_where_it_was_looked_for(root: Path) -> None:
+def test_a_missing_attachment_names_the_folders_that_were_searched(root: Path) -> None:
     with pytest.raises(FileProblem, match=rf"^no.txt: not found \(looked in {root}, {root}/sub\)$"):
         ProjectFiles(root).find("no.txt", [root, root / "sub", root])
 

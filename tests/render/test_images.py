@@ -76,7 +76,7 @@ def test_a_file_name_with_a_line_end_is_refused() -> None:
         make_attachment_part("a\r\nX: y.pdf", images.EncodedFile("application/pdf", b""))
 
 
-def test_text_says_its_charset_only_where_it_is_known(project: Project) -> None:
+def test_text_says_its_charset_only_if_it_is_known(project: Project) -> None:
     project.put("utf8.txt", "é")
     project.put("latin1.txt", "é".encode("latin-1"))
     store = FileStore(ProjectFiles(project.root), [project.root], 1000)

@@ -18,7 +18,7 @@ VARS = {
     "rate": 0.5,
     "on": True,
     "off": False,
-    "nobody": None,
+    "absent": None,
     "loop_": "x",
     "nil": [],
     "words": ["one", "two", "<three>"],
@@ -118,7 +118,7 @@ def constants(both, columns=PERSON):
     "{% for row in rows %}{{ loop.index }}/{{ loop.length }} {{ row.title }}{{ row['n'] }}\n{% endfor %}",
     "{% for row in rows %}{% if row.link %}{{ row.link }}{% elif loop.last %}last{% else %}-{% endif %}{% endfor %}",
     "{% for word in nil %}{{ word }}{% else %}empty {{ company }}{% endfor %}",
-    "{% if on and not off %}{{ point.y.z }}{% endif %}{{ company | upper }}{{ rate }}{{ nobody }}{{ on }}",
+    "{% if on and not off %}{{ point.y.z }}{% endif %}{{ company | upper }}{{ rate }}{{ absent }}{{ on }}",
     "{% set items = [{'a': 1}, {'a': 2}] %}{% for item in items %}{{ item.a }}{% endfor %}",
     "{% extends 'base' %}{% block b %}{{ super.__class__ is defined }}b{% endblock %}",
     "{% from 'tools' import hi, greeting %}{{ greeting }}{{ hi('you') }}",
@@ -274,8 +274,8 @@ def test_a_campaign_explains_how_much_of_it_is_compiled(project):
 
 # -- random templates
 
-# What is right wherever it stands, what is right in a loop over rows, or words, and what mostly is an error.
-ANYWHERE = """company year debt rate on off nobody loop_ words[0] words[-1] point.x point.y.z point.items point['x']
+# Names that are right anywhere, in a loop over rows, in a loop over words, and names that are mostly an error.
+ANYWHERE = """company year debt rate on off absent loop_ words[0] words[-1] point.x point.y.z point.items point['x']
     shadowed rows[0].title rows[1]['n'] rows[0].tags rows nil words name plan credits pages email '<text>' 1 -2
     point.get('x') range(3)|list company|upper words|length name|e company|safe words|join(',') rows|first
     missing|default(company) rows[0].extra|default(1) name.upper() credits~company words|join(name) company[1:3]
@@ -435,7 +435,7 @@ columns = st.fixed_dictionaries(
 def test_a_random_template_compiled_gives_what_jinja2_gives(source, people, autoescape):
     try:
         both = Both(source, autoescape=autoescape)
-    except Exception:  # what cannot be loaded
+    except Exception:  # it cannot be loaded
         return
     for each in (*people, *people):
         if (

@@ -117,7 +117,7 @@ def free_ports(*names: str) -> dict[str, int]:
 
 @contextmanager
 def private_folder(name: str) -> Iterator[Path]:
-    """Short enough for Unix sockets (107 octets), open to the servers' users, in memory where there is room."""
+    """Short enough for Unix sockets (107 octets), open to the servers' users, in memory if there is room."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix=f"mailer-{name}-", dir=memory))
     folder.chmod(0o755)

@@ -56,7 +56,7 @@ setgid_group = postdrop
 myhostname = postfix.example.test
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-# Nobody is trusted for being on loopback: who wants to send has to log in.
+# No client is trusted for being on loopback: every sender has to log in.
 mynetworks = 192.0.2.1
 mydestination =
 alias_maps =

@@ -242,7 +242,7 @@ def test_refused_now_and_for_good(
 def test_a_local_part_beyond_ascii(
     request: pytest.FixtureRequest, sample: Sample, tmp_path: Path, server_name: str, port: str
 ) -> None:
-    """RFC 6531 where the server offers SMTPUTF8; that one recipient fails where it does not."""
+    """RFC 6531 if the server offers SMTPUTF8; that one recipient fails if it does not."""
     server: MailServer = request.getfixturevalue(server_name)
     (tmp_path / "people.csv").write_text(
         "email,name,city,token\nada@example.com,Ada,London,t1\njörg@example.com,Jörg,Köln,t2\n",

@@ -35,7 +35,7 @@ class Behaviour:
     forgets: bool = False  # a refused DATA ends the transaction
     ends_after: int | None = None  # commands; then it closes,
     announces: bool = False  # ... with 421,
-    goes_on: bool = False  # ... which it says and does not do: every MAIL from then on is 421
+    continues: bool = False  # ... which it says and does not do: every MAIL from then on is 421
     mail_max: int | None = None
     offers: tuple[str, ...] = ()  # beside those that follow from the above
 
@@ -94,7 +94,7 @@ class ModelServer:
         if self.commands == self.behaviour.ends_after:
             if self.behaviour.announces:
                 self.say(421, "enough")
-            if self.behaviour.announces and self.behaviour.goes_on:
+            if self.behaviour.announces and self.behaviour.continues:
                 self.announced = True
                 if line == b"RSET":
                     self._forget()  # or the next message would join the old transaction: no client could send safely

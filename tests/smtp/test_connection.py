@@ -364,7 +364,7 @@ HELLO = b"250-hi\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
 
 
 def opening(then: Talk, hello: bytes = HELLO) -> Talk:
-    """A session that opens without a login, and goes on as the test says."""
+    """A session that opens without a login, and continues as the test says."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 hi\r\n")
@@ -482,7 +482,7 @@ def test_replies_that_came_before_a_reset_are_read(authority: Authority) -> None
                 channel._read_socket()
                 loop.remove_reader(channel._sock)
 
-            loop.add_reader(channel._sock, once)  # what answers the first line; then nobody reads
+            loop.add_reader(channel._sock, once)  # answers the first line; then the server does not read
             session.submit(message(1, 5000))
             session._write()
             await gone.wait()

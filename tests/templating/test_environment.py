@@ -134,12 +134,12 @@ def test_there_is_no_way_out_of_the_sandbox(source: str, autoescape: bool) -> No
 
 
 def test_an_undefined_name_says_its_name() -> None:
-    with pytest.raises(UndefinedError, match=r"^'nobody' is undefined$"):
-        create_environment().from_string("{{ nobody }}").render()
+    with pytest.raises(UndefinedError, match=r"^'absent' is undefined$"):
+        create_environment().from_string("{{ absent }}").render()
     with pytest.raises(UndefinedError, match=r"^'dict object' has no 'x'$"):
         create_environment().from_string("{{ d.x }}").render(d={})
-    with pytest.raises(UndefinedError, match="'nobody' is undefined"):
-        create_environment().from_string("{% if nobody %}{% endif %}").render()
+    with pytest.raises(UndefinedError, match="'absent' is undefined"):
+        create_environment().from_string("{% if absent %}{% endif %}").render()
 
 
 @pytest.mark.parametrize("autoescape", [True, False])

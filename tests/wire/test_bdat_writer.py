@@ -115,7 +115,7 @@ def test_where_a_refusal_leaves_nothing_it_stays_a_stream(feeding: str) -> None:
     assert run.session.strategy is Strategy.STREAMED
 
 
-def test_where_refusals_are_frequent_it_goes_on_in_turns(feeding: str) -> None:
+def test_if_refusals_are_frequent_it_continues_in_turns(feeding: str) -> None:
     """A server that keeps transactions open (Exim) counts the RSETs of a window: in turns hardly any is needed."""
     run = converse(
         VERIFIED
@@ -394,7 +394,9 @@ def test_421_in_a_window(feeding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "unfinished"), [("E:", ([2, 3], [])), ("L:", ([], [2, 3]))], ids=["and closes", "and may go on"]
+    ("end", "unfinished"),
+    [("E:", ([2, 3], [])), ("L:", ([], [2, 3]))],
+    ids=["and closes", "and may continue"],
 )
 def test_reset_refused_in_a_window(feeding: str, end: str, unfinished: tuple[list[int], list[int]]) -> None:
     """It closes, as Exim does, or it is only slow: then the others may arrive after we have left."""
@@ -405,7 +407,7 @@ def test_reset_refused_in_a_window(feeding: str, end: str, unfinished: tuple[lis
     assert run.unfinished == unfinished
 
 
-def test_a_server_that_goes_on_behind_its_421(feeding: str) -> None:
+def test_a_server_that_continues_after_its_421(feeding: str) -> None:
     """What it accepts all the same is accepted; what it refuses was not considered."""
     run = converse(
         WINDOW + "S: 250 queued\n" + RESET_OK + "S: 421 enough\nS: 503 no\nS: 503 no\n" + RESET_OK + OK,

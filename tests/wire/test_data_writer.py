@@ -156,7 +156,7 @@ def test_the_second_reset_in_a_row_is_saved_where_the_sender_is_the_same(feeding
 
 
 @pytest.mark.parametrize("offer", [PIPELINED, SEQUENTIAL])
-def test_nobody_joins_a_transaction_that_has_a_recipient(feeding: str, offer: str) -> None:
+def test_no_message_joins_a_transaction_that_has_a_recipient(feeding: str, offer: str) -> None:
     """DATA was refused, the recipient was not: it must not get what is meant for the next one."""
     messages = [message(n, sender="news@example.com") for n in (1, 2, 3)]
     script = OPENING + offer

@@ -62,7 +62,7 @@ def behaviours(draw: st.DrawFn, count: int) -> Behaviour:
         },
         ends_after=draw(st.none() | st.integers(3, 3 + 5 * count)),
         announces=announces,
-        goes_on=announces and draw(st.booleans()),
+        continues=announces and draw(st.booleans()),
         mail_max=draw(st.sampled_from([None, None, 3])),
     )
 

@@ -338,7 +338,7 @@ def test_an_answered_noop_is_counted(feeding: str) -> None:
     assert run.noops_answered == 1
 
 
-@pytest.mark.parametrize("said", ["250 nobody asked", "421 4.4.2 idle too long", "500 hello?"])
+@pytest.mark.parametrize("said", ["250 unasked", "421 4.4.2 idle too long", "500 hello?"])
 def test_an_unsolicited_reply_ends_the_session(feeding: str, said: str) -> None:
     run = converse(OPENING + f"S: 250 HELP\n-:\nS: {said}", feeding=feeding)
     assert isinstance(run.failure, ConnectionLost)

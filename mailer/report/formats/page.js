@@ -50,7 +50,7 @@
     const isAll = found.length === all.length;
     $("shown").textContent = isAll && limit >= found.length ? "" : isAll ? `the first ${limit} of ${total.toLocaleString("en")}`
       : `${found.length.toLocaleString("en")} of ${all.length.toLocaleString("en")}`;
-    $("nobody").hidden = found.length > 0 || all.length === 0;
+    $("no-match").hidden = found.length > 0 || all.length === 0;
     const rest = found.length - limit;
     $("more").hidden = rest <= 0;
     $("more").textContent = `Show ${Math.min(ROWS, rest)} more of ${rest.toLocaleString("en")}`;

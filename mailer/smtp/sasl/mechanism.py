@@ -16,7 +16,7 @@ from mailer.secret import Secret
 class SaslError(AuthenticationError):
     """The server broke the mechanism's rules, or could not prove that it knows the password.
 
-    No other mechanism is tried after it: a weaker one would hand the password to whoever answered.
+    No other mechanism is tried after it: a weaker one would hand the password to a false server.
     """
 
 

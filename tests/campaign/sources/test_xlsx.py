@@ -1,4 +1,4 @@
-"""XLSX lists: workbooks as openpyxl writes them, and as nobody should."""
+"""XLSX lists: workbooks as openpyxl writes them, and malformed ones."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_hostile_text_comes_back_the_same_and_no_control_is_raw(hostile: Report,
 
 
 def test_the_report_is_streamed(make_report: Make, sent: Row) -> None:
-    """Nothing is written late because everybody was read first."""
+    """No row waits until all rows were read."""
     seen: list[int] = []
 
     class Counting(io.StringIO):

@@ -33,7 +33,7 @@ def test_where_messages_queue_it_rests_at_what_a_commit_is_for():
     assert run(window, 0.01) == FREE
 
 
-def test_from_there_it_goes_on_when_the_wire_is_idle_again():
+def test_it_grows_again_when_the_wire_is_idle_again():
     window = Window()
     window.note_result(0.001)
     run(window, 0.01)
@@ -47,7 +47,7 @@ def test_queueing_never_takes_it_beyond_free():
         assert run(window, 0.01, rounds=1) <= FREE
 
 
-def test_it_stays_small_where_it_is_not_what_holds_messages_back():
+def test_it_stays_small_if_something_else_limits_the_rate():
     assert run(Window(), 0.001, full=False) == INITIAL
 
 
