@@ -60,6 +60,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/python -m tests.prose
 
 # What the tests against real programs need, from Debian's packages.
 servers:

@@ -17,6 +17,7 @@ from mailer import check
 from mailer.campaign import json_schema, load_campaign
 from mailer.cli import commands
 from mailer.cli.exit_codes import ExitCode
+from tests import prose
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -175,3 +176,21 @@ def test_the_locked_requirements_have_a_hash_for_each_version() -> None:
         r"^[a-z0-9._-]+==\S+ \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.M
     )
     assert len(versions) == len(re.findall(r"^[a-z0-9]", text, re.M)) > 30
+
+
+def test_the_projects_prose_has_no_idiom_that_readers_stumbled_over() -> None:
+    assert prose.main([]) == 0, "see above for plainer words"
+
+
+@pytest.mark.parametrize(
+    "text", ["That nobody knows.", "It goes on.", "def test_nobody_gets_it() -> None:", "Here it stands."]
+)
+def test_idioms_are_found(text: str) -> None:
+    assert list(prose.find_idioms(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["nobody@example.com", 'user = "nobody"', "It stands for a reply.", "Say where it is."]
+)
+def test_values_and_plain_words_are_no_idioms(text: str) -> None:
+    assert list(prose.find_idioms(text)) == []

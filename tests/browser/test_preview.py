@@ -109,7 +109,7 @@ def test_an_error_of_the_campaign_file_is_shown_and_goes(page: Page, open_previe
     page.wait_for("document.getElementById('errors').hidden")
 
 
-def test_widths_and_colours(page: Page, open_preview: Open) -> None:
+def test_the_message_is_shown_at_each_width_and_in_the_dark(page: Page, open_preview: Open) -> None:
     open_preview()
     wait_for_frame(page, "Spring")
     for width, pixels in (("phone", 375), ("tablet", 768), ("desktop", 1024)):

@@ -109,7 +109,7 @@ def fill(folder):
     return filler
 
 
-def test_a_full_disk(small_disk):
+def test_a_full_disk_loses_no_record(small_disk):
     path = small_disk / "ledger.sqlite3"
     plan_all(path)
     filler = fill(small_disk)

@@ -185,7 +185,7 @@ class TestKilled:
                     break
     """
 
-    def test_at_any_time(self, path):
+    def test_a_sender_killed_at_any_time_loses_no_row(self, path):
         from tests.ledger.conftest import Started
 
         with Ledger.open(path) as ledger:

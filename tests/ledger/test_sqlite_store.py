@@ -59,7 +59,7 @@ class TestNew:
         Ledger.open(path).close()
         assert mode(path) == 0o600
 
-    def test_only_where_asked(self, path):
+    def test_no_ledger_is_created_unless_asked(self, path):
         with pytest.raises(LedgerError, match="there is no ledger") as caught:
             Ledger.open(path, create=False)
         assert caught.value.hint
@@ -135,7 +135,7 @@ class TestRefused:
         Path(f"{path}{suffix}").symlink_to(elsewhere)
         self.refused(path, "symbolic link")
 
-    def test_a_dangling_symlink(self, path):
+    def test_a_symlink_to_nothing_is_refused(self, path):
         path.parent.mkdir()
         path.symlink_to(path.with_name("nowhere"))
         self.refused(path, "symbolic link")
@@ -162,7 +162,7 @@ class TestRefused:
         os.mkfifo(path)
         self.refused(path, "not a regular file")
 
-    def test_under_a_file(self, tmp_path):
+    def test_a_folder_that_is_a_file_is_refused(self, tmp_path):
         (tmp_path / "file").touch()
         self.refused(tmp_path / "file" / "ledger.sqlite3", "cannot be used")
 
@@ -266,7 +266,7 @@ class TestDamaged:
         with pytest.raises(LedgerError, match="ledger"):
             use(path)
 
-    def test_at_random_places(self, whole, tmp_path):
+    def test_damage_at_random_places_sends_no_message_again(self, whole, tmp_path):
         """A damaged ledger is refused, or at least does not send again to those who were sent to."""
         seed = random.randrange(2**32)
         chance, said = random.Random(seed), []

@@ -76,7 +76,7 @@ def test_search_looks_at_every_column_and_ignores_case(path: Path) -> None:
     assert index.read_page("%", 0).rows == []
 
 
-def test_jumps(path: Path) -> None:
+def test_the_longest_name_the_fewest_columns_and_errors_are_found(path: Path) -> None:
     rows = [person(0, name="Bo", city="x"), person(1, name="A much longer name"), person(2, name="", city="")]
     wrong = Recipient("x", {"name": "n", "a": "b", "c": "d"}, Place("people.csv", 5), Problem(None, "wrong"))
     index = index_of(path, [*rows, wrong])

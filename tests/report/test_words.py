@@ -81,7 +81,7 @@ def test_each_ending_has_words_and_the_reason_follows() -> None:
         (273_600, "3 d 4 h"),
     ],
 )
-def test_durations(seconds: float, words: str) -> None:
+def test_a_duration_in_words(seconds: float, words: str) -> None:
     assert format_duration(seconds) == words
 
 

@@ -21,7 +21,7 @@ def plan_of(*rules: str, drop: float = 0.0) -> FailurePlan:
         ("auth=535 5.7.8 No:50%", Failure("auth", "535 5.7.8 No", share=0.5)),
     ],
 )
-def test_rules(text: str, failure: Failure) -> None:
+def test_a_rule_names_a_failure(text: str, failure: Failure) -> None:
     assert parse_failure(text) == failure
 
 
@@ -33,7 +33,7 @@ def test_what_is_no_rule(text: str) -> None:
         parse_failure(text)
 
 
-def test_shares() -> None:
+def test_a_share_is_a_percentage() -> None:
     assert parse_share("0.5%") == 0.005
     assert parse_share(" 100 % ") == 1.0
     for text in ("101%", "-1%", "5", "%"):

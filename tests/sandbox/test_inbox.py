@@ -90,7 +90,7 @@ def test_a_hostile_header_does_not_break_the_list(maildir: Maildir) -> None:
     assert [summary["subject"] for summary in page["messages"]] == ["second", "first"]
 
 
-def test_deleting(maildir: Maildir) -> None:
+def test_a_message_is_deleted_once(maildir: Maildir) -> None:
     inbox = Inbox(maildir.path)
     names = [store(maildir, b"Subject: x\r\n\r\n") for _ in range(3)]
     assert inbox.delete_message(names[0])

@@ -34,7 +34,7 @@ def campaign(tmp_path: Path) -> Path:
         ("smtps-not", "does not speak TLS", "starttls"),
     ],
 )
-def test_refused(
+def test_a_certificate_that_is_not_valid_is_refused(
     postfix: MailServer, campaign: Path, tmp_path: Path, port: str, says: str, hint: str | None
 ) -> None:
     done = send(campaign, postfix, tmp_path, port=port)
@@ -48,7 +48,7 @@ def test_refused(
     assert postfix.files() == []
 
 
-def test_accepted(postfix: MailServer, campaign: Path, tmp_path: Path) -> None:
+def test_a_good_certificate_is_accepted(postfix: MailServer, campaign: Path, tmp_path: Path) -> None:
     """The same with a good certificate, so that the refusals above are the certificates' doing."""
     for port in ("smtps", "submission"):
         done = send(campaign, postfix, tmp_path, "--again", port=port)

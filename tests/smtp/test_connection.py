@@ -164,7 +164,7 @@ def test_a_window_is_a_maximum(authority: Authority, window: int) -> None:
     run(test)
 
 
-def test_noop(authority: Authority) -> None:
+def test_noop_shows_whether_a_session_is_alive(authority: Authority) -> None:
     async def test() -> None:
         async with serve(Smtp(), authority.context) as port:
             session = await connect(authority.endpoint(port), LOGIN)

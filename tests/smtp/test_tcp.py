@@ -93,7 +93,7 @@ def test_a_host_that_does_not_answer_is_given_up_in_time(monkeypatch: pytest.Mon
         go(Endpoint("mail.example", 25), ["192.0.2.1"], seconds=0.01)
 
 
-def test_address_literals() -> None:
+def test_an_address_literal_for_ipv4_and_ipv6() -> None:
     assert make_address_literal(ipaddress.ip_address("192.0.2.1")) == "[192.0.2.1]"
     assert make_address_literal(ipaddress.ip_address("2001:db8::1")) == "[IPv6:2001:db8::1]"
 
@@ -238,7 +238,7 @@ def test_what_is_not_a_proxy() -> None:
         through(speaks_smtp, PROXY, Endpoint("mail.example", 465))  # type: ignore[arg-type] # any handler will do
 
 
-def test_no_proxy() -> None:
+def test_a_proxy_that_does_not_listen_is_named() -> None:
     async def run() -> None:
         await open_tcp(Endpoint("mail.example", 465, proxy=Proxy("127.0.0.1", 1)), 5.0)
 
@@ -259,7 +259,7 @@ def test_plaintext_does_not_go_through_a_proxy() -> None:
         ("socks5h://[::1]:9050/", Proxy("::1", 9050)),
     ],
 )
-def test_proxy_urls(url: str, proxy: Proxy) -> None:
+def test_a_proxy_url_has_host_and_port(url: str, proxy: Proxy) -> None:
     assert parse_proxy(url) == proxy
 
 

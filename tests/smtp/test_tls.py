@@ -131,7 +131,9 @@ def test_an_expired_certificate_is_said_to_be(ca: trustme.CA, ca_file: Path, ser
     assert "renew" in (error.hint or "")
 
 
-def test_not_yet_valid(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
+def test_a_certificate_that_is_not_valid_yet_hints_at_the_clock(
+    ca: trustme.CA, ca_file: Path, serve: Serve
+) -> None:
     early = ca.issue_cert("localhost", not_before=NOW + timedelta(days=1), not_after=NOW + timedelta(days=90))
     error = failure(serve(with_certificate(early)), ca_file)
     assert "not valid yet" in str(error)
@@ -294,7 +296,7 @@ def test_ca_file_may_hold_comments(ca: trustme.CA, tmp_path: Path) -> None:
     assert make_client_context(path).cert_store_stats()["x509"] == 1
 
 
-def test_bad_ca_files(tmp_path: Path, ca: trustme.CA) -> None:
+def test_a_malformed_ca_file_is_refused(tmp_path: Path, ca: trustme.CA) -> None:
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "der").write_bytes(ssl.PEM_cert_to_DER_cert(ca.cert_pem.bytes().decode()))
     (tmp_path / "key").write_bytes(ca.private_key_pem.bytes())
@@ -319,7 +321,7 @@ def test_bad_ca_files(tmp_path: Path, ca: trustme.CA) -> None:
             make_client_context(tmp_path / name)
 
 
-def test_unreadable_ca_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ca_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 

@@ -144,7 +144,7 @@ def test_if_refusals_are_frequent_it_continues_in_turns(feeding: str) -> None:
     assert run.session.strategy is Strategy.PIPELINED
 
 
-def test_content_refused(feeding: str) -> None:
+def test_refused_content_concerns_its_message_alone(feeding: str) -> None:
     run = converse(
         VERIFIED
         + RESET
@@ -359,7 +359,7 @@ def test_no_way_back_behind_bdat(feeding: str, reply: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["E:", "L:", "S: 221 I can break rules, too\n"])
-def test_closed_on_bdat(feeding: str, end: str) -> None:
+def test_a_connection_closed_at_bdat(feeding: str, end: str) -> None:
     run = converse(
         OPENING + STREAMED + first() + "S: 250 ok\nS: 250 ok\n" + end, [M[1], M[2]], feeding=feeding
     )

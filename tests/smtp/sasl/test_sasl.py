@@ -55,7 +55,7 @@ def names(mechanisms: list[Mechanism]) -> list[str]:
 # --- the mechanisms, each with its RFC's own example
 
 
-def test_plain() -> None:
+def test_plain_sends_user_and_password_at_once() -> None:
     """RFC 4616 section 4, with the authorisation identity left out."""
     plain = PlainMechanism("tim", Secret("tanstaaftanstaaf"))
     assert plain.initial_response() == b"\0tim\0tanstaaftanstaaf"
@@ -111,7 +111,7 @@ def test_cram_md5_wants_a_challenge() -> None:
         CramMd5Mechanism("tim", Secret("x")).respond(b"")
 
 
-def test_xoauth2() -> None:
+def test_xoauth2_as_google_describes_it() -> None:
     """The example of Google's page."""
     dialogue = SaslExchange(XOAuth2Mechanism("someuser@example.com", Secret(TOKEN)))
     assert dialogue.make_command() == (
@@ -127,7 +127,7 @@ def test_xoauth2() -> None:
         dialogue.answer(error)
 
 
-def test_oauthbearer() -> None:
+def test_oauthbearer_as_in_rfc_7628() -> None:
     """RFC 7628 sections 4.1 and 4.3; the host and port pairs are optional (3.1)."""
     dialogue = SaslExchange(
         OAuthBearerMechanism("user=a,b@example.com", Secret("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="))
