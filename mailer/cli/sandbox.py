@@ -18,7 +18,7 @@ from mailer.ledger.place import FOLDER
 from mailer.sandbox import Behavior, Sandbox
 from mailer.sandbox.behavior import parse_failures, parse_share
 from mailer.sandbox.maildir import open_rehearsal_folder
-from mailer.sandbox.page import SandboxAddresses, SandboxOptions, export_line, serve_sandbox
+from mailer.sandbox.page import SandboxAddresses, SandboxOptions, make_export_line, serve_sandbox
 
 
 def run_sandbox(
@@ -38,7 +38,7 @@ def run_sandbox(
     """
 
     def announce(addresses: SandboxAddresses) -> None:
-        console.print_addresses(addresses, as_json, (export_line(addresses.smtps, Path(addresses.ca)),))
+        console.print_addresses(addresses, as_json, (make_export_line(addresses.smtps, Path(addresses.ca)),))
 
     asked = SandboxOptions(maildir, port, page_port, password, ca_dir, take_behavior(given))
     return serve_until_stopped(serve_sandbox(announce, asked), "the sandbox")

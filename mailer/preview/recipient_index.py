@@ -97,7 +97,7 @@ def _encode_row(position: int, recipient: Recipient) -> tuple[object, ...]:
     reason = (
         None
         if problem is None
-        else json.dumps([_place_values(problem.place), escape_surrogates(problem.text)])
+        else json.dumps([_encode_place(problem.place), escape_surrogates(problem.text)])
     )
     shown = (escape_surrogates(recipient.email), escape_surrogates(name))
     where = (escape_surrogates(place.file), place.line, place.column)
@@ -116,7 +116,7 @@ def _find_name(recipient: Recipient) -> str:
     return next((text[:200] for text in texts if text != recipient.email), "")
 
 
-def _place_values(place: Place | None) -> list[object] | None:
+def _encode_place(place: Place | None) -> list[object] | None:
     return None if place is None else [escape_surrogates(place.file), place.line, place.column]
 
 
@@ -206,7 +206,7 @@ class RecipientIndex:
 
 
 def _decode_row(row: tuple[Any, ...]) -> Recipient:
-    _find_position, email, columns, file, line, column, problem = row
+    _position, email, columns, file, line, column, problem = row
     reason = None
     if problem is not None:
         where, text = json.loads(problem)

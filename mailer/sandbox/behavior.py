@@ -76,7 +76,7 @@ class FailurePlan:
     def find_reply(self, stage: Stage, address: str = "") -> str | None:
         """The reply that refuses the command, or None if it succeeds."""
         for number, failure in enumerate(self._behavior.failures):
-            if failure.stage == stage and self._applies(number, failure, address):
+            if failure.stage == stage and self._matches(number, failure, address):
                 return failure.reply
         return None
 
@@ -84,7 +84,7 @@ class FailurePlan:
         """Whether the connection is cut after this message."""
         return self._behavior.drop > 0 and self._chance.random() < self._behavior.drop
 
-    def _applies(self, number: int, failure: Failure, address: str) -> bool:
+    def _matches(self, number: int, failure: Failure, address: str) -> bool:
         if failure.address is not None:
             return failure.address.search(address) is not None
         if failure.is_first_only:

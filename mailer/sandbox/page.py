@@ -141,7 +141,7 @@ class Inbox:
             if monotonic() > ends:
                 return len(names) - len(missing) + count
             caught = self._maildir.read_message(name)
-            self._index.add(name, _searched_text(caught.content, caught.recipients) if caught else "")
+            self._index.add(name, _make_searched_text(caught.content, caught.recipients) if caught else "")
         return len(names)
 
 
@@ -179,7 +179,7 @@ def _summarize_file(name: str, path: Path) -> MessageSummary:
     return MessageSummary(name, view.header("From"), to, view.header("Subject"), stat.st_mtime, stat.st_size)
 
 
-def _searched_text(content: bytes, recipients: tuple[str, ...]) -> str:
+def _make_searched_text(content: bytes, recipients: tuple[str, ...]) -> str:
     view = MessageView(content[:MAX_SEARCHED])
     body = view.text or _TAG.sub(" ", (view.html or "")[: 4 * MAX_TEXT])
     texts = [
@@ -295,7 +295,7 @@ class SandboxOptions:
     behavior: Behavior | None = None
 
 
-def export_line(url: str, ca_file: Path) -> str:
+def make_export_line(url: str, ca_file: Path) -> str:
     """A line for a shell that makes `mailer send` use the sandbox."""
     return f"export MAILER_SERVER={shlex.quote(url)} MAILER_CA_FILE={shlex.quote(str(ca_file))}"
 
@@ -317,7 +317,7 @@ async def serve_sandbox(
     )
     with sandbox:
         login = ApiLogin(sandbox.username, sandbox.password)
-        export = export_line(sandbox.url, sandbox.ca_file)
+        export = make_export_line(sandbox.url, sandbox.ca_file)
         described: dict[str, object] = {
             "url": sandbox.url, "ca": str(sandbox.ca_file), "maildir": str(sandbox.maildir), "export": export,
         }  # fmt: skip

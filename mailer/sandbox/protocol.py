@@ -177,8 +177,8 @@ class SandboxProtocol(SMTP):
         self._smtp_methods = {
             name: self._record_command(name, method) for name, method in self._smtp_methods.items()
         }
-        self._held = bytearray()
-        self._bare = False
+        self._unsent = bytearray()
+        self._has_plain_replies = False
         self._forget_chunks()
 
     def _check_login(
@@ -211,7 +211,7 @@ class SandboxProtocol(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._sessions.discard(self)
-        self._held.clear()  # no client reads it any more
+        self._unsent.clear()  # no client reads it any more
         self._dialogue.add("(the connection has ended)")
         self._settings.dialogues.close(self._dialogue)
         super().connection_lost(error)
@@ -220,14 +220,14 @@ class SandboxProtocol(SMTP):
 
     async def push(self, status: str | bytes) -> None:
         line = status.encode("utf-8", "surrogateescape") if isinstance(status, str) else status
-        if not self._bare and (match := BARE_REPLY.match(line)) and match[1] in ENHANCED:
+        if not self._has_plain_replies and (match := BARE_REPLY.match(line)) and match[1] in ENHANCED:
             line = match[1] + b" " + ENHANCED[match[1]] + line[3:]
         self._dialogue.add(f"S: {line.decode('utf-8', 'backslashreplace')}")
-        if not self._held:
+        if not self._unsent:
             if self._settings.behavior.delay:
                 await asyncio.sleep(self._settings.behavior.delay)
             self.loop.call_soon(self._flush)  # runs when the next command has not arrived yet
-        self._held += line + b"\r\n"
+        self._unsent += line + b"\r\n"
         if not line.startswith(b"250"):  # aiosmtpd may close right behind it
             self._flush()
         if line.startswith(b"421"):  # RFC 5321, 3.8: the server closes the session
@@ -235,24 +235,24 @@ class SandboxProtocol(SMTP):
         await self._writer.drain()
 
     def _flush(self) -> None:
-        if self._held and not self._writer.is_closing():
-            self._writer.write(bytes(self._held))
-        self._held.clear()
+        if self._unsent and not self._writer.is_closing():
+            self._writer.write(bytes(self._unsent))
+        self._unsent.clear()
 
     async def smtp_EHLO(self, hostname: str) -> None:
         """RFC 5321, 4.1.1.1."""
-        await self._without_codes(super().smtp_EHLO(hostname))
+        await self._omit_enhanced_codes(super().smtp_EHLO(hostname))
 
     async def smtp_HELO(self, hostname: str) -> None:
-        await self._without_codes(super().smtp_HELO(hostname))
+        await self._omit_enhanced_codes(super().smtp_HELO(hostname))
 
-    async def _without_codes(self, command: Any) -> None:
+    async def _omit_enhanced_codes(self, command: Any) -> None:
         """RFC 2034, 4: neither the greeting nor the replies to EHLO and HELO carry an enhanced code."""
-        self._bare = True
+        self._has_plain_replies = True
         try:
             await command
         finally:
-            self._bare = False
+            self._has_plain_replies = False
 
     # -- addresses --
 

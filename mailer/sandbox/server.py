@@ -209,7 +209,7 @@ def create_server_context(folder: Path, *, is_kept: bool = False) -> tuple[ssl.S
         ca_key = ec.generate_private_key(ec.SECP256R1())
         ca = _make_authority(ca_key, VALID_KEPT if is_kept else VALID)
         if is_kept:
-            _write_private(folder / "ca-key.pem", _private_pem(ca_key))
+            _write_private(folder / "ca-key.pem", _encode_private_key(ca_key))
         ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     key = ec.generate_private_key(ec.SECP256R1())
     return _make_context(folder, key, _make_server_certificate(key, ca, ca_key)), ca_file
@@ -235,7 +235,7 @@ def _write_private(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _encode_private_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -252,7 +252,7 @@ def _make_authority(key: ec.EllipticCurvePrivateKey, valid: datetime.timedelta) 
         ],
         excluded_subtrees=None,
     )
-    usage = _key_usage(key_cert_sign=True, crl_sign=True)
+    usage = _make_key_usage(key_cert_sign=True, crl_sign=True)
     return (
         _start_certificate(name, name, key.public_key(), valid)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -270,7 +270,7 @@ def _make_server_certificate(
     return (
         _start_certificate(name, ca.subject, key.public_key(), VALID)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(_make_key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(LOOPBACK), critical=False)
         .add_extension(
@@ -296,7 +296,7 @@ def _start_certificate(
     )
 
 
-def _key_usage(
+def _make_key_usage(
     *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
 ) -> x509.KeyUsage:
     return x509.KeyUsage(
@@ -319,7 +319,7 @@ def _make_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     path = folder / f"server-{os.getpid()}.pem"  # the ssl module reads keys from files only
     try:
-        _write_private(path, _private_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+        _write_private(path, _encode_private_key(key) + certificate.public_bytes(serialization.Encoding.PEM))
         context.load_cert_chain(path)
     finally:
         path.unlink(missing_ok=True)

@@ -94,12 +94,12 @@ class AccessControl:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         answer = self._find_refusal(scope, headers)
         if answer is not None:
-            await answer(scope, receive, _with_headers(send))
+            await answer(scope, receive, _add_headers(send))
             return
         path: str = scope["path"]
         if path.startswith(f"{self._base}/"):
             scope = {**scope, "path": path[len(self._base) :], "raw_path": None}
-        await self._application(scope, _limit_body(receive), _with_headers(send))
+        await self._application(scope, _limit_body(receive), _add_headers(send))
 
     def _find_refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         """The answer to a request that goes no further; None if it may pass."""
@@ -132,7 +132,7 @@ class AccessControl:
         return response
 
 
-def _with_headers(send: Send) -> Send:
+def _add_headers(send: Send) -> Send:
     """A `send` that adds the security headers which the answer does not set itself."""
 
     async def send_with_headers(message: MutableMapping[str, Any]) -> None:

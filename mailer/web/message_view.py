@@ -101,7 +101,7 @@ class MessageView:
         """The part with that number, or None."""
         return next((part for part in self.parts if part.number == number), None)
 
-    def html_document(self, *, images: bool = True, scheme: str | None = None) -> str | None:
+    def make_html_document(self, *, images: bool = True, scheme: str | None = None) -> str | None:
         """The HTML body for a frame: links open outside of it, and inline images are at `parts/NUMBER`.
 
         Without `images` no image is shown. `scheme` is "light" or "dark": the colour scheme that media
@@ -111,7 +111,7 @@ class MessageView:
             return None
         html = _CALLING_TAG.sub(r"<\1x-", self.html[:MAX_HTML])
         if images:
-            html = _CID.sub(self._address_of_image, html)
+            html = _CID.sub(self._make_image_address, html)
         head = '<base target="_blank">'
         if scheme in ("light", "dark"):
             html = _SCHEME.sub(
@@ -120,7 +120,7 @@ class MessageView:
             is_dark = scheme == "dark" and _DARK_CANVAS.search(html) is not None
             head += f"<style>:root{{color-scheme:{'dark' if is_dark else 'light'} only}}</style>"
         with_head, count = _HEAD_TAG.subn(lambda tag: tag[0] + head, html, count=1)
-        return with_head if count else _after_doctype(html, head)
+        return with_head if count else _insert_into_head(html, head)
 
     def summarize(self) -> dict[str, object]:
         """What the page shows beside the bodies, as JSON has it."""
@@ -175,7 +175,7 @@ class MessageView:
             if leaf["Content-ID"] is not None
         }
 
-    def _address_of_image(self, match: re.Match[str]) -> str:
+    def _make_image_address(self, match: re.Match[str]) -> str:
         number = self._image_numbers.get(match[1])
         return match[0] if number is None else f"parts/{number}"
 
@@ -188,7 +188,7 @@ class MessageView:
         content = _decode_octets(leaf)
         is_inline = not _is_attachment(leaf) or leaf["Content-ID"] is not None
         return MessagePart(
-            number, _file_name(leaf, number), leaf.get_content_type(), len(content), is_inline, content
+            number, _find_file_name(leaf, number), leaf.get_content_type(), len(content), is_inline, content
         )
 
 
@@ -202,7 +202,7 @@ def decode_text(value: object) -> str:
     return make_printable(first + rest)[:MAX_HEADER]
 
 
-def _after_doctype(html: str, head: str) -> str:
+def _insert_into_head(html: str, head: str) -> str:
     """`html` with `head` put in front, but behind a doctype, without which browsers show it by other rules."""
     start = html[:200].lstrip()
     if start[:9].lower() == "<!doctype" and (end := html.find(">", 0, 500)) >= 0:
@@ -226,7 +226,7 @@ def _is_attachment(leaf: MimePart[Any, Any]) -> bool:
     return str(leaf.get("Content-Disposition", "")).strip().lower().startswith("attachment")
 
 
-def _file_name(leaf: MimePart[Any, Any], number: int) -> str:
+def _find_file_name(leaf: MimePart[Any, Any], number: int) -> str:
     try:
         name = leaf.get_filename()
     except (ValueError, LookupError, TypeError):

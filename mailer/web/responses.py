@@ -91,7 +91,7 @@ def make_message_routes(path: str, find_view: Callable[[Request], MessageView | 
 def answer_html(message: MessageView, request: Request) -> Response:
     """The message's HTML as the query asks for it: `images=off`, `scheme=light` or `scheme=dark`."""
     images = request.query_params.get("images") != "off"
-    html = message.html_document(images=images, scheme=request.query_params.get("scheme"))
+    html = message.make_html_document(images=images, scheme=request.query_params.get("scheme"))
     if html is None:
         return answer_not_found()
     policy = MAIL_POLICY if images else MAIL_POLICY_WITHOUT_IMAGES

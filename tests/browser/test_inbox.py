@@ -117,7 +117,7 @@ def test_it_shows_the_newest_message_and_what_arrives(page: Page, inbox: InboxPa
     assert page.complaints() == []
 
 
-def test_search_delete_and_clear(page: Page, inbox: InboxPage, maildir: Maildir) -> None:
+def test_messages_are_searched_deleted_and_cleared(page: Page, inbox: InboxPage, maildir: Maildir) -> None:
     for n in range(3):
         store(maildir, f"To: b@example.com\nSubject: No. {n}\n\nText {n}\n")
     open_inbox(page, inbox)
@@ -159,7 +159,9 @@ def test_a_hostile_message_neither_runs_nor_calls_home(
     assert [line for line in asked if "/top" not in line] == []
 
 
-def test_the_tracker_would_notice(page: Page, tracker: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_without_the_policy_the_mail_calls_home(
+    page: Page, tracker: tuple[str, list[str]], tmp_path: Path
+) -> None:
     """The test above can fail: the same mail, opened as a file without a policy, does call home."""
     address, asked = tracker
     file = tmp_path / "mail.html"
@@ -184,7 +186,9 @@ body {{ font-family: sans-serif; margin: 0; padding: 24px; max-width: 600px; bac
 """
 
 
-def test_widths_colours_and_one_scroll_bar(page: Page, inbox: InboxPage, maildir: Maildir) -> None:
+def test_widths_and_colours_change_and_there_is_one_scroll_bar(
+    page: Page, inbox: InboxPage, maildir: Maildir
+) -> None:
     store(maildir, MAIL.format(n=1, text="<p>Some text.</p>" * 60))
     open_inbox(page, inbox)
     frame_text(page)

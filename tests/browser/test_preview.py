@@ -119,7 +119,7 @@ def test_the_message_is_shown_at_each_width_and_in_the_dark(page: Page, open_pre
     page.wait_for(f"getComputedStyle({FRAME}.contentDocument.body).backgroundColor === 'rgb(17, 17, 17)'")
 
 
-def test_keys_search_and_jumps(page: Page, open_preview: Open) -> None:
+def test_keys_search_and_jumps_choose_a_recipient(page: Page, open_preview: Open) -> None:
     write_people(Path(), 12, lambda n: "A very long name indeed" if n == 9 else f"Person {n}")
     open_preview()
     wait_for_frame(page, "for Person 0")

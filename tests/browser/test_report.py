@@ -143,7 +143,7 @@ def test_search_finds_by_address_reply_and_message_id(opened: Page) -> None:
     assert text_of(opened, "shown") == "the first 200 of 401"
 
 
-def test_filters_and_groups(opened: Page) -> None:
+def test_filters_and_groups_choose_rows(opened: Page) -> None:
     click(opened, "button.deferred[data-filter]")
     assert set(visible(opened)) == {"deferred"}
     click(opened, '[data-filter=""]')
@@ -157,7 +157,7 @@ def test_filters_and_groups(opened: Page) -> None:
         assert len(visible(opened)) == expected
 
 
-def test_columns_sort(opened: Page) -> None:
+def test_a_column_head_sorts(opened: Page) -> None:
     addresses = "Array.from(document.querySelectorAll('tbody .who')).map(cell => cell.textContent)"
     click(opened, '[data-column="0"]')
     assert opened.evaluate("document.querySelector('th').getAttribute('aria-sort')") == "ascending"

@@ -59,7 +59,7 @@ def test_with_json_the_addresses_are_one_line(tmp_path: Path) -> None:
         running.communicate(timeout=20)
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error(tmp_path: Path) -> None:
     with start(tmp_path, "--json") as running:
         port = json.loads(lines(running, 1)[0])["smtps"].rpartition(":")[2]
         with start(tmp_path, "--port", port) as second:

@@ -16,20 +16,20 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_the_lines_around_a_place(file: Path, tmp_path: Path) -> None:
+def test_the_lines_around_a_place_are_read(file: Path, tmp_path: Path) -> None:
     assert read_excerpt(Place("a.html.j2", 5, 3), [tmp_path]) == [(n, f"line {n}") for n in range(3, 8)]
     assert read_excerpt(Place("a.html.j2", 1), [tmp_path]) == [(n, f"line {n}") for n in range(1, 4)]
     assert read_excerpt(Place("a.html.j2", 10), [tmp_path]) == [(n, f"line {n}") for n in range(8, 11)]
 
 
-def test_a_line_is_shown_without_what_hides_something(file: Path, tmp_path: Path) -> None:
+def test_control_characters_of_a_line_are_made_visible(file: Path, tmp_path: Path) -> None:
     file.write_bytes(b"\t\tdeep \x1b[31m" + "\u202e".encode() + b"x" * 500)
     ((_, text),) = read_excerpt(Place("a.html.j2", 1), [tmp_path])
     assert text.startswith("        deep \\x1b[31m\\u202e")
     assert len(text) < 300
 
 
-def test_without_a_line_there_are_none(file: Path, tmp_path: Path) -> None:
+def test_a_place_without_a_line_has_no_excerpt(file: Path, tmp_path: Path) -> None:
     for place in (None, Place("a.html.j2"), Place("missing", 3), Place("row ", 3), Place(".", 1)):
         assert read_excerpt(place, [tmp_path]) == []
 

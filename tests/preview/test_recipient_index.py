@@ -58,7 +58,7 @@ def test_a_recipient_is_read_back_as_it_was(path: Path) -> None:
     assert index.count() == 2
 
 
-def test_pages_forwards_and_backwards(path: Path) -> None:
+def test_pages_are_read_forwards_and_backwards(path: Path) -> None:
     index = index_of(path, [person(n) for n in range(2 * PAGE + 50)])
     page = index.read_page("", PAGE)
     assert ([row[0] for row in page.rows], page.has_more) == (list(range(PAGE, 2 * PAGE)), True)

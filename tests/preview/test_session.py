@@ -45,7 +45,7 @@ def test_a_saved_template_is_read_again(session: PreviewSession) -> None:
     wait_for(lambda: "Hi Person 0" in html_of(session))
 
 
-def test_an_error_and_its_recovery(session: PreviewSession) -> None:
+def test_an_error_is_shown_until_it_is_corrected(session: PreviewSession) -> None:
     good = Path("letter.html.j2").read_text()
     Path("letter.html.j2").write_text("<p>\n{{ nosuch }}</p>")
     wait_for(lambda: html_of(session) == "")

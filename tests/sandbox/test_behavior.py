@@ -28,7 +28,7 @@ def test_a_rule_names_a_failure(text: str, failure: Failure) -> None:
 @pytest.mark.parametrize(
     "text", ["", "x", "250", "rcpt", "rcpt=", "rcpt=200", "data=451:", "rcpt=550:[", "551\r\n250"]
 )
-def test_what_is_no_rule(text: str) -> None:
+def test_text_that_is_not_a_rule_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_failure(text)
 

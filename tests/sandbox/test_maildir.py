@@ -20,7 +20,7 @@ def maildir(tmp_path: Path) -> Maildir:
     return maildir
 
 
-def test_what_is_kept_is_read_back(maildir: Maildir) -> None:
+def test_a_stored_message_is_read_back(maildir: Maildir) -> None:
     name = maildir.store("a@example.com", ["b@example.com", "żółć@example.com"], CONTENT, "client.example")
     caught = maildir.read_message(name)
     assert caught is not None

@@ -108,7 +108,7 @@ def test_an_attachment_is_saved_never_shown(visitor: Visitor, maildir: Maildir) 
      "api/messages/..", "api/messages/%2e%2e%2fnew", "api/messages/x/other", "../inbox.css", "assets",
      "api/dialogues/missing", "api/dialogues/..%2Fnew"],
 )  # fmt: skip
-def test_what_is_not_there(visitor: Visitor, path: str) -> None:
+def test_an_unknown_path_is_not_found(visitor: Visitor, path: str) -> None:
     assert visitor.request(path)[0] in (403, 404)
 
 

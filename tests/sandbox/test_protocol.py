@@ -29,7 +29,7 @@ def test_helo_answers_without_an_enhanced_code(sandbox: Sandbox, connect: Any) -
     assert connect(sandbox).say("HELO client.example\n") == "250 sandbox.localhost"
 
 
-def test_nothing_is_taken_without_a_login(sandbox: Sandbox, connect: Any) -> None:
+def test_no_message_is_accepted_without_a_login(sandbox: Sandbox, connect: Any) -> None:
     client = connect(sandbox)
     client.say("EHLO client.example\n")
     assert client.say(MAIL).startswith("530 5.7.0 ")
@@ -37,7 +37,9 @@ def test_nothing_is_taken_without_a_login(sandbox: Sandbox, connect: Any) -> Non
     assert client.say("DATA\n").startswith("530 5.7.0 ")
 
 
-def test_a_wrong_password_is_refused_and_the_right_one_taken_after_it(sandbox: Sandbox, connect: Any) -> None:
+def test_a_wrong_password_is_refused_and_the_right_one_accepted_after_it(
+    sandbox: Sandbox, connect: Any
+) -> None:
     client = connect(sandbox)
     client.say("EHLO client.example\n")
     wrong = base64.b64encode(b"\0sandbox\0wrong").decode()
@@ -45,7 +47,7 @@ def test_a_wrong_password_is_refused_and_the_right_one_taken_after_it(sandbox: S
     client.log_in()
 
 
-def test_auth_login(sandbox: Sandbox, connect: Any) -> None:
+def test_auth_login_is_accepted(sandbox: Sandbox, connect: Any) -> None:
     client = connect(sandbox)
     client.say("EHLO client.example\n")
     assert client.say("AUTH LOGIN\n").startswith("334 ")
@@ -64,7 +66,7 @@ def test_data_is_unstuffed_and_kept_byte_for_byte(sandbox: Sandbox, client: Any)
     assert (caught.sender, caught.recipients) == ("a@example.com", ("b@example.com",))
 
 
-def test_an_empty_message(sandbox: Sandbox, client: Any) -> None:
+def test_an_empty_message_is_stored(sandbox: Sandbox, client: Any) -> None:
     client.write(MAIL + RCPT + "DATA\n")
     client.replies(3)
     assert client.say(".\n").startswith("250 ")
@@ -83,7 +85,7 @@ def test_a_group_of_commands_is_answered_in_order(sandbox: Sandbox, client: Any)
     assert [caught.content for caught in sandbox.messages] == [b"one\r\n", b"two\r\n"]
 
 
-def test_many_messages_in_flight(sandbox: Sandbox, client: Any) -> None:
+def test_many_messages_in_flight_are_stored(sandbox: Sandbox, client: Any) -> None:
     """RFC 3030: no reply is read before the last message is written."""
     client.write("".join(f"{MAIL}RCPT TO:<u{n}@example.com>\nBDAT 4 LAST\n{n:02}\n" for n in range(50)))
     assert {reply[:9] for reply in client.replies(150)} == {"250 2.1.0", "250 2.1.5", "250 2.0.0"}
@@ -91,7 +93,7 @@ def test_many_messages_in_flight(sandbox: Sandbox, client: Any) -> None:
     assert [caught.recipients[0] for caught in sandbox.messages] == [f"u{n}@example.com" for n in range(50)]
 
 
-def test_a_message_in_several_chunks(sandbox: Sandbox, client: Any) -> None:
+def test_chunks_become_one_message(sandbox: Sandbox, client: Any) -> None:
     client.write(MAIL + RCPT)
     client.replies(2)
     assert client.say(b"BDAT 4\r\nab\r\n") == "250 2.0.0 4 octets"
@@ -100,7 +102,7 @@ def test_a_message_in_several_chunks(sandbox: Sandbox, client: Any) -> None:
     assert [caught.content for caught in sandbox.messages] == [b"ab\r\n..\r\n.\r\n"]  # no dot is unstuffed
 
 
-def test_an_empty_last_chunk(sandbox: Sandbox, client: Any) -> None:
+def test_an_empty_last_chunk_ends_the_message(sandbox: Sandbox, client: Any) -> None:
     client.write(MAIL + RCPT)
     client.write(b"BDAT 4\r\nab\r\nBDAT 0 LAST\r\n")
     assert [reply[:9] for reply in client.replies(4)] == ["250 2.1.0", "250 2.1.5", "250 2.0.0", "250 2.0.0"]
@@ -141,7 +143,7 @@ def test_chunks_after_a_refusal_are_swallowed_until_the_last(picky: Sandbox, con
     assert client.say(MAIL).startswith("250 ")
 
 
-def test_one_refused_recipient_of_two(picky: Sandbox, connect: Any) -> None:
+def test_a_refused_recipient_does_not_stop_the_other(picky: Sandbox, connect: Any) -> None:
     client = connect(picky)
     client.log_in()
     client.write(MAIL + "RCPT TO:<nobody@example.com>\n" + RCPT + "BDAT 3 LAST\n" + "a\n")
@@ -149,7 +151,7 @@ def test_one_refused_recipient_of_two(picky: Sandbox, connect: Any) -> None:
     assert [caught.recipients for caught in picky.messages] == [("b@example.com",)]
 
 
-def test_data_without_a_recipient(picky: Sandbox, connect: Any) -> None:
+def test_data_without_a_recipient_is_refused(picky: Sandbox, connect: Any) -> None:
     client = connect(picky)
     client.log_in()
     client.write(MAIL + "RCPT TO:<nobody@example.com>\n" + "DATA\n" + "RSET\n" + MAIL + RCPT)
@@ -175,7 +177,9 @@ def test_a_chunk_of_unknown_length_ends_the_session(client: Any, argument: str) 
     assert client.closed()
 
 
-def test_a_message_over_the_limit(sandbox: Sandbox, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_over_the_limit_is_refused(
+    sandbox: Sandbox, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sandbox_protocol, "SIZE_LIMIT", 1000)
     line = b"x" * 98 + b"\r\n"
     client.write(MAIL + RCPT + "BDAT 900\n")
@@ -190,7 +194,7 @@ def test_a_message_over_the_limit(sandbox: Sandbox, client: Any, monkeypatch: py
     assert len(sandbox.messages) == 1
 
 
-def test_a_size_that_is_announced_over_the_limit(client: Any) -> None:
+def test_an_announced_size_over_the_limit_is_refused(client: Any) -> None:
     assert client.say("MAIL FROM:<a@example.com> SIZE=99999999\n").startswith("552 5.3.4 ")
 
 
@@ -203,7 +207,9 @@ def test_a_size_that_is_announced_over_the_limit(client: Any) -> None:
         (b"x" * 999 + b"\r\n", "998"),
     ],
 )
-def test_what_a_strict_server_refuses(sandbox: Sandbox, client: Any, content: bytes, why: str) -> None:
+def test_bare_line_ends_nul_and_long_lines_are_refused(
+    sandbox: Sandbox, client: Any, content: bytes, why: str
+) -> None:
     client.write(MAIL + RCPT)
     client.replies(2)
     reply = client.say(b"BDAT %d LAST\r\n%b" % (len(content), content))
@@ -212,7 +218,7 @@ def test_what_a_strict_server_refuses(sandbox: Sandbox, client: Any, content: by
     assert sandbox.messages == []
 
 
-def test_a_line_of_998_octets_and_eight_bits_are_taken(sandbox: Sandbox, client: Any) -> None:
+def test_a_line_of_998_octets_and_eight_bits_are_accepted(sandbox: Sandbox, client: Any) -> None:
     content = b"x" * 998 + b"\r\n" + "żółć\r\n".encode()
     client.write("MAIL FROM:<a@example.com> BODY=8BITMIME\n" + RCPT)
     client.replies(2)
@@ -220,7 +226,7 @@ def test_a_line_of_998_octets_and_eight_bits_are_taken(sandbox: Sandbox, client:
     assert sandbox.messages[0].content == content
 
 
-def test_addresses_of_every_kind(sandbox: Sandbox, client: Any) -> None:
+def test_every_kind_of_address_is_accepted(sandbox: Sandbox, client: Any) -> None:
     addresses = [
         "plain@example.com",
         '"two words"@example.com',
@@ -235,7 +241,7 @@ def test_addresses_of_every_kind(sandbox: Sandbox, client: Any) -> None:
     assert caught.recipients == tuple(addresses)
 
 
-def test_the_wrong_order_and_unknown_commands(client: Any) -> None:
+def test_wrong_order_and_unknown_commands_are_refused(client: Any) -> None:
     client.write(RCPT + "BDAT 3 LAST\na\n" + "MAKE TEA\n" + MAIL + MAIL)
     codes = [reply[:9] for reply in client.replies(5)]
     assert codes == ["503 5.5.1", "503 5.5.1", "500 5.5.2", "250 2.1.0", "503 5.5.1"]

@@ -53,14 +53,14 @@ def test_it_ends_with_a_session_open_and_may_be_stopped_twice(sandbox: Sandbox, 
         socket.create_connection(("127.0.0.1", sandbox.port), timeout=1)
 
 
-def test_it_ends_while_a_session_says_goodbye(sandbox: Sandbox, connect: Any) -> None:
+def test_it_ends_while_a_session_closes_tls(sandbox: Sandbox, connect: Any) -> None:
     client = connect(sandbox)
     assert client.say("QUIT\n").startswith("221 ")
     sandbox.stop()
     assert client.closed()
 
 
-def test_a_port_that_is_taken(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_is_an_error(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "t").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
     with pytest.raises(OSError, match="in use"):
@@ -72,7 +72,7 @@ def test_its_login_is_new_each_time() -> None:
     assert Sandbox().password != Sandbox().password
 
 
-def test_many_in_flight_are_all_caught(sandbox: Sandbox, client: Any) -> None:
+def test_many_messages_in_flight_are_all_stored(sandbox: Sandbox, client: Any) -> None:
     body = b"Subject: x\r\n\r\n" + (b"x" * 74 + b"\r\n") * 400
     one = b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nBDAT %d LAST\r\n%b" % (len(body), body)
     for _ in range(

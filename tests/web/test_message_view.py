@@ -36,7 +36,7 @@ def html_mail(html: str, *headers: str) -> MessageView:
     return MessageView("\r\n".join(["Content-Type: text/html; charset=utf-8", *headers, "", html]).encode())
 
 
-def test_a_message_taken_apart() -> None:
+def test_headers_bodies_and_parts_are_found() -> None:
     view = MessageView(newsletter())
     assert ("Subject", "Zażółć gęślą jaźń") in view.headers
     assert view.header("to") == '"Zofia Żółć" <zofia@example.com>' or "Zofia Żółć" in view.header("to")
@@ -52,7 +52,7 @@ def test_a_message_taken_apart() -> None:
 
 def test_inline_images_are_named_by_their_part_and_links_open_outside() -> None:
     view = MessageView(newsletter())
-    html = view.html_document()
+    html = view.make_html_document()
     assert html is not None
     assert f'<img src="parts/{view.parts[0].number}">' in html
     assert '<head><base target="_blank">' in html
@@ -66,40 +66,40 @@ def test_an_image_used_many_times_does_not_make_the_page_larger() -> None:
         b"Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n%b\r\n"
         b"--b\r\nContent-Type: image/png\r\nContent-ID: <i>\r\n\r\n%b\r\n--b--\r\n"
     ) % (body, large)
-    html = MessageView(content).html_document()
+    html = MessageView(content).make_html_document()
     assert html is not None
     assert len(html) < 2 * len(body)
 
 
-def test_without_images_none_is_named() -> None:
-    html = MessageView(newsletter()).html_document(images=False)
+def test_without_images_the_html_names_none() -> None:
+    html = MessageView(newsletter()).make_html_document(images=False)
     assert html is not None
     assert "parts/" not in html
 
 
-def test_an_image_that_is_not_there_stays_as_it_is() -> None:
-    html = html_mail('<img src="cid:missing">').html_document()
+def test_a_cid_without_a_part_is_not_changed() -> None:
+    html = html_mail('<img src="cid:missing">').make_html_document()
     assert html is not None
     assert html.endswith('<img src="cid:missing">')
 
 
-def test_what_a_browser_connects_for_is_not_shown() -> None:
-    html = html_mail("<LINK rel=preconnect><iframe src=x></iframe><frames><b>").html_document()
+def test_elements_that_connect_are_disarmed() -> None:
+    html = html_mail("<LINK rel=preconnect><iframe src=x></iframe><frames><b>").make_html_document()
     assert html is not None
     assert html.endswith("<x-LINK rel=preconnect><x-iframe src=x></x-iframe><frames><b>")
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("dark", "min-width:0"), ("light", "max-width:0")])
 def test_the_colour_scheme_can_be_chosen(scheme: str, width: str) -> None:
-    html = html_mail("<style>@media (prefers-color-scheme: dark) {p {color: red}}</style>").html_document(
-        scheme=scheme
-    )
+    html = html_mail(
+        "<style>@media (prefers-color-scheme: dark) {p {color: red}}</style>"
+    ).make_html_document(scheme=scheme)
     assert html is not None
     assert f"@media ({width})" in html
 
 
-def test_a_doctype_stays_in_front() -> None:
-    html = html_mail("<!DOCTYPE html><p>hello").html_document()
+def test_a_doctype_stays_first() -> None:
+    html = html_mail("<!DOCTYPE html><p>hello").make_html_document()
     assert html == '<!DOCTYPE html><base target="_blank"><p>hello'
 
 
@@ -151,6 +151,6 @@ def test_no_random_message_breaks_the_page(content: bytes) -> None:
 def check_all_views(content: bytes) -> None:
     view = MessageView(content)
     json.dumps(view.summarize(), ensure_ascii=False).encode()
-    view.html_document()
+    view.make_html_document()
     assert len(view.parts) <= MAX_PARTS
     assert all(len(value) <= MAX_HEADER for _, value in view.headers)

@@ -117,7 +117,7 @@ def test_another_host_name_is_refused(visitor: Visitor, host: str) -> None:
     assert visitor.request("", headers={"Host": host.format(port=visitor.port)})[0] in (400, 403)
 
 
-def test_localhost_is_ours(visitor: Visitor) -> None:
+def test_localhost_is_accepted(visitor: Visitor) -> None:
     assert visitor.request("", headers={"Host": f"localhost:{visitor.port}"})[0] == 200
 
 
@@ -128,7 +128,7 @@ def test_another_origin_is_refused(visitor: Visitor, origin: str) -> None:
     assert visitor.request("", headers={"Origin": origin.format(port=visitor.port)})[0] == 403
 
 
-def test_our_own_origin_is_not(visitor: Visitor) -> None:
+def test_our_own_origin_is_accepted(visitor: Visitor) -> None:
     assert visitor.request("", headers={"Origin": f"http://127.0.0.1:{visitor.port}"})[0] == 200
 
 
@@ -171,6 +171,6 @@ def test_it_ends_while_a_connection_is_open(server: WebServer) -> None:
         other.stop()
 
 
-def test_a_port_that_is_taken(server: WebServer) -> None:
+def test_a_port_in_use_is_an_error(server: WebServer) -> None:
     with pytest.raises(OSError, match="in use"):
         WebServer([], port=server.port)

@@ -104,7 +104,9 @@ def test_no_text_ends_the_data(hostile: Report) -> None:
     assert len(read_data(written(hostile))) == 2
 
 
-def test_the_verdict_and_what_each_outcome_asks(make_report: Make, sent: Row, failed: Row) -> None:
+def test_the_verdict_and_the_advice_of_each_outcome_are_shown(
+    make_report: Make, sent: Row, failed: Row
+) -> None:
     text = written(make_report([sent(0), failed(1)]))
     assert "1 not delivered." in text
     assert "50.0 %" in text

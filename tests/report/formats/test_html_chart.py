@@ -28,7 +28,7 @@ def timeline(*seconds: int) -> Timeline:
     return line
 
 
-def test_a_bar_a_second() -> None:
+def test_each_second_has_a_bar() -> None:
     bars = timeline(0, 0, 1, 3).list_bars()
     assert [(bar.start - START, bar.total) for bar in bars] == [(0, 2), (1, 1), (2, 0), (3, 1)]
 
