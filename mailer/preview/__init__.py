@@ -2,9 +2,10 @@
 
 `serve_preview` runs the page until cancelled. Needs the extra `preview`.
 
-The campaign is read, compiled and rendered by `CampaignProcess`, a process of its own that is ended when it takes
-too long: the page answers, whatever a template does. The list is in a database on the disk, so that a million
-rows are no burden. What is shown comes from the same `compile_campaign` as what `mailer send` sends.
+A process of its own reads, compiles and renders the campaign (`campaign_process`). It is ended when it takes
+too long, so the page answers whatever a template does. The list is in a database on the disk, so a million
+rows need no more memory than a hundred. The messages come from `compile_campaign`, which `mailer send` uses
+too.
 """
 
 from mailer.errors import MissingExtra

@@ -93,7 +93,7 @@ class CampaignProcess:
         self._is_closed = False
 
     def load(self) -> CampaignState:
-        """Read and compile the campaign as its files are now."""
+        """Read and compile the campaign as its files are now, and return its state."""
         with self._lock:
             try:
                 return self._load()
@@ -101,7 +101,7 @@ class CampaignProcess:
                 return CampaignState(problems=[Problem(None, str(error))])
 
     def render(self, recipient: Recipient) -> Rendering:
-        """The recipient's message, or the problems that keep it from being made."""
+        """Return the recipient's message, or the problems that keep it from being made."""
         try:
             return self._ask_loaded(Rendering, "render", recipient)
         except ProcessStopped as error:
@@ -115,14 +115,17 @@ class CampaignProcess:
             return SearchedRows(0, True)
 
     def lint(self, recipient: Recipient) -> list[ShownFinding]:
-        """What `mailer check` says about the recipient's message."""
+        """Return what `mailer check` says about the recipient's message."""
         try:
             return self._ask_loaded(list, "lint", recipient)
         except ProcessStopped:
             return []
 
     def write_index(self, database: Path) -> list[Problem]:
-        """Read the whole list into `database`. Takes as long as the list is; `close` ends it."""
+        """Read the whole list into `database`, without a time limit; `close` ends it.
+
+        Return the problems that ended it; none if the list was read to its end.
+        """
         with self._lock:
             try:
                 return self._ask(list, "write_index", self._path, self._variables, database, seconds=None)

@@ -44,7 +44,7 @@ class CampaignService:
         self._problems: list[Problem] = [_NOT_LOADED]
 
     def load(self, path: Path, variables: dict[str, str]) -> CampaignState:
-        """Read and compile the campaign. The answer holds its problems, if it cannot be used as it is."""
+        """Read and compile the campaign, and return its state. Its problems are in the state, not raised."""
         self._compiled, self._problems = None, []
         try:
             self._campaign = load_campaign(path, variables=variables)
@@ -70,7 +70,7 @@ class CampaignService:
     def write_index(self, path: Path, variables: dict[str, str], database: Path) -> list[Problem]:
         """Read the whole list into `database`, which the parent reads meanwhile.
 
-        The problems that ended it.
+        Return the problems that ended it; none if the list was read to its end.
         """
         with suppress(ValueError, OSError):
             _limit_cpu(INDEX_CPU_SECONDS)
@@ -81,7 +81,7 @@ class CampaignService:
         return []
 
     def render(self, recipient: Recipient) -> Rendering:
-        """The recipient's message, or the problems that keep it from being made."""
+        """Return the recipient's message, or the problems that keep it from being made."""
         if self._compiled is None:
             return Rendering(problems=self._problems)
         try:
@@ -101,7 +101,7 @@ class CampaignService:
         return SearchedRows(len(recipients), False)
 
     def lint(self, recipient: Recipient) -> list[ShownFinding]:
-        """What `mailer check` says about the recipient's message. Empty if it cannot be made."""
+        """Return what `mailer check` says about the recipient's message. Empty if it cannot be made."""
         if self._compiled is None or self._campaign is None:
             return []
         try:
@@ -112,7 +112,7 @@ class CampaignService:
 
 
 def _fingerprint_list(campaign: Campaign) -> str | None:
-    """A digest of the list and of how it is read; None if it has none, or cannot be read now."""
+    """Return a digest of the list and of how it is read; None for a query or an unreadable list."""
     try:
         return campaign.recipients.fingerprint()
     except MailerError:

@@ -36,8 +36,8 @@ SendProof = Callable[[str, str], ProofOutcome]  # the address, and the recipient
 class PreviewPage:
     """The page of a session.
 
-    `send_proof` is called when the person has confirmed; without it there is no button. `proof_server` is the
-    host and port by which it sends, None for the campaign's server.
+    `send_proof` is called when the person has confirmed. Without it the page has no button for a proof.
+    `proof_server` is the host and port by which it sends, None for the campaign's server.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class PreviewPage:
 
 @dataclass(frozen=True, slots=True)
 class PreviewAddresses:
-    """Where the running preview is."""
+    """The address of the running preview, with its token."""
 
     page: str
 
@@ -186,7 +186,7 @@ class PreviewOptions:
 async def serve_preview(announce: Callable[[PreviewAddresses], None], options: PreviewOptions) -> None:
     """Start the page on loopback, call `announce` with its address, and serve until the task is cancelled.
 
-    A campaign with errors is no error here: the page shows them. OSError: the port is taken.
+    The page shows the errors of a campaign; they do not end it. Raises OSError if the port is in use.
     """
     session = PreviewSession(options.campaign_file, options.variables)
     with ExitStack() as stack:

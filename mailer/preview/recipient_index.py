@@ -105,8 +105,9 @@ def _encode_row(position: int, recipient: Recipient) -> tuple[object, ...]:
 
 
 def _find_name(recipient: Recipient) -> str:
-    """The name to show beside the address: of a column that usually has it, else the first text that is no
-    address.
+    """Return the name to show beside the address.
+
+    It is in a column that usually has it; else it is the first text that is not the address.
     """
     columns = {key.lower().replace(" ", "_"): value for key, value in recipient.columns.items()}
     for key in _NAMES:
@@ -129,38 +130,39 @@ class RecipientIndex:
         self._database: sqlite3.Connection | None = None
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         with self._lock:
             if self._database is not None:
                 self._database.close()
                 self._database = None
 
     def count(self) -> int:
-        """How many rows have been read."""
+        """Return how many rows have been read."""
         found = self._fetch_all("select max(position) from rows")
         return found[0][0] + 1 if found and found[0][0] is not None else 0
 
     def is_complete(self) -> bool:
-        """Whether the whole list has been read."""
+        """Return whether the whole list has been read."""
         return self._fetch_all("select is_complete from state") == [(1,)]
 
     def read_page(self, find: str, start: int, *, backwards: bool = False) -> IndexPage:
-        """The first PAGE rows from `start` on that contain `find`; or, `backwards`, the last ones before
-        `start`.
+        """Return the first PAGE rows from position `start` on that contain `find`.
+
+        With `backwards`, return the last ones before `start`.
         """
         compared, order = ("<", "desc") if backwards else (">=", "asc")
         condition = "and instr(searched, ?)" if find else ""
         given = [start, escape_surrogates(find.casefold())] if find else [start]
         found = self._fetch_all(
-            f"select position, email, name, problem is not null from rows where position {compared} ? {condition} "  # noqa: S608 - no outside text in it
-            f"order by position {order} limit {PAGE + 1}",
+            "select position, email, name, problem is not null from rows "  # noqa: S608 - no outside text in it
+            f"where position {compared} ? {condition} order by position {order} limit {PAGE + 1}",
             *given,
         )
         rows = [(position, email, name, bool(wrong)) for position, email, name, wrong in found[:PAGE]]
         return IndexPage(rows[::-1] if backwards else rows, len(found) > PAGE)
 
     def read_recipients(self, start: int, limit: int) -> list[tuple[int, Recipient]]:
-        """The rows from position `start` on as recipients, at most `limit`."""
+        """Return the rows from position `start` on as recipients, at most `limit`."""
         found = self._fetch_all(
             "select position, email, columns, file, line, column, problem from rows where position >= ? "
             "order by position limit ?",
@@ -170,22 +172,22 @@ class RecipientIndex:
         return [(row[0], _decode_row(row)) for row in found]
 
     def find_longest_name(self) -> int | None:
-        """The position of the recipient with the longest name."""
+        """Return the position of the recipient with the longest name."""
         return self._find_position("select position from rows order by length desc, position limit 1")
 
     def find_fewest_columns(self) -> int | None:
-        """The position of the recipient with the fewest columns that hold something."""
+        """Return the position of the recipient with the fewest columns that hold something."""
         return self._find_position("select position from rows order by filled, position limit 1")
 
     def find_problem(self, start: int) -> int | None:
-        """The position of the first row from `start` on that has a problem of its own."""
+        """Return the position of the first row from `start` on that has a problem of its own."""
         query = (
             "select position from rows where problem is not null and position >= ? order by position limit 1"
         )
         return self._find_position(query, start)
 
     def find_random(self, chance: random.Random) -> int | None:
-        """The position of some recipient."""
+        """Return the position of a recipient that `chance` chooses; None if the list is empty."""
         count = self.count()
         return chance.randrange(count) if count else None
 
@@ -194,7 +196,7 @@ class RecipientIndex:
         return found[0][0] if found else None
 
     def _fetch_all(self, query: str, *given: object) -> list[Any]:
-        """The rows of a query; none as long as the other process has not made the tables."""
+        """Return the rows of a query; an empty list until the other process has made the tables."""
         with self._lock:
             try:
                 if self._database is None:

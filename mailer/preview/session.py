@@ -1,4 +1,4 @@
-"""What one `mailer preview` knows: the campaign as it was last saved, its list, and the messages that were
+"""The state of one `mailer preview`: the campaign as it was last saved, its list, and the messages that were
 shown.
 """
 
@@ -163,7 +163,7 @@ class PreviewSession:
                         break
 
     def _take_stamps(self, folders: list[Path]) -> dict[str, tuple[int, int]]:
-        """The time and the size of each watched file, by its path."""
+        """Return the time and the size of each watched file, by its path."""
         stamps = {}
         for folder in folders:
             with suppress(OSError), os.scandir(folder) as entries:
@@ -174,7 +174,7 @@ class PreviewSession:
         return stamps
 
     def _list_folders(self) -> list[Path]:
-        """The folders in which a change may concern the campaign: those of the project, and the list's."""
+        """Return the folders whose changes may concern the campaign: the project's, and the list's."""
         root = self.state.root or self.path.absolute().parent
         folders = {root, self.path.absolute().parent}
         if self.state.list_file is not None:
@@ -194,7 +194,7 @@ class PreviewSession:
         )
 
     def subscribe(self) -> asyncio.Event:
-        """An event of the running loop that is set after each change."""
+        """Return an event of the running loop that is set after each change."""
         event = asyncio.Event()
         with self._lock:
             self._subscribers.add((asyncio.get_running_loop(), event))
@@ -215,7 +215,7 @@ class PreviewSession:
     # -- messages
 
     def render(self, position: int) -> RenderedMessage | None:
-        """The message of the recipient at `position` as it is now; None if there is no such row yet."""
+        """Return the current message of the recipient at `position`; None if that row was not read yet."""
         version = self.version
         with self._lock:
             if (known := self._rendered.get((position, version))) is not None:
@@ -233,7 +233,10 @@ class PreviewSession:
         return message
 
     def find_rendered(self, position: int, version: int) -> MessageView | None:
-        """A message that was rendered before, as it was in that version; made again if it is the current one."""
+        """Return the message of a position as it was in that version of the campaign.
+
+        None if it is not kept any more; one of the current version is rendered again.
+        """
         with self._lock:
             known = self._rendered.get((position, version))
         if known is None and version == self.version:
@@ -241,7 +244,7 @@ class PreviewSession:
         return known.view if known is not None else None
 
     def lint(self, position: int) -> list[dict[str, object]]:
-        """The findings about the message of the recipient at `position`, with the lines around their places."""
+        """Return the findings about the message at `position`, with the lines around their places."""
         rows = self.index.read_recipients(position, 1)
         if not rows:
             return []
@@ -256,7 +259,7 @@ class PreviewSession:
     def find_failing(self, start: int) -> tuple[int | None, int]:
         """Look from `start` on for a recipient whose message cannot be made, for about a second.
 
-        The position of the first one or None, and the position up to which was looked.
+        Return its position, or None, and the position up to which messages were rendered.
         """
         rows = self.index.read_recipients(start, SEARCH_ROWS)
         if not rows:
@@ -267,11 +270,11 @@ class PreviewSession:
         return None, rows[searched.count - 1][0] + 1
 
     def find_random(self) -> int | None:
-        """The position of some recipient."""
+        """Return the position of a random recipient; None if the list is empty."""
         return self.index.find_random(random.Random())  # noqa: S311 - nothing secret
 
     def describe_problems(self, problems: Iterable[Problem]) -> list[dict[str, object]]:
-        """Problems as the page shows them, with the lines around their places."""
+        """Return problems as the page shows them, with the lines around their places."""
         return [
             {
                 "place": str(problem.place or ""),
@@ -289,7 +292,9 @@ class PreviewSession:
 
 
 def read_excerpt(place: Place | None, folders: Iterable[Path], files: Iterable[Path] = ()) -> Excerpt:
-    """The lines around `place`; empty if it has none, or if its file is none of `files` and in none of
+    """Return the lines around `place` with their numbers.
+
+    The list is empty if the place has no line, or if its file is neither one of `files` nor in one of
     `folders`.
     """
     if place is None or not place.line or not place.file or place.file.endswith(" "):
@@ -320,6 +325,6 @@ def read_excerpt(place: Place | None, folders: Iterable[Path], files: Iterable[P
 
 
 def _keep_indent(line: bytes, text: str) -> str:
-    """`text` with the tabs at its beginning as blanks: they are no characters that hide something."""
+    """Return `text` with the tabs at its beginning as blanks, because they hide nothing."""
     indent = len(line) - len(line.lstrip(b"\t"))
     return "    " * indent + text.removeprefix("\\x09" * indent)

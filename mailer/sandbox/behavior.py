@@ -74,14 +74,14 @@ class FailurePlan:
         self._seen: set[tuple[int, int]] = set()  # which rule has failed for the hash of which address
 
     def find_reply(self, stage: Stage, address: str = "") -> str | None:
-        """The reply that refuses the command, or None if it succeeds."""
+        """Return the reply that refuses the command, or None if it succeeds."""
         for number, failure in enumerate(self._behavior.failures):
             if failure.stage == stage and self._matches(number, failure, address):
                 return failure.reply
         return None
 
     def is_dropped(self) -> bool:
-        """Whether the connection is cut after this message."""
+        """Return whether the connection is cut after this message."""
         return self._behavior.drop > 0 and self._chance.random() < self._behavior.drop
 
     def _matches(self, number: int, failure: Failure, address: str) -> bool:
@@ -96,7 +96,7 @@ class FailurePlan:
 
 
 def parse_failure(text: str) -> Failure:
-    """The rule that `text` describes (see the module). ValueError says what is wrong with it."""
+    """Return the rule that `text` describes (see the module). ValueError says what is wrong with it."""
     match = _FAILURE.fullmatch(text.strip())
     if match is None:
         raise ValueError("expected [STAGE=]CODE[:WHEN], such as 421:5%, rcpt=550:^bob or data=451:first")
@@ -126,7 +126,7 @@ def parse_share(text: str) -> float:
 
 
 def parse_failures(texts: Sequence[str]) -> tuple[Failure, ...]:
-    """The rules of all `texts`, in order. ValueError names the one that is wrong."""
+    """Return the rules of all `texts`, in order. ValueError names the one that is wrong."""
     failures = []
     for text in texts:
         try:

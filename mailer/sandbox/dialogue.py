@@ -34,7 +34,7 @@ class Dialogue:
             self.left_out += 1
 
     def text(self) -> str:
-        """The dialogue as it is shown."""
+        """Return the dialogue as it is shown."""
         more = [f"({self.left_out:,} more lines)"] if self.left_out else []
         return "\n".join([*self.lines, *more]) + "\n"
 
@@ -50,7 +50,7 @@ class DialogueLog:
         self._count = 0
 
     def open(self) -> Dialogue:
-        """A new session's dialogue."""
+        """Return a new session's dialogue."""
         with self._lock:
             self._count += 1
             dialogue = Dialogue(f"{int(time.time())}-{os.getpid()}-{self._count}", time.time())
@@ -75,14 +75,14 @@ class DialogueLog:
                 return  # the dialogue is a help for a person; the messages are what counts
 
     def find_open(self, name: str) -> str | None:
-        """The text so far of a session that has not ended, or None."""
+        """Return the text so far of a session that has not ended, or None."""
         with self._lock:
             dialogue = self._open.get(name)
             return dialogue.text() if dialogue else None
 
 
 def read_dialogue(folder: Path, name: str) -> str | None:
-    """The dialogue of a session that has ended, or None."""
+    """Return the dialogue of a session that has ended, or None."""
     if not _NAME.fullmatch(name):
         return None
     try:

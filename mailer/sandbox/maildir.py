@@ -55,9 +55,10 @@ class Maildir:
     def store(
         self, sender: str, recipients: list[str], content: bytes, client: str, dialogue: str = ""
     ) -> str:
-        """Write the message; its name. It is in `new` only when it is whole.
+        """Write the message and return its name. It is in `new` only when it is whole.
 
-        `client` is the name that the client gave in EHLO, `dialogue` the id of its session. OSError: no room.
+        `client` is the name that the client gave in EHLO, `dialogue` the id of its session. Raises OSError if
+        the message cannot be written.
         """
         now = time.time()
         # Names sort by arrival: time to the microsecond, then a serial number, wide enough for a long run.
@@ -74,7 +75,7 @@ class Maildir:
         return name
 
     def list_names(self) -> list[str]:
-        """The names of all messages, the oldest first."""
+        """Return the names of all messages, the oldest first."""
         found: list[str] = []
         for folder in ("new", "cur"):
             with os.scandir(self.path / folder) as entries:
@@ -82,11 +83,11 @@ class Maildir:
         return sorted(found)
 
     def changed_at(self) -> float:
-        """When a message was last added or removed, in seconds since 1970. OSError: the maildir is gone."""
+        """Return when a message was last added or removed, in seconds since 1970."""
         return max((self.path / folder).stat().st_mtime for folder in ("new", "cur"))
 
     def find_path(self, name: str) -> Path | None:
-        """The file of a message, or None. A name with a slash or a dot in front is not found."""
+        """Return the file of a message, or None. A name with a slash or a dot in front is not found."""
         if not name or name.startswith(".") or "/" in name or "\0" in name:
             return None
         return next(
@@ -94,7 +95,7 @@ class Maildir:
         )
 
     def delete(self, name: str) -> bool:
-        """Remove a message. False if there is none of that name."""
+        """Remove a message. Return False if there is none of that name."""
         path = self.find_path(name)
         if path is None:
             return False
@@ -102,7 +103,7 @@ class Maildir:
         return True
 
     def read_message(self, name: str) -> CaughtMessage | None:
-        """The message of that name, or None."""
+        """Return the message of that name, or None."""
         path = self.find_path(name)
         return _parse_file(path) if path else None
 
@@ -135,10 +136,10 @@ def _parse_file(path: Path) -> CaughtMessage:
 
 @contextmanager
 def open_rehearsal_folder(parent: Path) -> Iterator[Path]:
-    """A new private folder in `parent` (made if it is missing); the folders of earlier rehearsals are
-    removed.
+    """Create a private folder in `parent` for one rehearsal, and remove those of earlier rehearsals.
 
-    It stays when the block ends. OSError: it cannot be made.
+    `parent` is created if it is missing. The folder stays when the block ends. Raises OSError if it cannot be
+    created.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=REHEARSAL_PREFIX, dir=parent))  # mode 0700

@@ -66,10 +66,11 @@ class Inbox:
         self._changed = -1.0
 
     def list_messages(self, find: str = "", *, limit: int = SHOWN, before: str = "") -> dict[str, object]:
-        """The newest `limit` messages that contain `find`, older than the message `before` if it is given.
+        """Return the newest `limit` messages that contain `find`, as the JSON API describes them.
 
-        The text is searched too. `total` is the number of all messages, `found` of those that match,
-        `searched` of those that were looked at so far: of many new messages one call reads only some.
+        If `before` is given, they are older than that message. The text is searched too. `total` is the
+        number of all messages, `found` of those that match, `searched` of those that were read so far: of
+        many new messages, one call reads only some.
         """
         names = self._list_names()
         found, searched = names, len(names)
@@ -84,7 +85,7 @@ class Inbox:
         return {"total": len(names), "found": len(found), "searched": searched, "messages": summaries}
 
     def read_message(self, name: str) -> dict[str, object] | None:
-        """One message as JSON has it, or None."""
+        """Return one message as JSON has it, or None."""
         caught = self._maildir.read_message(name)
         if caught is None:
             return None
@@ -96,25 +97,25 @@ class Inbox:
         }
 
     def read_view(self, name: str) -> MessageView | None:
-        """One message to be shown, or None."""
+        """Return one message for the page, or None."""
         caught = self._maildir.read_message(name)
         return MessageView(caught.content) if caught else None
 
     def delete_message(self, name: str) -> bool:
-        """Remove a message. False if there is none of that name."""
+        """Remove a message. Return False if there is none of that name."""
         self._summaries.pop(name, None)
         return self._maildir.delete(name)
 
     def delete_all(self) -> int:
-        """Remove all messages; their number."""
+        """Remove all messages, and return their number."""
         return sum(self.delete_message(name) for name in self._maildir.list_names())
 
     def read_dialogue(self, name: str) -> str | None:
-        """The SMTP dialogue of a session that has ended, or None."""
+        """Return the SMTP dialogue of a session that has ended, or None."""
         return read_dialogue(self.path / SESSIONS_FOLDER, name)
 
     def _list_names(self) -> list[str]:
-        """The names of all messages, the newest first.
+        """Return the names of all messages, the newest first.
 
         The folders are read again only if they have changed.
         """
@@ -134,7 +135,7 @@ class Inbox:
         return known
 
     def _fill_index(self, names: list[str]) -> int:
-        """Read messages into the search index, within a limit of time; how many of `names` are in it."""
+        """Read messages into the search index for a limited time. Return how many of `names` are in it."""
         ends = monotonic() + INDEX_SECONDS
         missing = self._index.list_missing(names)
         for count, name in enumerate(missing):
@@ -230,10 +231,7 @@ class InboxPage:
         return ShownJson(self._server)
 
     async def _list_messages(self, request: Request) -> Response:
-        """The list.
-
-        With `wait`, the answer comes when there are `count` matching messages, or when time is up.
-        """
+        """Answer with the list; with `wait`, when `count` messages match or the time is up."""
         query = request.query_params
         find, before = query.get("find", ""), query.get("before", "")
         limit = min(_parse_number(query.get("limit"), SHOWN), MAX_LIMIT)
@@ -272,9 +270,7 @@ class InboxPage:
 
 @dataclass(frozen=True, slots=True)
 class SandboxAddresses:
-    """Where the running sandbox is: the inbox page, the server with its login, its CA file, the maildir, the
-    API.
-    """
+    """The addresses of the running sandbox: inbox page, server with login, CA file, maildir, JSON API."""
 
     page: str
     smtps: str
@@ -296,7 +292,7 @@ class SandboxOptions:
 
 
 def make_export_line(url: str, ca_file: Path) -> str:
-    """A line for a shell that makes `mailer send` use the sandbox."""
+    """Return a line for a shell that makes `mailer send` use the sandbox."""
     return f"export MAILER_SERVER={shlex.quote(url)} MAILER_CA_FILE={shlex.quote(str(ca_file))}"
 
 

@@ -45,7 +45,7 @@ CHUNK = re.compile(r"(\d{1,12})( LAST)?", re.IGNORECASE)
 
 
 class CommandHandler:
-    """aiosmtpd's hooks: what is offered, what is accepted, and where it goes."""
+    """aiosmtpd's hooks: they decide what is offered and accepted, and store messages."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class CommandHandler:
 
 
 def _find_fault(content: bytes) -> str | None:
-    """What a strict server refuses in a message's bytes (RFC 5321 2.3.8 and 4.5.3.1.6)."""
+    """Return what a strict server refuses in a message's bytes (RFC 5321 2.3.8 and 4.5.3.1.6)."""
     if not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
         return "550 5.6.0 Bare CR or LF in the message"
     if b"\0" in content:
@@ -192,7 +192,7 @@ class SandboxProtocol(SMTP):
     def _record_command(
         self, name: str, method: Callable[[str], Awaitable[None]]
     ) -> Callable[[str], Awaitable[None]]:
-        """`method`, the command is first written into the dialogue; without the login's secret."""
+        """Return `method` with the command first written into the dialogue, without the login's secret."""
 
         @wraps(method)
         async def run_command(argument: str | None) -> None:
@@ -257,7 +257,7 @@ class SandboxProtocol(SMTP):
     # -- addresses --
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
-        """A plain path is read at once; quotes and routes are left to the library's parser, 100 times slower."""
+        """Read a plain path fast; quotes and routes need the library's parser, which is 100 times slower."""
         if match := PATH.fullmatch(arg.strip()):
             return match[1], match[2]
         address: tuple[str | None, str | None] = super()._getaddr(arg)
@@ -298,7 +298,7 @@ class SandboxProtocol(SMTP):
             await self._finish_message(content)
 
     async def _read_dotted(self) -> bytes | None:
-        """The message up to the lone dot, unstuffed (RFC 5321 4.5.2); None when it is over the size limit."""
+        """Return the message up to the lone dot, unstuffed (RFC 5321, 4.5.2); None if it is too large."""
         data = bytearray(b"\r\n")
         over = False
         while not data.endswith(b"\r\n.\r\n"):
@@ -315,7 +315,7 @@ class SandboxProtocol(SMTP):
     async def smtp_BDAT(self, arg: str | None) -> None:
         match = CHUNK.fullmatch(arg or "")
         if match is None:
-            # Where the chunk ends is not known, so nothing that follows can be understood.
+            # The end of the chunk is not known, so nothing that follows can be understood.
             await self.push("501 5.5.4 Syntax: BDAT octets [LAST]")
             self.transport.close()
             return
@@ -348,7 +348,7 @@ class SandboxProtocol(SMTP):
         return None
 
     async def _read_chunk(self, size: int) -> bytes:
-        """Takes `size` octets off the stream, and forgets them where the chunk is refused."""
+        """Read `size` octets from the stream. Return them, or nothing if the chunk is refused."""
         pieces = []
         while size:
             piece = await self._reader.read(min(size, PIECE))

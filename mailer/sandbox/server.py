@@ -94,9 +94,9 @@ class Sandbox:
         self._folder: Path | None = None
 
     def start(self) -> None:
-        """Bind to a free loopback port, or the given one.
+        """Listen on the given loopback port, or a free one.
 
-        OSError: it is taken, or a folder cannot be made.
+        Raises OSError if it is in use or a folder cannot be created, ValueError if `ca_dir` is not usable.
         """
         listener = socket.create_server(("127.0.0.1", self._given_port))
         try:
@@ -196,12 +196,12 @@ class Sandbox:
 
 
 def create_server_context(folder: Path, *, is_kept: bool = False) -> tuple[ssl.SSLContext, Path]:
-    """A TLS context for loopback, and the path of the CA file that verifies it.
+    """Return a TLS context for loopback, and the path of the CA file that verifies it.
 
-    The file is written into `folder`. With `is_kept` the authority's key is stored there too, readable by
-    this user alone, and used again by the next call: a client that trusts the CA file trusts every sandbox of
-    that folder. OSError: the folder cannot be written. ValueError: what is in it is not an authority of the
-    sandbox.
+    The file is written into `folder`. With `is_kept`, the authority's key is stored there too, readable by
+    this user alone, and the next call uses it again: a client that trusts the CA file trusts every sandbox of
+    that folder. Raises OSError if the folder cannot be written, ValueError if it holds something else than an
+    authority of the sandbox.
     """
     ca_file = folder / "ca.pem"
     ca_key, ca = _load_authority(folder) if is_kept else (None, None)
@@ -216,7 +216,7 @@ def create_server_context(folder: Path, *, is_kept: bool = False) -> tuple[ssl.S
 
 
 def _load_authority(folder: Path) -> tuple[ec.EllipticCurvePrivateKey | None, x509.Certificate | None]:
-    """The kept authority; None and None if there is none, or if it ends soon."""
+    """Return the kept authority; None and None if there is none, or if it ends soon."""
     try:
         key = serialization.load_pem_private_key((folder / "ca-key.pem").read_bytes(), password=None)
         certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())

@@ -49,7 +49,8 @@ _HEADERS = {
 # same-site and send the new cookie, also when the address was opened from a page of another site (a terminal
 # in a browser).
 _ENTRANCE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>mailer</title><link rel="icon" href="data:,">'
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>mailer</title>'
+    '<link rel="icon" href="data:,">'
     '<meta http-equiv="refresh" content="0;url={path}"><p><a href="{path}">Continue</a></p></html>'
 )
 
@@ -62,7 +63,7 @@ class ApiLogin:
     password: str
 
     def is_proved_by(self, authorization: str) -> bool:
-        """Whether an `Authorization` header is HTTP Basic with this login."""
+        """Return whether an `Authorization` header is HTTP Basic with this login."""
         scheme, _, encoded = authorization.partition(" ")
         try:
             given = base64.b64decode(encoded.strip(), validate=True)
@@ -133,7 +134,7 @@ class AccessControl:
 
 
 def _add_headers(send: Send) -> Send:
-    """A `send` that adds the security headers which the answer does not set itself."""
+    """Return a `send` that adds the security headers which the answer does not set itself."""
 
     async def send_with_headers(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -149,7 +150,7 @@ def _add_headers(send: Send) -> Send:
 
 
 def _limit_body(receive: Receive) -> Receive:
-    """A `receive` that gives at most MAX_BODY octets of a request's body; what follows is dropped."""
+    """Return a `receive` that gives at most MAX_BODY octets of a request's body, and drops the rest."""
     left = MAX_BODY
 
     async def receive_within_limit() -> MutableMapping[str, Any]:

@@ -48,7 +48,7 @@ class MessagePart:
     content: bytes
 
     def describe(self) -> dict[str, object]:
-        """What the page lists of it."""
+        """Return what the page lists of the part, as JSON has it."""
         return {
             "number": self.number,
             "name": self.name,
@@ -70,7 +70,7 @@ class MessageView:
         return [(make_printable(name), decode_text(value)) for name, value in self._message.raw_items()]
 
     def header(self, name: str) -> str:
-        """The decoded value of the first header `name`; empty if there is none."""
+        """Return the decoded value of the first header `name`; empty if there is none."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
     @cached_property
@@ -98,11 +98,11 @@ class MessageView:
         return len(_REMOTE_IMAGE.findall((self.html or "")[:MAX_HTML]))
 
     def find_part(self, number: int) -> MessagePart | None:
-        """The part with that number, or None."""
+        """Return the part with that number, or None."""
         return next((part for part in self.parts if part.number == number), None)
 
     def make_html_document(self, *, images: bool = True, scheme: str | None = None) -> str | None:
-        """The HTML body for a frame: links open outside of it, and inline images are at `parts/NUMBER`.
+        """Return the HTML body for a frame. Links open outside of it; inline images are at `parts/NUMBER`.
 
         Without `images` no image is shown. `scheme` is "light" or "dark": the colour scheme that media
         queries find.
@@ -123,7 +123,7 @@ class MessageView:
         return with_head if count else _insert_into_head(html, head)
 
     def summarize(self) -> dict[str, object]:
-        """What the page shows beside the bodies, as JSON has it."""
+        """Return what the page shows beside the bodies, as JSON has it."""
         html = self.html
         return {
             "headers": self.headers,
@@ -193,7 +193,7 @@ class MessageView:
 
 
 def decode_text(value: object) -> str:
-    """A header's value on one line, encoded words decoded (RFC 2047)."""
+    """Return a header's value on one line, encoded words decoded (RFC 2047)."""
     octets = str(value)[:MAX_HEADER].encode("utf-8", "surrogateescape")  # RFC 6532: a header may be UTF-8
     text = _FOLD.sub(" ", octets.decode("utf-8", "replace"))
     first, rest = text[:MAX_DECODED], text[MAX_DECODED:]
@@ -203,7 +203,7 @@ def decode_text(value: object) -> str:
 
 
 def _insert_into_head(html: str, head: str) -> str:
-    """`html` with `head` put in front, but behind a doctype, without which browsers show it by other rules."""
+    """Return `html` with `head` first, but after a doctype, because that selects the browser's rules."""
     start = html[:200].lstrip()
     if start[:9].lower() == "<!doctype" and (end := html.find(">", 0, 500)) >= 0:
         return html[: end + 1] + head + html[end + 1 :]
@@ -211,7 +211,7 @@ def _insert_into_head(html: str, head: str) -> str:
 
 
 def _walk_leaves(message: MimePart[Any, Any]) -> Iterator[MimePart[Any, Any]]:
-    """The parts without parts of their own, in order; without recursion, whatever the depth."""
+    """Yield the parts without parts of their own, in order; without recursion, because of the depth."""
     waiting = [message]
     while waiting:
         part = waiting.pop()
@@ -235,7 +235,7 @@ def _find_file_name(leaf: MimePart[Any, Any], number: int) -> str:
 
 
 def _decode_octets(leaf: MimePart[Any, Any]) -> bytes:
-    """A leaf's content without its transfer encoding; the octets of an attached message."""
+    """Return a leaf's content without its transfer encoding; the octets of an attached message."""
     payload = leaf.get_payload()
     if isinstance(payload, list):  # message/rfc822
         return b"".join(_flatten_part(part) for part in payload if isinstance(part, MimePart))

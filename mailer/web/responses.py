@@ -89,7 +89,7 @@ def make_message_routes(path: str, find_view: Callable[[Request], MessageView | 
 
 
 def answer_html(message: MessageView, request: Request) -> Response:
-    """The message's HTML as the query asks for it: `images=off`, `scheme=light` or `scheme=dark`."""
+    """Return the message's HTML as the query asks for it: `images=off`, `scheme=light` or `scheme=dark`."""
     images = request.query_params.get("images") != "off"
     html = message.make_html_document(images=images, scheme=request.query_params.get("scheme"))
     if html is None:
@@ -101,7 +101,7 @@ def answer_html(message: MessageView, request: Request) -> Response:
 
 
 def answer_source(message: MessageView, request: Request) -> Response:
-    """The message's octets: as text to be looked at, or with `download=NAME` as a file."""
+    """Return the message's octets: as text to be looked at, or with `download=NAME` as a file."""
     name = request.query_params.get("download")
     headers = {"Content-Security-Policy": MAIL_POLICY_WITHOUT_IMAGES}
     if name:
@@ -112,7 +112,7 @@ def answer_source(message: MessageView, request: Request) -> Response:
 
 
 def answer_part(message: MessageView, number: int) -> Response:
-    """A part of the message.
+    """Return a part of the message.
 
     It is saved when it is opened; only an image can be shown, by the message's HTML.
     """
@@ -128,12 +128,12 @@ def answer_part(message: MessageView, number: int) -> Response:
 
 
 def is_shown_image(part: MessagePart) -> bool:
-    """Whether a browser may show the part as an image."""
+    """Return whether a browser may show the part as an image."""
     return part.type in {"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "image/avif"}
 
 
 def answer_not_found() -> Response:
-    """The answer for what does not exist."""
+    """Return the answer for what does not exist."""
     return Response("Not here.", 404, media_type="text/plain")
 
 

@@ -19,10 +19,10 @@ logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 
 
 class WebServer:
-    """Serves `routes` on 127.0.0.1 from `start()` to `stop()`, to whom `AccessControl` lets in.
+    """Serves `routes` on 127.0.0.1 from `start()` to `stop()`, behind `AccessControl`.
 
-    `port` 0 takes a free one. `login` is what programs use for the routes under `/api/`. OSError: the port is
-    taken. The address for the person is `url`; it contains the token.
+    `port` 0 takes a free one. `login` is what programs use for the routes under `/api/`. `url` is the address
+    for the person; it contains the token. Raises OSError if the port is in use.
     """
 
     def __init__(self, routes: Sequence[BaseRoute], *, port: int = 0, login: ApiLogin | None = None) -> None:
