@@ -5,7 +5,6 @@ A file that cannot be written is found before anything is sent.
 
 from __future__ import annotations
 
-import importlib
 import os
 import stat
 import sys
@@ -14,14 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Protocol, TextIO, cast
+from typing import Protocol, TextIO
 
 from mailer.errors import InputError, Problem
 from mailer.files import check_folder, replace_text_file
 from mailer.report.summary import Report
 
-# A file's suffix, or the word before its name (`md:summary`), and the module of the format.
-FORMATS = {"json": "json", "csv": "csv", "html": "html", "md": "markdown", "xml": "junit"}
+FORMATS = ("json", "csv", "html", "md", "xml")  # a file's suffix, or the word before its name (`md:summary`)
 STANDARD_OUTPUT = "-"
 
 
@@ -34,7 +32,7 @@ class ReportFormat(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReportTarget:
-    """Where a report goes, and in which format. `path` is None for standard output."""
+    """Where a report goes, and in which format of FORMATS. `path` is None for standard output."""
 
     format: str
     path: Path | None
@@ -50,9 +48,9 @@ def parse_report_target(text: str | Path) -> ReportTarget:
     """
     word, separator, name = str(text).partition(":")
     if separator and word in FORMATS and name:
-        return ReportTarget(FORMATS[word], None if name == STANDARD_OUTPUT else Path(name))
-    if (found := FORMATS.get(Path(text).suffix.lower().removeprefix("."))) is not None:
-        return ReportTarget(found, Path(text))
+        return ReportTarget(word, None if name == STANDARD_OUTPUT else Path(name))
+    if (suffix := Path(text).suffix.lower().removeprefix(".")) in FORMATS:
+        return ReportTarget(suffix, Path(text))
     raise InputError(
         f"report {text}: {_explain_format(text)}", hint=f"FORMAT:FILE names it, such as md:{text}"
     )
@@ -94,12 +92,35 @@ def write_report(report: Report, target: ReportTarget | Path | str) -> None:
     """Write `report`: a file as a whole or not at all. Raises InputError if that fails."""
     if not isinstance(target, ReportTarget):
         target = parse_report_target(target)
-    module = cast(ReportFormat, importlib.import_module(f"mailer.report.formats.{target.format}"))
+    report_format = _load_format(target.format)
     try:
         with _standard_output() if target.path is None else replace_text_file(target.path) as stream:
-            module.write(report, stream)
+            report_format.write(report, stream)
     except OSError as error:
         raise InputError(f"report {target}: cannot be written: {_explain(error)}") from error
+
+
+def _load_format(name: str) -> ReportFormat:
+    """Import only the format that is asked for: the HTML report needs Jinja2."""
+    if name == "csv":
+        from mailer.report.formats import csv
+
+        return csv
+    if name == "html":
+        from mailer.report.formats import html
+
+        return html
+    if name == "md":
+        from mailer.report.formats import markdown
+
+        return markdown
+    if name == "xml":
+        from mailer.report.formats import junit
+
+        return junit
+    from mailer.report.formats import json
+
+    return json
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mailer.campaign.model import AUTO, Campaign
 from mailer.delivery.clock import SystemClock
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
-from mailer.delivery.run import Preparation
+from mailer.delivery.preparation import Preparation
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.errors import InputError, LedgerError
 from mailer.ledger import Edition, Ledger, RunRecord, format_time, report_as_unusable

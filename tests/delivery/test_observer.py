@@ -24,7 +24,7 @@ def test_an_exception_is_logged_once_and_the_observer_is_not_called_again(
 
     def fail(*_arguments: object) -> None:
         calls.append(name)
-        raise ValueError("a mistake in somebody's observer")
+        raise ValueError("a mistake in an observer")
 
     observer = Observer()
     setattr(observer, name, fail)

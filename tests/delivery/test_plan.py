@@ -432,7 +432,7 @@ def test_memory_does_not_grow_with_the_list(tmp_path):
 
 
 def test_planning_does_not_wait_for_a_reader(planned, where):
-    """A report in somebody's pager, a backup."""
+    """Another process may have the file open: a pager, a backup."""
     with Ledger.open(where) as reader, reader.read_consistently():
         assert reader.find_edition("autumn") == planned.edition
         began = time.monotonic()

@@ -45,11 +45,11 @@ class Recorder(Observer):
         self.waits: list[tuple[float, str]] = []
         self.unknown: list[str] = []
         self.sessions = 0
-        self.on_settled: Callable[[Outcome], None] = lambda _outcome: None
+        self.outcome_callback: Callable[[Outcome], None] = lambda _outcome: None
 
     def on_outcome(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
-        self.on_settled(outcome)
+        self.outcome_callback(outcome)
 
     def on_warning(self, text: str) -> None:
         self.warnings.append(text)
@@ -75,7 +75,7 @@ class FakeClock:
     def now(self) -> float:
         return self._now
 
-    def go(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
@@ -129,9 +129,11 @@ class Bench:
         options = self.options(fault_server, delivery, **more)
         with Ledger.open(self.ledger_path) as ledger:
             sending = run(campaign, compiled, ledger, options, self.observer, stop=stop, clock=clock)
-            return asyncio.run(asyncio.wait_for(self._cancelled(sending, cancel_after), 60))
+            return asyncio.run(asyncio.wait_for(self._run_and_cancel(sending, cancel_after), 60))
 
-    async def _cancelled(self, sending: Coroutine[object, object, RunResult], after: int | None) -> RunResult:
+    async def _run_and_cancel(
+        self, sending: Coroutine[object, object, RunResult], after: int | None
+    ) -> RunResult:
         task = asyncio.ensure_future(sending)
         seen = len(self.observer.outcomes)
 
@@ -140,7 +142,7 @@ class Bench:
                 task.cancel()
 
         if after is not None:
-            self.observer.on_settled = look
+            self.observer.outcome_callback = look
         return await task
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -156,7 +158,7 @@ class Bench:
                 if count
             }
 
-    def agree(self, server: FaultServer, *, most_duplicates: int = 0) -> None:
+    def compare_with(self, server: FaultServer, *, max_duplicates: int = 0) -> None:
         """For each recipient: the server has the message if the status is `sent`, otherwise not, and never too often."""
         outcomes, times = self.outcomes(), server.times()
         assert len(outcomes) == self.count
@@ -170,7 +172,7 @@ class Bench:
             if times[email] and outcome.status not in (Status.SENT, Status.IN_DOUBT)
         ]
         assert untold == [], "accepted by the server, unknown to the ledger"
-        assert server.duplicates <= most_duplicates
+        assert server.duplicates <= max_duplicates
         contents = {message.message_id: message.digest for message in server.accepted}
         assert all(contents[message.message_id] == message.digest for message in server.accepted)
         assert all(len(message.recipients) >= 1 for message in server.accepted)

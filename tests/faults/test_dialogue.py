@@ -49,7 +49,7 @@ def test_a_break_loses_no_message(tmp_path, strategy, fault):
     delivery = QUICK if fault.kind != "silence" else QUICK_SILENCE
     with FaultServer(strategy, (fault,)) as server:
         result = bench.send(server, delivery)
-        bench.agree(server, most_duplicates=WINDOW)
+        bench.compare_with(server, max_duplicates=WINDOW)
         assert result.ending is Ending.COMPLETE, result.reason
         assert bench.statuses() == {Status.SENT: COUNT}
         assert bench.outcomes().keys() == server.times().keys()
@@ -68,7 +68,7 @@ def test_a_break_around_starttls(tmp_path, step, moment, kind):
     delivery = QUICK if kind != "silence" else QUICK_SILENCE
     with FaultServer("streamed", (Fault(step, kind, moment),), security="starttls") as server:
         result = bench.send(server, delivery)
-        bench.agree(server)
+        bench.compare_with(server)
         if result.ending is Ending.UNREACHABLE:  # before anything was sent, and the next run continues
             assert bench.statuses() == {Status.PENDING: COUNT}
             assert server.logins == 0
@@ -90,7 +90,7 @@ def test_many_breaks_in_one_run(tmp_path, seed):
     bench = Bench(tmp_path, 40)
     with FaultServer(strategy, faults) as server:
         result = bench.send(server, replace(QUICK, connections=connections))
-        bench.agree(server, most_duplicates=server.sessions * WINDOW)
+        bench.compare_with(server, max_duplicates=server.sessions * WINDOW)
         assert result.ending in (Ending.COMPLETE, Ending.INCOMPLETE), result.reason
         lost = {email for email, outcome in bench.outcomes().items() if outcome.status is not Status.SENT}
         assert all(bench.outcomes()[email].status is Status.IN_DOUBT for email in lost)

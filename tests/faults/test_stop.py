@@ -28,10 +28,10 @@ STRATEGY = pytest.mark.parametrize("strategy", ["sequential", "pipelined", "stre
 @STRATEGY
 def test_after_a_request_to_stop_messages_in_flight_get_their_results(tmp_path, strategy):
     bench, stop = Bench(tmp_path, 60), StopSignal()
-    bench.observer.on_settled = lambda _outcome: stop.requested or stop.request(signal.SIGTERM)
+    bench.observer.outcome_callback = lambda _outcome: stop.requested or stop.request(signal.SIGTERM)
     with FaultServer(strategy, delay=0.01) as server:
         result = bench.send(server, replace(QUICK, window=8), stop=stop)
-        bench.agree(server)
+        bench.compare_with(server)
         assert result.ending is Ending.INTERRUPTED
         statuses = bench.statuses()
         assert statuses[Status.SENT] == len(server.accepted) <= 9
@@ -39,9 +39,9 @@ def test_after_a_request_to_stop_messages_in_flight_get_their_results(tmp_path, 
         assert server.duplicates == 0
         with Ledger.open(bench.ledger_path) as ledger:
             assert ledger.find_last_run(ledger.ensure_edition("faults")).ending == "interrupted"
-        bench.observer.on_settled = lambda _outcome: None
+        bench.observer.outcome_callback = lambda _outcome: None
         assert bench.send(server).ending is Ending.COMPLETE
-        bench.agree(server)
+        bench.compare_with(server)
 
 
 @STRATEGY
@@ -52,26 +52,26 @@ def test_a_second_request_stops_at_once_and_loses_no_message(tmp_path, strategy)
         stop.request()
         stop.request()
 
-    bench.observer.on_settled = twice
+    bench.observer.outcome_callback = twice
     with FaultServer(strategy, delay=0.05) as server:
         began = time.monotonic()
         result = bench.send(server, replace(QUICK, window=8, timeout=30), stop=stop)
         assert time.monotonic() - began < 20  # of the 30 that a reply may take
         assert result.ending is Ending.INTERRUPTED
-        bench.observer.on_settled = lambda _outcome: None
+        bench.observer.outcome_callback = lambda _outcome: None
         assert bench.send(server).ending is Ending.COMPLETE
-        bench.agree(server, most_duplicates=8)
+        bench.compare_with(server, max_duplicates=8)
 
 
 def test_a_silent_server_does_not_hold_up_an_interruption_for_longer_than_a_reply(tmp_path):
     bench, stop = Bench(tmp_path, 20), StopSignal()
-    bench.observer.on_settled = lambda _outcome: stop.requested or stop.request()
+    bench.observer.outcome_callback = lambda _outcome: stop.requested or stop.request()
     with FaultServer("streamed", (Fault("accepted", "silence", nth=3),)) as server:
         result = bench.send(server, replace(QUICK, timeout=0.3), stop=stop)
         assert result.ending is Ending.INTERRUPTED
-        bench.observer.on_settled = lambda _outcome: None
+        bench.observer.outcome_callback = lambda _outcome: None
         assert bench.send(server).ending is Ending.COMPLETE
-        bench.agree(server, most_duplicates=8)
+        bench.compare_with(server, max_duplicates=8)
 
 
 def test_a_waiting_run_can_be_stopped(tmp_path):
@@ -151,7 +151,7 @@ def test_two_senders_at_once_send_each_message_once(tmp_path):
             for _ in range(2)
         ]
         ends = [process.communicate(timeout=60) for process in both]
-        bench.agree(server)
+        bench.compare_with(server)
     assert sorted(process.returncode for process in both) == [0, 2]
     assert any(b"is being sent by" in errors for _, errors in ends)
     assert set(server.times().values()) == {1}
@@ -174,7 +174,7 @@ def test_a_signal_ends_the_command_in_order(tmp_path, number, code):
             assert process.poll() is None
         process.send_signal(number)
         assert process.wait(30) == code
-        bench.agree(server)
+        bench.compare_with(server)
         statuses = bench.statuses()
         assert statuses[Status.SENT] == len(server.accepted)
         assert statuses[Status.PENDING] == 400 - len(server.accepted)
@@ -203,7 +203,7 @@ def test_a_ledger_that_cannot_be_written_stops_at_once(tmp_path, monkeypatch):
         time.sleep(0.05)
         assert len(server.accepted) == taken  # no further message left
         assert bench.send(server).ending is Ending.COMPLETE
-        bench.agree(server, most_duplicates=2)
+        bench.compare_with(server, max_duplicates=2)
 
 
 def send_limited(bench, server, octets):
@@ -231,7 +231,7 @@ def test_a_disk_that_is_full_before_anything_was_sent(tmp_path, octets):
         assert b"mailer: error: %s: the ledger cannot be " % os.fsencode(bench.ledger_path) in process.stderr
         assert server.sessions == 0
         assert bench.send(server).ending is Ending.COMPLETE
-        bench.agree(server)
+        bench.compare_with(server)
 
 
 def test_a_ledger_that_cannot_be_read_at_the_end(tmp_path, monkeypatch):
@@ -258,7 +258,7 @@ def test_a_disk_that_fills_up_during_a_run_stops_it(tmp_path):
         if process.returncode == 3:
             assert 0 < len(server.accepted) < 600
         assert bench.send(server).ending is Ending.COMPLETE
-        bench.agree(server, most_duplicates=8)
+        bench.compare_with(server, max_duplicates=8)
 
 
 def test_a_clock_that_goes_back_between_runs(tmp_path):
@@ -273,7 +273,7 @@ def test_a_clock_that_goes_back_between_runs(tmp_path):
         bench.observer.on_waiting = lambda _seconds, _why: None
         clock = FakeClock(1_000_000_000.0)
         result = bench.send(server, replace(QUICK, backoff=backoff), clock=clock)
-        bench.agree(server)
+        bench.compare_with(server)
     assert result.ending is Ending.COMPLETE
     assert clock.now() - 1_000_000_000.0 < 4000
 

@@ -106,7 +106,7 @@ class Fleet:
             assert time.monotonic() < until, self.logs()
             time.sleep(0.02)
 
-    def agree(self, *, most_duplicates: int = 0) -> None:
+    def compare_with(self, *, max_duplicates: int = 0) -> None:
         """The server's record and the ledger's, recipient by recipient."""
         with Ledger.open(self.url) as ledger:
             outcomes = {o.email: o for o in ledger.read_outcomes(ledger.ensure_edition("faults"))}
@@ -121,7 +121,7 @@ class Fleet:
             email for email, outcome in outcomes.items() if times[email] and outcome.status not in known
         ]
         assert untold == [], "accepted by the server, unknown to the ledger"
-        assert self.server.duplicates <= most_duplicates, self.server.duplicates
+        assert self.server.duplicates <= max_duplicates, self.server.duplicates
 
     def close(self) -> None:
         for process in self.processes:

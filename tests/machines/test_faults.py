@@ -38,7 +38,7 @@ def test_a_worker_is_killed(rabbitmq: Any, make_fleet: Any, policy: str) -> None
         kill(workers[0])
         code = command.wait(180)
         assert code in (0, 1), fleet.logs()
-        fleet.agree(most_duplicates=WINDOW if policy == "resend" else 0)
+        fleet.compare_with(max_duplicates=WINDOW if policy == "resend" else 0)
         statuses = fleet.statuses()
     if policy == "resend":
         assert statuses == {Status.SENT: COUNT}
@@ -58,7 +58,7 @@ def test_all_workers_are_killed_and_others_come(redis: Any, make_fleet: Any) -> 
             kill(worker)
         fleet.start_worker("three")
         assert command.wait(180) == 0, fleet.logs()
-        fleet.agree(most_duplicates=3 * WINDOW)
+        fleet.compare_with(max_duplicates=3 * WINDOW)
         assert fleet.statuses() == {Status.SENT: COUNT}
 
 
@@ -72,7 +72,7 @@ def test_the_command_is_killed_and_run_again(redis: Any, make_fleet: Any) -> Non
         fleet.wait_for_messages(100)
         kill(kill_at)
         assert fleet.start_command().wait(180) == 0, fleet.logs()
-        fleet.agree()
+        fleet.compare_with()
         assert fleet.statuses() == {Status.SENT: COUNT}
 
 
@@ -92,7 +92,7 @@ def test_the_broker_is_killed_and_comes_back(make_fleet: Any, tmp_path: Any) -> 
             time.sleep(3)
             broker.start()
             assert command.wait(180) == 0, fleet.logs()
-            fleet.agree()
+            fleet.compare_with()
             assert fleet.statuses() == {Status.SENT: COUNT}
     finally:
         broker.kill()
@@ -113,7 +113,7 @@ def test_the_database_is_killed_and_comes_back(redis: Any, make_fleet: Any) -> N
         assert len(server.accepted) <= accepted + 3 * WINDOW  # no worker sends without a ledger
         own.start(durable=True)
         assert command.wait(180) == 0, fleet.logs()
-        fleet.agree(most_duplicates=3 * WINDOW)
+        fleet.compare_with(max_duplicates=3 * WINDOW)
         assert fleet.statuses() == {Status.SENT: COUNT}
 
 
@@ -127,7 +127,7 @@ def test_tasks_that_come_twice_send_nothing_twice(redis: Any, make_fleet: Any) -
         fleet.wait_for_messages(50)
         TaskQueue(redis.url).top_up("faults", 1, 20)
         assert command.wait(180) == 0, fleet.logs()
-        fleet.agree()
+        fleet.compare_with()
         assert fleet.statuses() == {Status.SENT: 600}
 
 
@@ -142,5 +142,5 @@ def test_a_worker_that_is_told_to_stop_completes_what_is_in_flight(redis: Any, m
         assert first.wait(60) == 0, fleet.logs()
         fleet.start_worker("two")
         assert command.wait(180) == 0, fleet.logs()
-        fleet.agree()
+        fleet.compare_with()
         assert fleet.statuses() == {Status.SENT: COUNT}

@@ -171,7 +171,7 @@ def test_a_machine_that_is_cut_off_loses_nothing(network: Network, tmp_path: Any
             time.sleep(OUTSIDE_SECONDS)
             network.cut("one", is_cut=False)
             assert command.wait(200) == 0, fleet.logs()
-            fleet.agree(most_duplicates=2 * WINDOW)
+            fleet.compare_with(max_duplicates=2 * WINDOW)
             assert fleet.statuses() == {Status.SENT: COUNT}
         finally:
             fleet.close()

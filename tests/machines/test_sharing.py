@@ -62,7 +62,7 @@ def test_two_senders_share_a_campaign(make_bench):
     with FaultServer(delay=0.005) as server:
         results = bench.send_with(2, server, replace(QUICK, connections=2))
     assert {result.ending for result in results} == {Ending.COMPLETE}
-    bench.agree(server)
+    bench.compare_with(server)
     assert bench.statuses() == {Status.SENT: 1000}
     assert min(len(observer.outcomes) for observer in bench.observers) > 30
 
@@ -77,7 +77,7 @@ def test_connections_hold_for_all(make_bench):
     with FaultServer(delay=0.002, script=watch) as server:
         bench.send_with(3, server, replace(QUICK, connections=2))
     assert most == 2
-    bench.agree(server)
+    bench.compare_with(server)
 
 
 def test_a_sender_that_joins_gets_its_share_of_the_connections(make_bench):
@@ -96,7 +96,7 @@ def test_a_sender_that_joins_gets_its_share_of_the_connections(make_bench):
         asyncio.run(asyncio.wait_for(send(), 120))
     assert bench.statuses() == {Status.SENT: 1500}
     assert len(bench.observers[1].outcomes) > 200
-    bench.agree(server)
+    bench.compare_with(server)
 
 
 def test_the_rate_holds_for_all(make_bench):
@@ -107,7 +107,7 @@ def test_the_rate_holds_for_all(make_bench):
         seconds = time.monotonic() - started
     assert bench.statuses() == {Status.SENT: 40}
     assert seconds > 39 / 20 - 0.1
-    bench.agree(server)
+    bench.compare_with(server)
 
 
 def test_stop_after_counts_what_all_of_them_see(make_bench):
@@ -167,7 +167,7 @@ def test_a_database_that_goes_away_ends_the_run_at_once(make_bench, postgres):
         assert accepted < 120
         again = bench.send_with(1, server)[0]
     assert again.ending is Ending.COMPLETE
-    bench.agree(server, most_duplicates=8)
+    bench.compare_with(server, max_duplicates=8)
     assert bench.statuses() == {Status.SENT: 400}
 
 

@@ -25,7 +25,7 @@ def test_three_workers_send_one_campaign(broker: Any, make_fleet: Any) -> None:
         command = fleet.start_command("--report", str(fleet.folder / "send.json"))
         assert command.wait(120) == 0, fleet.logs()
         assert fleet.statuses() == {Status.SENT: 900}
-        fleet.agree()
+        fleet.compare_with()
         report = fleet.report()
     assert report["counts"]["sent"] == 900
     assert {worker["name"] for worker in report["workers"]} == {"one", "two", "three"}
@@ -48,7 +48,7 @@ def test_the_files_travel_and_a_worker_has_nothing_else(redis: Any, make_fleet: 
         (project / ".secret").write_text("never")
         fleet.start_worker("one")
         assert fleet.start_command().wait(120) == 0, fleet.logs()
-        fleet.agree()
+        fleet.compare_with()
     tree = next((fleet.folder / "one" / "cache").glob("*/campaign.yaml")).parent
     names = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
     own = {f"files/{n}.txt" for n in range(20)}

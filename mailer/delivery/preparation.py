@@ -1,0 +1,159 @@
+"""What happens before anything is sent.
+
+recover claims of former runs -> begin another edition if asked to -> plan -> preflight
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mailer.campaign.model import Campaign
+from mailer.delivery.clock import Clock
+from mailer.delivery.observer import Observer
+from mailer.delivery.options import Ending, RunResult, SendOptions
+from mailer.delivery.plan import PlanResult, plan
+from mailer.delivery.preflight import preflight
+from mailer.errors import InputError, LedgerBusy, append_remainder
+from mailer.ledger import Ledger
+from mailer.ledger.outcome import Status
+from mailer.ledger.records import Policy, Recovered
+from mailer.render.compile import compile_campaign
+from mailer.render.compiled import CompiledCampaign
+from mailer.text import count_noun
+
+FATES: dict[Policy, str] = {"resend": "sent again", "hold": "held as in doubt", "sent": "recorded as sent"}
+
+
+class Preparation:
+    """What happens before anything is sent: the edition, with its queue recovered, planned and checked."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        compiled: CompiledCampaign,
+        ledger: Ledger,
+        options: SendOptions,
+        *,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self.compiled = compiled
+        self.edition = ledger.ensure_edition(campaign.name)
+        self.recovered = Recovered()
+        self.is_checked = (
+            False  # every message was rendered within its limits, so it can be rendered here again
+        )
+        self._campaign, self._ledger, self._options = campaign, ledger, options
+        self._observer, self._clock = observer, clock
+
+    def prepare(self) -> None:
+        """Raises InputError if a message cannot be correct, unless such recipients are to be skipped."""
+        ledger, options, campaign = self._ledger, self._options, self._campaign
+        self.recovered = self._recover()
+        if other := ledger.note_campaign_file(campaign.name, campaign.path, campaign.root):
+            self._observer.on_warning(
+                f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?"
+            )
+        if options.again and self.edition.planned:
+            self._finish_edition()
+            self.edition, self.recovered = ledger.add_edition(campaign.name), Recovered()
+        if self.edition.number > 1:  # Message-IDs differ from edition to edition
+            self.compiled = compile_campaign(campaign, edition=self.edition.number)
+        planned = plan(ledger, campaign, self.compiled, self.edition, observer=self._observer)
+        self._warn_of_duplicates(planned)
+        if options.retry_failed:
+            ledger.reopen_failed(self.edition, only=options.only)
+        problems = append_remainder(planned.invalid, planned.invalid_count)
+        if options.preflight:
+            checked = preflight(ledger, self.edition, self.compiled, self._observer, only=options.only)
+            problems += checked.problems
+            self.is_checked = checked.is_complete
+            if problems and not options.skip_invalid:
+                raise InputError(problems)
+        if others := ledger.count_sent_with_other_template(self.edition, self.compiled.fingerprint):
+            recipients = count_noun(others, "recipient")
+            self._observer.on_warning(f"{recipients} got the message before the templates were changed")
+
+    def count_recipients(self) -> int:
+        """Return how many recipients are to be sent to. Raises InputError if `only` names none."""
+        counts = self._ledger.count_by_status(self.edition, only=self._options.only)
+        if not any(counts.values()) and self._options.only is not None:
+            raise InputError(f"{self._options.only} is not in the list")
+        pending = counts[Status.PENDING]
+        return min(pending, self._options.limit or pending)
+
+    def result_without_sending(self) -> RunResult:
+        """Return the result of a run that has nothing to send."""
+        only = self._options.only
+        counts = self._ledger.count_by_status(self.edition, only=only)
+        is_incomplete = has_problems(counts)
+        reason = "every recipient has an outcome, but not all of them have the message"
+        if not is_incomplete:
+            reason = "the campaign is complete"
+        if only is not None:
+            reason = f"{only}: {', '.join(status.value for status in Status if counts[status])} already"
+        return RunResult(
+            Ending.INCOMPLETE if is_incomplete else Ending.COMPLETE,
+            self.edition.number,
+            self._ledger.find_last_run(self.edition),
+            reason,
+            None
+            if is_incomplete or only is not None
+            else "--again sends the campaign again, to every recipient",
+            nothing_to_do=True,
+        )
+
+    def announce_start(self) -> None:
+        """Tell the observer that sending begins. It may raise what is not an Exception to prevent that."""
+        counts = self._ledger.count_by_status(self.edition)
+        total = sum(counts.values())
+        self._observer.on_start(total, total - counts[Status.PENDING])
+
+    def _recover(self) -> Recovered:
+        """`--in-doubt` decides for the recipients it is given for; for the others, the campaign does."""
+        ledger, edition, options, now = self._ledger, self.edition, self._options, self._clock.now()
+        given, policy = options.in_doubt, options.delivery.in_doubt
+        decided, others = Recovered(), Recovered()
+        if given is not None:
+            decided = ledger.recover_claims(edition, given, now=now, held=True, only=options.only)
+        if given is None or options.only is not None:
+            others = ledger.recover_claims(edition, policy, now=now, but=options.only if given else None)
+        for count, fate in ((decided.in_doubt, given), (others.in_doubt, policy)):
+            if fate and count:
+                were = "message was" if count == 1 else "messages were"
+                self._observer.on_warning(
+                    f"{count:,} {were} in flight when a former run ended: {FATES[fate]}"
+                )
+        return Recovered(decided.in_doubt + others.in_doubt, decided.deferred + others.deferred)
+
+    def _finish_edition(self) -> None:
+        """Raise InputError if the edition is not finished, or abandon its rest."""
+        if self.edition.complete:
+            return
+        if self._ledger.has_other_senders(self.edition.campaign):
+            hint = "--again needs a finished edition"
+            raise LedgerBusy(f"another sender is sending {self.edition.campaign!r}", hint=hint)
+        if self._options.abandon:
+            self._ledger.abandon_rest(self.edition)
+            return
+        counts = self._ledger.count_by_status(self.edition)
+        rest = ", ".join(
+            f"{counts[status]:,} {status.value}"
+            for status in (Status.PENDING, Status.DEFERRED)
+            if counts[status]
+        )
+        raise InputError(
+            f"campaign {self.edition.campaign!r} is not finished: {rest}",
+            hint="run the command without --again to send the rest, or with --again --abandon to give the rest up",
+        )
+
+    def _warn_of_duplicates(self, planned: PlanResult) -> None:
+        for text in planned.duplicates:
+            self._observer.on_warning(str(text))
+        if (more := planned.duplicate_count - len(planned.duplicates)) > 0:
+            self._observer.on_warning(f"and {more:,} more")
+
+
+def has_problems(counts: Mapping[Status, int]) -> bool:
+    """Return whether some recipient failed, is deferred or in doubt, so that an edition is not complete."""
+    return bool(counts[Status.FAILED] or counts[Status.DEFERRED] or counts[Status.IN_DOUBT])
