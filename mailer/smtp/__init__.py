@@ -8,8 +8,8 @@
 
 `protocol/` has no I/O and no clock. From the octets up: `reply` (octets -> replies), `commands`,
 `extensions`, `data`; `pipeline` (what was written, and the replies that are owed for it, in order);
-`in_flight` (one message on its way), `transaction_queue` (all of them), `window` and `budget` (how many, and
-how often RSET); `data_writer` and `bdat_writer` (what is written when), `submission` (owns the queue and the
+`in_flight` (one message on its way), `transaction_queue` (all of them, and how often RSET), `window` (how many
+in flight); `data_writer` and `bdat_writer` (what is written when), `submission` (owns the queue and the
 writer); `states`, `opening` (greeting to login) and `session` (octets in, events out). `sasl/` has the
 mechanisms. The shell has the sockets: `tcp`, `transport`, `tls`, `connection`.
 """

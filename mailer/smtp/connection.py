@@ -24,7 +24,7 @@ from mailer.smtp.protocol.values import (
     TransactionResult,
     UnfinishedTransactions,
 )
-from mailer.smtp.sasl import ChannelBinding
+from mailer.smtp.sasl.mechanism import ChannelBinding
 from mailer.smtp.tcp import TcpConnection, open_tcp
 from mailer.smtp.tls import (
     WRONG_NAME,
@@ -273,10 +273,8 @@ class Connection:
             is_wrong_name = (
                 isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME
             )
-            if is_wrong_name and endpoint.proxy is None:
-                names = await fetch_certificate_names(
-                    endpoint.host, endpoint.port, endpoint.ca_file, security=endpoint.security
-                )
+            if is_wrong_name:
+                names = await fetch_certificate_names(endpoint, preferred=self._address)
             raise make_tls_error(
                 error, endpoint.host, port=endpoint.port, security=endpoint.security, names=names
             ) from None

@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mailer.errors import ConnectionLost, InputError, TlsError
-from mailer.smtp.endpoint import ClientCertificateFiles
-from mailer.smtp.sasl import ChannelBinding
-from mailer.text import make_printable
+from mailer.errors import ConnectionLost, InputError, ServerError, TlsError
+from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint
+from mailer.smtp.protocol.values import SocketAddress
+from mailer.smtp.sasl.mechanism import ChannelBinding
+from mailer.smtp.tcp import TcpConnection, open_tcp
+from mailer.text import make_printable, shorten
 
 MAX_CA_FILE = 16 << 20  # the system's own bundle has 0.2 MB
 _MAX_NAMES = 8
+_MAX_SHOWN = 200  # characters of a text that comes from the peer or from OpenSSL
 
 _GIVE_CA = "give that CA's certificate (PEM) as server.ca_file or --ca-file"
 _CLOCK = "is this machine's clock wrong?"
@@ -202,7 +205,7 @@ def make_tls_error(
         )
     if reason:
         return TlsError(f"TLS with {where} failed: {reason.replace('_', ' ').lower()}")
-    return TlsError(f"TLS with {where} failed: {_one_line(str(error)) or type(error).__name__}")
+    return TlsError(f"TLS with {where} failed: {_show(str(error)) or type(error).__name__}")
 
 
 def is_client_certificate_alert(error: BaseException) -> bool:
@@ -249,7 +252,7 @@ def _make_certificate_error(
         return _make_wrong_name_error(host, where, names)
     if error.verify_code not in _VERDICTS:
         return TlsError(
-            f"the certificate of {where} was not accepted: {_one_line(error.verify_message)}",
+            f"the certificate of {where} was not accepted: {_show(error.verify_message)}",
             hint="if it comes from a private CA that leaves extensions out (RFC 5280): " + _GIVE_CA,
         )
     verdict, hint = _VERDICTS[error.verify_code]
@@ -278,29 +281,32 @@ def _make_wrong_name_error(host: str, where: str, names: Sequence[str] | None) -
 
 
 async def fetch_certificate_names(
-    host: str, port: int, ca_file: Path | None, *, security: str = "tls", seconds: float = 10.0
+    endpoint: Endpoint, *, preferred: SocketAddress | None = None, seconds: float = 10.0
 ) -> tuple[str, ...] | None:
     """Return the names in the certificate of a server whose name did not match; None if they cannot be had.
 
-    OpenSSL forgets the certificate when a handshake fails. So this connects once more, the chain verified and
-    the name not, reads the names, and hangs up: nothing is sent over it but what STARTTLS needs.
+    OpenSSL forgets the certificate when a handshake fails. So this connects once more (to the `preferred`
+    address, if there are several), the chain verified and the name not, reads the names, and hangs up:
+    nothing is sent over it but what STARTTLS needs.
     """
-    context = make_client_context(ca_file)
+    context = make_client_context(endpoint.ca_file, endpoint.client_cert)
     context.check_hostname = False
     try:
         async with asyncio.timeout(seconds):
-            return await _read_names(host, port, context, security)
-    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+            tcp = await open_tcp(endpoint, seconds, preferred=preferred)
+            return await _read_names(tcp, endpoint, context)
+    except (ServerError, OSError, EOFError, ValueError, asyncio.LimitOverrunError):
         return None
 
 
-async def _read_names(host: str, port: int, context: ssl.SSLContext, security: str) -> tuple[str, ...]:
-    if security == "tls":
-        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
+async def _read_names(tcp: TcpConnection, endpoint: Endpoint, context: ssl.SSLContext) -> tuple[str, ...]:
+    host = endpoint.host
+    if endpoint.security == "tls":
+        _, writer = await asyncio.open_connection(sock=tcp.sock, ssl=context, server_hostname=host)
     else:
-        reader, writer = await asyncio.open_connection(host, port)
+        reader, writer = await asyncio.open_connection(sock=tcp.sock)
     try:
-        if security != "tls":
+        if endpoint.security != "tls":
             for command in (b"", b"EHLO localhost\r\n", b"STARTTLS\r\n"):
                 writer.write(command)
                 while (await reader.readuntil(b"\n"))[3:4] == b"-":
@@ -339,13 +345,13 @@ def _names(certificate: Mapping[str, object]) -> tuple[str, ...]:
     pairs = certificate.get("subjectAltName")
     if not isinstance(pairs, tuple):
         return ()
-    return tuple(_one_line(value) for kind, value in pairs if kind in {"DNS", "IP Address"})
+    return tuple(_show(value) for kind, value in pairs if kind in {"DNS", "IP Address"})
 
 
 def _format_distinguished_name(name: object) -> str:
     """RFC 4514 in spirit: the parts that tell one name from another."""
     wanted = {"commonName": "CN", "organizationName": "O", "countryName": "C"}
-    return ", ".join(f"{wanted[key]}={_one_line(value)}" for key, value in _attributes(name) if key in wanted)
+    return ", ".join(f"{wanted[key]}={_show(value)}" for key, value in _attributes(name) if key in wanted)
 
 
 def _attributes(name: object) -> Iterator[tuple[str, str]]:
@@ -361,6 +367,6 @@ def _when(text: object) -> str:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC).isoformat().replace("+00:00", "Z")
 
 
-def _one_line(text: str) -> str:
-    """Foreign text for a terminal: printable and bounded."""
-    return make_printable(text).strip()[:200]
+def _show(text: str) -> str:
+    """Return a text of the peer or of OpenSSL for a terminal: printable and bounded."""
+    return shorten(make_printable(text).strip(), _MAX_SHOWN)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mailer.errors import InputError, TlsError
-from mailer.smtp.endpoint import ClientCertificateFiles
+from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint
 from mailer.smtp.tls import (
     fetch_certificate_names,
     make_client_context,
@@ -189,7 +189,7 @@ def test_ca_file_may_hold_the_servers_own_certificate(ca: trustme.CA, serve: Ser
 def test_a_certificate_for_another_name_says_which(ca: trustme.CA, ca_file: Path, serve: Serve) -> None:
     port = serve(with_certificate(ca.issue_cert("mail.example.com", "*.example.net")))
     assert "for another name" in str(failure(port, ca_file))
-    names = asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file))
+    names = asyncio.run(fetch_certificate_names(Endpoint("127.0.0.1", port, ca_file=ca_file)))
     assert names == ("mail.example.com", "*.example.net")
     error = failure(port, ca_file, names=names)
     assert "it is for mail.example.com, *.example.net, not for localhost" in str(error)
@@ -198,17 +198,19 @@ def test_a_certificate_for_another_name_says_which(ca: trustme.CA, ca_file: Path
 
 def test_names_are_read_of_a_trusted_chain_only(serve: Serve, ca_file: Path) -> None:
     port = serve(with_certificate(trustme.CA().issue_cert("mail.example.com")))
-    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file)) is None
+    assert asyncio.run(fetch_certificate_names(Endpoint("127.0.0.1", port, ca_file=ca_file))) is None
 
 
 @pytest.mark.parametrize("behaviour", [b"", b"220 ready\r\n", b"500 no\r\n" * 3, b"x" * 70_000])
 def test_what_does_not_speak_tls_has_no_names(serve: Serve, ca_file: Path, behaviour: bytes) -> None:
     port = serve(behaviour)
     assert (
-        asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls", seconds=2))
+        asyncio.run(fetch_certificate_names(Endpoint("127.0.0.1", port, "starttls", ca_file), seconds=2))
         is None
     )
-    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file, seconds=2)) is None
+    assert (
+        asyncio.run(fetch_certificate_names(Endpoint("127.0.0.1", port, ca_file=ca_file), seconds=2)) is None
+    )
 
 
 def test_names_behind_starttls(ca: trustme.CA, ca_file: Path) -> None:
@@ -225,7 +227,7 @@ def test_names_behind_starttls(ca: trustme.CA, ca_file: Path) -> None:
         server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            return await fetch_certificate_names("127.0.0.1", port, ca_file, security="starttls")
+            return await fetch_certificate_names(Endpoint("127.0.0.1", port, "starttls", ca_file))
 
     assert asyncio.run(main()) == ("mail.example.com",)
 
@@ -350,7 +352,7 @@ def test_a_common_name_does_not_count(tmp_path: Path, serve: Serve) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca_file, tmp_path / "key.pem")
     port = serve(context)
-    assert asyncio.run(fetch_certificate_names("127.0.0.1", port, ca_file)) == ()
+    assert asyncio.run(fetch_certificate_names(Endpoint("127.0.0.1", port, ca_file=ca_file))) == ()
     error = failure(port, ca_file, names=())
     assert "has no subjectAltName" in str(error)
 

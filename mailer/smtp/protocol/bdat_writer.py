@@ -15,7 +15,7 @@ session (smtp_accept_max_nonmail): those behind a refused message that had one b
 until a message is delivered. If a predecessor is known to be refused, RCPT precedes the RSET: its reply
 tells, 503 or 250, whether a transaction was there, at the price of one error with Postfix and none with Exim
 (which ends a session at the fourth MAIL that meets an open transaction). Then no RSET is needed any more, or
-the counted ones are kept few, see budget.py.
+the counted ones are kept few, see transaction_queue.py.
 """
 
 from __future__ import annotations

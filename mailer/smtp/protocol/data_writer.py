@@ -6,7 +6,7 @@ makes pointless.
 
 A refused envelope leaves the server with an open transaction. It must be closed, or used, before the next
 message, or that one would be answered 503 and leave under the wrong sender. Servers count RSETs (see
-budget.py), so it is written only when a transaction is open. If it would be counted, the next message has the
+transaction_queue.py), so it is written only when a transaction is open. If it would be counted, the next message has the
 same sender and the open transaction has no recipient, the next message's RCPT goes into that transaction. A
 server that had closed it answers 503: then the message goes again with its MAIL, which this session does not
 leave out any more.

@@ -13,17 +13,8 @@ from mailer.smtp.protocol.pipeline import Pipeline
 from mailer.smtp.protocol.reply import Reply, ReplyParser
 from mailer.smtp.protocol.states import StateMachine, Step
 from mailer.smtp.protocol.values import NOTHING_LEARNED, Login, ServerTraits, Strategy
-from mailer.smtp.sasl import (
-    CANCEL,
-    ChannelBinding,
-    ChannelSecurity,
-    Mechanism,
-    SaslError,
-    SaslExchange,
-    choose_mechanisms,
-    list_fallbacks,
-    make_login_error,
-)
+from mailer.smtp.sasl.login import ChannelSecurity, choose_mechanisms, list_fallbacks, make_login_error
+from mailer.smtp.sasl.mechanism import CANCEL, ChannelBinding, Mechanism, SaslError, SaslExchange
 
 
 @dataclass(frozen=True, slots=True)

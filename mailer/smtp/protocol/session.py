@@ -32,7 +32,7 @@ from mailer.smtp.protocol.values import (
     TransactionResult,
     UnfinishedTransactions,
 )
-from mailer.smtp.sasl import ChannelBinding
+from mailer.smtp.sasl.mechanism import ChannelBinding
 
 ENDING_SECONDS = 5.0  # for what a server still answers behind its 421
 

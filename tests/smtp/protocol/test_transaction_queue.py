@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from mailer.smtp.protocol.budget import MAX_COUNTED, MAX_WHILE_STREAMING, MIN_WORTH_STREAMING, CommandBudget
+from mailer.smtp.protocol.transaction_queue import (
+    MAX_COUNTED,
+    MAX_WHILE_STREAMING,
+    MIN_WORTH_STREAMING,
+    CommandBudget,
+)
 
 
 def test_one_reset_a_message_is_free() -> None:
