@@ -138,7 +138,9 @@ class ConnectionLost(ServerError):
     `reply` is what the server said to end it (421 ...), or None.
     """
 
-    reply: ServerReply | None = None
+    def __init__(self, message: str, *, hint: str | None = None, reply: ServerReply | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reply = reply
 
 
 class ProtocolViolation(ConnectionLost):

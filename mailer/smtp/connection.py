@@ -39,9 +39,8 @@ from mailer.smtp.tls import (
 )
 from mailer.smtp.transport import Transport
 
-LINGER = (
-    0.01  # seconds that next_results() waits for more results: a caller's fsync is then for several messages
-)
+# Seconds that next_results() waits for more results: a caller's fsync is then for several messages.
+LINGER = 0.01
 BATCH = 128  # results that next_results() does not wait beyond, if half of the window is more
 GOODBYE = 5.0  # seconds for the reply to QUIT
 SILENCE = 5.0  # seconds without a greeting before the caller is told what that can mean
@@ -156,7 +155,7 @@ class Connection:
 
     @property
     def is_exhausted(self) -> bool:
-        """The session takes no more messages: take the results of what is in flight, quit, and connect anew."""
+        """The session takes no more messages: take the results of those in flight, quit, and connect anew."""
         return self._session.is_exhausted
 
     @property
@@ -231,7 +230,7 @@ class Connection:
         end = self._session.end
         error = (end and end.error) or ConnectionLost(f"the session with {self._endpoint.host} is over")
         if end is not None and end.has_timed_out and not self._session.greeting and error.hint is None:
-            error.hint = make_silence_hint(self._endpoint.host, self._endpoint.port, self._endpoint.security)
+            return ConnectionLost(str(error), hint=self._make_silence_hint())
         return error
 
     # -- opening --
@@ -259,9 +258,11 @@ class Connection:
             raise self._make_error()
 
     def _describe_silence(self) -> str:
-        host, port, security = self._endpoint.host, self._endpoint.port, self._endpoint.security
-        hint = make_silence_hint(host, port, security)
-        return f"{host}:{port} has not greeted within {SILENCE:g} seconds: {hint}"
+        server = f"{self._endpoint.host}:{self._endpoint.port}"
+        return f"{server} has not greeted within {SILENCE:g} seconds: {self._make_silence_hint()}"
+
+    def _make_silence_hint(self) -> str:
+        return make_silence_hint(self._endpoint.host, self._endpoint.port, self._endpoint.security)
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         endpoint = self._endpoint

@@ -45,7 +45,7 @@ def parse_proxy(url: str) -> Proxy:
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificateFiles:
-    """Files in PEM: the certificate (with those between it and its CA) and its key; None if `cert` has both."""
+    """Files in PEM: the certificate (and those between it and its CA), and its key unless `cert` has both."""
 
     cert: Path
     key: Path | None = None

@@ -187,7 +187,8 @@ async def _connect_by_proxy(endpoint: Endpoint, proxy: Proxy, seconds: float) ->
         tcp.sock.close()
         if isinstance(error, OSError):
             raise Unreachable(
-                f"{endpoint.host}:{endpoint.port} cannot be reached by the proxy {proxy}: {error.strerror or error}"
+                f"{endpoint.host}:{endpoint.port} cannot be reached by the proxy {proxy}: "
+                f"{error.strerror or error}"
             ) from None
         raise
     return TcpConnection(

@@ -15,7 +15,7 @@ session (smtp_accept_max_nonmail): those behind a refused message that had one b
 until a message is delivered. If a predecessor is known to be refused, RCPT precedes the RSET: its reply
 tells, 503 or 250, whether a transaction was there, at the price of one error with Postfix and none with Exim
 (which ends a session at the fourth MAIL that meets an open transaction). Then no RSET is needed any more, or
-the counted ones are kept few, see transaction_queue.py.
+the counted ones are kept few, see CommandBudget.
 """
 
 from __future__ import annotations
@@ -74,15 +74,18 @@ class BdatWriter:
     def write(self, now: float) -> None:
         """Write what may be written now."""
         queue = self._queue
-        maximum = self._max_in_flight()
+        maximum = self._choose_max_in_flight()
         if self._is_leaving:
             self._leave()
             return
         while queue.may_begin and len(queue.in_flight) < maximum and self._pipeline.buffered < CHUNK:
             self._write_message(now)
 
-    def _max_in_flight(self) -> float:
-        """How many messages may be in flight, beside the window's limit."""
+    def _choose_max_in_flight(self) -> float:
+        """Return how many messages may be in flight, beside the window's limit.
+
+        If RSETs run short, the session is marked as exhausted, or leaves BDAT.
+        """
         budget = self._queue.budget
         if not self._is_verified:
             return 1

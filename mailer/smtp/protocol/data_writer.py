@@ -6,20 +6,21 @@ makes pointless.
 
 A refused envelope leaves the server with an open transaction. It must be closed, or used, before the next
 message, or that one would be answered 503 and leave under the wrong sender. Servers count RSETs (see
-transaction_queue.py), so it is written only when a transaction is open. If it would be counted, the next message has the
-same sender and the open transaction has no recipient, the next message's RCPT goes into that transaction. A
-server that had closed it answers 503: then the message goes again with its MAIL, which this session does not
-leave out any more.
+CommandBudget), so it is written only when a transaction is open. If it would be counted, the next message has
+the same sender and the open transaction has no recipient, the next message's RCPT goes into that transaction.
+A server that had closed it answers 503: then the message goes again with its MAIL, which this session does
+not leave out any more.
 
 A reply that concerns the session (500 to 504) is not a refusal of the message. The message goes again, and
 the session asks less of the server, in this order:
 
-- Commands behind the end of a message are refused (Haraka) or dropped (Courier): MAIL waits for the reply to the
-  content, two round trips a message.
+- Commands behind the end of a message are refused (Haraka) or dropped (Courier): MAIL waits for the reply to
+  the content, two round trips a message.
 - Groups are refused: each command waits for the reply to the one before.
-- A refused message left its transaction open (Postfix, smtpd_end_of_data_restrictions): RSET precedes each MAIL.
-- There is nothing less to ask: the session ends. But if it had accepted a message before, the refusal must concern
-  this one after all.
+- A refused message left its transaction open (Postfix, smtpd_end_of_data_restrictions): RSET precedes each
+  MAIL.
+- There is nothing less to ask: the session ends. But if it had accepted a message before, the refusal must
+  concern this one after all.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class DataWriter:
             self._end_envelope(current, reply)
 
     def _note_kept_transaction(self, reply: Reply) -> ConnectionLost:
-        """The server kept the transaction of a message that it refused, and takes this one for a part of it."""
+        """The server kept the transaction of a message that it refused, and adds this one to it."""
         self.traits = replace(self.traits, resets_after_content=True)
         return ConnectionLost(f"the server kept the transaction of a message that it refused: {reply}")
 
@@ -209,9 +210,8 @@ class DataWriter:
                 self._queue.requeue([current])
                 return
             if not self._queue.accepted_count:
-                lost = ConnectionLost(f"the server refuses messages in this session: {refusal}")
-                lost.reply = refusal
-                raise lost
+                problem = f"the server refuses messages in this session: {refusal}"
+                raise ConnectionLost(problem, reply=refusal)
         if current.mail_refusal is None:
             self._left_open = current
         self._queue.complete(current, "data", reply)

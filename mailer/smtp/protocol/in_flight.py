@@ -23,8 +23,8 @@ class InFlightTransaction:
     """
 
     __slots__ = (
-        "_answered", "accepted", "end_offset", "first_refusal", "is_accepted", "is_mail_answered", "mail_line",
-        "mail_refusal", "profile", "rcpt_lines", "refused", "started_at", "transaction",
+        "_answered", "accepted", "end_offset", "first_refusal", "is_accepted", "is_mail_answered",
+        "mail_line", "mail_refusal", "profile", "rcpt_lines", "refused", "started_at", "transaction",
     )  # fmt: skip
 
     def __init__(self, transaction: Transaction, extensions: Extensions) -> None:
@@ -167,5 +167,6 @@ def _check_limits(transaction: Transaction, extensions: Extensions) -> None:
         domains = len({recipient.rpartition("@")[2].lower() for recipient in recipients})
         if domains > limits.rcpt_domain_max:
             raise UnsendableTransaction(
-                f"the recipients are in {domains} domains; the server accepts {limits.rcpt_domain_max} in a message"
+                f"the recipients are in {domains} domains; "
+                f"the server accepts {limits.rcpt_domain_max} in a message"
             )

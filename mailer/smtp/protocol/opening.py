@@ -110,9 +110,7 @@ class Opening:
         message = f"{self._settings.host} {what}: {reply}"
         if reply.is_permanent:
             return Unreachable(message)
-        lost = ConnectionLost(message)
-        lost.reply = reply
-        return lost
+        return ConnectionLost(message, reply=reply)
 
     def _continue(self) -> None:
         """After EHLO: TLS, then the login, then messages."""
@@ -143,8 +141,8 @@ class Opening:
         if not self.extensions.starttls:
             raise TlsError(
                 f"{self._settings.host} does not offer STARTTLS",
-                hint="the port may be wrong (587 speaks STARTTLS, 465 TLS from the first byte), or something in "
-                "between takes it away; there is no fallback to plaintext",
+                hint="the port may be wrong (587 speaks STARTTLS, 465 TLS from the first byte), or something "
+                "in between takes it away; there is no fallback to plaintext",
             )
         self._machine.advance(Step.SECURE)
         self._pipeline.write_command(commands.STARTTLS, self._handle_starttls_reply)

@@ -63,7 +63,7 @@ class Reply:
 
     @property
     def concerns_session(self) -> bool:
-        """500 to 504: bad sequence of commands, or a command or parameter that is not known (RFC 5321 4.2.2)."""
+        """500 to 504: a bad sequence of commands, or an unknown command or parameter (RFC 5321 4.2.2)."""
         return 500 <= self.code <= 504
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@
     while session.state is not State.CLOSED:
         write(session.data_to_send(now)); session.bytes_sent(offset, now)
         events = session.receive(read(), now)              or receive_eof(now), fail(error, now)
-        for event in events: ...                           HandshakeNeeded: do TLS, then complete_handshake(now)
+        for event in events: ...                           HandshakeNeeded: TLS, then complete_handshake(now)
         if now >= session.deadline: events = session.handle_timeout(now)
 
 Times are seconds on one clock. `receive` never raises for what a server does: that ends the session, and a
@@ -294,9 +294,7 @@ class SmtpSession:
     # -- the end --
 
     def _make_ended_error(self, reply: Reply) -> ConnectionLost:
-        lost = ConnectionLost(f"{self.settings.host} ended the session: {reply}")
-        lost.reply = reply
-        return lost
+        return ConnectionLost(f"{self.settings.host} ended the session: {reply}", reply=reply)
 
     def _close(
         self, error: ServerError | None, *, has_closed: bool = True, has_timed_out: bool = False

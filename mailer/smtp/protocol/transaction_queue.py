@@ -1,9 +1,10 @@
 """The messages of a session: which wait, which are in flight, which have a result.
 
-`CommandBudget` counts the commands beside them: servers accept only some of those in a session. Exim ends a session at the eleventh (smtp_accept_max_nonmail, 10): NOOP counts, and every RSET but one for
-each message whose content it has read. Postfix counts more of them (smtpd_junk_command_limit, 100), until a
-message is delivered. Nothing in EHLO tells the two apart, so the smaller number is the limit. How close it is
-depends on how many recipients the session has seen refused.
+`CommandBudget` counts the other commands: servers accept only some of them in a session. Exim ends a session
+at the eleventh (smtp_accept_max_nonmail, 10): NOOP counts, and every RSET but one for each message whose
+content it has read. Postfix counts more of them (smtpd_junk_command_limit, 100), until a message is
+delivered. Nothing in EHLO tells the two apart, so the smaller number is the limit. How close it is depends on
+how many recipients the session has seen refused.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_WHILE_STREAMING = 6  # of Exim's ten while messages are in flight whose refu
 MAX_COUNTED = 8  # then the session ends before the server ends it
 MIN_WORTH_STREAMING = 8  # messages: fewer than a session begins with are not worth streaming
 WORTH_A_SESSION = (
-    50  # messages for each counted command, from which a new session costs less than going slowly
+    50  # messages for each counted command, from which a new session costs less than to go slowly
 )
 
 

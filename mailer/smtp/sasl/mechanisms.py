@@ -123,7 +123,6 @@ class XOAuth2Mechanism(BearerMechanism):
     error".
 
     https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
-    https://learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth
     """
 
     name = "XOAUTH2"

@@ -100,7 +100,7 @@ class ScramMechanism(Mechanism):
     def check_finished(self) -> None:
         if self._step is not _ScramStep.VERIFIED:
             raise SaslError(
-                "the server accepted the login without proving that it knows the password (SCRAM, RFC 5802 section 3)",
+                "the server accepted the login without proving that it knows the password (RFC 5802, 3)",
                 hint="do not trust this connection: an attacker may be answering in the server's place",
             )
 
@@ -159,7 +159,8 @@ def _parse_server_first(text: str) -> tuple[str, bytes, int]:
     iterations = int(count)
     if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
         raise SaslError(
-            f"the server asks for {iterations} SCRAM iterations; {MIN_ITERATIONS} to {MAX_ITERATIONS} are accepted"
+            f"the server asks for {iterations} SCRAM iterations; "
+            f"{MIN_ITERATIONS} to {MAX_ITERATIONS} are accepted"
         )
     return nonce, salt, iterations
 
