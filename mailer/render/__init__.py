@@ -3,7 +3,7 @@
 - Once for a campaign: patterns and templates are parsed, files are read and encoded (`compile.py`).
 - Once for each way through a template's branches: the template is traced (`symbols.py`, `tracing.py`,
   `programs.py`), and what is made of its output is made of a skeleton (`skeleton.py`, `transform.py`): HTML of
-  Markdown and MJML (`markup.py`), CSS in style attributes (`css.py`), the text alternative (`plain_text.py`), images
+  Markdown and MJML, CSS in style attributes (`markup.py`), the text alternative (`plain_text.py`), images
   (`html.py`), the encoding (`body.py`).
 - For each recipient: the template's questions about columns, the slots, a header (`head.py`), a join (`mime.py`).
 

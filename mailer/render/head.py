@@ -12,7 +12,7 @@ from typing import TypeVar
 from mailer.campaign.addresses import check_address, parse_mailbox
 from mailer.campaign.model import Campaign, Recipient
 from mailer.idna import encode_address
-from mailer.render import headers, structured
+from mailer.render import headers
 from mailer.render.failure import RenderFailure
 from mailer.render.templates import PatternTemplate, TemplateVariables
 
@@ -155,7 +155,7 @@ class HeadMaker:
     def _custom(self, name: str, value: PatternTemplate, variables: TemplateVariables) -> bytes:
         if (known := self._constant_fields.get(name)) is not None:
             return known
-        field = _at(f"headers.{name}", value, lambda: structured.format_field(name, value.render(variables)))
+        field = _at(f"headers.{name}", value, lambda: headers.format_field(name, value.render(variables)))
         if value.constant is not None:
             self._constant_fields[name] = field
         return field

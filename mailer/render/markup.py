@@ -1,4 +1,9 @@
-"""Markdown and MJML to HTML. Tokens stand for a recipient's values: data is never markup."""
+"""Markdown and MJML to HTML, and the CSS of HTML in its style attributes.
+
+Tokens stand for a recipient's values: data is never markup. mrml and css-inline do most of the work. Some
+clients read only style attributes; rules that cannot be inlined (@media, :hover ...) stay in <style>, and so
+do rules that select nothing. Outlook's conditional comments stay as they are written.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from mailer.errors import MissingExtra
 from mailer.text import find_similar
+
+if TYPE_CHECKING:
+    from css_inline import CSSInliner
 
 MAX_DEPTH = 256  # of elements, as deep as browsers and libxml2 follow HTML
 MAX_TAG = 65536  # characters of one tag
@@ -33,6 +43,12 @@ MJML_COMPONENTS = frozenset(
     navbar-link preview raw section selector social social-element spacer style table text title wrapper
     """.split()  # noqa: SIM905 - a name for each line would be forty lines
 )
+
+MAX_RULES = 20_000  # of all style sheets, braces counted
+_STYLE = re.compile(r"<style\b[^>]*+>(.*?)</style", re.IGNORECASE | re.DOTALL)
+# `<![if !mso]>` is shown by every client but Outlook. To an HTML parser it is a comment with an error in it.
+_REVEALED = re.compile(r"<!--.*?-->|<!\[(?:if\b[^\]>]*+|endif)\]>", re.IGNORECASE | re.DOTALL)
+_STAND_IN = "<!--mailer-revealed-{}-->"
 
 _TEXT = (
     "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
@@ -148,6 +164,46 @@ def _check_components(source: str) -> None:
             near = find_similar(name.lower(), MJML_COMPONENTS)
             hint = f"; did you mean <{near}>?" if near else ""
             raise MarkupError(f"MJML: <{name}> is not an element of MJML{hint}", f"<{name}")
+
+
+def inline_css(html: str) -> str:
+    """Copy the rules of the style sheets in `html` into style attributes.
+
+    HTML without a style sheet stays as it is; other HTML is written anew, as an HTML parser reads it.
+
+    :raises ValueError: if the HTML or the style sheet is made to exhaust a parser.
+    """
+    sheets = _STYLE.findall(html)
+    if not any("{" in sheet for sheet in sheets):
+        return html
+    check_html(html)
+    if sum(sheet.count("{") for sheet in sheets) > MAX_RULES:
+        raise ValueError(f"style sheets with more than {MAX_RULES:,} rules")
+    revealed: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        if found[0].startswith("<!--"):
+            return found[0]
+        revealed.append(found[0])
+        return _STAND_IN.format(len(revealed) - 1)
+
+    inlined = _inliner().inline(_REVEALED.sub(hide, html))
+    for number, original in enumerate(revealed):
+        inlined = inlined.replace(_STAND_IN.format(number), original)
+    return inlined
+
+
+@lru_cache(maxsize=1)
+def _inliner() -> CSSInliner:
+    from css_inline import CSSInliner
+
+    return CSSInliner(
+        keep_style_tags=True,
+        remove_inlined_selectors=True,
+        keep_at_rules=True,
+        keep_link_tags=True,
+        load_remote_stylesheets=False,
+    )
 
 
 def check_html(html: str) -> None:

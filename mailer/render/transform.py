@@ -121,9 +121,7 @@ class Transformer:
 
             text = Skeleton.from_text(derive_text(html, compared))
         if self._is_css_inlined:
-            from mailer.render.css import inline_css
-
-            html = inline_css(html)
+            html = markup.inline_css(html)
         html, images = self._images.find_images(html, folder, is_path_known)
         links = [(Skeleton.from_text(label), Skeleton.from_text(address)) for label, address in compared]
         return Transformed(Skeleton.from_text(html), text, images, links)

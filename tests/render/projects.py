@@ -105,3 +105,8 @@ class Project:
             if key in fields
         }
         return compile_campaign(self.campaign(**fields), **limits)
+
+
+def render_one(project: Project, recipient: Recipient | None = None, **fields: Any) -> EmailMessage:
+    """The message of one recipient, as the standard library reads it."""
+    return parsed(project.compile(**fields).render(recipient or person()).content)

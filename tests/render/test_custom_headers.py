@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mailer.render.structured import format_field, split_list
+from mailer.render.headers import format_field, split_list
 
 
 def read(field: bytes) -> Any:
