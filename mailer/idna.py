@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
+MAX_QUOTED = 20  # characters of a name in a message
 MAX_DOMAIN = 253  # characters: 255 octets on the wire (RFC 1035, section 2.3.4)
 
 
@@ -22,7 +24,13 @@ def encode_domain(domain: str) -> str:
             raise ValueError("it is too long")
         return idna.encode(domain, uts46=True).decode("ascii")
     except (idna.IDNAError, ValueError) as error:
-        raise ValueError(f"{domain[:60]!r} is not a domain name: {error}") from None
+        raise ValueError(_describe_error(domain, error)) from None
+
+
+def _describe_error(domain: str, error: Exception) -> str:
+    shown = domain if len(domain) <= MAX_QUOTED else domain[: MAX_QUOTED - 1] + "…"
+    reason = re.sub(r" (?:of|in) '.*'", "", str(error))  # idna repeats the whole label
+    return f"{shown!r} is not a domain name: {reason}"
 
 
 def encode_address(address: str) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+_QUOTED = re.compile(r"(?<!\w)(['\"])(.*?)\1(?!\w)", re.DOTALL)
 _LINE_END = re.compile(r"[ \t]*(?:\r\n|\r|\n)[ \t]*")
 MAX_COMPARED = 64  # characters of a name that is compared with known ones
 
@@ -45,6 +46,11 @@ def escape_character(match: re.Match[str]) -> str:
 def shorten(text: str, length: int = 60) -> str:
     """Return `text` with at most `length` characters; one that was longer ends with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def shorten_quotes(text: str, length: int) -> str:
+    """Return `text` with at most `length` characters of each part of it that is in quotes."""
+    return _QUOTED.sub(lambda found: f"{found[1]}{shorten(found[2], length)}{found[1]}", text)
 
 
 def shorten_middle(text: str, length: int) -> str:

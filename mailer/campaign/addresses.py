@@ -13,11 +13,12 @@ import unicodedata
 
 from mailer.campaign.model import Mailbox, Pattern
 from mailer.idna import encode_domain
-from mailer.text import shorten
+from mailer.text import shorten, shorten_quotes
 
 MAX_ADDRESS = 254  # RFC 3696 erratum 1690: a path of 256 octets, less its brackets
 MAX_LOCAL = 64  # octets
 MAX_QUOTED = 20  # characters of a value in a message: a list may be the wrong file, with secrets in it
+MAX_REASON = 200  # characters of what email-validator says
 
 _ATEXT = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
@@ -86,7 +87,7 @@ def _parse_display_name(text: str) -> str:
     if quoted := _QUOTED.fullmatch(text):
         return re.sub(r"\\(.)", r"\1", quoted[1])
     if found := re.search(r'[()<>\[\]:;@\\,"]', text):
-        shown = text.replace('"', "") if len(text) <= 40 else "Name"
+        shown = text.replace('"', "") if len(text) <= MAX_QUOTED else "Name"
         raise ValueError(
             f"{found[0]!r} is allowed in a name only in quotes; write '\"{shown}\" <name@example.com>'"
         )
@@ -109,7 +110,7 @@ def _validate_address(text: str) -> str:
     from email_validator import EmailNotValidError, validate_email
 
     if not text:
-        raise ValueError("there is no address")
+        raise ValueError("the address is empty")
     if reason := _find_common_mistake(text):
         raise ValueError(f"{_quote(text)} is not an address: {reason}")
     # email-validator has no switch for its refusal of the special-use names; a suffix makes the name another
@@ -123,7 +124,8 @@ def _validate_address(text: str) -> str:
             strict=True,
         )
     except EmailNotValidError as error:
-        raise ValueError(f"{_quote(text)} is not an address: {_lower_first(str(error))}") from None
+        reason = shorten(shorten_quotes(_lower_first(str(error)), MAX_QUOTED), MAX_REASON)
+        raise ValueError(f"{_quote(text)} is not an address: {reason}") from None
     address = unicodedata.normalize("NFC", found.normalized).removesuffix(".com" if special else "")
     # email-validator counts characters; RFC 6531 3.3 keeps the octets of RFC 5321 4.5.3.1.1.
     if (octets := len(address.rpartition("@")[0].encode())) > MAX_LOCAL:
@@ -148,7 +150,7 @@ def _find_common_mistake(text: str) -> str | None:
         return "the address alone is expected, without a name and <>"
     if text.count("@") > 1 and re.search(r"[,;]", text):
         return SEVERAL
-    if text.endswith("]"):
+    if re.search(r"@\[[^@]*\]\Z", text):
         return "an address literal in brackets is not accepted; expected a domain name"
     return None
 

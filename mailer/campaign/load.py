@@ -28,6 +28,7 @@ from mailer.campaign.model import (
 from mailer.campaign.named_file import NamedFile, detect_bom_encoding
 from mailer.campaign.providers import PROVIDERS
 from mailer.campaign.schema import nodes
+from mailer.campaign.schema.compose import compose, place_of
 from mailer.campaign.schema.field_types import FieldType, ListOf, LoadContext, MapOf, ValidationError
 from mailer.campaign.schema.fields import CAMPAIGN, check_campaign_name
 from mailer.campaign.schema.mapping_types import ParsedMapping
@@ -86,7 +87,7 @@ def read_campaign(
         raise InputError(
             Problem(Place(shown), "the campaign file is a link out of the project, or hidden"), hint=HINT
         )
-    node, problems = nodes.compose(
+    node, problems = compose(
         _read_text(NamedFile(file, shown, root=None if access.outside_files else root)), shown
     )
     if node is None:
@@ -220,7 +221,7 @@ def _read_text(file: NamedFile) -> str:
     except UnicodeDecodeError as error:
         name = codec.removesuffix("-sig").upper()
         before = content[: error.start].decode(codec, "replace")
-        place = nodes.place_of(before, len(before), file.shown)
+        place = place_of(before, len(before), file.shown)
         text = f"not {name} (found 0x{content[error.start]:02X}); expected a file saved as UTF-8"
         raise InputError(Problem(place, text)) from None
 

@@ -45,7 +45,7 @@ def test_normalizing_an_address_twice_changes_nothing(text: str, normal: str) ->
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "there is no address"),
+        ("", "the address is empty"),
         ("ada", "must have an @-sign"),
         ("@example.com", "something before the @-sign"),
         ("ada@", "something after the @-sign"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from mailer.campaign import load_campaign
+from mailer.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -33,7 +38,7 @@ import pytest
         ({"subject": "42"}, "x.yaml:3:10: subject: expected text, found 42, a number; in quotes it is text"),
         (
             {"subject": "true"},
-            "x.yaml:3:10: subject: expected text, found true, true or false; in quotes it is text",
+            "x.yaml:3:10: subject: expected text, found true, a boolean; in quotes it is text",
         ),
         ({"subject": "[a]"}, "x.yaml:3:10: subject: expected text, found a list"),
         ({"subject": ""}, "x.yaml:3:9: subject: expected text, found nothing"),
@@ -161,7 +166,7 @@ import pytest
         ),
         (
             {"delivery": "{connections: true}"},
-            "x.yaml:6:25: delivery.connections: expected auto or a whole number, found true, true or false",
+            "x.yaml:6:25: delivery.connections: expected auto or a whole number, found true, a boolean",
         ),
         (
             {"delivery": "{attempts: 0}"},
@@ -235,7 +240,7 @@ import pytest
         ),
         (
             {"subject": "{% if x %}y{% endif %}"},
-            'x.yaml:3:10: a value that begins with {% needs quotes: subject: "{% if x %}y{% endif %}"',
+            'x.yaml:3:10: a value that begins with {% needs quotes: subject: "{% if x %}y{% endif…"',
         ),
         (
             {"from": '"Müller, Jörg" <j@example.com>'},
@@ -259,15 +264,15 @@ import pytest
         ),
         (
             {"server": "{host: a.example, auth: digest-md5}"},
-            "x.yaml:6:33: server.auth: expected auto or plain, login, cram-md5, scram-sha-256, xoauth2 or",
+            "x.yaml:6:33: server.auth: expected auto, plain, login, cram-md5, scram-sha-256, xoauth2 or",
         ),
         (
             {"server": "{host: a.example, auth: [plain, x]}"},
-            "x.yaml:6:41: server.auth: expected auto or plain, login, cram-md5, scram-sha-256, xoauth2 or",
+            "x.yaml:6:41: server.auth: expected auto, plain, login, cram-md5, scram-sha-256, xoauth2 or",
         ),
         (
             {"server": "{host: a.example, auth: []}"},
-            "x.yaml:6:33: server.auth: the list is too short; expected auto or 1 or more",
+            "x.yaml:6:33: server.auth: expected auto or a list of 1 or more, found 0",
         ),
         (
             {"server": "{provider: gmial}"},
@@ -400,3 +405,39 @@ def test_a_login_without_tls_needs_loopback(load, problems) -> None:
     assert load(server="{host: a.example, security: none, allow_plaintext: true}").server.allow_plaintext
     (line,) = problems(server="{host: a.example, security: none, allow_plaintext: true, username: me}")
     assert "a login never crosses a connection without TLS" in line
+
+
+def test_an_address_in_place_of_a_list_says_what_to_type(problems) -> None:
+    assert problems(recipients="ada@example.com") == [
+        "x.yaml:5:13: recipients: expected a list or the name of a file; one recipient is a list, too:"
+        " [ada@example.com]"
+    ]
+
+
+def test_several_addresses_in_an_item_of_the_campaign_file_are_to_be_items(problems) -> None:
+    (line,) = problems(recipients="['ada@example.com; bob@example.com']", subject="[a]")[1:]
+    assert line.endswith("found several; list each of them as an item of its own")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a: {b: c\nd: e\n", "x.yaml:2:2: it is not YAML: expected ',' or '}' in the mapping that starts in line 1"),
+        ("a: [b, c\n", "x.yaml:1:4: it is not YAML: expected ',' or ']' in the list"),
+        ("a: 'b\nc: d\n", "x.yaml:1:4: it is not YAML: a quote is opened here and never closed"),
+        ("a:\n\tb: c\n", "x.yaml:2:1: it is not YAML: a tab cannot indent; use blanks"),
+        ("a: @b\n", "x.yaml:1:4: it is not YAML: a text that begins with @ needs quotes"),
+        ("a: b: c\n", "x.yaml:1:5: it is not YAML: ': ' is not allowed inside a value; a text with ': ' in it needs"),
+        ("a:b\nc: d\n", "x.yaml:2:2: it is not YAML: this line continues the value above; is it indented wrongly, or"),
+        ('a: "b" c\nd: e\n', "x.yaml:1:8: it is not YAML: expected a key with ': ' below the other keys; or does the"),
+        (" a: b\nc: d\n", "x.yaml:2:1: it is not YAML: this text belongs to no key; all keys of a mapping begin in"),
+        ("a = b\n- c\n", "x.yaml:1:1: expected a mapping with the campaign's keys, found the text 'a = b - c'"),
+    ],
+)  # fmt: skip
+def test_yaml_that_cannot_be_read_is_explained_in_plain_words(
+    folder: Path, content: str, expected: str
+) -> None:
+    (folder / "x.yaml").write_text(content)
+    with pytest.raises(InputError) as caught:
+        load_campaign("x.yaml")
+    assert str(caught.value).startswith(expected)

@@ -174,10 +174,10 @@ def test_a_wrong_row_of_a_program_has_a_problem() -> None:
     found = list(campaign(recipients=rows).recipients)
     assert [str(r.problem) if r.problem else "" for r in found] == [
         "",
-        "<campaign>: recipient 2: expected an address or a mapping with 'email'",
+        "<campaign>: recipient 2: expected an address or a mapping with 'email', found the number 5",
         "<campaign>: recipient 3: there is no 'email'; the names are: name",
         "<campaign>: recipient 4: half of a surrogate pair is not a character",
-        "<campaign>: recipient 5: expected an address or a mapping with 'email'",
+        "<campaign>: recipient 5: expected an address or a mapping with 'email', found a list",
     ]
 
 

@@ -22,12 +22,13 @@ from mailer.campaign.schema import nodes
 from mailer.campaign.schema.nodes import Node, Scalar, describe
 from mailer.campaign.schema.scalars import MAX_QUOTED
 from mailer.errors import Place, Problem
-from mailer.text import find_similar, make_printable, shorten
+from mailer.text import find_similar, make_printable, shorten, shorten_middle
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Schema = dict[str, Any]
 
+MAX_SHOWN_PATH = 200  # characters of a path in a message
 MAX_TEMPLATE = 10_000  # characters; also keeps the search for tags, quadratic at worst, short
 
 _TAGS = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
@@ -72,7 +73,7 @@ class LoadContext:
 
     def locate_file(self, name: str, place: Place) -> NamedFile:
         """Return the file `name`, relative to the campaign's folder, as named at `place`."""
-        shown = make_printable(str(self.shown_folder / name))
+        shown = shorten_middle(make_printable(str(self.shown_folder / name)), MAX_SHOWN_PATH)
         return NamedFile(
             self.folder / name, shown, place, self.key, None if self.access.outside_files else self.root
         )
@@ -220,7 +221,9 @@ class Constant(Generic[T]):
     def _add_word(self, problem: Problem) -> Problem:
         if self.word is None:
             return problem
-        return replace(problem, text=problem.text.replace("expected ", f"expected {self.word} or ", 1))
+        before, expected, rest = problem.text.partition("expected ")
+        joint = ", " if re.search(", .* or ", rest.partition(", found")[0]) else " or "
+        return replace(problem, text=f"{before}{expected}{self.word}{joint}{rest}" if expected else before)
 
     def schema(self) -> Schema:
         return {"anyOf": [{"const": self.word}, self.type.schema()]}
@@ -264,7 +267,9 @@ class ListOf(Generic[T]):
         if not isinstance(node, nodes.Sequence):
             raise context.error(node.place, f"expected a list, found {describe(node)}")
         if len(node.items) < self.minimum:
-            raise context.error(node.place, f"the list is too short; expected {self.minimum} or more")
+            raise context.error(
+                node.place, f"expected a list of {self.minimum} or more, found {len(node.items)}"
+            )
         return tuple(collect_values(functools.partial(self.type.read, item, context) for item in node.items))
 
     def schema(self) -> Schema:

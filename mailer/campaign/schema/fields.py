@@ -13,9 +13,11 @@ from mailer.campaign.model import Attachment, Calendar, CssMode, Unsubscribe
 from mailer.campaign.schema.field_types import Choice, Flag, ListOf, MapOf, Template, text_matching
 from mailer.campaign.schema.mapping_types import Field, MappingType, OrMapping, ParsedMapping
 from mailer.campaign.schema.recipients import Recipients
+from mailer.campaign.schema.scalars import MAX_QUOTED
 from mailer.campaign.schema.secret_types import Variables
 from mailer.campaign.schema.sending_fields import DELIVERY, DKIM, SERVER
 from mailer.errors import Problem
+from mailer.text import shorten
 
 CAMPAIGN_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 _IMAGE_NAME = r"[A-Za-z0-9._@-]{1,64}"
@@ -42,7 +44,7 @@ def check_campaign_name(text: str) -> str:
     """Return `text` if it can be a campaign's name; ValueError if not."""
     if not re.fullmatch(CAMPAIGN_NAME, text):
         raise ValueError(
-            f"{text[:80]!r} is not a campaign name; expected lower-case letters, digits, '.', '_' and '-',"
+            f"{shorten(text, MAX_QUOTED)!r} is not a campaign name; expected lower-case letters, digits, '.', '_' and '-',"
             " at most 64, the first a letter or digit"
         )
     return text
@@ -55,14 +57,18 @@ def _check_display_name(text: str) -> None:
 
 def _check_image_name(text: str) -> None:
     if not re.fullmatch(_IMAGE_NAME, text):
-        raise ValueError(f"{text[:80]!r} is not an image name; expected 1 to 64 of A-Z a-z 0-9 . _ @ -")
+        raise ValueError(
+            f"{shorten(text, MAX_QUOTED)!r} is not an image name; expected 1 to 64 of A-Z a-z 0-9 . _ @ -"
+        )
 
 
 def _check_header_name(text: str) -> None:
     if _OWN_HEADERS.fullmatch(text):
-        raise ValueError(f"the mailer writes the header {text[:80]} itself; it cannot be set here")
+        raise ValueError(f"the mailer writes the header {shorten(text, 40)} itself; it cannot be set here")
     if not re.fullmatch(_HEADER_NAME, text):
-        raise ValueError(f"{text[:80]!r} is not a header name; expected letters, digits and '-'")
+        raise ValueError(
+            f"{shorten(text, MAX_QUOTED)!r} is not a header name; expected letters, digits and '-'"
+        )
 
 
 def _check_unsubscribe_url(text: str) -> None:
@@ -161,7 +167,8 @@ def _check_campaign(parsed: ParsedMapping) -> Iterator[Problem]:
     first_names: dict[str, str] = {"reply-to": "reply_to"} if "reply_to" in parsed.places else {}
     for name, pattern in parsed.values.get("headers", {}).items():
         if (first := first_names.setdefault(name.lower(), name)) != name:
-            yield parsed.problem(pattern.place, f"the header {name!r} repeats {first!r}", "headers")
+            one, other = shorten(name, MAX_QUOTED), shorten(first, MAX_QUOTED)
+            yield parsed.problem(pattern.place, f"the header {one!r} repeats {other!r}", "headers")
 
 
 CAMPAIGN: MappingType[Mapping[str, Any]] = MappingType(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mailer.campaign.addresses import check_address
 from mailer.campaign.model import RecipientSource
 from mailer.campaign.named_file import NamedFile
 from mailer.campaign.schema import nodes
@@ -178,6 +179,9 @@ class Recipients:
             form = "csv" if is_stdin else list_format(str(file.path))
         except ValueError as error:
             problem = None if is_stdin or not context.may_read(file) else file.find_problem()
+            if isinstance(node, nodes.Scalar) and _is_address(node.text):
+                text = f"expected a list or the name of a file; one recipient is a list, too: [{node.text}]"
+                problem = context.problem(place, text)
             raise ValidationError([problem or context.problem(place, str(error))]) from None
         encoding, sheet = values.get("encoding"), values.get("sheet")
         if sheet is not None and form != "xlsx":
@@ -197,6 +201,13 @@ class Recipients:
     def schema(self) -> Schema:
         rows: Schema = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, _ROW]}}
         return {"anyOf": [rows, {"type": "string"}, LIST_FILE.schema(), LIST_SQL.schema()]}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(check_address(text))
+    except ValueError:
+        return False
 
 
 def _row_rules(values: Mapping[str, Any]) -> RowRules:

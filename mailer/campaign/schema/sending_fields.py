@@ -44,8 +44,10 @@ MECHANISMS: tuple[str, ...] = get_args(AuthMechanism)
 
 
 def _parse_username(text: str) -> str:
-    if not text or re.search(r"[\x00-\x1f\x7f]", text):
-        raise ValueError("expected a user name without control characters")
+    if not text:
+        raise ValueError("expected a user name, found an empty text")
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("a control character is not allowed in a user name")
     return text
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import MAX_SHOWN, recipients_from_value
+from mailer.campaign.sources.rows import MAX_SHOWN, SPLIT_ADVICE, recipients_from_value
 from mailer.errors import Place, Problem, append_remainder
 
 
@@ -21,7 +21,8 @@ class InlineSource:
     def __iter__(self) -> Iterator[Recipient]:
         for value, place in self.rows:
             # A copy: what a reader does with its columns must not reach the next one.
-            yield from recipients_from_value(dict(value) if isinstance(value, dict) else value, place)
+            for found in recipients_from_value(dict(value) if isinstance(value, dict) else value, place):
+                yield _name_key(found) if found.problem else found
 
     def find_problems(self) -> list[Problem]:
         """Return the first 20 problems of the rows, and the number of the others."""
@@ -32,6 +33,14 @@ class InlineSource:
         """Return a digest of the rows."""
         text = json.dumps([value for value, _ in self.rows])
         return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+
+def _name_key(recipient: Recipient) -> Recipient:
+    """Return `recipient` with the key of the campaign file at the beginning of its problem."""
+    assert recipient.problem is not None  # noqa: S101 - the caller looked
+    text, has_several, _ = recipient.problem.text.partition(SPLIT_ADVICE)
+    text = f"recipients: {text}" + ("; list each of them as an item of its own" if has_several else "")
+    return replace(recipient, problem=replace(recipient.problem, text=text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, NoReturn, TextIO
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.schema import nodes
+from mailer.campaign.schema.compose import find_unreadable, stream_items
+from mailer.campaign.schema.nodes import to_row
 from mailer.campaign.schema.scalars import MAX_QUOTED, written_number
 from mailer.campaign.sources.rows import MAX_SHOWN, PLAIN_RULES, RowRules, recipients_from_value
 from mailer.campaign.sources.text import MAX_LINE, open_text, read_lines
@@ -35,7 +36,7 @@ def _parse_integer(text: str) -> int | str:
 def _parse_float(text: str) -> float | str:
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"the number {text[:20]} is out of range")
+        raise ValueError(f"the number {shorten(text, MAX_QUOTED)} is out of range")
     return written_number(number, text)
 
 
@@ -79,6 +80,9 @@ def read_jsonl(
             try:
                 found = _parse_line(line.strip(), Place(shown, number), rules)
             except InputError as error:
+                if number == 1 and line.strip() in ("[", "[{"):
+                    text = "expected an object on each line; a file that is one array is named .json"
+                    raise InputError(Problem(Place(shown, 1, 1), text)) from None
                 count += 1
                 wrong += error.problems if count <= MAX_SHOWN else ()
             else:
@@ -124,7 +128,12 @@ class _ArrayReader:
         """Yield the recipients of the array's items."""
         if self._peek_character() != "[":
             what = "the file is empty" if not self._window else "the file is not an array"
-            self._raise_problem(f"{what}; expected [ with an object for each recipient")
+            advice = (
+                "; a file with an object on each line is named .jsonl"
+                if self._peek_character() == "{"
+                else ""
+            )
+            self._raise_problem(f"{what}; expected [ with an object for each recipient{advice}")
         self._advance(1)
         if self._peek_character() == "]":
             return self._expect_end()
@@ -243,7 +252,7 @@ def _input_error(place: Place, error: Exception) -> InputError:
     if isinstance(error, RecursionError):
         text = "nested too deeply"
     elif isinstance(error, json.JSONDecodeError):
-        text = f"it is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        text = f"it is not JSON: {error.msg[:1].lower()}{error.msg[1:].removesuffix(' at')}"
     else:
         text = str(error)
     return InputError(Problem(place, text))
@@ -257,11 +266,11 @@ def read_yaml(
 ) -> Generator[Recipient, None, None]:
     """Yield the recipients of a file that is one list."""
     with open_text(binary, shown, encoding) as stream:
-        for node, problems in nodes.stream_items(_CheckedStream(stream, shown), shown):
+        for node, problems in stream_items(_CheckedStream(stream, shown), shown):
             if problems:
                 yield Recipient("", {}, node.place, problems[0])
             else:
-                yield from recipients_from_value(nodes.to_row(node), node.place, rules)
+                yield from recipients_from_value(to_row(node), node.place, rules)
 
 
 class _CheckedStream:
@@ -274,7 +283,7 @@ class _CheckedStream:
 
     def read(self, size: int = -1) -> str:
         text = self._stream.read(size)
-        if found := nodes.find_unreadable(text):
+        if found := find_unreadable(text):
             offset, what = found
             self._count_lines(text[:offset])
             raise InputError(Problem(Place(self._shown, self._line + 1, self._column + 1), what))

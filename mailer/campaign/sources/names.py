@@ -153,6 +153,11 @@ def _find_address(written: list[str], problems: list[str]) -> int | None:
             text = f"both columns {one} and {other} may have the address; say which: columns: {{email: …}}"
             problems.append(text if one != other else f"the column {one} is repeated")
             return exact[0]
+    if any("@" in name for name in written):
+        problems.append(
+            "the first line has an address; expected the names of the columns, such as: email,name"
+        )
+        return None
     text = "there is no column 'email'" + describe_columns(written)
     problems.append(text + ("; say which has the address: columns: {email: …}" if written else ""))
     return None
@@ -191,8 +196,9 @@ def _name_columns(
 def _describe_clash(one: str, other: str, name: str) -> str:
     if one == other:
         return f"the column {_quote(one)} is repeated"
+    name = shorten(name, MAX_QUOTED)
     return (
-        f"the columns {_quote(one)} and {_quote(other)} have the same name in templates ({shorten(name, MAX_QUOTED)});"
+        f"the columns {_quote(one)} and {_quote(other)} have the same name in templates ({name});"
         " rename one of them in the list"
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from mailer.campaign.addresses import SEVERAL, check_address
 from mailer.campaign.model import Recipient, RowView
 from mailer.campaign.sources.names import (
+    MAX_QUOTED,
     RESERVED,
     Header,
     describe_columns,
@@ -18,9 +19,10 @@ from mailer.campaign.sources.names import (
     variable_name,
 )
 from mailer.errors import InputError, Place, Problem
-from mailer.text import count_noun
+from mailer.text import count_noun, shorten
 
 MAX_SHOWN = 20  # problems of a list that are listed; the others are counted
+SPLIT_ADVICE = "; to send to each of them: recipients: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ def recipients_from_value(value: object, place: Place, rules: RowRules = RowRule
         yield from _split_addresses({"email": value}, place, rules, ())
         return
     if not isinstance(value, dict):
-        yield Recipient("", {}, place, Problem(place, "expected an address or a mapping with 'email'"))
+        text = f"expected an address or a mapping with 'email', found {_describe_value(value)}"
+        yield Recipient("", {}, place, Problem(place, text))
         return
     try:
         columns = _name_values(value, rules.columns)
@@ -212,20 +215,28 @@ def make_recipient(columns: dict[str, object], place: Place, nulls: tuple[str, .
     """Return the recipient of a row with the column `email`; a wrong address is its problem."""
     email = columns["email"]
     if not isinstance(email, str):
-        return Recipient(
-            "", columns, place, Problem(place, "expected an address in 'email', found another value")
-        )
+        text = f"expected an address in 'email', found {_describe_value(email)}"
+        return Recipient("", columns, place, Problem(place, text), nulls)
     try:
         address = check_address(email.strip())
     except ValueError as error:
         text = str(error)
         if text.endswith(SEVERAL):
-            text += (
-                f'; to send to each of them: recipients: {{file: …, split: "{";" if ";" in email else ","}"}}'
-            )
+            text += f'{SPLIT_ADVICE}{{file: …, split: "{";" if ";" in email else ","}"}}'
         return Recipient(email, columns, place, Problem(place, text), nulls)
     columns["email"] = address
     return Recipient(address, columns, place, None, nulls)
+
+
+def _describe_value(value: object) -> str:
+    """Return what a JSON value is, for messages: `a list`, `the number 5`, `nothing`."""
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "a mapping"
+    if value is None or value == "":
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"the number {shorten(str(value), MAX_QUOTED)}"
 
 
 def to_json_value(value: object) -> object:

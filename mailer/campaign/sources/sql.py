@@ -31,7 +31,7 @@ from mailer.campaign.sources.rows import (
 )
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.secret import blank_secrets
-from mailer.text import make_printable, shorten
+from mailer.text import make_printable, shorten, shorten_quotes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,6 +40,7 @@ PORTION = 1_000  # rows
 PORTION_SECONDS = 60.0  # for each portion, in the database
 CONNECT_SECONDS = 30
 MAX_CELL = 1_000_000  # octets
+MAX_QUOTED = 20  # characters of a value in a message of the database
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+pg8000")
 _FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
@@ -82,7 +83,9 @@ class SqlSource:
                 yield from self._make_recipients(portions)
         except _DatabaseError as error:
             text = blank_secrets(str(error), (url, password, parts.password or ""))
-            raise self._input_error(f"the database: {shorten(make_printable(text), 300)}") from None
+            raise self._input_error(
+                f"the database: {shorten(shorten_quotes(make_printable(text), MAX_QUOTED), 300)}"
+            ) from None
 
     def _read_portions(self, parts: SplitResult) -> Any:
         if parts.scheme == "sqlite":

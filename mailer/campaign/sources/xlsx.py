@@ -22,10 +22,10 @@ from typing import IO, Any, BinaryIO, NoReturn
 from xml.parsers import expat
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.names import MAX_COLUMNS, parse_header
+from mailer.campaign.sources.names import MAX_COLUMNS, MAX_QUOTED, parse_header
 from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_cells
 from mailer.errors import InputError, MissingExtra, Place, Problem
-from mailer.text import make_printable
+from mailer.text import make_printable, shorten, shorten_quotes
 
 MAX_UNPACKED = 1 << 30  # octets, of all parts
 MAX_PART = 1 << 27  # octets, of a part that is not a sheet: openpyxl holds it (the shared strings, say)
@@ -158,8 +158,15 @@ def _find_sheet(book: Any, name: str | None, shown: str) -> Any:
     if name is None and sheets:
         return next(iter(sheets.values()))
     if name not in sheets:
-        names = ", ".join(repr(make_printable(title[:31])) for title in list(sheets)[:20]) or "none"
-        raise InputError(Problem(Place(shown), f"there is no sheet {name!r}; the sheets are: {names}"))
+        names = (
+            ", ".join(repr(shorten(make_printable(title), MAX_QUOTED)) for title in list(sheets)[:20])
+            or "none"
+        )
+        raise InputError(
+            Problem(
+                Place(shown), f"there is no sheet {shorten(str(name), MAX_QUOTED)!r}; the sheets are: {names}"
+            )
+        )
     return sheets[name]
 
 
@@ -218,7 +225,7 @@ def _show_cell(cell: Any) -> object:
 def _damaged_file_error(shown: str, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return error
-    reason = make_printable(" ".join(str(error).split()))[:120] or type(error).__name__
+    reason = shorten(shorten_quotes(make_printable(str(error)), MAX_QUOTED), 120) or type(error).__name__
     return InputError(
         Problem(Place(shown), f"it is not an .xlsx file that can be read, or it is damaged ({reason})")
     )

@@ -12,13 +12,14 @@ import pytest
 
 from mailer.campaign import json_schema
 from mailer.campaign.schema import nodes
+from mailer.campaign.schema.compose import compose
 
 CAMPAIGNS = sorted((Path(__file__).parents[3] / "campaigns").glob("*.yaml"))
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
 def document(text: str) -> Any:
-    node, problems = nodes.compose(text, "f")
+    node, problems = compose(text, "f")
     assert node is not None
     assert not problems
     return nodes.to_value(node)

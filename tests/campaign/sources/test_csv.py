@@ -102,7 +102,7 @@ def test_blanks_stay_if_the_campaign_says_so(rows) -> None:
     [
         ("ada@example.com", "the row has 1 cell; the header has 2"),
         ("ada@example.com,Ada,x", "the row has 3 cells; the header has 2"),
-        (",Ada", "there is no address"),
+        (",Ada", "the address is empty"),
         ("ada,Ada", "'ada' is not an address: an email address must have an @-sign"),
         (
             '"ada@example.com\r\nRCPT TO:<x@example.com>",Ada',
@@ -217,3 +217,9 @@ def test_random_bytes_raise_only_input_errors(content: bytes) -> None:
         except InputError:
             continue
         assert all(r.problem is not None or r.columns["email"] == r.email for r in found)
+
+
+def test_a_list_without_column_names_is_refused_with_what_to_write(refusal) -> None:
+    assert refusal("a.csv", "ada@example.com,Ada\nbob@example.com,Bob\n") == [
+        "a.csv:1: the first line has an address; expected the names of the columns, such as: email,name"
+    ]

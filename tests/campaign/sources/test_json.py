@@ -39,7 +39,7 @@ def test_a_json_array_gives_a_recipient_for_each_element(rows) -> None:
         ("null", "expected an address or a mapping with 'email'"),
         ('["ada@example.com"]', "expected an address or a mapping with 'email'"),
         ("{}", "there is no 'email'"),
-        ('{"email": null}', "there is no address"),
+        ('{"email": null}', "the address is empty"),
         ('{"email": 5}', "expected an address in 'email'"),
         ('{"email": "a@example.com", "image": 1}', "'image' needs another name"),
         ('{"email": "a@example.com", "x": "\\ud800"}', "half of a surrogate pair"),
@@ -171,3 +171,13 @@ def test_all_lines_of_jsonl_that_cannot_be_read_are_listed(refusal) -> None:
     found = refusal("a.jsonl", "x\n" * 23)
     assert len(found) == 21
     assert found[-1] == "and 3 more"
+
+
+def test_json_under_the_other_suffix_is_named(refusal) -> None:
+    assert refusal("a.jsonl", '[\n {"email": "a@example.com"}\n]\n') == [
+        "a.jsonl:1:1: expected an object on each line; a file that is one array is named .json"
+    ]
+    assert refusal("a.json", '{"email": "a@example.com"}\n{"email": "b@example.com"}\n') == [
+        "a.json:1:1: the file is not an array; expected [ with an object for each recipient; a file with an object"
+        " on each line is named .jsonl"
+    ]

@@ -177,8 +177,8 @@ def test_recipients_in_the_campaign_file_are_read(folder: Path) -> None:
     found = list(campaign.recipients)
     assert [r.email for r in found] == ["Ada@example.com", "Ada@example.com", "nobody", ""]
     assert [str(r.problem) for r in found[2:]] == [
-        "x.yaml:8:3: 'nobody' is not an address: an email address must have an @-sign",
-        "x.yaml:9:3: there is no 'email'; the names are: name",
+        "x.yaml:8:3: recipients: 'nobody' is not an address: an email address must have an @-sign",
+        "x.yaml:9:3: recipients: there is no 'email'; the names are: name",
     ]
     assert campaign.recipients.fingerprint() == load_campaign("x.yaml").recipients.fingerprint()
     assert list(campaign.recipients) == found

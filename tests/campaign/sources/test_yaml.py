@@ -30,7 +30,7 @@ def test_a_wrong_item_of_yaml_has_a_problem_and_the_others_are_read(rows) -> Non
     found = rows("a.yaml", content)
     assert [str(r.problem) for r in found[:3]] == [
         "a.yaml:1:32: the key 'x' is repeated; it is first in line 1",
-        "a.yaml:2:3: expected an address or a mapping with 'email'",
+        "a.yaml:2:3: expected an address or a mapping with 'email', found the number 5",
         "a.yaml:3:3: the tag !x is not allowed; expected a mapping without it",
     ]
     assert found[3].problem is None
@@ -45,7 +45,7 @@ def test_a_wrong_item_of_yaml_has_a_problem_and_the_others_are_read(rows) -> Non
         ("- a@example.com\n---\n- b@example.com\n", "a.yaml:2:1: a second document starts here"),
         (
             "- a@example.com\n- {b\n",
-            "a.yaml:3:1: it is not YAML: did not find expected ',' or '}', while parsing a flow",
+            "a.yaml:3:1: it is not YAML: expected ',' or '}' in the mapping that starts in line 2",
         ),
         ("- a@example.com\r\n- b\x07\r\n", "a.yaml:2:4: U+0007 is not allowed in YAML"),
         ("- " + "[" * 500, "a.yaml:1:102: nested deeper than 100 levels"),
