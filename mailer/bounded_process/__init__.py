@@ -197,17 +197,24 @@ class ProcessPool(Generic[Item, Value]):
         )
 
     def _receive(self, waiting: list[_Batch[Item, Value]]) -> None:
-        """Wait until one or more batches are finished, and put their outcomes into `waiting`."""
+        """Wait until there are outcomes of one or more batches, and put them into `waiting`."""
         poll = select.poll()
         for descriptor in self._busy:
             poll.register(descriptor, select.POLLIN)
         for descriptor, _ in poll.poll():
-            child, finished = self._busy.pop(descriptor)
+            child, batch = self._busy.pop(descriptor)
+            is_busy = False
             try:
-                position = waiting.index(finished)
-                waiting[position : position + 1] = finished.split(child)
+                parts = batch.split(child)
+                position = waiting.index(batch)
+                waiting[position : position + 1] = parts
+                if is_busy := parts[-1].is_assigned and parts[-1].outcomes is None:
+                    self._busy[descriptor] = child, parts[-1]
             finally:
-                child.close() if child.has_ended else self._idle.append(child)
+                if child.has_ended:
+                    child.close()
+                elif not is_busy:
+                    self._idle.append(child)
 
     def _kill_busy(self) -> None:
         while self._busy:
@@ -223,24 +230,32 @@ def _until_error(items: Iterable[Item], errors: list[Exception]) -> Iterator[Ite
 
 
 class _Batch(Generic[Item, Value]):
-    """Items that one process works on, and their outcomes when they are known."""
+    """Items that one process works on, and their outcomes when they are known.
 
-    def __init__(self, items: list[Item], outcomes: list[BoundedResult[Value]] | None = None) -> None:
+    `first` is the number of the first item among those that the process got at once.
+    """
+
+    def __init__(
+        self, items: list[Item], outcomes: list[BoundedResult[Value]] | None = None, first: int = 0
+    ) -> None:
         self.items = items
         self.outcomes = outcomes
         self.is_assigned = outcomes is not None
+        self._first = first
 
     def split(self, child: ChildProcess) -> list[_Batch[Item, Value]]:
-        """Read the outcomes from `child`.
+        """Read outcomes from `child`. The items that have none yet are batches of their own.
 
-        The items that have none, because it ended, are batches of their own.
+        If the child has not ended, the last of them is still the child's.
         """
         outcomes: list[BoundedResult[Value]] | None = child.receive_outcomes()
         if outcomes is not None:
             done = len(outcomes)
-            parts = [_Batch(self.items[:done], outcomes), _Batch(self.items[done:])]
+            rest = _Batch[Item, Value](self.items[done:], None, self._first + done)
+            rest.is_assigned = not child.has_ended
+            parts = [_Batch(self.items[:done], outcomes), rest]
         else:  # it was ended while it worked on this item; the outcomes of those before it are lost
-            number = child.progress
+            number = child.progress - self._first
             ended: list[BoundedResult[Value]] = [
                 BoundedResult(error=child.explain_end(), is_limit_exceeded=True)
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import math
 import mmap
@@ -35,6 +36,8 @@ Value = TypeVar("Value")
 GRACE = 2  # whole seconds (RLIMIT_CPU counts in those) between the timer and the end of the process
 REPEAT = 0.25  # seconds of processor time after which the timer raises again, if code swallowed the exception
 BATCH = 100  # items that a child gets at once
+PIPE_SIZE = 1024 * 1024  # bytes of answers by which a child may be ahead of its parent
+FRAME_SIZE = 48 * 1024  # bytes of answers that are sent at once; malloc is slow with much larger pieces
 STREAM_SECONDS = 0.1  # after which an incomplete batch of a stream is sent
 _LENGTH = struct.Struct("=Q")
 _OUT_OF_MEMORY = 71  # exit status of a child
@@ -52,6 +55,8 @@ class ChildProcess:
         self._status = 0
         jobs, self._jobs = os.pipe()
         self.results, results = os.pipe()
+        with suppress(OSError, AttributeError):  # a user who has too many pipes gets small ones; Linux only
+            fcntl.fcntl(self.results, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         with warnings.catch_warnings():
             # Python 3.12 and later warn of threads; the module's docstring says why this fork may have them.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -76,16 +81,16 @@ class ChildProcess:
         return frame
 
     def receive_outcomes(self) -> list[BoundedResult[Any]] | None:
-        """Wait for outcomes.
+        """Wait for the outcomes of the next items; None if the child was ended.
 
-        There are fewer than items if a limit was exceeded; None if the child was ended.
+        The last one says whether it exceeded a limit; then no more follow.
         """
         frame = self.receive()
         if frame is None:
             return None
         outcomes = [
             BoundedResult(value, None if error is None else rebuild_error(*error), is_limit)
-            for value, error, is_limit in frame
+            for value, error, is_limit in map(pickle.loads, frame)
         ]
         self.has_ended = outcomes[-1].is_limit_exceeded
         return outcomes
@@ -147,16 +152,19 @@ class ChildProcess:
         """Answer batches of items until the parent closes the pipe, or a limit is exceeded."""
         timer = _Timer()
         while (items := _read_frame(self._jobs)) is not None:
-            answers: list[tuple[object, _ErrorParts | None, bool]] = []
+            answers: list[bytes] = []
+            size = 0
             for number, item in enumerate(items):
                 self._progress[:8] = struct.pack("=q", number)
-                answers.append(_call(function, item, timer, limits))
-                if answers[-1][2]:
-                    break
-            timer.stop()
-            _write_frame(self.results, answers)
-            if answers[-1][2]:
-                return
+                answer, is_limit_exceeded = _call(function, item, timer, limits)
+                answers.append(answer)
+                size += len(answer)
+                if is_limit_exceeded or size >= FRAME_SIZE or number == len(items) - 1:
+                    timer.stop()
+                    _write_frame(self.results, answers)
+                    answers, size = [], 0
+                if is_limit_exceeded:
+                    return
 
     def serve_stream(
         self, create_iterator: Callable[[], Iterator[Any]], limits: ProcessLimits, first: ProcessLimits
@@ -216,12 +224,14 @@ _ErrorParts = tuple[type[Exception], tuple[object, ...], dict[str, object]]
 
 def _call(
     function: Callable[[Any], Any], item: object, timer: _Timer, limits: ProcessLimits
-) -> tuple[object, _ErrorParts | None, bool]:
+) -> tuple[bytes, bool]:
+    """The pickled answer for one item, and whether it exceeded a limit."""
     try:
         timer.start(limits.seconds)
-        return function(item), None, False
+        return pickle.dumps((function(item), None, False), pickle.HIGHEST_PROTOCOL), False
     except Exception as error:
-        return None, _split_error(_name_limit(error, limits)), is_limit_error(error)
+        parts, is_limit_exceeded = _split_error(_name_limit(error, limits)), is_limit_error(error)
+        return pickle.dumps((None, parts, is_limit_exceeded), pickle.HIGHEST_PROTOCOL), is_limit_exceeded
 
 
 def _name_limit(error: Exception, limits: ProcessLimits) -> Exception:

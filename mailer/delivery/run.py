@@ -28,7 +28,7 @@ from mailer.delivery.recorder import ResultRecorder
 from mailer.delivery.run_state import RunState
 from mailer.delivery.scaling import ConnectionScaler, ScalingPolicy, find_known_limit
 from mailer.delivery.server_access import server_access, session_record
-from mailer.delivery.session import InterruptibleRenderer, Renderer, Session
+from mailer.delivery.session import BoundedRenderer, DirectRenderer, Renderer, Session
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.throttle import Throttle
 from mailer.delivery.worker import Worker, WorkerPool
@@ -83,10 +83,10 @@ async def run(
         state = RunState(observer=observer, clock=clock, stop=stop)
         queue = _start_run(ledger, preparation.edition, preparation.compiled, options, state)
         with ExitStack() as stack:
-            renderer: Renderer = preparation.compiled
+            renderer: Renderer = DirectRenderer(preparation.compiled)
             if not preparation.is_checked:
                 process = stack.enter_context(RenderProcess(preparation.compiled))
-                renderer = InterruptibleRenderer(process, stop)
+                renderer = BoundedRenderer(process, stop)
             phase = _SendPhase(state, queue, renderer, options)
             return await phase.send(count, is_careful=preparation.recovered.in_doubt > 0)
 
@@ -108,9 +108,11 @@ async def run_share(
     fingerprint that the other runs have. Raises LedgerError.
     """
     state = RunState(observer=GuardedObserver(observer or Observer()), clock=SystemClock(), stop=stop)
-    with ledger.hold_campaign(edition.campaign):
+    with ExitStack() as stack:
+        stack.enter_context(ledger.hold_campaign(edition.campaign))
         queue = _start_run(ledger, edition, compiled, options, state, template=template)
-        phase = _SendPhase(state, queue, compiled, options)
+        process = stack.enter_context(RenderProcess(compiled))
+        phase = _SendPhase(state, queue, BoundedRenderer(process, stop), options)
         timer = asyncio.get_running_loop().call_later(
             seconds, state.end, Ending.INCOMPLETE, "the share is over"
         )

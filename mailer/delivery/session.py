@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,8 +21,9 @@ from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder, claimed_message
 from mailer.delivery.run_state import RunState
 from mailer.delivery.signals import Interrupted, StopSignal
-from mailer.errors import ConnectionLost, InputError, ServerError
+from mailer.errors import ConnectionLost, RenderError, ServerError
 from mailer.ledger import Claim, Release
+from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
 from mailer.render.render_process import RenderProcess
 from mailer.smtp.connection import BATCH, Connection
@@ -67,14 +69,37 @@ class SessionEnd:
 
 
 class Renderer(Protocol):
-    """What makes a recipient's message: the compiled campaign, or a process with limits."""
+    """What makes the recipients' messages: `render_each` yields the messages in order.
 
-    def render(self, recipient: Recipient, *, eight_bit: bool = False) -> Message:
-        """Return the message; with `eight_bit`, it may need 8BITMIME. Raises RenderError."""
+    A message may need 8BITMIME (`eight_bit`). In place of one that cannot be made there is a RenderError. If the
+    run is to stop, the generator may raise Interrupted; it has ended then.
+    """
+
+    def render_each(
+        self, recipients: Sequence[Recipient], *, eight_bit: bool
+    ) -> Generator[Message | RenderError, None, None]: ...
 
 
-class InterruptibleRenderer:
-    """Renders in another process.
+class DirectRenderer:
+    """Renders in this process: recipients whose messages were rendered before, within their limits."""
+
+    def __init__(self, compiled: CompiledCampaign) -> None:
+        self._compiled = compiled
+
+    def render_each(
+        self, recipients: Sequence[Recipient], *, eight_bit: bool
+    ) -> Generator[Message | RenderError, None, None]:
+        """Render one message when the iterator is asked for it."""
+        for recipient in recipients:
+            try:
+                message: Message | RenderError = self._compiled.render(recipient, eight_bit=eight_bit)
+            except RenderError as error:
+                message = error
+            yield message
+
+
+class BoundedRenderer:
+    """Renders within limits, ahead of what is asked for.
 
     A signal that comes meanwhile raises Interrupted: the loop cannot see it there.
     """
@@ -82,10 +107,17 @@ class InterruptibleRenderer:
     def __init__(self, process: RenderProcess, stop: StopSignal) -> None:
         self._process, self._stop = process, stop
 
-    def render(self, recipient: Recipient, *, eight_bit: bool = False) -> Message:
-        """As RenderProcess.render. Raises Interrupted if the run is to stop."""
-        with self._stop.raise_on_request():
-            return self._process.render(recipient, eight_bit=eight_bit)
+    def render_each(
+        self, recipients: Sequence[Recipient], *, eight_bit: bool
+    ) -> Generator[Message | RenderError, None, None]:
+        """As RenderProcess.render_each. Raises Interrupted at the next message if the run is to stop."""
+        with closing(self._process.render_each(recipients, eight_bit=eight_bit)) as results:
+            while True:
+                with self._stop.raise_on_request():
+                    result = next(results, None)
+                if result is None:
+                    return
+                yield result
 
 
 class Session:
@@ -223,12 +255,16 @@ class Session:
         if is_slow or self._queue.pacer.interval:
             ahead = 0
         claims = self._queue.claim(room + ahead)
-        for index, claim in enumerate(claims):
-            transaction = self._make_transaction(claim)
-            if transaction is not None and index < room:
-                self._submit(transaction)
-            elif transaction is not None:
-                self._held.append(transaction)
+        rendered = self._renderer.render_each(
+            [claim.recipient for claim in claims], eight_bit=self._connection.extensions.eight_bit_mime
+        )
+        with closing(rendered):
+            for index, claim in enumerate(claims):
+                transaction = self._make_transaction(claim, rendered)
+                if transaction is not None and index < room:
+                    self._submit(transaction)
+                elif transaction is not None:
+                    self._held.append(transaction)
         return claims
 
     def _release_held(self) -> None:
@@ -277,17 +313,20 @@ class Session:
         self._connection.submit(transaction)
         self._in_flight += 1
 
-    def _make_transaction(self, claim: Claim) -> Transaction | None:
-        """Render one message. If it cannot be made, record it as failed, and return None."""
+    def _make_transaction(
+        self, claim: Claim, rendered: Iterator[Message | RenderError]
+    ) -> Transaction | None:
+        """Make the transaction of the next message that is rendered.
+
+        If there is none, record that the claim failed, or is released, and return None.
+        """
         try:
-            message = self._renderer.render(
-                claim.recipient, eight_bit=self._connection.extensions.eight_bit_mime
-            )
-        except InputError as error:
-            self._recorder.record_unrendered(claim, str(error))
-            return None
-        except Interrupted:
+            message = next(rendered)
+        except (Interrupted, StopIteration):
             self._queue.record(claim, Release())
+            return None
+        if isinstance(message, RenderError):
+            self._recorder.record_unrendered(claim, str(message))
             return None
         recipients = message.recipients
         if claim.copies_taken:  # not sent twice

@@ -16,6 +16,7 @@ from mailer.render.attachments import FileProblem
 from mailer.render.body import BodyEncoder
 from mailer.render.dkim import Signer
 from mailer.render.failure import RenderFailure
+from mailer.render.growth import is_short
 from mailer.render.head import HeadMaker, PatternSet
 from mailer.render.html import Images
 from mailer.render.images import FileStore, make_attachment_part
@@ -24,7 +25,7 @@ from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Pages
 from mailer.render.programs import Explanation, Program
 from mailer.render.template_page import Content
-from mailer.render.templates import TemplateVariables
+from mailer.render.templates import TemplateVariables, UnboundedWork
 from mailer.templating import describe_error, find_template_place, shorten_error
 
 
@@ -94,7 +95,22 @@ class CompiledCampaign:
         :raises RenderError: what is wrong, with the place and the recipient.
         """
         with _ErrorContext(recipient):
-            return self._message(recipient, eight_bit=eight_bit)
+            return self._message(self._variables(recipient), recipient, eight_bit=eight_bit)
+
+    def render_if_bounded(self, recipient: Recipient, *, eight_bit: bool = False) -> Message | None:
+        """As `render`, but only if the work is known to be little; None if it is not.
+
+        It is known if the recipient's values are short, and if the way through each template and pattern was
+        taken before and has only operations whose cost is bounded (`growth.py`).
+        """
+        if recipient.problem is not None or not is_short(recipient.columns):
+            return None
+        try:
+            with _ErrorContext(recipient):
+                variables = self._variables(recipient, only_bounded=True)
+                return self._message(variables, recipient, eight_bit=eight_bit)
+        except UnboundedWork:
+            return None
 
     def render_html(self, recipient: Recipient) -> str | None:
         """Render the HTML as it is sent, local images as `cid:`; None if the campaign has no HTML template."""
@@ -142,20 +158,20 @@ class CompiledCampaign:
         patterns = [pattern.program for pattern in self._patterns.list_patterns()]
         return [*self._pages.list_programs(), *(program for program in patterns if program is not None)]
 
-    def _variables(self, recipient: Recipient) -> TemplateVariables:
+    def _variables(self, recipient: Recipient, *, only_bounded: bool = False) -> TemplateVariables:
         """The names that a template sees: the mailer's own ones, then columns, then `vars`."""
         if recipient.problem is not None:
             raise RenderError(recipient.problem)
         names = (*recipient.columns, "email", "row")
         own = {**self._own, "email": recipient.email, "row": RowView(recipient.columns)}
-        variables = TemplateVariables({**self._base, **recipient.columns, **own}, names)
+        values = {**self._base, **recipient.columns, **own}
+        variables = TemplateVariables(values, names, only_bounded=only_bounded)
         if (url := self._header.render_unsubscribe_url(variables)) is not None:
             variables["unsubscribe_url"] = url
             variables.own_names = (*names, "unsubscribe_url")
         return variables
 
-    def _message(self, recipient: Recipient, *, eight_bit: bool) -> Message:
-        variables = self._variables(recipient)
+    def _message(self, variables: TemplateVariables, recipient: Recipient, *, eight_bit: bool) -> Message:
         key = self._patterns.key
         message_id = self._message_id(
             key.render(variables) if key else normalize_address(recipient.email), variables
@@ -266,7 +282,7 @@ class _ErrorContext:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, RenderError) or not isinstance(error, Exception):
+        if isinstance(error, (RenderError, UnboundedWork)) or not isinstance(error, Exception):
             return
         place = error.place if isinstance(error, RenderFailure) else find_template_place(error)
         text = (

@@ -31,6 +31,7 @@ from mailer.render.templates import (
     ProjectLoader,
     TemplateEnvironment,
     TemplateVariables,
+    UnboundedWork,
     allow_path,
     find_problems,
     load_template,
@@ -58,6 +59,8 @@ class _Source:
         name = self.path.render(variables)
         page = self.pages.get(name)
         if page is None:
+            if variables.only_bounded:
+                raise UnboundedWork
             kind = self._kinds(name, self.place)
             template = load_template(kind.environment, name, self.place)
             page = self.pages[name] = TemplatePage(template, kind, self.place, max_output)

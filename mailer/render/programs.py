@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Template
 
 from mailer.errors import Place
+from mailer.render.growth import Growth
 from mailer.render.symbols import Guard, Instruction, Piece, Slot, Trace, Untraceable
 from mailer.render.templates import TemplateVariables
 from mailer.render.tracing import TracingEnvironment
@@ -62,6 +63,7 @@ class _Node:
 
     run: Callable[[TemplateVariables, list[Any]], Outcome | None]
     source: str
+    is_bounded: bool  # the work of this node and of those before it
     next: dict[Outcome, _Node] = field(default_factory=dict)
     way: Way | None = None
 
@@ -125,11 +127,17 @@ class Program:
         self.is_off = False
 
     def fill(self, variables: TemplateVariables) -> tuple[Way, list[Any]] | None:
-        """The way of a recipient, with the recipient's registers; None if it is not known, or fails."""
+        """The way of a recipient, with the recipient's registers; None if it is not known, or fails.
+
+        None too if `variables` ask for bounded work only, and the way's is not.
+        """
         registers: list[Any] = []
+        only_bounded = variables.only_bounded
         node = self._roots.get(variables.own_names)
         try:
             while node is not None:
+                if only_bounded and not node.is_bounded:
+                    return None
                 outcome = node.run(variables, registers)
                 if (way := node.way) is not None:
                     self._hits += 1
@@ -217,14 +225,16 @@ class Program:
         nodes: dict[Any, _Node] = self._roots
         key: Any = shape
         steps: list[Instruction] = []
+        growth = Growth(self._environment.growth_factors)
         for step in [*trace.steps, None]:
             if isinstance(step, Instruction):
                 steps.append(step)
+                growth.add(step)
                 continue
             source, constants = _write_code(steps, step)
             node = nodes.get(key)
             if node is None:
-                node = nodes[key] = _Node(_compile(source, constants), source)
+                node = nodes[key] = _Node(_compile(source, constants), source, growth.is_bounded)
             elif node.source != source:
                 return False
             if step is None:

@@ -161,7 +161,7 @@ class TextSymbol(Symbol):
     def use(self) -> int:
         if self.register < 0:
             parts = tuple(piece.shown if isinstance(piece, Slot) else piece for piece in self.pieces)
-            made = self.trace.apply(_join_markup if self.is_markup else _join_text, parts)
+            made = self.trace.apply(join_markup if self.is_markup else join_text, parts)
             self.register, self.value = made.register, made.value
         return self.register
 
@@ -185,11 +185,11 @@ class JoinedSymbol(Symbol):
         return self.register
 
 
-def _join_text(parts: tuple[str, ...]) -> str:
+def join_text(parts: tuple[str, ...]) -> str:
     return "".join(parts)
 
 
-def _join_markup(parts: tuple[str, ...]) -> Markup:
+def join_markup(parts: tuple[str, ...]) -> Markup:
     return Markup("".join(parts))  # noqa: S704 - each part was escaped when it was shown
 
 
@@ -213,7 +213,7 @@ def has_symbol(value: object, depth: int = 8) -> bool:
     return any(has_symbol(part, depth - 1) for part in parts)
 
 
-_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "eq": lambda a, b: check_size(a) == check_size(b),
     "ne": lambda a, b: check_size(a) != check_size(b),
     "lt": lambda a, b: check_size(a) < check_size(b),
@@ -227,7 +227,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 
 def compare_values(name: str, left: Any, right: Any) -> Any:
     """Compare two values that are not Symbols. `name` is that of Jinja2's operator."""
-    return _COMPARISONS[name](left, right)
+    return COMPARISONS[name](left, right)
 
 
 class Trace:
@@ -245,7 +245,7 @@ class Trace:
         return self._add("c[{K0}]", frozenset(), {"K0": name})
 
     def compare(self, name: str, left: object, right: object) -> Symbol:
-        return self.apply(_COMPARISONS[name], left, right)
+        return self.apply(COMPARISONS[name], left, right)
 
     def apply(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Symbol:
         """Record `function(*arguments, **named)`, some of which hold Symbols, and compute it for this

@@ -18,7 +18,7 @@ from mailer.render.markup import MarkupError
 from mailer.render.placeholders import Placeholders
 from mailer.render.programs import Program, Way
 from mailer.render.skeleton import Skeleton
-from mailer.render.templates import TemplateEnvironment, TemplateVariables, run_template
+from mailer.render.templates import TemplateEnvironment, TemplateVariables, UnboundedWork, run_template
 from mailer.render.transform import Shape, Transformed, Transformer
 from mailer.templating import describe_error, find_template_place
 
@@ -98,9 +98,11 @@ class TemplatePage:
         if transformer is None:
             raise TypeError("a text template has no HTML")
         if (filled := self._fill(variables)) is not None:
-            content = self._fill_html(transformer, *filled)
+            content = self._fill_html(transformer, *filled, only_bounded=variables.only_bounded)
             if content is not None:
                 return content
+        if variables.only_bounded:
+            raise UnboundedWork
         if (placeholders := self._kind.placeholders) is not None:
             placeholders.clear()
             written = self._run(variables)
@@ -144,6 +146,13 @@ class TemplatePage:
         return self._program
 
     def _fill(self, variables: TemplateVariables) -> tuple[Way, list[Any]] | None:
+        if variables.only_bounded:
+            filled = (
+                self._program.fill(variables) if self._program is not None and self._is_compiled else None
+            )
+            if filled is None:
+                raise UnboundedWork
+            return filled
         self._count += 1
         if self._count <= COMPILED_AFTER or not self._is_compiled:
             return None
@@ -156,18 +165,26 @@ class TemplatePage:
             variables, lambda: self._run_plain(variables)
         )
 
-    def _fill_html(self, transformer: Transformer, way: Way, registers: list[Any]) -> Content | None:
-        """None if the recipient's values are left to Jinja2."""
+    def _fill_html(
+        self, transformer: Transformer, way: Way, registers: list[Any], *, only_bounded: bool = False
+    ) -> Content | None:
+        """None if the recipient's values are left to Jinja2, or if a skeleton would have to be made
+        (`only_bounded`).
+        """
         shown = [registers[number] for number in way.shown]
         raw = [registers[number] for number in way.raw]
         plan = way.plan
         if plan is None:
+            if only_bounded:
+                return None
             plan = way.plan = transformer.plan(way.pieces, len(way.shown))
         shape: Shape | None = plan.shape(raw, shown)
         if shape is None:
             return None
         made: Transformed | None = way.skeletons.get(shape)
         if made is None:
+            if only_bounded:
+                return None
             made = self._transform(transformer, plan.write(shape))
             if len(way.skeletons) < MAX_SKELETONS:
                 way.skeletons[shape] = made

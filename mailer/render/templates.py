@@ -48,14 +48,28 @@ MAX_SOURCE = 4 * 1024 * 1024  # bytes of one template
 _CHUNK = 4096  # pieces of output between two looks at how much there is
 
 
+class UnboundedWork(Exception):
+    """A message is not known to need little work: it is to be rendered in a process with limits."""
+
+
 class TemplateVariables(dict[str, Any]):
-    """The names that a template sees. `own_names` are those whose values are the recipient's own."""
+    """The names that a template sees. `own_names` are those whose values are the recipient's own.
 
-    __slots__ = ("own_names",)
+    With `only_bounded`, whatever renders them raises UnboundedWork unless its work is bounded; see `growth.py`.
+    """
 
-    def __init__(self, values: Mapping[str, object] = {}, own_names: tuple[str, ...] = ()) -> None:
+    __slots__ = ("only_bounded", "own_names")
+
+    def __init__(
+        self,
+        values: Mapping[str, object] = {},
+        own_names: tuple[str, ...] = (),
+        *,
+        only_bounded: bool = False,
+    ) -> None:
         super().__init__(values)
         self.own_names = own_names
+        self.only_bounded = only_bounded
 
 
 class ProjectLoader(BaseLoader):
@@ -218,6 +232,11 @@ class PatternTemplate:
         """RenderFailure at the pattern's place for what goes wrong."""
         if self.constant is not None:
             return self.constant
+        if variables.only_bounded:
+            filled = self.program.fill(variables) if self.program is not None and self._is_compiled else None
+            if filled is None:
+                raise UnboundedWork
+            return filled[0].write(filled[1])
         self._count += 1
         if self._count > self.COMPILED_AFTER and self._is_compiled:
             if self.program is None:

@@ -22,6 +22,7 @@ from jinja2.tests import TESTS
 from jinja2.utils import Cycler, Joiner, Namespace
 from markupsafe import Markup
 
+from mailer.render.growth import list_growth_factors
 from mailer.render.symbols import (
     ColumnSymbol,
     JoinedSymbol,
@@ -94,6 +95,7 @@ class TracingEnvironment(TemplateEnvironment):
             name: self._trace_function(name, filter_) for name, filter_ in _functions(plain.filters)
         }
         self.tests = {name: self._trace_function(name, test) for name, test in _functions(plain.tests)}
+        self.growth_factors = list_growth_factors(plain) | _GROWTH_FACTORS
         self.show_html = self._show_html
         self.show_text = self._show_text
         self.concat = self._concat
@@ -396,3 +398,6 @@ def _is_text(value: Any) -> bool:
 
 def _return_value(value: Any) -> Any:
     return value
+
+
+_GROWTH_FACTORS: dict[Callable[..., Any], int] = {_is_text: 0, _return_value: 1, _require_text: 1}
