@@ -19,6 +19,7 @@ from typing import TypeVar, cast
 from mailer.delivery.plan import plan
 from mailer.ledger import Claim, Edition, Ledger, RunRecord
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.recovery import recover_claims
 from mailer.render.compiled import CompiledCampaign
 from tests.delivery.lists import NOW, Compiled, Many, campaign
 
@@ -99,7 +100,7 @@ def resume(path: Path, people: object, count: int, batch: int) -> None:
         ledger.hold_campaign("autumn"),
     ):
         edition = timed("finding the edition", lambda: ledger.ensure_edition("autumn"))
-        timed("recovering", lambda: ledger.recover_claims(edition, "resend", now=NOW))
+        timed("recovering", lambda: recover_claims(ledger, edition, "resend", now=NOW))
         timed("planning an unchanged list", lambda: plan(ledger, people, COMPILED, edition))  # type: ignore[arg-type]
         timed("counting by status", lambda: ledger.count_by_status(edition))
         run = ledger.start_run(edition, template="t", now=NOW)

@@ -17,8 +17,9 @@ from mailer.delivery.options import Ending
 from mailer.delivery.pacing import MAX_SLACK, MIN_SLACK, Pacer
 from mailer.delivery.run_state import RunState
 from mailer.ledger import Edition, Ledger, RunRecord
+from mailer.ledger.postgres_locks import MAX_SESSIONS
 from mailer.ledger.records import Policy
-from mailer.ledger.sharing import MAX_SESSIONS, SharedRun, ShareProgress, ShareState
+from mailer.ledger.sharing import SharedRun, ShareProgress, ShareState
 from mailer.ledger.store import CampaignLock
 
 SYNC_SECONDS = 1.0

@@ -17,6 +17,7 @@ from mailer.errors import InputError, LedgerBusy, append_remainder
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
 from mailer.ledger.records import Policy, Recovered
+from mailer.ledger.recovery import abandon_rest, recover_claims, reopen_failed
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.text import count_noun
@@ -62,7 +63,7 @@ class Preparation:
         planned = plan(ledger, campaign, self.compiled, self.edition, observer=self._observer)
         self._warn_of_duplicates(planned)
         if options.retry_failed:
-            ledger.reopen_failed(self.edition, only=options.only)
+            reopen_failed(ledger, self.edition, only=options.only)
         problems = append_remainder(planned.invalid, planned.invalid_count)
         if options.preflight:
             checked = preflight(ledger, self.edition, self.compiled, self._observer, only=options.only)
@@ -115,9 +116,9 @@ class Preparation:
         given, policy = options.in_doubt, options.delivery.in_doubt
         decided, others = Recovered(), Recovered()
         if given is not None:
-            decided = ledger.recover_claims(edition, given, now=now, held=True, only=options.only)
+            decided = recover_claims(ledger, edition, given, now=now, held=True, only=options.only)
         if given is None or options.only is not None:
-            others = ledger.recover_claims(edition, policy, now=now, but=options.only if given else None)
+            others = recover_claims(ledger, edition, policy, now=now, but=options.only if given else None)
         for count, fate in ((decided.in_doubt, given), (others.in_doubt, policy)):
             if fate and count:
                 were = "message was" if count == 1 else "messages were"
@@ -134,7 +135,7 @@ class Preparation:
             hint = "--again needs a finished edition"
             raise LedgerBusy(f"another sender is sending {self.edition.campaign!r}", hint=hint)
         if self._options.abandon:
-            self._ledger.abandon_rest(self.edition)
+            abandon_rest(self._ledger, self.edition)
             return
         counts = self._ledger.count_by_status(self.edition)
         rest = ", ".join(

@@ -35,8 +35,8 @@ from mailer.delivery.worker import Worker, WorkerPool
 from mailer.errors import LedgerError
 from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
+from mailer.ledger.postgres_locks import MAX_SESSIONS
 from mailer.ledger.records import Policy, format_time
-from mailer.ledger.sharing import MAX_SESSIONS
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.render_process import RenderProcess
 from mailer.smtp.connection import SessionDetails

@@ -13,10 +13,10 @@ from mailer.ledger.records import (
     Release,
     Retry,
     RunRecord,
-    Suppression,
     format_time,
 )
 from mailer.ledger.store import report_as_unusable
+from mailer.ledger.suppressions import Suppression
 
 __all__ = [
     "Claim",

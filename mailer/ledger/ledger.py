@@ -2,7 +2,7 @@
 
     edition = ledger.ensure_edition(name)
     with ledger.hold_campaign(name):
-        ledger.recover_claims(edition, "resend", now=now)
+        recover_claims(ledger, edition, "resend", now=now)
         plan(ledger, campaign, compiled, edition)
         run = ledger.start_run(edition, template=compiled.fingerprint, now=now)
         claims = ledger.claim(edition, 64, now, run=run)
@@ -25,17 +25,15 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from mailer.errors import LedgerBusy, LedgerError
 from mailer.ledger import rows, sql
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.place import is_database_url, parse_ledger_path
 from mailer.ledger.queue import LONGEST_WAIT, ClaimLimits, Queue
 from mailer.ledger.records import (
     Claim,
     Edition,
-    Policy,
-    Recovered,
     Release,
     Retry,
     RunRecord,
@@ -63,12 +61,12 @@ class Ledger(Suppressions):
         Raises LedgerError if it is damaged, of another program, of a newer version, or cannot be used.
         """
         text = os.fspath(where)
-        if text.startswith(("postgresql://", "postgres://")):
+        if is_database_url(text):
             from mailer.ledger.postgres_store import open_postgres_store
 
             store, is_new = open_postgres_store(text, create=create)
             return cls(store, is_new=is_new)
-        path = _parse_path(text)
+        path = parse_ledger_path(text)
         is_new = not os.path.lexists(path)
         return cls(open_store(path, create=create), is_new=is_new)
 
@@ -143,17 +141,8 @@ class Ledger(Suppressions):
         assert added is not None  # noqa: S101 - written just now, or by a run that came to nothing
         return added
 
-    def abandon_rest(self, edition: Edition) -> int:
-        """Give up what the edition has not sent (`--again --abandon`). Returns the number of messages.
-
-        They become failed, or in doubt if a reply never came; no run sends them any more.
-        """
-        with self.transaction() as store:
-            return store.execute(sql.ABANDON_REST, {"edition": edition.id})
-
     def note_campaign_file(self, campaign: str, file: Path, root: Path) -> str | None:
-        """Remember that the campaign is sent from `file`. Returns the other file that it was sent from
-        before, if any.
+        """Remember that the campaign is sent from `file`. Returns the other file of the last time, if any.
 
         Files are compared by their path from the ledger's folder, or from the project's `root` if the ledger
         is not a file. So a project may move.
@@ -176,9 +165,7 @@ class Ledger(Suppressions):
         return Edition(id_, campaign, number, planned is not None, planned is not None and not unfinished)
 
     def _add_edition(self, campaign: str, query: str) -> None:
-        """Add an edition unless another process has made it since: a second one would be all the mail once
-        more.
-        """
+        """Add an edition unless another process has made it: a second one would send all mail again."""
         with self.transaction() as store:
             store.execute(sql.ADD_CAMPAIGN, {"name": campaign})
             store.execute(query, {"name": campaign})
@@ -292,73 +279,6 @@ class Ledger(Suppressions):
         due: float | None = self.fetch_value(sql.NEXT_DUE, **given)
         return None if due is None else due - self._clock_offset
 
-    def recover_claims(
-        self,
-        edition: Edition,
-        policy: Policy,
-        *,
-        now: float,
-        held: bool = False,
-        only: str | None = None,
-        but: str | None = None,
-    ) -> Recovered:
-        """Decide on what former runs left. To be called by the campaign's holder, before the planning.
-
-        Messages in flight when their run died: `resend` makes them pending, `hold` leaves them in doubt,
-        `sent` takes them as sent. `hold` and `sent` also concern messages that a former run was to send
-        again. With `held` (a person decided), messages in doubt since earlier are treated the same. Deferred
-        messages get all attempts again. `only` is the address or key of the one recipient whose doubts are
-        decided, `but` that of the one whose doubts are not. `now` is in seconds since the epoch.
-        """
-        others = rows.recipient_filter(but)
-        given = {
-            "edition": edition.id,
-            "at": format_time(now),
-            "but": others["only"],
-            "but_key": others["key"],
-        }
-        given |= rows.recipient_filter(only)
-        with self.transaction() as store:
-            # What waits belongs to other senders if there are any.
-            is_alone = not store.has_other_senders(edition.campaign)
-            doubtful = self._recover_in_flight(policy, given, set(store.list_live_runs(of_others=True)))
-            if policy != "resend" and is_alone:
-                doubtful += store.execute(sql.HOLD_DOUBTFUL, given)
-            elif policy == "resend" and held:
-                doubtful += store.execute(sql.RESEND_HELD, given)
-            if policy == "sent":
-                doubtful = store.execute(sql.TAKE_HELD_AS_SENT, given)
-            deferred = store.execute(sql.REOPEN_DEFERRED, given) if is_alone else 0
-        return Recovered(doubtful, deferred)
-
-    def recover_in_flight(self, edition: Edition, policy: Policy, *, now: float) -> int:
-        """Decide on the messages in flight in runs that died, as `recover_claims` does.
-
-        Returns their number.
-        """
-        given: dict[str, object] = {
-            "edition": edition.id,
-            "at": format_time(now),
-            "but": None,
-            "but_key": None,
-        }
-        given |= rows.recipient_filter(None)
-        if not self.fetch_all(sql.RUNS_IN_FLIGHT, edition=edition.id):
-            return 0
-        with self.transaction():
-            return self._recover_in_flight(policy, given, set(self.store.list_live_runs()))
-
-    def _recover_in_flight(self, policy: Policy, given: dict[str, object], live: set[int]) -> int:
-        query = sql.RESEND_IN_FLIGHT if policy == "resend" else sql.HOLD_IN_FLIGHT
-        found = {run for (run,) in self.store.fetch_all(sql.RUNS_IN_FLIGHT, given)}
-        return sum(self.store.execute(query, {**given, "run": run}) for run in sorted(found - live))
-
-    def reopen_failed(self, edition: Edition, *, only: str | None = None) -> int:
-        """Make failed messages pending again, unless their address is invalid. Returns their number."""
-        given = {"edition": edition.id, **rows.recipient_filter(only)}
-        with self.transaction() as store:
-            return store.execute(sql.RETRY_FAILED, given)
-
     # Reports
 
     def count_by_status(self, edition: Edition, *, only: str | None = None) -> dict[Status, int]:
@@ -402,10 +322,9 @@ class Ledger(Suppressions):
     def start_run(
         self, edition: Edition, *, template: str, now: float, worker: str | None = None
     ) -> RunRecord:
-        """The record of a run that starts at `now` (seconds since the epoch) with the templates of a
-        fingerprint.
+        """The record of a run that starts at `now` (seconds since the epoch).
 
-        `worker` names who sends, if several machines do.
+        `template` is the fingerprint of its templates. `worker` names the sender if several machines send.
         """
         run, started = ulid(now), format_time(now)
         with self.transaction() as store:
@@ -433,9 +352,7 @@ class Ledger(Suppressions):
         return rows.parse_run(found, self.store) if found else None
 
     def find_last_server(self, host: str, port: int) -> Mapping[str, object] | None:
-        """What the latest run with this server recorded about it, in any campaign; None if no recent run used
-        it.
-        """
+        """What the latest run with this server recorded about it, in any campaign; None if there is none."""
         for (text,) in self.fetch_all(sql.LAST_SERVERS):
             server = rows.parse_server(text, self.store)
             if (server.get("host"), server.get("port")) == (host, port):
@@ -468,7 +385,7 @@ class Ledger(Suppressions):
         return found[0]
 
     def _in_flight_status(self, edition: Edition) -> Status:
-        """What a message in flight is to a reader: on its way, or in doubt when its run is gone."""
+        """The status of a message in flight: pending, or in doubt if its run is gone."""
         return Status.PENDING if self.is_held(edition.campaign) else Status.IN_DOUBT
 
     def _describe_holder(self, campaign: str) -> LedgerBusy:
@@ -478,17 +395,3 @@ class Ledger(Suppressions):
             f"{campaign} is being sent by {who}",
             hint="wait until it is done, or stop it: the same command then continues",
         )
-
-
-def _parse_path(text: str) -> Path:
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return Path(text)
-    if (
-        scheme == "sqlite"
-    ):  # as SQLAlchemy has it: three slashes for a relative path, four for an absolute one
-        path = unquote(rest.removeprefix("/"))
-        if path and rest.startswith("/"):
-            return Path(path)
-        raise LedgerError(f"{text}: a ledger's URL is sqlite:///PATH")
-    raise LedgerError(f"{scheme}://...: a ledger is a path, sqlite:///PATH or postgresql://...")

@@ -1,8 +1,8 @@
-"""One sender a campaign and ledger.
+"""The lock on a campaign in a ledger in a file: only one process sends it.
 
-The truth is a lock of the operating system (flock(2)) on a file beside the ledger: it goes with its process,
-however that dies, so that a dead holder needs no detection and a process id that is used again misleads no process. The
-row in `holders` only says who and since when.
+It is a lock of the operating system (flock(2)) on a file beside the ledger. It ends with its process, however
+that dies, so a dead holder needs no detection, and a process id that is used again misleads no one. The row
+in `holders` only says who has the lock, and since when.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-PATIENCE = 10  # tries, with PAUSE between them: a look by `is_locked` is over in microseconds
+PATIENCE = 10  # tries, with PAUSE between them: `is_locked` takes the lock for some microseconds
 PAUSE = 0.02
 
 
@@ -35,14 +35,15 @@ class FileLock:
 
 
 def lock_path(ledger: Path, campaign: str) -> Path:
+    """The file whose lock is that of `campaign`, beside the file `ledger`."""
     return ledger.with_name(f"{ledger.name}-{quote(campaign, safe='')}.lock")
 
 
 def acquire(path: Path) -> FileLock | None:
-    """The lock at `path`, or None where another process has it. OSError where there can be no such file."""
+    """The lock at `path`, or None if another process has it. Raises OSError if the file cannot be made."""
     for left in reversed(range(PATIENCE)):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        if not _locked(handle, fcntl.LOCK_EX):
+        if not _try_lock(handle, fcntl.LOCK_EX):
             os.close(handle)
             if left:
                 time.sleep(PAUSE)
@@ -54,18 +55,18 @@ def acquire(path: Path) -> FileLock | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds it now."""
+    """Whether a process has the lock at `path` now."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
-        return not _locked(handle, fcntl.LOCK_SH)
+        return not _try_lock(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
 
 
-def _locked(handle: int, kind: int) -> bool:
+def _try_lock(handle: int, kind: int) -> bool:
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -114,19 +114,6 @@ class Recovered:
     deferred: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Suppression:
-    """An address that gets no mail, in the form in which addresses are compared.
-
-    `at` is ISO 8601 in UTC, `source` what put it there: `command`, a file's name, a bounce.
-    """
-
-    email: str
-    reason: str
-    source: str
-    at: str
-
-
 def format_time(seconds: float) -> str:
     """Seconds since the epoch as `2026-11-23T09:00:00Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from mailer.ledger import sql
 from mailer.ledger.ledger import Ledger
+from mailer.ledger.postgres_locks import MAX_SESSIONS
 from mailer.ledger.postgres_store import PostgresStore
 from mailer.ledger.records import Edition, Policy, RunRecord
+from mailer.ledger.recovery import recover_in_flight
 from mailer.ledger.store import CampaignLock
-
-MAX_SESSIONS = 1000  # of one campaign: how many locks an edition has
 
 _NOW = "EXTRACT(EPOCH FROM clock_timestamp())"
 _ENSURE = "INSERT INTO shares (edition_id) VALUES (:edition) ON CONFLICT (edition_id) DO NOTHING"
@@ -147,7 +147,7 @@ class SharedRun:
         for number in range(min(limit, MAX_SESSIONS)):
             if number in self._sessions:  # the database gives a lock twice to the same connection
                 continue
-            if lock := self._store.lock_session(self._edition.id * MAX_SESSIONS + number):
+            if lock := self._store.lock_session(self._edition.id, number):
                 self._sessions.add(number)
                 return _SessionLock(lock, self._sessions, number)
         return None
@@ -165,7 +165,7 @@ class SharedRun:
 
     def recover_dead_runs(self, policy: Policy, now: float) -> int:
         """Make the claims of runs that died pending or in doubt, as `policy` says. Returns their number."""
-        return self._ledger.recover_in_flight(self._edition, policy, now=now)
+        return recover_in_flight(self._ledger, self._edition, policy, now=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class EditionMonitor:
 
     def recover_dead_runs(self, policy: Policy, now: float) -> int:
         """Make the claims of runs that died pending or in doubt, as `policy` says. Returns their number."""
-        return self._ledger.recover_in_flight(self._edition, policy, now=now)
+        return recover_in_flight(self._ledger, self._edition, policy, now=now)
 
     def end(self, ending: str, reason: str | None, hint: str | None = None) -> None:
         """Let all runs end in this way. The first call wins."""

@@ -6,9 +6,7 @@ What is SQLite's alone lives here. WAL with `synchronous=FULL`: a commit is one 
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import sqlite3
 import stat
 import tempfile
@@ -17,9 +15,12 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from pathlib import Path
 
 from mailer.campaign.addresses import normalize_address
-from mailer.errors import LedgerError, LedgerWriteError
+from mailer.errors import LedgerError
+from mailer.files import sync_folder
 from mailer.ledger import lock, sql
-from mailer.ledger.sql import MIGRATIONS
+from mailer.ledger.database_errors import KEEP_LOCAL, RESTORE, explain_sqlite_error
+from mailer.ledger.migrations import MIGRATIONS
+from mailer.ledger.ownership import check_ownership
 from mailer.ledger.store import CampaignLock, Parameters, Row, report_as_unusable
 
 APPLICATION_ID = 0x4D61_696C  # "Mail": tells our file from any other SQLite database
@@ -30,9 +31,7 @@ CACHE_KIB = (
     5_120  # a larger one hardly shortens the merge of a million rows, and memory is not to grow with the list
 )
 _SIDE_FILES = ("-wal", "-shm", "-journal")
-_LOCAL = "keep the ledger on a local disk: --ledger PATH"
 _ADD_STAGED = f"INSERT INTO planned ({sql.STAGED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - names of our own
-_RESTORE = "restore it from a backup; with a new ledger, everyone would get the mail once more"
 
 
 class SqliteStore:
@@ -192,7 +191,7 @@ class SqliteStore:
             sqlite3.Error,
             UnicodeDecodeError,
         ) as error:  # the latter: sqlite3 decodes what is damaged, too
-            raise explain_error(error, self.name, writing=writing and not self._is_frozen) from error
+            raise explain_sqlite_error(error, self.name, writing=writing and not self._is_frozen) from error
 
 
 class _SqliteSnapshot:
@@ -205,40 +204,12 @@ class _SqliteSnapshot:
         try:
             yield from self._store.connection.execute(query, given)
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise explain_error(error, self._store.name, writing=False) from error
+            raise explain_sqlite_error(error, self._store.name, writing=False) from error
 
 
 class _NoLock:
     def release(self) -> None:
         """There is no other process to tell."""
-
-
-def explain_error(error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bool) -> LedgerError:
-    """One line for a person: full, read-only, busy, damaged, or what SQLite says."""
-    said = " ".join(str(error).split())
-    extended = getattr(error, "sqlite_errorcode", 0)
-    code = extended & 0xFF
-    kind = LedgerWriteError if writing else LedgerError
-    if code == sqlite3.SQLITE_FULL:
-        return kind(
-            f"{name}: the disk is full", hint="make room, then run the same command again: it continues"
-        )
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return kind(f"{name}: the ledger cannot be written (read-only)")
-    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        no_room = (
-            writing or extended == sqlite3.SQLITE_IOERR_SHMSIZE
-        )  # the WAL's index is made by readers too
-        doing = "written" if no_room else "read"
-        hint = "look at the disk's space, the file size limit and the disk itself" if no_room else _LOCAL
-        return kind(f"{name}: the ledger cannot be {doing} ({said})", hint=hint)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return kind(f"{name}: another process keeps the ledger locked")
-    if code == sqlite3.SQLITE_NOTADB:
-        return LedgerError(f"{name} is not a ledger, or its beginning is damaged", hint=_RESTORE)
-    if isinstance(error, sqlite3.ProgrammingError):
-        raise error  # our own misuse
-    return LedgerError(f"{name}: the ledger is damaged ({said})", hint=_RESTORE)
 
 
 @report_as_unusable()
@@ -276,7 +247,7 @@ def _open_connection(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise explain_error(error, str(path), writing=False) from error
+        raise explain_sqlite_error(error, str(path), writing=False) from error
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:
@@ -317,7 +288,7 @@ def _create_file(path: Path) -> None:
         for suffix in ("", *_SIDE_FILES):
             with suppress(FileNotFoundError):
                 os.unlink(name + suffix)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _link_into_place(name: str, path: Path) -> None:
@@ -339,14 +310,6 @@ def _create_folder(folder: Path) -> None:
         (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _check_files(path: Path) -> None:
     """Without opening: a descriptor closed here would drop the locks that this process has on the file
     (fcntl(2)).
@@ -361,35 +324,15 @@ def _check_files(path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise LedgerError(f"{path} is not a regular file")
     if not found.st_size:
-        raise LedgerError(f"{path} is empty: not a ledger, or one that lost its contents", hint=_RESTORE)
-    _check_owner(path, found)
-    _check_owner(path.parent, path.parent.stat())
+        raise LedgerError(f"{path} is empty: not a ledger, or one that lost its contents", hint=RESTORE)
+    check_ownership(path, found, LedgerError)
+    check_ownership(path.parent, path.parent.stat(), LedgerError)
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK | os.X_OK):
         raise LedgerError(f"{path}: the ledger and its folder must be readable and writable")
     for file in (path, *(Path(f"{path}{suffix}") for suffix in _SIDE_FILES)):
         with suppress(FileNotFoundError):
             if file.stat().st_mode & 0o077:
                 file.chmod(0o600)
-
-
-def _check_owner(path: Path, found: os.stat_result) -> None:
-    """Raise LedgerError if another user owns `path` or may write to it: then that user decides who gets mail."""
-    if found.st_uid != os.geteuid():
-        raise LedgerError(f"{path} belongs to another user", hint="a ledger and its folder must be your own")
-    may_others_write = found.st_mode & stat.S_IWOTH or (
-        found.st_mode & stat.S_IWGRP and not _is_private_group(found.st_gid)
-    )
-    if may_others_write:
-        raise LedgerError(f"other users can write to {path}", hint=f"chmod go-w {path}")
-
-
-def _is_private_group(group: int) -> bool:
-    """Whether the group has this user as its only member, as on systems that give each user a group."""
-    try:
-        user, entry = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
-    except KeyError:
-        return False
-    return group == user.pw_gid and entry.gr_name == user.pw_name and not set(entry.gr_mem) - {user.pw_name}
 
 
 def _check_identity(store: SqliteStore) -> None:
@@ -399,7 +342,9 @@ def _check_identity(store: SqliteStore) -> None:
     if read("PRAGMA user_version").fetchone()[0] > len(MIGRATIONS):
         raise LedgerError(f"{store.name} was written by a newer version of mailer", hint="upgrade mailer")
     if (mode := read("PRAGMA journal_mode=WAL").fetchone()[0]) != "wal":
-        raise LedgerError(f"{store.name}: this file system gives no write-ahead log ({mode})", hint=_LOCAL)
+        raise LedgerError(
+            f"{store.name}: this file system gives no write-ahead log ({mode})", hint=KEEP_LOCAL
+        )
 
 
 def _check_integrity(store: SqliteStore) -> None:
@@ -412,7 +357,7 @@ def _check_integrity(store: SqliteStore) -> None:
     check = "integrity_check" if pages * size <= SMALL else "quick_check"
     found = store.connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
     if found != "ok":
-        raise LedgerError(f"{store.name}: the ledger is damaged ({' '.join(found.split())})", hint=_RESTORE)
+        raise LedgerError(f"{store.name}: the ledger is damaged ({' '.join(found.split())})", hint=RESTORE)
 
 
 def _migrate(store: SqliteStore) -> None:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from mailer.campaign.addresses import normalize_address
 from mailer.ledger import rows, sql
 from mailer.ledger.queue import Queue
-from mailer.ledger.records import Suppression, format_time
+from mailer.ledger.records import format_time
 from mailer.ledger.store import Store
 
 PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """An address that gets no mail, in the form in which addresses are compared.
+
+    `at` is ISO 8601 in UTC, `source` what put it there: `command`, a file's name, a bounce.
+    """
+
+    email: str
+    reason: str
+    source: str
+    at: str
 
 
 class Suppressions:

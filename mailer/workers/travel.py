@@ -24,6 +24,7 @@ from mailer.errors import InputError
 from mailer.files import format_binary_size
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.files import hash_content, list_files, read_blob, read_settings, store_campaign
+from mailer.ledger.ownership import check_ownership
 from mailer.ledger.planning import read_unchecked
 from mailer.render.attachments import FileProblem
 from mailer.render.compile import compile_campaign
@@ -229,9 +230,13 @@ def write_files(ledger: Ledger, edition: Edition, cache: Path) -> Path:
     """
     files = list_files(ledger, edition)
     root = cache / hash_content(repr(sorted(files.items())).encode())[:32]
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{cache}: {error.strerror or error}") from None
+    check_ownership(cache, cache.lstat(), InputError)  # the default is in a folder that all users share
     if root.is_dir():
         return root
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=cache))
     try:
         for name, hash_ in files.items():

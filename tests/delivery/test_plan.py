@@ -11,6 +11,7 @@ from mailer.delivery.plan import PlanResult, plan
 from mailer.errors import InputError, Place, Problem, RenderError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.recovery import recover_claims, reopen_failed
 from tests.delivery.lists import NOW, Compiled, Many, People, campaign, progress
 
 
@@ -218,7 +219,7 @@ class TestInvalid:
 
     def test_retry_failed_does_not_open_invalid_rows(self, planned):
         planned.plan(("b@@", {"problem": "no address"}))
-        assert planned.ledger.reopen_failed(planned.edition) == 0
+        assert reopen_failed(planned.ledger, planned.edition) == 0
 
     def test_a_row_that_the_list_corrects_is_pending(self, planned):
         planned.plan("a@example.com", ("b@@", {"problem": "no address"}))
@@ -294,8 +295,8 @@ class TestChanged:
         planned.plan(*people("ab"))
         planned.send(1, Status.DEFERRED)
         planned.plan(*people("b"))
-        planned.ledger.recover_claims(planned.edition, "resend", now=NOW)
-        assert planned.ledger.reopen_failed(planned.edition) == 0
+        recover_claims(planned.ledger, planned.edition, "resend", now=NOW)
+        assert reopen_failed(planned.ledger, planned.edition) == 0
         assert [claim.key[0] for claim in planned.claimed()] == ["b"]
         a = next(
             outcome for outcome in planned.ledger.read_outcomes(planned.edition) if outcome.key[0] == "a"
@@ -309,19 +310,19 @@ class TestChanged:
         run = planned.ledger.start_run(planned.edition, template="t", now=NOW)
         planned.ledger.claim(planned.edition, 1, NOW, run=run)
         planned.ledger.commit()
-        planned.ledger.recover_claims(planned.edition, "resend", now=NOW)
+        recover_claims(planned.ledger, planned.edition, "resend", now=NOW)
         planned.plan(*people("b"))
         assert dict(planned.statuses()) == {"a": "in_doubt", "b": "pending"}
-        planned.ledger.recover_claims(planned.edition, "resend", now=NOW, held=True)
+        recover_claims(planned.ledger, planned.edition, "resend", now=NOW, held=True)
         assert [claim.key[0] for claim in planned.claimed()] == ["b"]
 
     def test_removed_recipients_that_failed_are_not_retried(self, planned):
         planned.plan(*people("ab"))
         planned.send(1, Status.FAILED)
         planned.plan(*people("b"))
-        assert planned.ledger.reopen_failed(planned.edition) == 0
+        assert reopen_failed(planned.ledger, planned.edition) == 0
         planned.plan(*people("ab"))
-        assert planned.ledger.reopen_failed(planned.edition) == 1
+        assert reopen_failed(planned.ledger, planned.edition) == 1
         assert [claim.recipient.email[0] for claim in planned.claimed()] == ["a", "b"]
 
     def test_a_new_order_applies_to_sent_recipients_too(self, planned):

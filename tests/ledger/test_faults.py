@@ -11,6 +11,7 @@ import pytest
 from mailer.errors import LedgerError, LedgerWriteError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
+from mailer.ledger.recovery import recover_claims
 from tests.delivery.lists import NOW
 from tests.ledger.conftest import Started
 
@@ -20,13 +21,14 @@ SEND = """
     import os, resource, sys
     from mailer.ledger import Ledger
     from mailer.ledger.outcome import Outcome, Status
+    from mailer.ledger.recovery import recover_claims
     from mailer.errors import LedgerWriteError
     path, limit = sys.argv[1], int(sys.argv[2])
     sent = 0
     ledger = Ledger.open(path)
     with ledger.hold_campaign("autumn"):
         edition = ledger.ensure_edition("autumn")
-        ledger.recover_claims(edition, "hold", now=0.0)
+        recover_claims(ledger, edition, "hold", now=0.0)
         run = ledger.start_run(edition, template="t", now=0.0)
         if limit:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -160,5 +162,5 @@ def test_a_clock_that_goes_back_between_runs_hides_no_recipient(path):
         for claim in started.claim(5):
             ledger.record(claim, Retry(NOW + 86_400))
         ledger.commit()
-        ledger.recover_claims(started.edition, "resend", now=NOW - 10 * 86_400)
+        recover_claims(ledger, started.edition, "resend", now=NOW - 10 * 86_400)
         assert started.keys(10, NOW - 10 * 86_400) == ["a", "b", "c", "d", "e"]

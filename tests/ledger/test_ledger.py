@@ -5,6 +5,7 @@ import pytest
 from mailer.errors import LedgerError
 from mailer.ledger import Ledger, Recovered, Retry
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.recovery import abandon_rest, recover_claims, reopen_failed
 from tests.delivery.lists import NOW
 from tests.ledger.conftest import Started
 
@@ -24,7 +25,7 @@ class TestEditions:
         assert ledger.ensure_edition("autumn") == edition
         assert ledger.list_campaigns() == ["autumn"]
 
-    def test_complete_is_when_nothing_is_left_to_send(self, started):
+    def test_an_edition_is_complete_if_nothing_is_left_to_send(self, started):
         settle(started, Status.SENT, 2)
         assert not started.ledger.ensure_edition("autumn").complete
         settle(started, Status.FAILED)
@@ -33,7 +34,7 @@ class TestEditions:
         assert started.keys() == []
         assert started.ledger.ensure_edition("autumn").complete
 
-    def test_deferred_ones_are_left_to_send(self, started):
+    def test_an_edition_with_deferred_messages_is_not_complete(self, started):
         settle(started, Status.SENT, 4)
         settle(started, Status.DEFERRED)
         assert not started.ledger.ensure_edition("autumn").complete
@@ -51,7 +52,7 @@ class TestEditions:
         assert again.keys() == ["a", "b", "c", "d", "e"]
         assert ledger.count_by_status(ledger.find_edition("autumn", 1))[Status.SENT] == 5
 
-    def test_campaigns_are_apart(self, ledger):
+    def test_an_edition_of_one_campaign_is_not_seen_in_another(self, ledger):
         autumn, spring = ledger.ensure_edition("autumn"), ledger.ensure_edition("spring")
         assert autumn.id != spring.id
         assert (autumn.number, spring.number) == (1, 1)
@@ -63,7 +64,7 @@ class TestRecover:
     def test_in_flight_is_sent_again_first_of_all(self, started):
         b = started.claim(2)[1]
         started.ledger.record(b, Outcome("b@example.com", "b@example.com", Status.SENT, 1))
-        assert started.ledger.recover_claims(started.edition, "resend", now=NOW) == Recovered(in_doubt=1)
+        assert recover_claims(started.ledger, started.edition, "resend", now=NOW) == Recovered(in_doubt=1)
         assert started.statuses()["a"] == "pending"
         claims = started.claim(2)
         assert [(c.key[0], c.in_doubt, c.attempts, c.tries, c.first) for c in claims] == [
@@ -71,26 +72,26 @@ class TestRecover:
             ("c", False, 0, 0, True),
         ]
 
-    def test_those_sent_again_are_counted(self, started):
+    def test_messages_that_are_sent_again_are_counted(self, started):
         started.claim(2)
-        started.ledger.recover_claims(started.edition, "resend", now=NOW)
+        recover_claims(started.ledger, started.edition, "resend", now=NOW)
         assert started.ledger.count_resent(started.edition) == 0
         settle(started, Status.SENT, 3)
         assert started.ledger.count_resent(started.edition) == 2
 
-    def test_held_in_flight_is_never_sent_by_itself(self, started):
+    def test_held_messages_are_not_sent_by_a_later_run(self, started):
         started.claim(1)
-        assert started.ledger.recover_claims(started.edition, "hold", now=NOW).in_doubt == 1
-        assert started.ledger.recover_claims(started.edition, "resend", now=NOW).in_doubt == 0
+        assert recover_claims(started.ledger, started.edition, "hold", now=NOW).in_doubt == 1
+        assert recover_claims(started.ledger, started.edition, "resend", now=NOW).in_doubt == 0
         assert started.keys() == ["b", "c", "d", "e"]
         assert started.statuses()["a"] == "in_doubt"
 
-    def test_a_person_may_settle_those_held(self, started):
+    def test_a_person_may_decide_on_held_messages(self, started):
         started.claim(2)
-        started.ledger.recover_claims(started.edition, "hold", now=NOW)
-        assert started.ledger.recover_claims(started.edition, "resend", now=NOW, held=True).in_doubt == 2
+        recover_claims(started.ledger, started.edition, "hold", now=NOW)
+        assert recover_claims(started.ledger, started.edition, "resend", now=NOW, held=True).in_doubt == 2
         assert [claim.in_doubt for claim in started.claim(2)] == [True, True]
-        assert started.ledger.recover_claims(started.edition, "sent", now=NOW, held=True).in_doubt == 2
+        assert recover_claims(started.ledger, started.edition, "sent", now=NOW, held=True).in_doubt == 2
         first = next(started.ledger.read_outcomes(started.edition))
         assert (first.status, first.at, first.error) == (
             Status.SENT,
@@ -99,11 +100,11 @@ class TestRecover:
         )
 
     @pytest.mark.parametrize(("policy", "status"), [("resend", "pending"), ("sent", "sent")])
-    def test_what_is_said_of_one_is_not_said_of_the_others(self, started, policy, status):
+    def test_a_decision_on_one_message_leaves_the_others(self, started, policy, status):
         started.claim(2)
-        started.ledger.recover_claims(started.edition, "hold", now=NOW)
-        found = started.ledger.recover_claims(
-            started.edition, policy, now=NOW, held=True, only="A@example.com"
+        recover_claims(started.ledger, started.edition, "hold", now=NOW)
+        found = recover_claims(
+            started.ledger, started.edition, policy, now=NOW, held=True, only="A@example.com"
         )
         assert found.in_doubt == 1
         assert (started.statuses()["a"], started.statuses()["b"]) == (status, "in_doubt")
@@ -112,26 +113,26 @@ class TestRecover:
         settle(started, Status.DEFERRED)
         waiting = started.claim(1)[0]
         started.ledger.record(waiting, Retry(NOW + 1000))
-        assert started.ledger.recover_claims(started.edition, "resend", now=NOW) == Recovered(deferred=2)
+        assert recover_claims(started.ledger, started.edition, "resend", now=NOW) == Recovered(deferred=2)
         assert [(c.key[0], c.attempts, c.tries) for c in started.claim(2)] == [("a", 1, 0), ("b", 1, 0)]
 
-    def test_nothing_to_recover(self, started):
-        assert started.ledger.recover_claims(started.edition, "resend", now=NOW) == Recovered()
+    def test_recovery_without_former_runs_changes_nothing(self, started):
+        assert recover_claims(started.ledger, started.edition, "resend", now=NOW) == Recovered()
         assert started.keys() == ["a", "b", "c", "d", "e"]
 
 
-def test_retry_failed_takes_those_refused_and_not_those_suppressed(started):
+def test_retry_failed_reopens_refused_messages_and_not_suppressed_ones(started):
     settle(started, Status.FAILED, code=550, reply="no")
     started.ledger.suppress("b@example.com", "asked")
     settle(started, Status.SENT, 3)
-    assert started.ledger.reopen_failed(started.edition) == 1
+    assert reopen_failed(started.ledger, started.edition) == 1
     assert started.statuses() == {"a": "pending", "b": "suppressed", "c": "sent", "d": "sent", "e": "sent"}
     assert [(c.key[0], c.attempts, c.tries) for c in started.claim()] == [("a", 1, 0)]
 
 
 def test_retry_failed_of_one_leaves_the_others(started):
     settle(started, Status.FAILED, 2)
-    assert started.ledger.reopen_failed(started.edition, only="b@example.com") == 1
+    assert reopen_failed(started.ledger, started.edition, only="b@example.com") == 1
     assert (started.statuses()["a"], started.statuses()["b"]) == ("failed", "pending")
 
 
@@ -192,7 +193,7 @@ class TestReports:
 
 
 class TestRuns:
-    def test_figures_come_back(self, started):
+    def test_the_figures_of_a_run_are_read_back(self, started):
         from dataclasses import replace
 
         record = replace(
@@ -204,12 +205,12 @@ class TestRuns:
         assert record.messages_per_second == 2.0
         assert (record.started, len(record.run)) == ("2027-01-15T08:00:00Z", 26)
 
-    def test_one_that_was_killed_has_no_end(self, started):
+    def test_a_run_that_was_killed_has_no_end(self, started):
         assert started.ledger.find_last_run(started.edition) == started.run
         assert started.run.finished is None
         assert started.run.messages_per_second == 0.0
 
-    def test_how_many_got_another_template(self, started):
+    def test_messages_sent_with_other_templates_are_counted(self, started):
         settle(started, Status.SENT, 2)
         assert started.ledger.count_sent_with_other_template(started.edition, "template") == 0
         assert started.ledger.count_sent_with_other_template(started.edition, "newer") == 2
@@ -219,10 +220,10 @@ class TestWhatIsLeftBehind:
     def test_abandoned_messages_are_not_sent_any_more(self, started):
         settle(started, Status.SENT)
         settle(started, Status.DEFERRED)
-        assert started.ledger.abandon_rest(started.edition) == 4
+        assert abandon_rest(started.ledger, started.edition) == 4
         assert started.statuses() == {"a": "sent", **dict.fromkeys("bcde", "failed")}
         assert started.keys() == []
-        assert started.ledger.reopen_failed(started.edition) == 0
+        assert reopen_failed(started.ledger, started.edition) == 0
         assert started.ledger.find_edition("autumn").complete
 
     def test_a_campaign_that_came_to_nothing_leaves_no_trace(self, ledger):
@@ -262,7 +263,7 @@ class TestSuppressions:
         assert not ledger.unsuppress("ada@bücher.example")
         assert not ledger.is_suppressed("ada@bücher.example")
 
-    def test_all_or_none(self, ledger):
+    def test_a_list_of_suppressions_is_added_whole_or_not_at_all(self, ledger):
         def read():
             yield "a@example.com", "asked"
             raise LedgerError("line 2")
@@ -280,12 +281,12 @@ class TestSuppressions:
         assert ledger.suppress_all((email, "x") for email in many) == 1203
         assert [entry.email for entry in ledger.read_suppressions()] == many
 
-    def test_odd_text_is_no_obstacle(self, ledger):
+    def test_lone_surrogates_can_be_suppressed(self, ledger):
         assert ledger.suppress("\udce9@-é-", "\udce9")
         assert [entry.email for entry in ledger.read_suppressions()] == ["\\udce9@-é-"]
 
 
-def test_temporary_leaves_nothing(tmp_path, monkeypatch):
+def test_a_temporary_ledger_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Ledger.open_temporary() as ledger, ledger.hold_campaign("autumn"):
         started = Started(ledger)

@@ -9,6 +9,7 @@ import pytest
 
 from mailer.errors import LedgerBusy, LedgerError, LedgerWriteError
 from mailer.ledger import Ledger, lock
+from mailer.ledger.recovery import recover_claims
 from tests.delivery.lists import NOW
 
 HOLD = """
@@ -34,7 +35,7 @@ def holder(path):
     process.stdout.close()
 
 
-def test_a_second_sender_is_told_who_and_since_when(path, holder):
+def test_a_second_sender_is_refused_and_told_who_holds_it_since_when(path, holder):
     with Ledger.open(path) as ledger:
         with pytest.raises(LedgerBusy) as caught, ledger.hold_campaign("autumn"):
             pytest.fail("held twice")
@@ -43,12 +44,12 @@ def test_a_second_sender_is_told_who_and_since_when(path, holder):
         assert ledger.is_held("autumn")
 
 
-def test_another_campaign_is_free(path, holder):
+def test_another_campaign_of_the_ledger_can_be_held(path, holder):
     with Ledger.open(path) as ledger, ledger.hold_campaign("spring"):
         assert ledger.is_held("spring")
 
 
-def test_a_dead_holder_is_followed_without_a_wait(path, holder):
+def test_the_campaign_of_a_dead_holder_is_free_at_once(path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with Ledger.open(path) as ledger:
@@ -60,7 +61,7 @@ def test_a_dead_holder_is_followed_without_a_wait(path, holder):
         assert not ledger.is_held("autumn")
 
 
-def test_a_process_id_that_lives_again_means_nothing(path, ledger):
+def test_a_process_id_that_is_used_again_holds_nothing(path, ledger):
     """The row says that this very process holds it; the lock knows better."""
     with ledger.hold_campaign("autumn"):
         pass
@@ -73,7 +74,7 @@ def test_a_process_id_that_lives_again_means_nothing(path, ledger):
         assert who == (os.uname().nodename, os.getpid())
 
 
-def test_also_twice_in_one_process(path, ledger):
+def test_a_campaign_is_not_held_twice_in_one_process(path, ledger):
     with (
         ledger.hold_campaign("autumn"),
         Ledger.open(path) as other,
@@ -85,7 +86,7 @@ def test_also_twice_in_one_process(path, ledger):
         pass
 
 
-def test_nothing_stays_when_it_is_let_go(path, ledger):
+def test_release_removes_the_lock_file(path, ledger):
     with ledger.hold_campaign("autumn", now=NOW):
         assert [entry.name for entry in path.parent.glob("*.lock")] == ["ledger.sqlite3-autumn.lock"]
         assert ledger.fetch_all("SELECT since FROM holders") == [("2027-01-15T08:00:00Z",)]
@@ -93,7 +94,7 @@ def test_nothing_stays_when_it_is_let_go(path, ledger):
     assert ledger.fetch_all("SELECT * FROM holders") == []
 
 
-def test_it_is_let_go_in_an_error_too(ledger):
+def test_an_error_releases_the_campaign(ledger):
     with pytest.raises(ZeroDivisionError), ledger.hold_campaign("autumn"):
         raise ZeroDivisionError
     assert not ledger.is_held("autumn")
@@ -169,9 +170,10 @@ class TestKilled:
         import os, sys
         from mailer.ledger import Ledger
         from mailer.ledger.outcome import Outcome, Status
+        from mailer.ledger.recovery import recover_claims
         with Ledger.open(sys.argv[1]) as ledger, ledger.hold_campaign("autumn"):
             edition = ledger.ensure_edition("autumn")
-            ledger.recover_claims(edition, "hold", now=0.0)
+            recover_claims(ledger, edition, "hold", now=0.0)
             run = ledger.start_run(edition, template="t", now=0.0)
             claims = []
             while True:
@@ -203,7 +205,7 @@ class TestKilled:
         with Ledger.open(path) as ledger:
             edition = ledger.ensure_edition("autumn")
             found = dict(ledger.fetch_all("SELECT id, status FROM messages"))
-            doubtful = ledger.recover_claims(edition, "hold", now=0.0).in_doubt
+            doubtful = recover_claims(ledger, edition, "hold", now=0.0).in_doubt
         assert doubtful <= 7
         assert len(said["sent"]) > 100
         assert {found[id_] for id_ in said["sent"]} == {"sent"}

@@ -4,6 +4,7 @@ from mailer.errors import LedgerError, LedgerWriteError
 from mailer.ledger import Ledger, Release, Retry
 from mailer.ledger import queue as queue_module
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
+from mailer.ledger.recovery import recover_claims
 from tests.delivery.lists import NOW
 
 
@@ -113,7 +114,7 @@ def test_a_deferred_message_waits_while_the_others_are_sent(started):
     assert started.ledger.find_next_due(started.edition) is None
 
 
-def test_whose_wait_is_over_goes_first_and_the_longest_wait_before_all(started):
+def test_messages_whose_wait_is_over_are_claimed_first_and_the_longest_wait_before_them(started):
     a, b = started.claim(2)
     started.ledger.record(a, Retry(NOW + 2))
     started.ledger.record(b, Retry(NOW + 1))
@@ -129,7 +130,7 @@ def test_a_clock_that_goes_back_hides_no_row_for_longer_than_the_longest_wait(st
     assert started.keys(10, day_before + 300, longest=300) == ["a"]
 
 
-def test_released_goes_back_untouched_and_is_next(started):
+def test_a_released_claim_is_unchanged_and_claimed_next(started):
     a, b = started.claim(2)
     started.ledger.record(b, Release())
     started.ledger.record(a, outcome(a))
@@ -165,7 +166,7 @@ def test_only_takes_an_address_or_a_key(started):
     assert not started.ledger.has_recipient(started.edition, "nobody@example.com")
 
 
-def test_addresses_suppressed_since_the_planning_make_way_for_the_next(started):
+def test_addresses_suppressed_since_the_planning_are_passed_over(started):
     started.ledger.suppress("A@example.com", "asked")
     started.ledger.suppress("c@example.com", "asked")
     assert started.keys(2) == ["b", "d"]
@@ -184,7 +185,7 @@ def test_copies_taken_stay_with_the_message_until_it_is_sent(started):
         "boss@example.com",
         "chief@example.com",
     )
-    started.ledger.recover_claims(started.edition, "resend", now=NOW)
+    recover_claims(started.ledger, started.edition, "resend", now=NOW)
     claim = started.claim(1)[0]
     assert claim.copies_taken == ("boss@example.com", "chief@example.com")
     refused = (CopyRefused("x@example.com", 550, "no"),)
@@ -194,7 +195,7 @@ def test_copies_taken_stay_with_the_message_until_it_is_sent(started):
     assert (first.copies_refused, first.copies_taken) == (refused, ())
 
 
-def test_what_a_server_says_is_kept_whatever_its_characters(started):
+def test_a_reply_is_recorded_whatever_its_characters(started):
     claim = started.claim(1)[0]
     started.ledger.record(claim, outcome(claim, Status.FAILED, code=550, reply="né \udce9 \x00 '--"))
     started.ledger.commit()
@@ -232,13 +233,13 @@ class TestAfterAFailedCommit:
             "e": "pending",
         }
 
-    def test_any_trouble_while_sending_is_a_write_error(self, started):
+    def test_every_database_error_while_sending_is_a_write_error(self, started):
         started.ledger.store.execute("DROP TABLE suppressions")
         with pytest.raises(LedgerWriteError):
             started.claim(1)
 
 
-def test_a_row_that_cannot_be_read_is_damage(started):
+def test_a_row_that_cannot_be_read_is_reported_as_damage(started):
     with started.ledger.transaction() as store:
         store.execute("UPDATE messages SET columns = '[1' WHERE position = 1")
     with pytest.raises(LedgerWriteError, match="damaged"):

@@ -19,7 +19,7 @@ def test_a_value_that_cannot_be_stored_is_named(value):
         rows.encode_columns({"email": "a@example.com", "odd": value})
 
 
-def test_a_circle_is_not_stored():
+def test_a_column_that_contains_itself_is_refused():
     circle: list[object] = []
     circle.append(circle)
     with pytest.raises(ValueError, match="'odd'"):

@@ -5,6 +5,7 @@ import pytest
 from mailer.errors import LedgerBusy, LedgerError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.recovery import recover_claims
 from mailer.ledger.sharing import SharedRun, ShareProgress
 from tests.delivery.lists import NOW
 from tests.ledger.conftest import Started, make_schema
@@ -68,7 +69,7 @@ def test_on_sqlite_the_second_sender_is_refused(path):
 
 
 class TestADeadSender:
-    def test_its_claims_are_taken_over_and_those_of_the_living_are_not(self, senders):
+    def test_claims_of_a_dead_run_are_recovered_and_those_of_live_runs_are_not(self, senders):
         first, second = senders
         first.started.claim(2)
         second.started.claim(1)
@@ -78,7 +79,7 @@ class TestADeadSender:
         claims = second.started.claim(2)
         assert [(claim.key[0], claim.in_doubt) for claim in claims] == [("a", True), ("b", True)]
 
-    def test_with_hold_they_stay_in_doubt(self, senders):
+    def test_with_hold_the_claims_of_a_dead_run_stay_in_doubt(self, senders):
         first, second = senders
         first.started.claim(2)
         first.die()
@@ -86,7 +87,7 @@ class TestADeadSender:
         assert second.started.keys() == ["c", "d", "e"]
         assert second.ledger.count_by_status(second.started.edition)[Status.IN_DOUBT] == 2
 
-    def test_it_cannot_record_any_more(self, senders):
+    def test_a_run_without_connection_cannot_record(self, senders):
         first, _second = senders
         (claim,) = first.started.claim(1)
         first.die()
@@ -101,10 +102,10 @@ class TestADeadSender:
         first.die()
         wait_until(lambda: len(second.ledger.store.list_live_runs()) == 1)
         with Ledger.open(url) as ledger:
-            found = ledger.recover_claims(first.started.edition, "resend", now=NOW)
+            found = recover_claims(ledger, first.started.edition, "resend", now=NOW)
             assert (found.in_doubt, ledger.count_by_status(first.started.edition)[Status.PENDING]) == (2, 5)
 
-    def test_it_is_noticed_by_itself(self, senders):
+    def test_a_lost_connection_is_reported_without_a_query(self, senders):
         import threading
 
         lost = threading.Event()
@@ -128,7 +129,7 @@ class TestWhatHoldsForAll:
         held[1].release()
         assert first.share.take_session(3) is not None
 
-    def test_sessions_of_the_dead_are_free(self, senders):
+    def test_the_sessions_of_a_dead_run_are_free(self, senders):
         first, second = senders
         assert first.share.take_session(1)
         assert second.share.take_session(1) is None
@@ -186,7 +187,7 @@ def test_a_second_sender_reopens_nothing_that_the_first_one_will_try_again(sende
     first.ledger.record(claim, Retry(NOW + 60))
     first.ledger.commit()
     with Ledger.open(url) as ledger:
-        assert ledger.recover_claims(first.started.edition, "hold", now=NOW).deferred == 0
+        assert recover_claims(ledger, first.started.edition, "hold", now=NOW).deferred == 0
 
 
 def wait_until(look):

@@ -13,7 +13,9 @@ import pytest
 
 from mailer.errors import LedgerError, LedgerWriteError
 from mailer.ledger import Ledger, sql, sqlite_store
+from mailer.ledger.migrations import MIGRATIONS
 from mailer.ledger.outcome import Status
+from mailer.ledger.recovery import recover_claims
 from tests.delivery.lists import NOW
 from tests.ledger.conftest import Started
 
@@ -44,11 +46,11 @@ class TestNew:
         Ledger.open(tmp_path / "own.sqlite3").close()
         assert not (tmp_path / ".gitignore").exists()
 
-    def test_nothing_but_the_ledger_stays(self, tmp_path):
+    def test_opening_leaves_no_other_file(self, tmp_path):
         Ledger.open(tmp_path / "own.sqlite3").close()
         assert [entry.name for entry in tmp_path.iterdir()] == ["own.sqlite3"]
 
-    def test_it_is_durable_to_the_last_commit(self, ledger):
+    def test_commits_are_synced_to_the_disk(self, ledger):
         read = ledger.store.connection.execute
         assert read("PRAGMA journal_mode").fetchone() == ("wal",)
         assert read("PRAGMA synchronous").fetchone() == (2,)
@@ -65,7 +67,7 @@ class TestNew:
         assert caught.value.hint
         assert not path.parent.exists()
 
-    def test_two_at_once_make_one(self, path):
+    def test_two_processes_that_create_a_ledger_make_one(self, path):
         code = "import sys; from mailer.ledger import Ledger; Ledger.open(sys.argv[1]).ensure_edition(sys.argv[2])"
         processes = [subprocess.Popen([sys.executable, "-c", code, path, f"c{n}"]) for n in range(4)]
         assert [process.wait() for process in processes] == [0] * 4
@@ -184,7 +186,7 @@ class TestRefused:
 
     def test_one_of_a_newer_version(self, path):
         with Ledger.open(path) as ledger:
-            ledger.store.execute(f"PRAGMA user_version={len(sql.MIGRATIONS) + 1}")
+            ledger.store.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
         self.refused(path, "newer version")
 
     def test_without_a_write_ahead_log(self, path, monkeypatch):
@@ -245,7 +247,7 @@ def use(path):
     """What a resume does; whatever goes wrong must be a LedgerError."""
     with Ledger.open(path) as ledger:
         edition = ledger.ensure_edition("autumn")
-        ledger.recover_claims(edition, "resend", now=NOW)
+        recover_claims(ledger, edition, "resend", now=NOW)
         counts = ledger.count_by_status(edition)
         run = ledger.start_run(edition, template="t", now=NOW)
         while ledger.claim(edition, 64, NOW, run=run):
@@ -255,7 +257,7 @@ def use(path):
 
 
 class TestDamaged:
-    def test_the_whole_one_is_taken(self, whole, tmp_path):
+    def test_an_undamaged_ledger_is_opened(self, whole, tmp_path):
         counts, outcomes = use(shutil.copy(whole, tmp_path / "ledger.sqlite3"))
         assert (counts[Status.SENT], counts[Status.PENDING], len(outcomes)) == (100, 200, 300)
 
@@ -292,7 +294,7 @@ class TestDamaged:
         opened = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
         assert not [name for name in opened if name.startswith(str(tmp_path))], f"seed {seed}"
 
-    def test_a_status_that_is_none(self, whole, tmp_path):
+    def test_an_unknown_status_is_reported_as_damage(self, whole, tmp_path):
         path = tmp_path / "ledger.sqlite3"
         path.write_bytes(whole.read_bytes().replace(b"pendingperson", b"pendinkperson"))
         with Ledger.open(shutil.copy(whole, path)) as ledger, ledger.transaction() as store:
@@ -308,26 +310,26 @@ class TestMigration:
         with Ledger.open(path) as ledger:
             Started(ledger)
         step = ("ALTER TABLE messages ADD COLUMN bounced TEXT", "CREATE TABLE more (id INTEGER)")
-        monkeypatch.setattr(sqlite_store, "MIGRATIONS", (*sql.MIGRATIONS, step))
+        monkeypatch.setattr(sqlite_store, "MIGRATIONS", (*MIGRATIONS, step))
         return path
 
-    def test_an_older_one_is_brought_forward_once(self, older):
+    def test_an_older_ledger_is_upgraded_once(self, older):
         for _ in range(2):
             with Ledger.open(older) as ledger:
-                assert ledger.store.fetch_one("PRAGMA user_version") == (len(sql.MIGRATIONS) + 1,)
+                assert ledger.store.fetch_one("PRAGMA user_version") == (len(MIGRATIONS) + 1,)
                 assert ledger.store.fetch_all("SELECT bounced FROM messages") == [(None,)] * 5
                 assert ledger.count_by_status(ledger.ensure_edition("autumn"))[Status.PENDING] == 5
 
-    def test_all_or_nothing(self, older, monkeypatch):
+    def test_a_failed_upgrade_changes_nothing(self, older, monkeypatch):
         step = ("CREATE TABLE campaigns (id INTEGER)",)  # there is one already
         monkeypatch.setattr(
-            sqlite_store, "MIGRATIONS", (*sql.MIGRATIONS, ("CREATE TABLE more (id INTEGER)",), step)
+            sqlite_store, "MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE more (id INTEGER)",), step)
         )
         with pytest.raises(LedgerError):
             Ledger.open(older)
-        monkeypatch.setattr(sqlite_store, "MIGRATIONS", sql.MIGRATIONS)
+        monkeypatch.setattr(sqlite_store, "MIGRATIONS", MIGRATIONS)
         with Ledger.open(older) as ledger:
-            assert ledger.store.fetch_one("PRAGMA user_version") == (len(sql.MIGRATIONS),)
+            assert ledger.store.fetch_one("PRAGMA user_version") == (len(MIGRATIONS),)
 
     def test_addresses_and_keys_of_version_1_get_the_present_form(self, path, monkeypatch):
         """Version 1 took `straße@` and `strasse@` for one mailbox."""
@@ -374,7 +376,7 @@ class TestOwner:
             Ledger.open(path)
 
 
-def test_an_old_sqlite_is_named(monkeypatch, path):
+def test_an_old_sqlite_is_refused_with_its_version(monkeypatch, path):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(LedgerError, match="too old"):
         Ledger.open(path)
@@ -382,7 +384,7 @@ def test_an_old_sqlite_is_named(monkeypatch, path):
 
 def test_the_sql_keeps_to_what_postgresql_has_too():
     texts = [value for name, value in vars(sql).items() if name.isupper() and isinstance(value, str)]
-    texts += [statement for step in sql.MIGRATIONS for statement in step]
+    texts += [statement for step in MIGRATIONS for statement in step]
     assert len(texts) > 50
     for word in (
         "INSERT OR",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,21 @@ class Fleet:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "MAILER_PASSWORD": PASSWORD, "PYTHONPATH": str(ROOT), "CI": "true"}
 
-    def start(self, *arguments: str, cwd: Path | None = None, name: str = "log") -> subprocess.Popen[bytes]:
+    def prefix(self, name: str) -> list[str]:
+        """What the command line of the process `name` begins with."""
+        return []
+
+    def start(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        name: str = "log",
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{name}.txt").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "mailer", *arguments],
-            env=self.environment(),
+            [*self.prefix(name), sys.executable, "-m", "mailer", *arguments],
+            env={**self.environment(), **(environment or {})},
             cwd=cwd or self.folder,
             stdout=log,
             stderr=log,
@@ -55,7 +66,9 @@ class Fleet:
         self.processes.append(process)
         return process
 
-    def start_worker(self, name: str, *more: str) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, name: str, *more: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """A worker in a folder of its own; it sees nothing of the campaign's folder but through the ledger."""
         own = self.folder / name
         own.mkdir(exist_ok=True)
@@ -70,7 +83,7 @@ class Fleet:
             str(own / "cache"),
             *more,
         )
-        return self.start("worker", *given, cwd=own, name=name)
+        return self.start("worker", *given, cwd=own, name=name, environment=environment)
 
     def start_command(self, *more: str) -> subprocess.Popen[bytes]:
         where = f"smtps://{USERNAME}@127.0.0.1:{self.server.port}"

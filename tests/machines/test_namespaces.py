@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailer.ledger.outcome import Status
-from tests.faults.server import PASSWORD, USERNAME, FaultServer
+from tests.faults.server import USERNAME, FaultServer
 from tests.ledger.conftest import make_schema
 from tests.machines.brokers import Redis
 from tests.machines.fleet import Fleet, collect_lost_connections
@@ -79,45 +79,21 @@ def network() -> Iterator[Network]:
 
 
 class NamespaceFleet(Fleet):
+    """Workers in namespaces of their own; the other processes are outside."""
+
     network: Network
 
-    def start_worker(self, name: str, *more: str) -> subprocess.Popen[bytes]:
-        own = self.folder / name
-        own.mkdir(exist_ok=True)
-        given = [
-            "worker",
-            "--broker",
-            self.broker,
-            "--ledger",
-            self.url,
-            "--name",
-            name,
-            "--cache",
-            str(own / "cache"),
-        ]
-        log = (self.folder / f"{name}.txt").open("ab")
-        command = [
-            "ip",
-            "netns",
-            "exec",
-            self.network.names[name],
-            sys.executable,
-            "-m",
-            "mailer",
-            *given,
-            *more,
-        ]
-        environment = {
-            **self.environment(),
+    def prefix(self, name: str) -> list[str]:
+        return ["ip", "netns", "exec", self.network.names[name]] if name in WORKERS else []
+
+    def start_worker(
+        self, name: str, *more: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        own = {
             "MAILER_SERVER": f"smtps://{USERNAME}@localhost:{self.server.port}",
+            "MAILER_CA_FILE": str(self.server.ca_file),
         }
-        environment |= {"MAILER_PASSWORD": PASSWORD, "MAILER_CA_FILE": str(self.server.ca_file)}
-        process = subprocess.Popen(
-            command, env=environment, cwd=own, stdout=log, stderr=log, start_new_session=True
-        )
-        log.close()
-        self.processes.append(process)
-        return process
+        return super().start_worker(name, *more, environment={**own, **(environment or {})})
 
 
 def relay(network: Network, worker: str, port: int, folder: Path) -> subprocess.Popen[bytes]:

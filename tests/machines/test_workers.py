@@ -65,6 +65,19 @@ def test_a_worker_without_the_password_says_so(redis: Any, make_fleet: Any, monk
     assert fleet.statuses() == {Status.PENDING: 3}
 
 
+def test_a_cache_that_another_user_can_write_to_is_refused(redis: Any, make_fleet: Any) -> None:
+    """Otherwise that user could decide what is sent."""
+    with FaultServer() as server:
+        fleet = make_fleet(redis, server, 3, DELIVERY)
+        cache = fleet.folder / "one" / "cache"
+        cache.mkdir(parents=True)
+        cache.chmod(0o777)
+        fleet.start_worker("one")
+        assert fleet.start_command().wait(120) == 3, fleet.logs()
+    assert f"other users can write to {cache}" in fleet.log("command")
+    assert not list(cache.iterdir())
+
+
 def test_a_ledger_in_a_file_is_refused(redis: Any, make_fleet: Any) -> None:
     with FaultServer() as server:
         fleet = make_fleet(redis, server, 3)

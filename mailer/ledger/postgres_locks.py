@@ -1,0 +1,116 @@
+"""Locks of the senders on a ledger in PostgreSQL.
+
+They are advisory locks of the session (PostgreSQL's documentation, 13.3.5): the server frees them when the
+connection ends, however the sender died. A lock is a pair of numbers: the ledger's own number with a kind,
+and what is locked.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from mailer.errors import LedgerError
+from mailer.ledger import sql
+from mailer.ledger.store import CampaignLock, Parameters, Row
+
+MAX_SESSIONS = 1000  # of one campaign: how many locks an edition has
+PREPARE_PAUSE = 0.2  # seconds between two looks whether another sender is done with planning
+
+OPENING = 0x4D61_696C  # the lock of whoever makes or upgrades a ledger: there is no number yet
+_WRITER, _CAMPAIGN, _RUN, _SESSION, _PREPARE = range(5)
+
+_LOCK = "SELECT pg_try_advisory_lock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+_UNLOCK = "SELECT pg_advisory_unlock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+_LOCKS = """FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND CAST(classid AS BIGINT) = :class"""
+_IS_LOCKED = f"SELECT EXISTS (SELECT 1 {_LOCKS} AND CAST(objid AS BIGINT) = :object)"
+_LOCKED = f"SELECT DISTINCT CAST(objid AS BIGINT) {_LOCKS}"
+_IS_LOCKED_BY_OTHERS = (
+    f"SELECT EXISTS (SELECT 1 {_LOCKS} AND CAST(objid AS BIGINT) = :object AND pid <> pg_backend_pid())"
+)
+_SHARE = "SELECT pg_try_advisory_lock_shared(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+_UNSHARE = "SELECT pg_advisory_unlock_shared(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+
+
+class AdvisoryLocks(ABC):
+    """The locks of one connection. `ledger_number` tells the ledgers of a database apart."""
+
+    ledger_number = 0
+
+    @abstractmethod
+    def fetch_one(self, query: str, given: Parameters | None = None) -> Row | None:
+        """The first row of a query, or None."""
+
+    @abstractmethod
+    def fetch_all(self, query: str, given: Parameters | None = None) -> list[Row]:
+        """The rows of a query."""
+
+    def wait_for_writer(self) -> None:
+        """Be the only one with a transaction that changes more than its own claims, until it ends."""
+        self.fetch_one(f"SELECT pg_advisory_xact_lock({self._lock_class(_WRITER)}, 0)")
+
+    def lock_campaign(self, campaign: str) -> CampaignLock | None:
+        return self._lock(_CAMPAIGN, self._campaign_id(campaign), _SHARE, _UNSHARE)
+
+    def is_campaign_locked(self, campaign: str) -> bool:
+        held = self.fetch_one(
+            _IS_LOCKED, {"class": self._lock_class(_CAMPAIGN), "object": self._campaign_id(campaign)}
+        )
+        return bool(held and held[0])
+
+    def has_other_senders(self, campaign: str) -> bool:
+        given = {"class": self._lock_class(_CAMPAIGN), "object": self._campaign_id(campaign)}
+        found = self.fetch_one(_IS_LOCKED_BY_OTHERS, given)
+        return bool(found and found[0])
+
+    @contextmanager
+    def prepare_alone(self, campaign: str) -> Iterator[None]:
+        number = self._campaign_id(campaign)
+        while (lock := self._lock(_PREPARE, number)) is None:
+            time.sleep(PREPARE_PAUSE)  # not a blocking query: a signal ends this wait
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def lock_run(self, run: int) -> None:
+        self._lock(_RUN, run)
+
+    def unlock_run(self, run: int) -> None:
+        with suppress(LedgerError):
+            self.fetch_one(_UNLOCK, {"class": self._lock_class(_RUN), "object": run})
+
+    def list_live_runs(self, *, of_others: bool = False) -> list[int]:
+        query = f"{_LOCKED} AND pid <> pg_backend_pid()" if of_others else _LOCKED
+        return [run for (run,) in self.fetch_all(query, {"class": self._lock_class(_RUN)})]
+
+    def lock_session(self, edition: int, number: int) -> CampaignLock | None:
+        """The session `number` of the MAX_SESSIONS that an edition may have; None if another run has it."""
+        return self._lock(_SESSION, edition * MAX_SESSIONS + number)
+
+    def _campaign_id(self, campaign: str) -> int:
+        found = self.fetch_one(sql.CAMPAIGN, {"name": campaign})
+        return int(found[0]) if found else 0
+
+    def _lock(
+        self, kind: int, number: int, query: str = _LOCK, release: str = _UNLOCK
+    ) -> CampaignLock | None:
+        given = {"class": self._lock_class(kind), "object": number}
+        found = self.fetch_one(query, given)
+        return _AdvisoryLock(self, given, release) if found and found[0] else None
+
+    def _lock_class(self, kind: int) -> int:
+        return self.ledger_number * 8 + kind
+
+
+class _AdvisoryLock:
+    def __init__(self, locks: AdvisoryLocks, given: Parameters, query: str) -> None:
+        self._locks, self._given, self._query = locks, given, query
+
+    def release(self) -> None:
+        with suppress(LedgerError):  # a lost connection has released it
+            self._locks.fetch_one(self._query, self._given)
