@@ -52,7 +52,7 @@ test: setup servers check
 
 # What a change is tried with first: no server of Debian's, no browser, no soak.
 test-fast: setup
-	$(BIN)/pytest -n auto -q -m 'not slow' --ignore tests/servers --ignore tests/browser --ignore tests/faults --ignore tests/machines
+	$(BIN)/pytest -n auto -q --quick --ignore tests/servers --ignore tests/browser --ignore tests/faults --ignore tests/machines
 
 check: setup
 	$(BIN)/ruff check .

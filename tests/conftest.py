@@ -14,6 +14,32 @@ from mailer.sandbox import Sandbox
 # The suite runs on all cores at once: how long one example takes says nothing.
 settings.register_profile("mailer", deadline=None)
 settings.load_profile("mailer")
+QUICK_EXAMPLES = 10  # of a property test, with --quick
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="Leave out the tests marked slow; fewer examples of property tests.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--quick"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    for item in items:
+        test = getattr(item, "obj", None)
+        if getattr(test, "is_hypothesis_test", False):
+            # Where hypothesis keeps what `@settings` says; it overrides every profile.
+            given = getattr(test, "_hypothesis_internal_use_settings", None) or settings()
+            count = min(given.max_examples, QUICK_EXAMPLES)
+            getattr(test, "__func__", test)._hypothesis_internal_use_settings = settings(
+                given, max_examples=count
+            )
 
 
 @pytest.fixture(autouse=True)

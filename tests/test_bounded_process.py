@@ -48,6 +48,7 @@ def test_work_that_takes_too_long_is_ended(work: Callable[[], object]) -> None:
         run_bounded(work, SHORT)
 
 
+@pytest.mark.slow  # the kernel counts whole seconds
 def test_work_that_swallows_the_exception_is_ended() -> None:
     def swallow() -> None:
         while True:
@@ -163,6 +164,7 @@ def test_a_stream_is_read_to_its_end_or_its_error() -> None:
     assert list(iterate_bounded(lambda: iter(()))) == []
 
 
+@pytest.mark.slow  # the kernel counts whole seconds
 def test_a_stream_that_gets_stuck_is_ended() -> None:
     def stuck() -> Iterator[int]:
         yield 1

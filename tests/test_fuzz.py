@@ -8,8 +8,8 @@ from tests import fuzz
 
 
 @pytest.mark.parametrize("name", fuzz.TARGETS)
-def test_each_target_takes_what_it_is_given(name: str) -> None:
-    for seed in range(150):
+def test_each_target_takes_what_it_is_given(name: str, pytestconfig: pytest.Config) -> None:
+    for seed in range(10 if pytestconfig.getoption("--quick") else 150):
         fuzz.one(name, seed)
 
 

@@ -84,14 +84,14 @@ def test_a_name_without_a_file_says_which_files_were_tried(command: Command, tmp
     assert "there is no spring, campaigns/spring.yaml or spring.yaml" in ended.err
 
 
-def test_an_mbox_can_go_to_standard_output(process: Command, campaign: Path) -> None:
-    ended = process("render", campaign, "--mbox", "-")
+def test_an_mbox_can_go_to_standard_output(command: Command, campaign: Path) -> None:
+    ended = command("render", campaign, "--mbox", "-")
     assert (ended.code, ended.out.count("From ada@example.com ")) == (0, 3)
     assert ended.err == "3 messages\n"
 
 
-def test_suppressed_addresses_can_come_from_standard_input(process: Command, tmp_path: Path) -> None:
-    ended = process("suppress", "import", "-", stdin="bob@example.com\n")
+def test_suppressed_addresses_can_come_from_standard_input(command: Command, tmp_path: Path) -> None:
+    ended = command("suppress", "import", "-", stdin="bob@example.com\n")
     assert (ended.code, ended.err) == (0, "1 new address suppressed\n")
 
 

@@ -17,6 +17,8 @@ import pytest
 from mailer.sandbox import Sandbox
 from tests.web.visitor import Visitor
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 CAMPAIGN = """campaign: spring
 from: ada@example.com
 subject: "Hello {{ name }}"

@@ -16,9 +16,9 @@ from mailer.sandbox import Maildir
 Command = Callable[..., Any]
 
 
-def rehearse(process: Command, campaign: Path, *options: str) -> tuple[Any, dict[str, Any]]:
+def rehearse(command: Command, campaign: Path, *options: str) -> tuple[Any, dict[str, Any]]:
     """How the command ended, and its report."""
-    ended = process("send", campaign, "--sandbox", "--report", "r.json", *options)
+    ended = command("send", campaign, "--sandbox", "--report", "r.json", *options)
     return ended, json.loads((campaign.parent / "r.json").read_text())
 
 
@@ -26,9 +26,9 @@ def caught_in(ended: Any) -> Maildir:
     return Maildir(Path(ended.err.split("caught messages: ")[1].splitlines()[0]))
 
 
-def test_only_the_last_rehearsal_is_kept_in_a_private_folder(process: Command, campaign: Path) -> None:
+def test_only_the_last_rehearsal_is_kept_in_a_private_folder(command: Command, campaign: Path) -> None:
     for _ in range(2):
-        ended, _report = rehearse(process, campaign)
+        ended, _report = rehearse(command, campaign)
     maildir = caught_in(ended)
     assert [path.name for path in (campaign.parent / ".mailer").iterdir()] == [maildir.path.name]
     assert len(list(maildir)) == 3
@@ -36,40 +36,40 @@ def test_only_the_last_rehearsal_is_kept_in_a_private_folder(process: Command, c
     assert stat.S_IMODE(maildir.path.parent.stat().st_mode) == 0o700
 
 
-def test_suppressed_addresses_get_no_mail_in_a_rehearsal_either(process: Command, campaign: Path) -> None:
-    assert process("suppress", "add", "bob@example.com").code == 0
-    ended, report = rehearse(process, campaign)
+def test_suppressed_addresses_get_no_mail_in_a_rehearsal_either(command: Command, campaign: Path) -> None:
+    assert command("suppress", "add", "bob@example.com").code == 0
+    ended, report = rehearse(command, campaign)
     assert (report["counts"]["sent"], report["counts"]["suppressed"]) == (2, 1), ended.err
     assert len(list(caught_in(ended))) == 2
 
 
-def test_a_refused_recipient_fails(process: Command, campaign: Path) -> None:
-    ended, report = rehearse(process, campaign, "--fail", "rcpt=550:^bob")
+def test_a_refused_recipient_fails(command: Command, campaign: Path) -> None:
+    ended, report = rehearse(command, campaign, "--fail", "rcpt=550:^bob")
     assert (ended.code, report["counts"]["failed"], report["counts"]["sent"]) == (1, 1, 2)
     assert report["recipients"][0]["code"] == 550
 
 
 def test_a_message_that_is_refused_the_first_time_arrives_the_second_time(
-    process: Command, campaign: Path
+    command: Command, campaign: Path
 ) -> None:
     campaign.write_text(campaign.read_text() + "delivery: {backoff: {first: 10ms, most: 20ms}}\n")
-    ended, report = rehearse(process, campaign, "--fail", "data=451:first")
+    ended, report = rehearse(command, campaign, "--fail", "data=451:first")
     assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
     assert {row["attempts"] for row in report["recipients"]} == {2}
 
 
-def test_a_421_ends_the_session_and_the_run_continues_in_another(process: Command, campaign: Path) -> None:
+def test_a_421_ends_the_session_and_the_run_continues_in_another(command: Command, campaign: Path) -> None:
     campaign.write_text(campaign.read_text() + "delivery: {backoff: {first: 10ms, most: 20ms}}\n")
-    ended, report = rehearse(process, campaign, "--fail", "421:first")
+    ended, report = rehearse(command, campaign, "--fail", "421:first")
     assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
     assert report["server"]["sessions"] > 1
 
 
-def test_a_connection_that_is_always_cut_is_an_end_in_doubt(process: Command, campaign: Path) -> None:
+def test_a_connection_that_is_always_cut_is_an_end_in_doubt(command: Command, campaign: Path) -> None:
     campaign.write_text(
         campaign.read_text() + "delivery: {in_doubt: hold, backoff: {first: 10ms, most: 20ms}}\n"
     )
-    ended, report = rehearse(process, campaign, "--drop", "100%")
+    ended, report = rehearse(command, campaign, "--drop", "100%")
     assert ended.code in (1, 3)
     assert report["counts"]["sent"] == 0
     assert report["counts"]["in_doubt"] >= 1
@@ -81,29 +81,29 @@ def test_a_connection_that_is_always_cut_is_an_end_in_doubt(process: Command, ca
     [(["--no-chunking"], "pipelined"), (["--no-pipelining"], "sequential"), ([], "streamed")],
 )
 def test_the_strategy_is_the_one_that_the_sandbox_offers(
-    process: Command, campaign: Path, options: list[str], strategy: str
+    command: Command, campaign: Path, options: list[str], strategy: str
 ) -> None:
-    ended, report = rehearse(process, campaign, *options)
+    ended, report = rehearse(command, campaign, *options)
     assert (ended.code, report["server"]["strategy"]) == (0, strategy), ended.err
 
 
 @pytest.mark.parametrize(
     "options", [["--starttls"], ["--tls-only"], ["--starttls", "--tls-only"], ["--delay", "5ms"]]
 )
-def test_other_kinds_of_server(process: Command, campaign: Path, options: list[str]) -> None:
-    ended, report = rehearse(process, campaign, *options)
+def test_other_kinds_of_server(command: Command, campaign: Path, options: list[str]) -> None:
+    ended, report = rehearse(command, campaign, *options)
     assert (ended.code, report["counts"]["sent"]) == (0, 3), ended.err
     assert report["server"]["tls"].startswith("TLSv1.")
 
 
-def test_a_login_that_is_refused(process: Command, campaign: Path) -> None:
-    ended = process("send", campaign, "--sandbox", "--fail", "auth=535 5.7.8 Wrong")
+def test_a_login_that_is_refused(command: Command, campaign: Path) -> None:
+    ended = command("send", campaign, "--sandbox", "--fail", "auth=535 5.7.8 Wrong")
     assert ended.code == 3
     assert "Wrong" in ended.err
 
 
-def test_the_dialogue_is_kept_without_the_password(process: Command, campaign: Path) -> None:
-    ended, _report = rehearse(process, campaign)
+def test_the_dialogue_is_kept_without_the_password(command: Command, campaign: Path) -> None:
+    ended, _report = rehearse(command, campaign)
     (file,) = (caught_in(ended).path / "sessions").iterdir()
     text = file.read_text()
     assert "C: EHLO" in text
@@ -124,15 +124,15 @@ def test_the_dialogue_is_kept_without_the_password(process: Command, campaign: P
     ],
 )
 def test_a_rule_that_is_not_understood_is_exit_2(
-    process: Command, campaign: Path, options: list[str], reason: str
+    command: Command, campaign: Path, options: list[str], reason: str
 ) -> None:
-    for command in (["send", campaign, "--sandbox"], ["sandbox"]):
-        ended = process(*command, *options)
+    for words in (["send", campaign, "--sandbox"], ["sandbox"]):
+        ended = command(*words, *options)
         assert ended.code == 2
         assert reason in ended.err
 
 
-def test_misbehaviour_without_the_sandbox_is_an_error(process: Command, campaign: Path) -> None:
-    ended = process("send", campaign, "--no-chunking")
+def test_misbehaviour_without_the_sandbox_is_an_error(command: Command, campaign: Path) -> None:
+    ended = command("send", campaign, "--no-chunking")
     assert ended.code == 2
     assert "--no-chunking has no effect without --sandbox" in ended.err

@@ -87,6 +87,7 @@ def test_an_earlier_edition_can_be_shown(command: Command, done: Path, sandbox: 
     assert command("report", done, "--edition", "1").out.splitlines()[0] == "spring"
 
 
+@pytest.mark.slow
 def test_a_report_of_a_campaign_that_is_being_sent_agrees_with_itself(
     command: Command, process: Command, campaign: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

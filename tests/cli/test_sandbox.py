@@ -13,6 +13,8 @@ import pytest
 
 Command = Callable[..., Any]
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 
 @contextmanager
 def start(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:

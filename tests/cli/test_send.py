@@ -21,10 +21,10 @@ Command = Callable[..., Any]
 
 
 def test_every_recipient_gets_one_message_however_often_it_runs(
-    process: Command, campaign: Path, sandbox: Sandbox
+    command: Command, campaign: Path, sandbox: Sandbox
 ) -> None:
     password = {"MAILER_PASSWORD": sandbox.password}
-    first = process("send", campaign, *login(sandbox), "--report", "out/r.json", **password)
+    first = command("send", campaign, *login(sandbox), "--report", "out/r.json", **password)
     assert (first.code, len(sandbox.messages)) == (0, 3), first.err
     assert "report: out/r.json" in first.err
     report = json.loads((campaign.parent / "out" / "r.json").read_text())
@@ -34,14 +34,14 @@ def test_every_recipient_gets_one_message_however_often_it_runs(
     assert [row["email"] for row in report["recipients"]] == [
         "bob@example.com", "chloe@example.com", "dmitri@example.com",
     ]  # fmt: skip
-    second = process("send", campaign, *login(sandbox), **password)
+    second = command("send", campaign, *login(sandbox), **password)
     assert (second.code, len(sandbox.messages)) == (0, 3)
     assert "nothing" in second.err
     assert "--again" in second.err
 
 
-def test_a_rehearsal_needs_no_server_and_leaves_no_ledger(process: Command, campaign: Path) -> None:
-    ended = process("send", campaign, "--sandbox", "--report", "r.json")
+def test_a_rehearsal_needs_no_server_and_leaves_no_ledger(command: Command, campaign: Path) -> None:
+    ended = command("send", campaign, "--sandbox", "--report", "r.json")
     assert ended.code == 0, ended.err
     caught = Path(ended.err.split("caught messages: ")[1].splitlines()[0])
     assert f"mailer sandbox --maildir {caught}" in ended.err
@@ -50,8 +50,8 @@ def test_a_rehearsal_needs_no_server_and_leaves_no_ledger(process: Command, camp
     assert json.loads((campaign.parent / "r.json").read_text())["counts"]["sent"] == 3
 
 
-def test_one_refused_is_exit_1_with_hints(process: Command, campaign: Path, refusing: Sandbox) -> None:
-    ended = process(
+def test_one_refused_is_exit_1_with_hints(command: Command, campaign: Path, refusing: Sandbox) -> None:
+    ended = command(
         "send",
         campaign,
         *login(refusing),
@@ -68,44 +68,45 @@ def test_one_refused_is_exit_1_with_hints(process: Command, campaign: Path, refu
     assert (bob["status"], bob["code"], bob["enhanced"]) == ("failed", 550, "5.1.1")
 
 
-def test_limit_then_the_rest(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+def test_limit_then_the_rest(command: Command, campaign: Path, sandbox: Sandbox) -> None:
     environment = {"MAILER_PASSWORD": sandbox.password, "MAILER_LEDGER": "else/where.sqlite3"}
-    process("send", campaign, *login(sandbox), "--limit", "1", **environment)
+    command("send", campaign, *login(sandbox), "--limit", "1", **environment)
     assert len(sandbox.messages) == 1
-    ended = process("send", campaign, *login(sandbox), **environment)
+    ended = command("send", campaign, *login(sandbox), **environment)
     assert (ended.code, len(sandbox.messages)) == (0, 3)
     assert "1 of 3 recipients already have an outcome" in ended.err
     assert (campaign.parent / "else" / "where.sqlite3").exists()
 
 
-def test_a_proof_is_not_recorded(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+def test_a_proof_is_not_recorded(command: Command, campaign: Path, sandbox: Sandbox) -> None:
     proof = ["--proof", "me@example.com", "--report", "r.json"]
-    ended = process("send", campaign, *login(sandbox), *proof, MAILER_PASSWORD=sandbox.password)
+    ended = command("send", campaign, *login(sandbox), *proof, MAILER_PASSWORD=sandbox.password)
     assert (ended.code, len(sandbox.messages)) == (0, 1), ended.err
     assert "proof to me@example.com: sent (250 " in ended.err
     assert json.loads((campaign.parent / "r.json").read_text())["counts"]["total"] == 1
-    ended = process("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
+    ended = command("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
     assert (ended.code, len(sandbox.messages)) == (0, 4)
 
 
-def test_recipients_from_standard_input(process: Command, campaign: Path) -> None:
+def test_recipients_from_standard_input(command: Command, campaign: Path) -> None:
     campaign.write_text(campaign.read_text().partition("recipients:")[0] + 'recipients: "-"\n')
-    ended = process("send", campaign, "--sandbox", stdin="email,name\nzoe@example.com,Zoë\n")
+    ended = command("send", campaign, "--sandbox", stdin="email,name\nzoe@example.com,Zoë\n")
     assert ended.code == 0, ended.err
     assert "1" in ended.out
 
 
-def test_a_new_ledger_is_named_once(process: Command, campaign: Path, sandbox: Sandbox) -> None:
+def test_a_new_ledger_is_named_once(command: Command, campaign: Path, sandbox: Sandbox) -> None:
     password = {"MAILER_PASSWORD": sandbox.password}
-    assert "new ledger: .mailer/ledger.sqlite3" in process("send", campaign, *login(sandbox), **password).err
-    assert "new ledger" not in process("send", campaign, *login(sandbox), **password).err
+    assert "new ledger: .mailer/ledger.sqlite3" in command("send", campaign, *login(sandbox), **password).err
+    assert "new ledger" not in command("send", campaign, *login(sandbox), **password).err
 
 
-def test_the_environment_can_name_the_authority(process: Command, campaign: Path, sandbox: Sandbox) -> None:
-    ended = process("send", campaign, MAILER_SERVER=sandbox.url, MAILER_CA_FILE=str(sandbox.ca_file))
+def test_the_environment_can_name_the_authority(command: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = command("send", campaign, MAILER_SERVER=sandbox.url, MAILER_CA_FILE=str(sandbox.ca_file))
     assert (ended.code, len(sandbox.messages)) == (0, 3), ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

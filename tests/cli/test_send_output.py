@@ -53,6 +53,7 @@ def test_a_pipe_that_closes_does_not_lose_the_exit_code(
     assert (campaign.parent / "r.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}]
 )
@@ -67,15 +68,15 @@ def test_a_locale_without_the_characters_loses_no_report(
     assert json.loads((tmp_path / "r.json").read_text())["counts"]["sent"] == 3
 
 
-def test_quiet_prints_nothing_of_a_run_that_went_well(process: Command, campaign: Path) -> None:
-    ended = process("send", campaign, "--sandbox", "--quiet", "--report", "r.json")
+def test_quiet_prints_nothing_of_a_run_that_went_well(command: Command, campaign: Path) -> None:
+    ended = command("send", campaign, "--sandbox", "--quiet", "--report", "r.json")
     assert (ended.code, ended.out) == (0, "")
     assert "sent" not in ended.err
     assert (campaign.parent / "r.json").exists()
 
 
-def test_verbose_prints_a_line_for_each_session_and_recipient(process: Command, campaign: Path) -> None:
-    ended = process("send", campaign, "--sandbox", "-v")
+def test_verbose_prints_a_line_for_each_session_and_recipient(command: Command, campaign: Path) -> None:
+    ended = command("send", campaign, "--sandbox", "-v")
     lines = ended.err.splitlines()
     assert sum(line.startswith("session: 127.0.0.1:") for line in lines) == 1
     assert [line.split()[:3] for line in lines if line.startswith("sent ")] == [

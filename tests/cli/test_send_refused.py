@@ -27,32 +27,32 @@ Command = Callable[..., Any]
     ],
 )
 def test_an_impossible_request_is_exit_2_and_nothing_is_sent(
-    process: Command, campaign: Path, sandbox: Sandbox, arguments: list[str], said: str
+    command: Command, campaign: Path, sandbox: Sandbox, arguments: list[str], said: str
 ) -> None:
-    ended = process("send", campaign, *login(sandbox), *arguments, MAILER_PASSWORD=sandbox.password)
+    ended = command("send", campaign, *login(sandbox), *arguments, MAILER_PASSWORD=sandbox.password)
     assert (ended.code, sandbox.messages) == (2, [])
     assert said in ended.err
     assert all(line.startswith(("mailer: error: ", "hint: ")) for line in ended.err.splitlines())
 
 
-def test_a_server_url_of_another_kind_is_refused(process: Command, campaign: Path) -> None:
-    ended = process("send", campaign, "--server", "http://x")
+def test_a_server_url_of_another_kind_is_refused(command: Command, campaign: Path) -> None:
+    ended = command("send", campaign, "--server", "http://x")
     assert ended.code == 2
     assert "the server's URL" in ended.err
 
 
-def test_no_password_and_no_terminal_to_ask_at(process: Command, campaign: Path, sandbox: Sandbox) -> None:
-    ended = process("send", campaign, *login(sandbox))
+def test_no_password_and_no_terminal_to_ask_at(command: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = command("send", campaign, *login(sandbox))
     assert ended.code == 2
     assert "no password for sandbox" in ended.err
     assert "MAILER_PASSWORD" in ended.err
 
 
-def test_the_list_is_not_overwritten_by_a_report(process: Command, campaign: Path) -> None:
+def test_the_list_is_not_overwritten_by_a_report(command: Command, campaign: Path) -> None:
     (campaign.parent / "people.csv").write_text("email,name\na@example.com,A\n")
     text = campaign.read_text().partition("recipients:")[0]
     campaign.write_text(text + "recipients: people.csv\n")
-    ended = process("send", campaign, "--sandbox", "--report", "people.csv")
+    ended = command("send", campaign, "--sandbox", "--report", "people.csv")
     assert ended.code == 2
     assert "list of recipients" in ended.err
 

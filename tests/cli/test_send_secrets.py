@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mailer.sandbox import Sandbox
 from tests.cli.terminal import login
 
@@ -16,9 +18,9 @@ Command = Callable[..., Any]
 
 
 def test_a_wrong_password_is_exit_3_and_never_shown(
-    process: Command, campaign: Path, sandbox: Sandbox
+    command: Command, campaign: Path, sandbox: Sandbox
 ) -> None:
-    ended = process(
+    ended = command(
         "send",
         campaign,
         *login(sandbox),
@@ -41,41 +43,44 @@ def test_a_wrong_password_is_exit_3_and_never_shown(
     assert json.loads((campaign.parent / "r.json").read_text())["counts"]["pending"] == 3
 
 
-def test_an_untrusted_certificate_is_exit_3(process: Command, campaign: Path, sandbox: Sandbox) -> None:
-    ended = process("send", campaign, "--server", sandbox.url)
+def test_an_untrusted_certificate_is_exit_3(command: Command, campaign: Path, sandbox: Sandbox) -> None:
+    ended = command("send", campaign, "--server", sandbox.url)
     assert (ended.code, sandbox.messages) == (3, [])
     assert "--ca-file" in ended.err
     assert sandbox.password not in ended.err + ended.out
 
 
-def test_a_trace_into_a_fifo_without_a_reader_is_refused(process: Command, campaign: Path) -> None:
+def test_a_trace_into_a_fifo_without_a_reader_is_refused(command: Command, campaign: Path) -> None:
     os.mkfifo(campaign.parent / "trace")
-    ended = process("send", campaign, "--sandbox", "--trace", "trace")
+    ended = command("send", campaign, "--sandbox", "--trace", "trace")
     assert ended.code == 2
     assert "trace trace: cannot be written" in ended.err
 
 
 def test_the_trace_shows_the_dialogue_without_secrets(
-    process: Command, campaign: Path, sandbox: Sandbox
+    command: Command, campaign: Path, sandbox: Sandbox
 ) -> None:
-    ended = process("send", campaign, *login(sandbox), "--trace", "-", MAILER_PASSWORD=sandbox.password)
+    ended = command("send", campaign, *login(sandbox), "--trace", "-", MAILER_PASSWORD=sandbox.password)
     assert "C: EHLO " in ended.err
     assert "S: 220 " in ended.err
     assert "C: MAIL FROM:<ada@example.com>" in ended.err
     assert sandbox.password not in ended.err
-    process("send", campaign, "--sandbox", "--trace", "t.txt")
+    command("send", campaign, "--sandbox", "--trace", "t.txt")
     assert "C: EHLO " in (campaign.parent / "t.txt").read_text()
     assert (campaign.parent / "t.txt").stat().st_mode & 0o077 == 0
 
 
-def test_a_short_password_blanks_nothing_of_our_own_words(process: Command, campaign: Path) -> None:
-    ended = process("send", campaign, "--server", "smtps://me:p@127.0.0.1:1", "--report", "r.md")
+def test_a_short_password_blanks_nothing_of_our_own_words(
+    command: Command, campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailer.delivery.reconnect.MIN_SECONDS", 0.0)  # of trying to connect
+    ended = command("send", campaign, "--server", "smtps://me:p@127.0.0.1:1", "--report", "r.md")
     assert "[secret]" not in ended.err + ended.out + (campaign.parent / "r.md").read_text()
     assert "port" in ended.err or "127.0.0.1:1" in ended.err
 
 
 def test_a_server_that_repeats_the_password_gives_nothing_away(
-    campaign: Path, process: Command, tmp_path: Path
+    campaign: Path, command: Command, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(maildir=tmp_path / "caught")
     encoded = base64.b64encode(f"\0sandbox\0{sandbox.password}".encode()).decode()
@@ -84,7 +89,7 @@ def test_a_server_that_repeats_the_password_gives_nothing_away(
     try:
         reports = ["r.json", "r.csv", "r.html", "r.md", "r.xml", "t.txt"]
         options = [part for name in reports[:-1] for part in ("--report", name)]
-        ended = process(
+        ended = command(
             "send", campaign, *login(sandbox), *options, "--trace", "t.txt", MAILER_PASSWORD=sandbox.password
         )
     finally:

@@ -15,6 +15,8 @@ from tests.cli.terminal import Terminal, login
 
 Command = Callable[..., Any]
 
+pytestmark = pytest.mark.slow  # each starts a process at a terminal
+
 
 def test_at_a_terminal_it_asks_before_it_sends(campaign: Path, sandbox: Sandbox) -> None:
     arguments = ["send", str(campaign), *login(sandbox)]

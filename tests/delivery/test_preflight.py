@@ -172,6 +172,7 @@ def test_the_first_message_that_takes_too_long_ends_preflight_with_one_error(led
     assert checked.check()[0].startswith("0")  # no message is known to be right: all are checked again
 
 
+@pytest.mark.slow  # the kernel counts whole seconds
 @pytest.mark.parametrize("recipient_number", [0, 7, 60])
 def test_a_message_that_only_the_kernel_can_stop_ends_preflight_too(ledger, recipient_number):
     people = [f"{n:04}@example.com" for n in range(100)]

@@ -117,7 +117,7 @@ HUGE = [
 
 
 @pytest.mark.parametrize("source", HUGE)
-@pytest.mark.parametrize("autoescape", [True, False])
+@pytest.mark.parametrize("autoescape", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_nothing_huge_is_made(source: str, autoescape: bool) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises((LimitExceeded, RecursionError, TypeError)) as caught:
