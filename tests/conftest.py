@@ -14,7 +14,7 @@ from mailer.sandbox import Sandbox
 # The suite runs on all cores at once: how long one example takes says nothing.
 settings.register_profile("mailer", deadline=None)
 settings.load_profile("mailer")
-QUICK_EXAMPLES = 10  # of a property test, with --quick
+QUICK_SHARE = 10  # with --quick a property test tries one example of so many
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if getattr(test, "is_hypothesis_test", False):
             # Where hypothesis keeps what `@settings` says; it overrides every profile.
             given = getattr(test, "_hypothesis_internal_use_settings", None) or settings()
-            count = min(given.max_examples, QUICK_EXAMPLES)
+            count = max(given.max_examples // QUICK_SHARE, 2)
             getattr(test, "__func__", test)._hypothesis_internal_use_settings = settings(
                 given, max_examples=count
             )

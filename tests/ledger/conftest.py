@@ -20,9 +20,8 @@ def pytest_generate_tests(metafunc):
             "path" in metafunc.function.__code__.co_varnames
             or metafunc.definition.get_closest_marker("sqlite")
         )
-        metafunc.parametrize(
-            "where", ["sqlite"] if is_about_files else ["sqlite", "postgresql"], indirect=True
-        )
+        postgresql = pytest.param("postgresql", marks=pytest.mark.slow)
+        metafunc.parametrize("where", ["sqlite"] if is_about_files else ["sqlite", postgresql], indirect=True)
 
 
 @pytest.fixture(scope="session")
