@@ -22,7 +22,7 @@ from mailer.campaign import Campaign, Recipient
 from mailer.campaign.sources import read_recipients
 from mailer.errors import InputError
 from mailer.files import show_path
-from mailer.lint import body_rules, envelope_rules
+from mailer.lint import rules
 from mailer.lint.document import Document, parse_html
 from mailer.lint.finding import RULES, Finding
 from mailer.lint.source import Sources
@@ -61,14 +61,12 @@ def _find_all(
 ) -> Iterator[Finding]:
     sources = Sources(campaign)
     documents: list[Document] = []
-    found = set(envelope_rules.check_campaign(campaign, sources))
+    found = set(rules.check_campaign(campaign, sources))
     for recipient in recipients:
         found.update(_check_message(campaign, compiled, recipient, sources, documents))
     if documents:
         found.update(
-            body_rules.check_image_use(
-                campaign, documents, partial(sources.find_in_template, campaign.template)
-            )
+            rules.check_image_use(campaign, documents, partial(sources.find_in_template, campaign.template))
         )
     found.update(_check_nulls(recipients))
     ignored = frozenset(campaign.ignore)
@@ -112,13 +110,13 @@ def _check_message(
     in_text = partial(sources.find_in_template, campaign.text or campaign.template)
     leave = str(header.get("List-Unsubscribe", "")).partition("<")[2].partition(">")[0] or None
     yield from chain(
-        envelope_rules.check_subject(campaign, str(header.get("Subject", ""))),
-        envelope_rules.check_headers(campaign, sources, content),
-        body_rules.check_text(campaign, text, document, in_text),
+        rules.check_subject(campaign, str(header.get("Subject", ""))),
+        rules.check_headers(campaign, sources, content),
+        rules.check_text(campaign, text, document, in_text),
     )
     if campaign.unsubscribe is not None:
         where = in_html if document else in_text
-        yield from body_rules.check_unsubscribe_link(document, text, leave, where)
+        yield from rules.check_unsubscribe_link(document, text, leave, where)
     if document is not None and html is not None:
         documents.append(document)
-        yield from body_rules.check_html(html, document, in_html)
+        yield from rules.check_html(html, document, in_html)

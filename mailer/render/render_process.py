@@ -26,13 +26,13 @@ FREE_REPEATS = 64  # messages rendered twice, before they have to be paid for by
 HITS_PER_REPEAT = 8
 
 
-class _Work(NamedTuple):
+class _RenderCall(NamedTuple):
     method: str
     recipient: Recipient
     options: dict[str, Any]
 
 
-class _Rendered(NamedTuple):
+class _TimedResult(NamedTuple):
     value: Any
     seconds: float  # of processor time
 
@@ -47,7 +47,7 @@ class RenderProcess:
     def __init__(self, compiled: CompiledCampaign) -> None:
         self._compiled = compiled
         limits = ProcessLimits(compiled.limits.seconds)
-        self._pool: ProcessPool[_Work, _Rendered] = ProcessPool(self._call, limits=limits)
+        self._pool: ProcessPool[_RenderCall, _TimedResult] = ProcessPool(self._call, limits=limits)
         self._hits = self._repeats = 0
 
     def __enter__(self) -> Self:
@@ -106,11 +106,11 @@ class RenderProcess:
         """As `render_each`: those that cannot be rendered here are given to the child in batches."""
         results = deque[Message | RenderError | None]()  # in order; None for those that the child renders
 
-        def list_work() -> Iterator[_Work]:
+        def list_work() -> Iterator[_RenderCall]:
             for recipient in recipients:
                 results.append(self._render_here(recipient, eight_bit))
                 if results[-1] is None:
-                    yield _Work("render", recipient, {"eight_bit": eight_bit})
+                    yield _RenderCall("render", recipient, {"eight_bit": eight_bit})
 
         with closing(self._pool.map(list_work(), batch=BATCH)) as outcomes:
             for work, outcome in outcomes:
@@ -119,7 +119,9 @@ class RenderProcess:
                 yield self._convert_outcome(work, outcome)
         yield from (result for result in results if result is not None)
 
-    def _convert_outcome(self, work: _Work, outcome: BoundedResult[_Rendered]) -> Message | RenderError:
+    def _convert_outcome(
+        self, work: _RenderCall, outcome: BoundedResult[_TimedResult]
+    ) -> Message | RenderError:
         if outcome.error is not None or outcome.value is None:
             return make_render_error(work.recipient, outcome.error or TypeError("no message was made"))
         message: Message = outcome.value.value
@@ -134,14 +136,14 @@ class RenderProcess:
 
     def _run(self, method: str, recipient: Recipient) -> Any:
         try:
-            return self._pool.call(_Work(method, recipient, {})).value
+            return self._pool.call(_RenderCall(method, recipient, {})).value
         except Exception as error:
             raise make_render_error(recipient, error) from error
 
-    def _call(self, work: _Work) -> _Rendered:
+    def _call(self, work: _RenderCall) -> _TimedResult:
         started = time.process_time()
         value = getattr(self._compiled, work.method)(work.recipient, **work.options)
-        return _Rendered(value, time.process_time() - started)
+        return _TimedResult(value, time.process_time() - started)
 
 
 def make_render_error(recipient: Recipient, error: Exception) -> RenderError:

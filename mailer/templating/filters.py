@@ -36,7 +36,7 @@ _COMPARISONS = "== eq equalto != ne > gt greaterthan ge >= < lt lessthan <= le i
 
 def _check_text_filter(function: Filter) -> Filter:
     @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
+    def check_and_call(*args: Any, **kwargs: Any) -> Any:
         for value in args:
             if value.__class__ not in SCALARS:
                 measure_size(value)
@@ -45,51 +45,51 @@ def _check_text_filter(function: Filter) -> Filter:
             check_text_length(len(made))
         return made
 
-    return checked
+    return check_and_call
 
 
 def _check_search_filter(function: Filter) -> Filter:
     @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
+    def check_and_call(*args: Any, **kwargs: Any) -> Any:
         if sum(measure_size(value) for value in (*args, *kwargs.values())) > MAX_SEARCHED:
             raise limit_exceeded(f"a filter that searches more than {MAX_SEARCHED:,} characters")
         return function(*args, **kwargs)
 
-    return checked
+    return check_and_call
 
 
 def _check_comparing_filter(function: Filter) -> Filter:
     """Take the items out of an iterator first: they are what is compared."""
 
     @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
+    def check_and_call(*args: Any, **kwargs: Any) -> Any:
         taken = [list(value) if hasattr(value, "__next__") else value for value in args]
         for value in (*taken, *kwargs.values()):
             check_size(value)
         return function(*taken, **kwargs)
 
-    return checked
+    return check_and_call
 
 
 def _check_comparison(function: Filter) -> Filter:
     @functools.wraps(function)
-    def checked(left: Any, right: Any) -> Any:
+    def check_and_call(left: Any, right: Any) -> Any:
         return function(check_size(left), check_size(right))
 
-    return checked
+    return check_and_call
 
 
 def _limit_argument(function: Filter, name: str, position: int, most: int) -> Filter:
     """Check that the argument `name`, which is also args[position], lies within ±most."""
 
     @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
+    def check_and_call(*args: Any, **kwargs: Any) -> Any:
         value = kwargs.get(name, args[position] if position < len(args) else 0)
         if isinstance(value, (int, float)) and not -most <= value <= most:
             raise limit_exceeded(f"{name}={value}; the limit is {most:,}")
         return function(*args, **kwargs)
 
-    return checked
+    return check_and_call
 
 
 def _sum(evaluation: Any, iterable: Iterable[Any], attribute: str | int | None = None, start: Any = 0) -> Any:
