@@ -133,6 +133,8 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         if request.sandbox:
             _copy_suppressions(job.ledger, ledger)
         question = SendQuestion(job, ledger, stop)
+        if ledger.is_new and not (request.quiet or question.is_needed):  # the question shows it too
+            console.print_note(f"new ledger: {_describe_ledger(ledger)}")
         display = create_display(
             question.ask if question.is_needed else None,
             quiet=request.quiet,
@@ -150,8 +152,6 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         except Declined:
             console.print_note("nothing was sent")
             return ExitCode.INPUT
-        if ledger.is_new and not request.quiet:
-            console.print_note(f"new ledger: {_describe_ledger(ledger)}")
         proof = request.overrides["proof"]
         code = conclude(
             result, ledger, job.campaign, job.reports, display, proof=proof, quiet=request.quiet, stop=stop

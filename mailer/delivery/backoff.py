@@ -24,7 +24,7 @@ Draw = Callable[[float, float], float]  # a number between two
 
 
 def exponential_bound(backoff: Backoff, attempt: int) -> float:
-    """Return the longest wait in seconds after the `attempt`th failure (from 1)."""
+    """Return the longest wait in seconds of `backoff` after the `attempt`th failure (from 1)."""
     return min(backoff.most, backoff.first * 2.0 ** min(attempt - 1, 60))
 
 
@@ -58,11 +58,11 @@ class RetryPolicy:
 
 
 def seconds_of_pause(backoff: Backoff, pauses: int, draw: Draw = random.uniform) -> float | None:
-    """Return the length of the `pauses`th pause in a row (from 1) after a rate limit; None if there were
-    enough.
+    """Return the length in seconds of the `pauses`th pause in a row (from 1) after a rate limit.
 
-    The first one is 30 times the first backoff (30 s by default), each later one twice as long. At most half
-    of it is jitter: a provider that counts by the minute is not asked again after a second.
+    Returns None if there were enough. The first one is 30 times the first wait of `backoff` (30 s by
+    default), each later one twice as long. At most half of it is jitter: a provider that counts by the
+    minute is not asked again after a second. `draw` is a source of chance.
     """
     if pauses >= MAX_PAUSES:
         return None

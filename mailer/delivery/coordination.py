@@ -30,11 +30,11 @@ class Coordinator:
     """What a run has to do with other runs of its campaign: nothing, since it is alone."""
 
     def make_pacer(self, rate: Rate | None) -> Pacer:
-        """Return the pacer of the run."""
+        """Return the pacer of the run for the campaign's `rate`; None is no limit."""
         return Pacer(rate)
 
     def make_failure_limit(self, delivery: Delivery) -> FailureLimit:
-        """Return what counts the failures for `stop_after`."""
+        """Return what counts the failures for `stop_after` of `delivery`."""
         return FailureLimit(delivery.stop_after)
 
     async def take_session(self) -> CampaignLock | None:
@@ -53,7 +53,7 @@ class Coordinator:
         return False
 
     def pause_others(self, seconds: float, why: str) -> None:
-        """Let no other run start a message for `seconds`."""
+        """Let no other run start a message for `seconds`; `why` is a sentence for a person."""
 
     def sync_after_commit(self) -> None:
         """Tell the other runs what this one did, if it cannot wait."""
@@ -195,7 +195,7 @@ class SharedPacer(Pacer):
         return count
 
     def spend(self, count: int, now: float) -> None:
-        """Count messages that start at `now`; they were reserved."""
+        """Count `count` messages that start at `now`; `available` has reserved them."""
         self._count_from(now)
 
 

@@ -74,7 +74,10 @@ class Disposition(NamedTuple):
 def decide(
     result: TransactionResult, claimed: ClaimedMessage, policy: DispositionPolicy, now: float
 ) -> Disposition:
-    """Return what a result means. `now` is in seconds since the epoch."""
+    """Return what a result means for its message, its session and the run.
+
+    `claimed` is the message, `policy` the campaign's, and `now` is in seconds since the epoch.
+    """
     reply = result.reply
     if reply is None:
         error = result.problem or "this server cannot be given the message"
@@ -95,9 +98,11 @@ def decide(
 def decide_unanswered(
     claimed: ClaimedMessage, error: str, policy: DispositionPolicy, now: float
 ) -> Outcome | Retry:
-    """Return what to record if the last byte of a message may have left and no reply came.
+    """Return what to record if the last byte of `claimed` may have left and no reply came.
 
-    RFC 5321 4.5.3.2.6 leaves the responsibility with the client. A message is sent again once at most.
+    RFC 5321 4.5.3.2.6 leaves the responsibility with the client. A message is sent again once at most, and
+    not at all if `policy` holds doubts. `error` says how the session was lost; `now` is in seconds since the
+    epoch.
     """
     if policy.holds_doubts or claimed.claim.in_doubt:
         return _outcome(claimed, Status.IN_DOUBT, now, error=error)
@@ -105,10 +110,12 @@ def decide_unanswered(
 
 
 def decide_unsent(error: str, losses_at_head: int, policy: DispositionPolicy, now: float) -> Release | Retry:
-    """Return what to record if a session was lost before the last byte of a message left. It bears no mark.
+    """Return what to record if a session was lost before the last byte of a message left.
 
-    `losses_at_head` counts the fruitless sessions that were lost with this message first in line. From the
-    second on, it waits longer than the next session takes to open, so that others go first.
+    The try does not count as an attempt. `error` says how the session was lost, and `now` is in seconds since
+    the epoch. `losses_at_head` counts the fruitless sessions that were lost with this message first in line.
+    From the second on, it waits longer than the next session takes to open, so that others go first; `policy`
+    has the backoff.
     """
     if losses_at_head < 2:
         return Release()
@@ -119,7 +126,8 @@ def decide_unsent(error: str, losses_at_head: int, policy: DispositionPolicy, no
 def concerns_session(stage: Stage, reply: ServerReply) -> bool:
     """Return whether a refusal speaks of the dialogue and not of the message (RFC 5321 4.2.4).
 
-    501 to RCPT with an enhanced code of the subject "address" (RFC 3463, X.1.X) speaks of the recipient.
+    `stage` is the command that `reply` answers. 501 to RCPT with an enhanced code of the subject "address"
+    (RFC 3463, X.1.X) speaks of the recipient.
     """
     if reply.code not in SESSION_REFUSALS:
         return False

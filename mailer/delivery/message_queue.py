@@ -44,10 +44,9 @@ class MessageQueue:
         self._has_unsaved_records = False
 
     def claim(self, room: int) -> Sequence[Claim]:
-        """Return up to `room` messages that may leave now. Their intent and all records so far are then
-        durable.
+        """Return up to `room` messages that may leave now.
 
-        Raises LedgerWriteError.
+        Their intent and all records so far are then durable. Raises LedgerWriteError.
         """
         claims: Sequence[Claim] = ()
         if not self._state.is_over and room > 0:
@@ -61,7 +60,10 @@ class MessageQueue:
         return claims
 
     def record(self, claim: Claim, record: Outcome | Retry | Release, *, unrendered: bool = False) -> None:
-        """Record what became of a claim. It is durable after the next `commit`."""
+        """Record what became of a claim: an outcome, a later try, or that it was not sent.
+
+        It is durable after the next `commit`. `unrendered` says that no message could be made.
+        """
         self.in_flight -= 1
         self.ledger.record(claim, record, unrendered=unrendered)
         self._has_unsaved_records = True

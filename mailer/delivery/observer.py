@@ -26,28 +26,32 @@ class Observer:
         """`done` of `total` messages were rendered for the check before sending."""
 
     def on_warning(self, text: str) -> None:
-        """Something that a person should know, and that does not stop the run."""
+        """`text` is a sentence that a person should know, and that does not stop the run."""
 
     def on_start(self, total: int, already: int) -> None:
-        """Sending begins. The campaign has `total` recipients, of whom `already` have their final outcome."""
+        """Sending begins.
+
+        The campaign has `total` recipients, of whom `already` had an outcome before this run. Recipients that
+        this run skips, because no message can be made for them, are in neither number.
+        """
 
     def on_session(self, details: SessionDetails) -> None:
-        """A session was opened and logged in."""
+        """A session was opened and logged in; `details` say where and how."""
 
     def on_outcome(self, outcome: Outcome) -> None:
         """One message has its outcome, permanently or until the next run."""
 
     def on_waiting(self, seconds: float, why: str) -> None:
-        """No message is sent for `seconds`, or for less if the queue changes."""
+        """No message is sent for `seconds`, or for less if the queue changes; `why` is for a person."""
 
     def on_progress(self, state: EditionState) -> None:
-        """How the workers of several machines stand that send the campaign; about twice a second."""
+        """`state` is what the workers of several machines have done; called about twice a second."""
 
     def on_unknown_user(self, email: str) -> None:
-        """The server knows no such mailbox: a candidate for the suppression list."""
+        """The server knows no mailbox `email`: a candidate for the suppression list."""
 
     def on_finish(self, reason: str | None) -> None:
-        """The run is over; `reason` says why, unless it simply has sent everything."""
+        """The run is over; `reason` says why, unless it has simply sent everything."""
 
 
 class GuardedObserver(Observer):

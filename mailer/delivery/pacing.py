@@ -30,7 +30,7 @@ class Pacer:
 
     @property
     def interval(self) -> float:
-        """Seconds between two messages at present; 0 is no limit."""
+        """The seconds between two messages at present; 0 is no limit."""
         return max(self._interval, 1 / self._ramp) if self._ramp else self._interval
 
     def _earliest(self, now: float) -> float:

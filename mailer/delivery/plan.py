@@ -40,10 +40,12 @@ FORMAT = "1"  # of what planning makes of a list; another number plans every lis
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """What planning found. `invalid` and `duplicates` are the first 20, their counts stand beside them.
+    """What planning found.
 
-    `new` rows were added, `removed` ones are no longer in the list, `changed` ones got other columns or
-    another place; `unchanged` says that the list was not read at all, being the one that is planned.
+    `total` is the number of recipients in the edition. `new` rows were added, `changed` ones got other
+    columns or another place, `removed` ones are no longer in the list. `invalid` and `duplicates` are the
+    first 20; `invalid_count` and `duplicate_count` count all. `unchanged` says that the list was not read,
+    because it is the one that is planned.
     """
 
     total: int
@@ -65,11 +67,12 @@ def plan(
     *,
     observer: Observer | None = None,
 ) -> PlanResult:
-    """Writes every recipient of the list once; InputError if it cannot be read, and then nothing is
-    changed.
+    """Write the recipients of the campaign's list into the edition, one row for each key.
 
-    Invalid rows are recorded as failed; whether that is an error is for the caller to say. To be called by
-    the campaign's holder, after `recover`.
+    `compiled` makes the keys. To be called by the sender that holds the campaign, after claims of former runs
+    were recovered. Invalid rows are recorded as failed; whether that stops the run is for the caller to say.
+    `observer` is told how many rows were read. Returns what was found. Raises InputError if the list cannot
+    be read, and then `ledger` and `edition` are unchanged.
     """
     known = find_planned_list(ledger, edition).digest
     fingerprint = _digest(campaign, campaign.recipients.fingerprint())
@@ -85,7 +88,7 @@ def plan(
 
 
 def _digest(campaign: Campaign, fingerprint: str | None) -> str | None:
-    """Of all that decides what rows a list gives, keys included."""
+    """Return a digest of all that decides what rows a list gives: its `fingerprint`, keys and `vars`."""
     if fingerprint is None:
         return None
     parts = [FORMAT, fingerprint, campaign.key.source if campaign.key else "", dict(campaign.vars)]
@@ -111,6 +114,7 @@ class _ReadRow(NamedTuple):
 
 
 class _Staging:
+    """Reads a list into the stage: one `read`, then `digest` and `file`."""
     def __init__(
         self, stage: Stage, campaign: Campaign, compiled: CompiledCampaign, observer: Observer
     ) -> None:
@@ -122,7 +126,10 @@ class _Staging:
         self.file: str | None = None
 
     def read(self) -> _Staging:
-        """Put the whole list into the stage. It is read, and its keys are made, in a process with limits."""
+        """Put the whole list into the stage, and return self.
+
+        The list is read, and its keys are made, in a process with limits.
+        """
         try:
             with closing(convert_recipients(self._campaign.recipients, self._convert)) as converted:
                 numbered = enumerate(converted, 1)
@@ -136,7 +143,7 @@ class _Staging:
         return self
 
     def _with_rows(self, error: InputError) -> InputError:
-        """The list cannot be read on; what was wrong in it before is told too."""
+        """Return an error for a list that ends in `error`, with the problems of the rows before it."""
         before = append_remainder(self._invalid, self._invalid_count, "more before this")
         return InputError([*before, *error.problems], hint=error.hint)
 
@@ -151,13 +158,14 @@ class _Staging:
         return StagedRow(position, *row[1:])
 
     def digest(self) -> str:
-        """Of the rows, for a list that has no digest of its own."""
+        """Return a digest of the rows, for a list that has none of its own."""
         return self._digest.hexdigest()
 
 
 def _make_row(compiled: CompiledCampaign, recipient: Recipient) -> _ReadRow:
-    """Raises InputError for a value that the ledger cannot store, or a key that takes too much time or
-    memory.
+    """Return the row of a recipient.
+
+    Raises InputError for a value that the ledger cannot store, or a key that takes too much time or memory.
     """
     place = recipient.place
     key, problem = _make_key(compiled, recipient)
@@ -171,7 +179,10 @@ def _make_row(compiled: CompiledCampaign, recipient: Recipient) -> _ReadRow:
 
 
 def _make_key(compiled: CompiledCampaign, recipient: Recipient) -> tuple[str, str | None]:
-    """Key and problem. An invalid row has a key too, so that the report shows it as one that failed."""
+    """Return the key and the problem of a recipient, or None.
+
+    An invalid row has a key too, so that the report shows it as one that failed.
+    """
     if recipient.problem is None:
         try:
             return rows.escape_surrogates(compiled.make_key(recipient)), None
@@ -185,15 +196,16 @@ def _make_key(compiled: CompiledCampaign, recipient: Recipient) -> tuple[str, st
 
 
 def _at_key(problem: Problem, recipient: Recipient) -> str:
-    """What is wrong with a key is kept with the row, with the place of the pattern."""
+    """Return the text of a problem with a key, with the place of the pattern if it is not the row's."""
     if problem.place is None or problem.place == recipient.place:
         return problem.text
     return f"key at {problem.place}: {problem.text}"
 
 
 def _invalid_key(recipient: Recipient) -> str:
-    """Its place, since two wrong rows are two problems: with the column where a line has several rows (JSON,
-    YAML).
+    """Return a key for a row without one: its place, because two wrong rows are two problems.
+
+    The column is in it if a line has several rows (JSON, YAML).
     """
     place = recipient.place
     where = f"line {place.line}:{place.column}" if place.column else f"line {place.line}"
@@ -201,7 +213,7 @@ def _invalid_key(recipient: Recipient) -> str:
 
 
 def _drop_repeated(stage: Stage, file: str | None) -> tuple[tuple[Problem, ...], int]:
-    """The first one counts; the others are taken out, and told."""
+    """Remove rows with a key that an earlier row has; return the first problems and the number of all."""
     repeated, count = stage.drop_repeated(limit=MAX_SHOWN)
     problems = (
         Problem(

@@ -49,12 +49,15 @@ _Result = tuple[_Work, BoundedResult[bool]]
 
 
 class PreflightResult(NamedTuple):
-    """The first 20 problems, then one with the number of the others; none if every message can be rendered.
+    """What preflight found.
 
-    `is_complete` says that each message was tried, and none exceeded its limits.
+    `problems` are the first 20, then one with the number of the others. `failed_count` is the number of
+    messages that cannot be rendered. `is_complete` says that each message was tried, and none exceeded its
+    limits.
     """
 
     problems: list[Problem]
+    failed_count: int
     is_complete: bool
 
 
@@ -66,9 +69,10 @@ def preflight(
     *,
     only: str | None = None,
 ) -> PreflightResult:
-    """Render all messages that are to be sent, or those of `only`, an address or a key.
+    """Render all messages of `edition` that are to be sent, or those of `only`, an address or a key.
 
-    To be called by the process that holds the campaign, after planning.
+    To be called by the sender that holds the campaign, after planning. Messages that cannot be rendered are
+    recorded in `ledger` as failed. `observer` is told how many were rendered. Returns what was found.
     """
     return _Preflight(ledger, edition, compiled, observer or Observer(), only).run()
 
@@ -76,10 +80,10 @@ def preflight(
 def check_messages(
     campaign: Campaign, compiled: CompiledCampaign, observer: Observer
 ) -> tuple[PlanResult, list[Problem]]:
-    """Read the list and render every message, without a ledger of the user's.
+    """Read the list of `campaign` and render every message, with a temporary ledger.
 
-    Returns what was planned, and the problems of the list and of the messages. Raises InputError if the list
-    cannot be read.
+    `observer` is told about the progress. Returns what was planned, and the problems of the list and of the
+    messages. Raises InputError if the list cannot be read.
     """
     with Ledger.open_temporary() as ledger:
         edition = ledger.ensure_edition(campaign.name)
@@ -116,7 +120,7 @@ class _Preflight:
         problems = append_remainder(self._problems, self._problem_count)
         if self._is_ended:
             problems.append(Problem(None, "the other recipients were not checked: each could take as long"))
-        return PreflightResult(problems, not self._is_ended)
+        return PreflightResult(problems, self._problem_count, not self._is_ended)
 
     def _check_all(self, statuses: list[str]) -> None:
         counts = self._ledger.count_by_status(self._edition)

@@ -46,9 +46,14 @@ class Preparation:
         )
         self._campaign, self._ledger, self._options = campaign, ledger, options
         self._observer, self._clock = observer, clock
+        self._skipped = 0  # recipients for whom no message can be made
 
     def prepare(self) -> None:
-        """Raises InputError if a message cannot be correct, unless such recipients are to be skipped."""
+        """Recover, plan and check. To be called once, by the sender that holds the campaign.
+
+        Raises InputError if the list cannot be read, an edition that is to be sent again is not finished, or
+        a message cannot be made (unless such recipients are to be skipped).
+        """
         ledger, options, campaign = self._ledger, self._options, self._campaign
         self.recovered = self._recover()
         if other := ledger.note_campaign_file(campaign.name, campaign.path, campaign.root):
@@ -71,6 +76,10 @@ class Preparation:
             self.is_checked = checked.is_complete
             if problems and not options.skip_invalid:
                 raise InputError(problems)
+            self._skipped = checked.failed_count
+        self._skipped += planned.invalid_count
+        if self._skipped:
+            self._observer.on_warning(_describe_skipped(self._skipped))
         if others := ledger.count_sent_with_other_template(self.edition, self.compiled.fingerprint):
             recipients = count_noun(others, "recipient")
             self._observer.on_warning(f"{recipients} got the message before the templates were changed")
@@ -107,11 +116,14 @@ class Preparation:
     def announce_start(self) -> None:
         """Tell the observer that sending begins. It may raise what is not an Exception to prevent that."""
         counts = self._ledger.count_by_status(self.edition)
-        total = sum(counts.values())
+        total = sum(counts.values()) - self._skipped
         self._observer.on_start(total, total - counts[Status.PENDING])
 
     def _recover(self) -> Recovered:
-        """`--in-doubt` decides for the recipients it is given for; for the others, the campaign does."""
+        """Return what claims of former runs became.
+
+        `--in-doubt` decides for the recipients it is given for; for the others, the campaign does.
+        """
         ledger, edition, options, now = self._ledger, self.edition, self._options, self._clock.now()
         given, policy = options.in_doubt, options.delivery.in_doubt
         decided, others = Recovered(), Recovered()
@@ -155,6 +167,12 @@ class Preparation:
             self._observer.on_warning(f"and {more:,} more")
 
 
+def _describe_skipped(count: int) -> str:
+    if count == 1:
+        return "1 recipient cannot be sent to: it is skipped, and reported as failed"
+    return f"{count:,} recipients cannot be sent to: they are skipped, and reported as failed"
+
+
 def has_problems(counts: Mapping[Status, int]) -> bool:
-    """Return whether some recipient failed, is deferred or in doubt, so that an edition is not complete."""
+    """Return whether a recipient failed, is deferred or in doubt, from the number of each status."""
     return bool(counts[Status.FAILED] or counts[Status.DEFERRED] or counts[Status.IN_DOUBT])

@@ -40,10 +40,11 @@ async def send_proof(
     clock: Clock,
     stop: StopSignal,
 ) -> RunResult:
-    """Send the message of the first recipient, or of `options.only`, to `address`.
+    """Send the message of the first recipient, or of `options.only`, to `address`, and return how that ended.
 
-    A request to stop ends it at once, because nothing of a proof is recorded. Raises InputError if the
-    address is not valid, there is no such recipient, or the message cannot be made; nothing was sent then.
+    A request to stop ends it at once, because nothing of a proof is recorded. `observer` is told of the
+    session and the outcome. Raises InputError if the address is not valid, there is no such recipient, or the
+    message cannot be made; nothing was sent then.
     """
     try:
         address = check_address(address)
@@ -62,7 +63,10 @@ async def send_proof(
 
 
 def find_recipient(campaign: Campaign, compiled: CompiledCampaign, only: str | None) -> Recipient:
-    """Return the one with that address or key, or the first one that has no problem."""
+    """Return the recipient whose address or key is `only`, or the first one without a problem.
+
+    `compiled` makes the keys. Raises InputError if the list has no such recipient.
+    """
 
     def add_key(recipient: Recipient) -> tuple[Recipient, str | None]:
         return recipient, compiled.make_key(recipient) if only and recipient.problem is None else None

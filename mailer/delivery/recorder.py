@@ -63,7 +63,10 @@ class ResultRecorder:
         return disposition
 
     def record_unrendered(self, claim: Claim, error: str) -> None:
-        """Record that no message could be made for a claim. The next preflight looks at it again."""
+        """Record that no message could be made for a claim; `error` says why.
+
+        The next preflight looks at it again.
+        """
         outcome = Outcome(
             claim.recipient.email,
             claim.key,
@@ -75,7 +78,10 @@ class ResultRecorder:
         self._record_outcome(claim, outcome, unrendered=True)
 
     def record_unanswered(self, claimed: ClaimedMessage, error: str) -> None:
-        """Record that the last byte of a message may have left, and no reply came."""
+        """Record that the last byte of a message may have left, and no reply came.
+
+        `error` says how the session was lost.
+        """
         record = decide_unanswered(claimed, error, self._policy, self._state.clock.now())
         if isinstance(record, Outcome):
             self._record_outcome(claimed.claim, record)
@@ -83,7 +89,7 @@ class ResultRecorder:
             self._queue.record(claimed.claim, record)
 
     def record_unsent(self, claimed: ClaimedMessage, error: str, *, is_fruitless_head: bool = False) -> None:
-        """Put a message back whose last byte certainly did not leave.
+        """Put a message back whose last byte certainly did not leave; `error` says how the session was lost.
 
         `is_fruitless_head` says that it was first in line in a session that was lost without a result.
         """

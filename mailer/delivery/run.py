@@ -56,8 +56,9 @@ async def run(
 ) -> RunResult:
     """Send a campaign, or continue it, and return how the run ended.
 
-    `compiled` is the campaign compiled for its first edition. `stop` ends the run from outside; `clock` is
-    the system's by default.
+    `compiled` is the campaign compiled for its first edition; `ledger` has what was sent before and gets what
+    is sent now. `observer` is told what happens. `stop` ends the run from outside. `clock` is the system's by
+    default.
 
     Raises InputError or LedgerError if the run cannot start; nothing was sent then.
     """
@@ -104,8 +105,9 @@ async def run_share(
 ) -> RunResult:
     """Send a part of an edition that another command has planned and checked, from a shared ledger.
 
-    It ends after `seconds`, after `options.limit` recipients, or if no message is left. `template` is the
-    fingerprint that the other runs have. Raises LedgerError.
+    It ends after `seconds`, after `options.limit` recipients, if no message is left, or if `stop` asks for
+    it. `template` is the fingerprint that the other runs have. Returns how the share ended. Raises
+    LedgerError.
     """
     state = RunState(observer=GuardedObserver(observer or Observer()), clock=SystemClock(), stop=stop)
     with ExitStack() as stack:
@@ -131,7 +133,10 @@ def _start_run(
     *,
     template: str | None = None,
 ) -> MessageQueue:
-    """The queue of a new run. With `template`, it is a share of a run that another command has started."""
+    """Start a run in the ledger and return its queue.
+
+    With `template`, it is a share of a run that another command has started.
+    """
     now, is_new = state.clock.now(), template is None
     fingerprint = template or compiled.fingerprint
     record = ledger.start_run(edition, template=fingerprint, now=now, worker=options.worker)
@@ -150,12 +155,15 @@ def _start_run(
 
 
 def _policy_for_doubts(options: SendOptions) -> Policy:
-    """What happens to messages that come to be in doubt now. `--in-doubt sent` concerns the past alone."""
+    """Return what happens to messages that come to be in doubt in this run.
+
+    `--in-doubt sent` concerns former runs alone.
+    """
     return options.delivery.in_doubt if options.in_doubt in (None, "sent") else options.in_doubt
 
 
 class _SendPhase:
-    """All sessions of one run, until it ends in whatever way, and the record of it."""
+    """All sessions of one run, until it ends, and the record of it."""
 
     def __init__(
         self, state: RunState, queue: MessageQueue, renderer: Renderer, options: SendOptions
@@ -181,7 +189,10 @@ class _SendPhase:
         self._started = state.clock.now()
 
     async def send(self, count: int, *, is_careful: bool) -> RunResult:
-        """Send to up to `count` recipients. `is_careful`: some are in doubt from a run before."""
+        """Send to up to `count` recipients, and return how the run ended.
+
+        `is_careful` says that some are in doubt from a run before: the first session sends only those.
+        """
         state = self._state
         watcher = asyncio.ensure_future(self._end_on_signal())
         watch_ledger(self._queue.ledger, self._end_without_ledger)
@@ -265,8 +276,9 @@ class _SendPhase:
         return Ending.INCOMPLETE if is_unfinished or has_problems(counts) else Ending.COMPLETE
 
     def _record_server(self, details: SessionDetails) -> dict[str, object]:
-        """The server as the report shows it; with `connections: auto`, the number to begin with the next
-        time.
+        """Return the server as the report shows it.
+
+        With `connections: auto`, it has the number of sessions to begin with the next time.
         """
         record = session_record(details)
         if self._options.delivery.connections == AUTO:

@@ -99,12 +99,18 @@ class RunState:
         return self.ending is not None or self.stop.requested
 
     def end(self, ending: Ending, reason: str | None = None, hint: str | None = None) -> None:
-        """End the run. The first call wins."""
+        """End the run, unless it is ending already. The first call wins.
+
+        `reason` and `hint` are sentences for a person.
+        """
         if self.ending is None:
             self.override_ending(ending, reason, hint)
 
     def override_ending(self, ending: Ending, reason: str | None, hint: str | None) -> None:
-        """End the run in this way, even if it is already ending in another one."""
+        """End the run in this way, even if it is already ending in another one.
+
+        `reason` and `hint` are sentences for a person.
+        """
         self.ending, self.reason, self.hint = ending, reason, hint
         self._ended.set()
         self.wake_waiters()
@@ -130,7 +136,11 @@ class RunState:
         await race(self._ended.wait(), self.clock.sleep(seconds))
 
     def record_session_opened(self, details: SessionDetails, *, is_reconnect: bool, is_careful: bool) -> None:
-        """Count a session. The report shows the server as the last session without special care found it."""
+        """Count a session, and tell the observer its `details`.
+
+        `is_reconnect` says that it replaces one that was lost. The report shows the server as the last
+        session without special care (`is_careful`) found it.
+        """
         self.sessions.open += 1
         self.figures.sessions += 1
         self.figures.reconnects += is_reconnect
@@ -139,7 +149,7 @@ class RunState:
         self.observer.on_session(details)
 
     def record_session_closed(self, details: SessionDetails, traits: ServerTraits) -> None:
-        """Keep what a session learned about the server for the next one."""
+        """Keep the `traits` that a session learned about the server for the next one."""
         self.sessions.open -= 1
         self.traits = self.traits.merged_with(traits)
         if (

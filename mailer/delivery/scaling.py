@@ -25,7 +25,10 @@ LOOK_INTERVAL = 0.05  # seconds
 
 
 def find_known_limit(host: str) -> int:
-    """Return the maximum number of sessions that a provider documents for its server, or MAX_CONNECTIONS."""
+    """Return the maximum number of sessions that the provider with the server `host` documents.
+
+    Returns MAX_CONNECTIONS if none is known.
+    """
     for provider in PROVIDERS.values():
         if provider.connections is not None and host in (provider.host, *provider.regions.values()):
             return provider.connections
@@ -108,7 +111,10 @@ class ConnectionScaler:
                 self._change_to(self._policy.limit_to(self._policy.count - 1))
 
     async def _measure_rate(self) -> float | None:
-        """Return messages per second with all workers in a session; None if the server objected meanwhile."""
+        """Return the messages per second with all workers in a session.
+
+        Returns None if the server objected meanwhile.
+        """
         state, wanted, pauses = self._state, self._policy.count, self._count_pauses()
         started: float | None = None
         messages = 0

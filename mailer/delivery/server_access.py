@@ -65,7 +65,7 @@ def server_access(server: ServerConfig, password: Secret | None) -> ServerAccess
 
 
 def session_record(details: SessionDetails) -> dict[str, object]:
-    """Return a session as the report shows its server."""
+    """Return the `details` of a session as the report shows its server."""
     return {
         "host": details.host,
         "port": details.port,

@@ -41,9 +41,9 @@ MAX_COMMITS_IN_MESSAGE = 8.0  # if a message takes as long as that, a commit for
 class SessionPlan:
     """How a session is to be used.
 
-    `is_careful`: one command at a time, for messages in doubt only, since they may be what the server fails
-    at. `message_limit` is the maximum of messages, if the server showed that it counts them.
-    `claims_ahead` messages may be claimed before the session has room for them.
+    `is_careful`: it sends only messages in doubt, one command at a time, because the server may fail at one
+    of them. `message_limit` is the maximum number of messages, if the server showed that it counts them. Up
+    to `claims_ahead` messages may be claimed before the session has room for them.
     """
 
     is_careful: bool = False
@@ -55,9 +55,10 @@ class SessionPlan:
 class SessionEnd:
     """How a session ended.
 
-    `error` says why it was useless, or why it was lost (`is_lost`); None if we ended it. `message_count` are
-    the messages that it took, and `made_progress` says that the server judged any. `needs_care`: the next
-    session has to be careful. `fewer_sessions_reply` says that the server allows fewer sessions at once.
+    `error` says why it was useless, or how it was lost (`is_lost`); it is None if we ended it.
+    `message_count` is the number of messages that it took. `made_progress` says that the server judged a
+    message. `needs_care` says that the next session has to be careful. `fewer_sessions_reply` is a reply that
+    allows fewer sessions at once.
     """
 
     error: ServerError | None
@@ -147,7 +148,7 @@ class Session:
         self._doubts_are_done = False
 
     async def run(self) -> SessionEnd:
-        """Send until the session is lost, takes no more messages, or nothing is left.
+        """Send until the session is lost, takes no more messages, or nothing is left. Returns how it ended.
 
         Raises LedgerWriteError.
         """
@@ -345,7 +346,7 @@ class Session:
         )
 
     async def _is_ready(self) -> bool:
-        """Wait for a message; return whether there is one, and the session is still alive after a quiet time."""
+        """Wait for a message; return whether there is one and the session still lives after a quiet time."""
         self._queue.commit()
         if not await self._queue.wait_for_message():
             return False

@@ -40,7 +40,7 @@ class StopSignal:
     def request(self, number: int = signal.SIGINT) -> None:
         """Ask to stop; the second request asks to stop at once.
 
-        Safe in a signal handler and from another thread.
+        `number` is the signal's. Safe in a signal handler and from another thread.
         """
         self.at_once = self.requested
         if not self.requested:

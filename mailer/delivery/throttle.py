@@ -27,7 +27,10 @@ class Throttle:
         self._pauses_in_a_row = 0
 
     def apply_rule(self, rule: ReplyRule, reply: ServerReply) -> bool:
-        """Do what a rule says of the run. Returns False if it says nothing of it."""
+        """Do what a rule says of the run; `reply` is what the server said.
+
+        Returns False if the rule says nothing of the run.
+        """
         said = f"{rule.meaning} ({reply.code} {reply.text})"
         if rule.action is ReplyAction.GIVE_UP:
             self._state.end(Ending.GIVEN_UP, said, rule.hint)
@@ -40,7 +43,7 @@ class Throttle:
         return True
 
     def pause(self, why: str, reply: ServerReply | None = None) -> None:
-        """Start no message for a while.
+        """Start no message for a while; `why` is for a person, with the server's `reply`.
 
         Replies to what was in flight already do not make the pause longer.
         """

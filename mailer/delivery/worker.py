@@ -189,7 +189,10 @@ class Worker:
             )
 
     def _accept_refusal(self, error: ServerError) -> bool:
-        """Do what a session that could not be opened asks for; False if that is to try again after a wait."""
+        """Do what a session that could not be opened asks for.
+
+        Returns False if that is to try again after a wait.
+        """
         if isinstance(error, AuthenticationError):
             if error.temporary:  # too many logins: the sessions that are open continue
                 return self._retire(str(error))
@@ -203,8 +206,9 @@ class Worker:
         return True
 
     def _act_on_closing_reply(self, error: ServerError) -> bool:
-        """Do what the reply that ended a session asks for; False if it says no more than that the session is
-        over.
+        """Do what the reply that ended a session asks for.
+
+        Returns False if it says no more than that the session is over.
         """
         reply = error.reply if isinstance(error, ConnectionLost) else None
         rule = find_reply_rule(reply) if reply is not None else None
@@ -257,7 +261,8 @@ class WorkerPool:
     ) -> None:
         """Run `count` workers, and those that are added, until each has ended; `beside` runs meanwhile.
 
-        The first error ends all of them at once, and is raised: without a ledger no message may leave.
+        With `is_careful`, the first session sends messages in doubt alone, one command at a time. The first
+        error ends all workers at once, and is raised: without a ledger no message may leave.
         """
         try:
             async with self._group as group:
@@ -272,7 +277,7 @@ class WorkerPool:
             raise errors.exceptions[0] from errors
 
     def add(self, *, is_careful: bool = False) -> None:
-        """Start one more worker."""
+        """Start one more worker; with `is_careful`, its first session sends messages in doubt alone."""
         worker = self._make_worker(is_careful=is_careful)
         self._workers.append(worker)
         self._state.sessions.workers += 1

@@ -30,7 +30,8 @@ _URL = re.compile(r"(https?://\S+)")
 class FailureGroup:
     """One kind of failure.
 
-    `text` is the reply, or our own error, without what differs; `example` is an address.
+    `text` is the reply, or our own error, without what differs; `example` is an address, or the place in the
+    list of a recipient without one.
     """
 
     status: Status
@@ -42,7 +43,7 @@ class FailureGroup:
 
     @property
     def label(self) -> str:
-        """The code and the enhanced code: `550 5.1.1`, or nothing."""
+        """The code and the enhanced code, such as `550 5.1.1`, or nothing."""
         return " ".join(str(part) for part in (self.code, self.enhanced) if part)
 
     @property
@@ -70,7 +71,9 @@ class FailureGroups:
             key, text, code, enhanced = (outcome.status,), OTHER_REPLIES, None, None
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = FailureGroup(outcome.status, code, enhanced, text, outcome.email)
+            group = self._groups[key] = FailureGroup(
+                outcome.status, code, enhanced, text, outcome.email or outcome.key.strip("()")
+            )
         group.count += 1
 
     def list_largest(self, limit: int | None = None) -> list[FailureGroup]:

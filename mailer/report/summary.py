@@ -134,7 +134,7 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
 def make_proof_report(run: RunRecord, outcome: Outcome | None) -> Report:
     """Return the report of a proof, which is in no ledger; it covers only the proof.
 
-    None: it has no outcome.
+    `run` is the record that the run returned. `outcome` is None if there is none.
     """
     outcomes = [] if outcome is None else [outcome]
     counts = Counts.from_statuses({found.status: 1 for found in outcomes})

@@ -101,6 +101,20 @@ def test_a_new_ledger_is_named_once(command: Command, campaign: Path, sandbox: S
     assert "new ledger" not in command("send", campaign, *login(sandbox), **password).err
 
 
+def test_recipients_that_a_first_run_skips_are_not_called_done_before(
+    command: Command, campaign: Path, sandbox: Sandbox
+) -> None:
+    people = "[{email: ada@example.com, name: Ada}, {email: 'not an address', name: B}, {email: '', name: C}]"
+    campaign.write_text(campaign.read_text().partition("recipients:")[0] + f"recipients: {people}\n")
+    ended = command("send", campaign, "--skip-invalid", *login(sandbox), MAILER_PASSWORD=sandbox.password)
+    assert ended.code == 1, ended.err
+    assert ended.err.startswith("new ledger: ")
+    assert "2 recipients cannot be sent to: they are skipped, and reported as failed" in ended.err
+    assert "already have an outcome" not in ended.err
+    assert "there is no address (line " in ended.out + ended.err  # and not empty brackets
+    assert "()" not in ended.out + ended.err
+
+
 def test_the_environment_can_name_the_authority(command: Command, campaign: Path, sandbox: Sandbox) -> None:
     ended = command("send", campaign, MAILER_SERVER=sandbox.url, MAILER_CA_FILE=str(sandbox.ca_file))
     assert (ended.code, len(sandbox.messages)) == (0, 3), ended.err

@@ -95,7 +95,7 @@ def test_a_message_that_the_list_or_the_template_corrects_is_pending(ledger):
         def render(self, recipient, *, eight_bit=False):
             self.note(recipient)
 
-    assert preflight(ledger, checked.edition, Lenient("newer")) == ([], True)
+    assert preflight(ledger, checked.edition, Lenient("newer")) == ([], 0, True)
     assert checked.statuses()["d"] == "pending"
 
 
@@ -162,7 +162,7 @@ def test_the_first_message_that_takes_too_long_ends_preflight_with_one_error(led
                 raise RenderError(Problem(recipient.place, "stopped")) from TimeLimitExceeded(10)
 
     slow = Slow()
-    problems, is_complete = preflight(ledger, checked.edition, slow)
+    problems, _, is_complete = preflight(ledger, checked.edition, slow)
     assert [str(problem) for problem in problems] == [
         "people.csv:5:1: stopped",
         "the other recipients were not checked: each could take as long",
@@ -185,7 +185,7 @@ def test_a_message_that_only_the_kernel_can_stop_ends_preflight_too(ledger, reci
 
     stuck = Stuck()
     stuck.limits.seconds = 0.1
-    problems, is_complete = preflight(ledger, checked.edition, stuck)
+    problems, _, is_complete = preflight(ledger, checked.edition, stuck)
     assert str(problems[0]) == (
         f"people.csv:{recipient_number + 2}:1: stopped: it takes longer than 0.1 s of processor time, "
         f"for {people[recipient_number]}"
@@ -202,7 +202,7 @@ def test_messages_are_rendered_in_other_processes(ledger):
             assert os.getpid() != parent
 
     parent = os.getpid()
-    assert preflight(ledger, checked.edition, Located()) == ([], True)
+    assert preflight(ledger, checked.edition, Located()) == ([], 0, True)
 
 
 @pytest.mark.parametrize("differing", [0, 99, 100])
@@ -220,5 +220,5 @@ def test_the_first_hundred_messages_are_compared_with_those_of_jinja2_alone(ledg
             self.uses_jinja2_alone = True
 
     compiled = Differing()
-    assert preflight(ledger, checked.edition, compiled) == ([], True)
+    assert preflight(ledger, checked.edition, compiled) == ([], 0, True)
     assert compiled.uses_jinja2_alone == (differing < 100)

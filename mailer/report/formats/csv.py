@@ -21,7 +21,10 @@ _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def write(report: Report, stream: TextIO) -> None:
-    """Write RFC 4180 with a header; lines end with LF, and an apostrophe precedes what would be a formula."""
+    """Write `report` to `stream` as RFC 4180 with a header. Lines end with LF.
+
+    An apostrophe precedes what a spreadsheet would take for a formula.
+    """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     run = [escape_cell(report.ending), escape_cell(report.reason)]

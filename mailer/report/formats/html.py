@@ -61,7 +61,7 @@ LABELS = 6  # times below the chart, at most
 
 
 def write(report: Report, stream: TextIO) -> None:
-    """Write the page. The recipients are read twice: for the figures, and for the data."""
+    """Write the page of `report` to `stream`. The recipients are read twice: for the figures and the data."""
     stream.writelines(_generate_page(report))
 
 

@@ -12,7 +12,7 @@ from mailer.report.summary import Report
 
 
 def write(report: Report, stream: TextIO) -> None:
-    """Write the whole report as one JSON object."""
+    """Write the whole of `report` to `stream` as one JSON object."""
     stream.write("{" + ",\n ".join(f"{_dump(name)}: {_dump(value)}" for name, value in _head(report).items()))
     stream.write(',\n "recipients": [')
     separator = "\n  "
@@ -23,7 +23,7 @@ def write(report: Report, stream: TextIO) -> None:
 
 
 def recipient_object(outcome: Outcome) -> dict[str, object]:
-    """Return one recipient's object. It has `copies_refused` only if a cc or bcc was refused."""
+    """Return the object of one recipient's `outcome`. It has `copies_refused` only if a copy was refused."""
     row: dict[str, object] = {
         "email": outcome.email,
         "key": outcome.key,

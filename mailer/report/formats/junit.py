@@ -27,7 +27,7 @@ _ELEMENTS = {
 
 
 def write(report: Report, stream: TextIO) -> None:
-    """Write one suite. Its time is that of the last run, in seconds."""
+    """Write `report` to `stream` as one suite. Its time is that of the last run, in seconds."""
     counts = report.counts
     totals = {
         "name": report.campaign,

@@ -34,7 +34,7 @@ _BACKTICKS = re.compile("`+")
 
 
 def write(report: Report, stream: TextIO) -> None:
-    """Write the report's figures, its failures, and the recipients that need attention."""
+    """Write the figures of `report`, its failures, and the recipients that need attention to `stream`."""
     groups, rows, copies = FailureGroups(), list[Outcome](), list[list[str]]()
     for outcome in report.outcomes():
         groups.add(outcome)

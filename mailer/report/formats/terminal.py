@@ -27,7 +27,7 @@ STYLES = {
 
 
 def print_summary(report: Report, stream: TextIO, *, rich: bool) -> None:
-    """Write the summary of `report`; with `rich` as a table in colours (unless NO_COLOR is set)."""
+    """Write the summary of `report` to `stream`, with `rich` as a table in colours (unless NO_COLOR)."""
     groups = _read_groups(report)
     if rich:
         _print_table(report, groups, stream)
@@ -36,7 +36,7 @@ def print_summary(report: Report, stream: TextIO, *, rich: bool) -> None:
 
 
 def format_lines(report: Report, groups: FailureGroups) -> Iterator[str]:
-    """Yield the summary as plain lines: `sent  1,234`."""
+    """Yield the summary of `report` as plain lines, such as `sent  1,234`; `groups` are its failures."""
     yield make_printable(_format_title(report))
     for status, count in _list_figures(report):
         yield f"  {STATUS_WORDS[status]:<10} {count:>9,}"
