@@ -115,6 +115,7 @@ class _ReadRow(NamedTuple):
 
 class _Staging:
     """Reads a list into the stage: one `read`, then `digest` and `file`."""
+
     def __init__(
         self, stage: Stage, campaign: Campaign, compiled: CompiledCampaign, observer: Observer
     ) -> None:

@@ -47,7 +47,7 @@ EARLY_ENDINGS = frozenset({"given_up", "unreachable", "ledger_failed", "interrup
 
 
 def format_duration(seconds: float) -> str:
-    """Return `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min` or `3 d 4 h`."""
+    """Return `seconds` as `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min` or `3 d 4 h`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     rest = round(seconds)
@@ -62,7 +62,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(octets: float) -> str:
-    """Return `812 B`, `30.2 kB` or `4.1 MB`: decimal, as the limits of mail servers are."""
+    """Return `octets` as `812 B`, `30.2 kB` or `4.1 MB`: decimal, as the limits of mail servers are."""
     for unit in ("B", "kB", "MB", "GB"):
         if octets < 1000 or unit == "GB":
             break
@@ -71,7 +71,7 @@ def format_size(octets: float) -> str:
 
 
 def format_moment(at: str | None) -> str:
-    """Return an ISO 8601 time in UTC for a reader: `2026-11-23 09:00:04 UTC`."""
+    """Return `at`, an ISO 8601 time in UTC, for a reader: `2026-11-23 09:00:04 UTC`. None is `never`."""
     return at[:19].replace("T", " ") + " UTC" if at else "never"
 
 
@@ -81,7 +81,7 @@ def format_share(count: int, total: int) -> str:
 
 
 def describe_times(report: Report) -> str:
-    """Return when the last run was, how long it took, and how fast it was."""
+    """Return when the last run of `report` was, how long it took, and how fast it was."""
     if report.started is None:
         return "not run yet"
     rate, volume = report.throughput.messages_per_second, report.throughput.bytes
@@ -96,8 +96,9 @@ def describe_times(report: Report) -> str:
 
 
 def describe_server(report: Report) -> str:
-    """Return the last run's server: `smtp.example.com:465 · TLSv1.3 · streamed · 1 session`; nothing without
-    one.
+    """Return the server of the last run of `report`; nothing without one.
+
+    Such as `smtp.example.com:465 · TLSv1.3 · streamed · 1 session`.
     """
     server = report.server
     if server is None:
@@ -113,7 +114,10 @@ def describe_server(report: Report) -> str:
 
 
 def describe_ending(report: Report) -> str:
-    """Return how the last run ended and why: `ended early: 50 recipients in a row failed permanently`."""
+    """Return how the last run of `report` ended and why.
+
+    Such as `ended early: 50 recipients in a row failed permanently`.
+    """
     if report.ending is None:
         return "not run yet" if report.started is None else "not finished"
     words = ENDING_WORDS.get(report.ending, report.ending)
@@ -121,7 +125,9 @@ def describe_ending(report: Report) -> str:
 
 
 def describe_verdict(report: Report) -> str:
-    """Return one sentence that says whether the recipients have the message, and what the next run does."""
+    """Return one sentence: whether the recipients of `report` have the message, and what the next run
+    does.
+    """
     counts = report.counts
     missing = counts.failed + counts.deferred + counts.in_doubt + counts.pending
     if not counts.total:

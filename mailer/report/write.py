@@ -27,7 +27,7 @@ class ReportFormat(Protocol):
     """The module of a format. It streams the report, so memory does not grow with the recipients."""
 
     def write(self, report: Report, stream: TextIO) -> None:
-        """Write the report as text."""
+        """Write `report` to `stream` as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ReportTarget:
 
 
 def parse_report_target(text: str | Path) -> ReportTarget:
-    """Return the target that `FILE` or `FORMAT:FILE` names; FILE `-` is standard output.
+    """Return the target that `text`, `FILE` or `FORMAT:FILE`, names; FILE `-` is standard output.
 
     Raises InputError if neither the suffix nor a FORMAT says the format.
     """
@@ -59,9 +59,10 @@ def parse_report_target(text: str | Path) -> ReportTarget:
 def check_report_targets(
     texts: Iterable[str | Path], *, keep: Mapping[Path, str] | None = None
 ) -> tuple[ReportTarget, ...]:
-    """Return the targets if each can be written, and none replaces a file of `keep` (path: what it is).
+    """Return the targets that `texts` name if each can be written.
 
-    Missing folders are made. Raises InputError with every problem.
+    None may replace a file of `keep`, which maps paths to what they are. Missing folders are made. Raises
+    InputError with every problem.
     """
     kept = {os.path.realpath(path): what for path, what in (keep or {}).items()}
     problems: list[Problem] = []
@@ -89,7 +90,7 @@ def check_report_targets(
 
 
 def write_report(report: Report, target: ReportTarget | Path | str) -> None:
-    """Write `report`: a file as a whole or not at all. Raises InputError if that fails."""
+    """Write `report` to `target`: a file as a whole or not at all. Raises InputError if that fails."""
     if not isinstance(target, ReportTarget):
         target = parse_report_target(target)
     report_format = _load_format(target.format)
