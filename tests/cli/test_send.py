@@ -111,7 +111,7 @@ def test_recipients_that_a_first_run_skips_are_not_called_done_before(
     assert ended.err.startswith("new ledger: ")
     assert "2 recipients cannot be sent to: they are skipped, and reported as failed" in ended.err
     assert "already have an outcome" not in ended.err
-    assert "there is no address (line " in ended.out + ended.err  # and not empty brackets
+    assert "the address is empty (line " in ended.out  # and not empty brackets
     assert "()" not in ended.out + ended.err
 
 
