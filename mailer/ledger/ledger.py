@@ -30,7 +30,7 @@ from mailer.errors import LedgerBusy, LedgerError
 from mailer.ledger import rows, sql
 from mailer.ledger.outcome import Outcome, Status
 from mailer.ledger.place import is_database_url, parse_ledger_path
-from mailer.ledger.queue import LONGEST_WAIT, ClaimLimits, Queue
+from mailer.ledger.queue import LONGEST_WAIT, ClaimLimits, make_queue
 from mailer.ledger.records import (
     Claim,
     Edition,
@@ -51,7 +51,7 @@ class Ledger(Suppressions):
     def __init__(self, store: Store, *, is_new: bool = False) -> None:
         self.store = store
         self.is_new = is_new  # whether `open` made it
-        self._queue = Queue(store)
+        self._queue = make_queue(store)
         self._clock_offset = 0.0  # seconds that the database's clock is ahead of ours
 
     @classmethod
@@ -89,7 +89,7 @@ class Ledger(Suppressions):
         other.store.lock_campaign(campaign)
         self.store.close()
         self.store = other.store
-        self._queue = Queue(self.store)
+        self._queue = make_queue(self.store)
 
     @property
     def is_shared(self) -> bool:
@@ -212,10 +212,9 @@ class Ledger(Suppressions):
         """Whether another process sends the campaign beside this one, as a ledger in PostgreSQL allows."""
         return self.store.has_other_senders(campaign)
 
-    def synchronize_clock(self, now: float) -> None:
-        """Take the database's time for `now`, so that the clocks of several machines need not agree."""
-        there = self.store.read_clock()
-        self._clock_offset = 0.0 if there is None else there - now
+    def set_clock_offset(self, seconds: float) -> None:
+        """Say how far the database's clock is ahead of this machine's: the clocks need not agree."""
+        self._clock_offset = seconds
 
     def is_held(self, campaign: str) -> bool:
         """Whether a process is sending the campaign now."""
@@ -333,7 +332,8 @@ class Ledger(Suppressions):
             store.execute(sql.ADD_RUN, given)
             id_ = self.fetch_value(sql.RUN_ID, run=run)
         self.store.lock_run(id_)
-        self.synchronize_clock(now)
+        there = self.store.read_clock()
+        self.set_clock_offset(0.0 if there is None else there - now)
         return RunRecord(id_, run, edition.campaign, edition.number, template, started, worker=worker)
 
     def finish_run(self, record: RunRecord) -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - these strings are put together from one another only
 """What the runs that send one campaign from one ledger in PostgreSQL have in common.
 
 Each run has a lock of its session. The database frees it when the run's connection ends, so a run that died
@@ -10,42 +9,15 @@ All times in that row are the database's, so that no machine's clock matters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from mailer.ledger import sql
+from mailer.ledger import postgres_sql, sql
 from mailer.ledger.ledger import Ledger
 from mailer.ledger.postgres_locks import MAX_SESSIONS
 from mailer.ledger.postgres_store import PostgresStore
 from mailer.ledger.records import Edition, Policy, RunRecord
 from mailer.ledger.recovery import recover_in_flight
 from mailer.ledger.store import CampaignLock
-
-_NOW = "EXTRACT(EPOCH FROM clock_timestamp())"
-_ENSURE = "INSERT INTO shares (edition_id) VALUES (:edition) ON CONFLICT (edition_id) DO NOTHING"
-_RESET = "DELETE FROM shares WHERE edition_id = :edition"
-_RESERVE = f"""WITH was AS (SELECT next_at, CAST({_NOW} AS DOUBLE PRECISION) AS now FROM shares
-        WHERE edition_id = :edition FOR UPDATE),
-    due AS (SELECT now, GREATEST(next_at, now - CAST(:slack AS DOUBLE PRECISION)) AS earliest, next_at FROM was),
-    granted AS (SELECT now, earliest, CASE WHEN now < next_at THEN 0
-        ELSE LEAST(:wanted, CAST(FLOOR((now - earliest) / :interval) AS BIGINT) + 1) END AS count FROM due)
-    UPDATE shares SET next_at = CASE WHEN granted.count > 0
-            THEN granted.earliest + granted.count * :interval ELSE shares.next_at END
-        FROM granted WHERE edition_id = :edition
-        RETURNING granted.count, shares.next_at - granted.now"""
-_SYNC = f"""UPDATE shares SET total = total + :total, failed = failed + :failed,
-        failed_in_a_row = CASE WHEN CAST(:total AS BIGINT) > CAST(:failed AS BIGINT) THEN CAST(:tail AS BIGINT)
-            ELSE failed_in_a_row + CAST(:failed AS BIGINT) END
-    WHERE edition_id = :edition
-    RETURNING total, failed, failed_in_a_row, ending, reason, hint,
-        CAST(paused_until - {_NOW} AS DOUBLE PRECISION), pause_reason"""
-_PAUSE = f"""UPDATE shares SET paused_until = {_NOW} + :seconds, pause_reason = :reason
-    WHERE edition_id = :edition AND paused_until < {_NOW} + :seconds"""
-_END = """UPDATE shares SET ending = :ending, reason = :reason, hint = :hint
-    WHERE edition_id = :edition AND ending IS NULL"""
-_PROGRESS = """UPDATE runs SET messages = :messages, bytes = :octets, sessions = :sessions, reconnects = :reconnects
-    WHERE id = :run"""
-_IN_FLIGHT = """SELECT EXISTS (SELECT 1 FROM messages
-    WHERE edition_id = :edition AND status IN ('claimed', 'waiting', 'pending', 'doubtful'))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +68,8 @@ class SharedRun:
         """
         given = {"edition": self._edition.id}
         if is_new and not set(self._store.list_live_runs()) - {self._run.id}:
-            self._store.execute(_RESET, given)
-        self._store.execute(_ENSURE, given)
+            self._store.execute(postgres_sql.RESET, given)
+        self._store.execute(postgres_sql.ENSURE, given)
 
     def reserve(self, wanted: int, interval: float, slack: float) -> tuple[int, float]:
         """Reserve the start of up to `wanted` messages, one in each `interval` for all runs together.
@@ -106,41 +78,34 @@ class SharedRun:
         and in how many seconds the next one may.
         """
         given = {"edition": self._edition.id, "wanted": wanted, "interval": interval, "slack": slack}
-        found = self._store.fetch_one(_RESERVE, given)
+        found = self._store.fetch_one(postgres_sql.RESERVE, given)
         if found is None:  # the database crashed meanwhile
-            self._store.execute(_ENSURE, given)
+            self._store.execute(postgres_sql.ENSURE, given)
             return 0, interval
         return int(found[0]), max(0.0, float(found[1]))
 
     def sync(self, progress: ShareProgress, now: float) -> ShareState:
         """Add what this run did, and return what all did. `now` is this machine's time."""
-        self._ledger.synchronize_clock(now)
-        figures = {
-            "run": self._run.id,
-            "messages": progress.messages,
-            "octets": progress.octets,
-            "sessions": progress.sessions,
-            "reconnects": progress.reconnects,
-        }
-        self._store.execute(_PROGRESS, figures)
-        given = {"edition": self._edition.id, "total": progress.total, "failed": progress.failed}
-        given["tail"] = progress.tail
-        found = self._store.fetch_one(_SYNC, given)
+        given = {"edition": self._edition.id, "run": self._run.id, **asdict(progress)}
+        found = self._store.fetch_one(postgres_sql.SYNC, given)
         live = self.count_live_runs()
-        if found is None:
-            self._store.execute(_ENSURE, given)
+        if found is None:  # the database crashed meanwhile
+            self._store.execute(postgres_sql.ENSURE, given)
             return ShareState(0, 0, 0, None, None, None, 0.0, None, live)
-        total, failed, in_a_row, ending, reason, hint, pause, why = found
+        there, total, failed, in_a_row, ending, reason, hint, pause, why = found
+        self._ledger.set_clock_offset(there - now)
         return ShareState(total, failed, in_a_row, ending, reason, hint, max(0.0, pause), why, live)
 
     def pause(self, seconds: float, reason: str) -> None:
         """Let no run start a message for `seconds`."""
-        self._store.execute(_PAUSE, {"edition": self._edition.id, "seconds": seconds, "reason": reason})
+        self._store.execute(
+            postgres_sql.PAUSE, {"edition": self._edition.id, "seconds": seconds, "reason": reason}
+        )
 
     def end(self, ending: str, reason: str | None, hint: str | None) -> None:
         """Let all runs end in this way. The first call wins."""
         given = {"edition": self._edition.id, "ending": ending, "reason": reason, "hint": hint}
-        self._store.execute(_END, given)
+        self._store.execute(postgres_sql.END, given)
 
     def take_session(self, limit: int) -> CampaignLock | None:
         """A session out of `limit` for all runs together, to be released; None if all are in use."""
@@ -154,13 +119,12 @@ class SharedRun:
 
     def count_live_runs(self) -> int:
         """How many runs of this edition are alive, this one included."""
-        live = self._store.list_live_runs()
-        found = self._store.fetch_all(sql.RUNS, {"edition": self._edition.id})
-        return len(set(live) & {id_ for (id_,) in found})
+        live = self._store.fetch_all(sql.RUNS, {"edition": self._edition.id})
+        return len(set(self._store.list_live_runs()) & {id_ for (id_,) in live})
 
     def has_messages_left(self) -> bool:
         """Whether another run has messages in flight, or any message is still to be sent."""
-        found = self._store.fetch_one(_IN_FLIGHT, {"edition": self._edition.id})
+        found = self._store.fetch_one(postgres_sql.IN_FLIGHT, {"edition": self._edition.id})
         return bool(found and found[0])
 
     def recover_dead_runs(self, policy: Policy, now: float) -> int:
@@ -211,7 +175,7 @@ class EditionMonitor:
             raise ValueError("only a ledger in PostgreSQL is shared")
         self._ledger, self._store, self._edition = ledger, ledger.store, edition
         self._given = {"edition": edition.id}
-        self._after = int(ledger.fetch_value(_LAST_RUN_ID))
+        self._after = int(ledger.fetch_value(postgres_sql.LAST_RUN_ID))
 
     def continue_from(self, former: EditionMonitor) -> None:
         """Count the runs that `former` counted, after the connection to the database was lost."""
@@ -221,24 +185,24 @@ class EditionMonitor:
         """Forget endings and pauses of before, unless a run is alive."""
         live = set(self._store.list_live_runs())
         if not live & {id_ for (id_,) in self._store.fetch_all(sql.RUNS, self._given)}:
-            self._store.execute(_RESET, self._given)
-        self._store.execute(_ENSURE, self._given)
+            self._store.execute(postgres_sql.RESET, self._given)
+        self._store.execute(postgres_sql.ENSURE, self._given)
 
     def read(self) -> EditionState:
         """Return the state of the edition now."""
         live = set(self._store.list_live_runs())
-        in_flight: dict[int, int] = dict(self._store.fetch_all(_IN_FLIGHT_BY_RUN, self._given))
+        in_flight: dict[int, int] = dict(self._store.fetch_all(postgres_sql.IN_FLIGHT_BY_RUN, self._given))
         names: dict[str, WorkerProgress] = {}
         sent = total = 0
         given = {**self._given, "after": self._after}
-        for run, worker, run_sent, messages in self._store.fetch_all(_RUN_PROGRESS, given):
+        for run, worker, run_sent, messages in self._store.fetch_all(postgres_sql.RUN_PROGRESS, given):
             name = worker or "?"
             was = names.get(name, WorkerProgress(name, 0, 0, False))
             flying = in_flight.get(run, 0)
             is_alive = was.is_alive or run in live
             names[name] = WorkerProgress(name, was.messages + messages, was.in_flight + flying, is_alive)
             sent, total = sent + run_sent, total + messages
-        ending = self._store.fetch_one(_ENDING, self._given) or (None, None, None)
+        ending = self._store.fetch_one(postgres_sql.ENDING, self._given) or (None, None, None)
         return EditionState(tuple(names.values()), sent, total, *ending)
 
     def read_runs(self) -> list[RunRecord]:
@@ -247,7 +211,7 @@ class EditionMonitor:
 
     def has_messages_left(self) -> bool:
         """Whether a message is in flight or still to be sent."""
-        found = self._store.fetch_one(_IN_FLIGHT, self._given)
+        found = self._store.fetch_one(postgres_sql.IN_FLIGHT, self._given)
         return bool(found and found[0])
 
     def recover_dead_runs(self, policy: Policy, now: float) -> int:
@@ -256,17 +220,10 @@ class EditionMonitor:
 
     def end(self, ending: str, reason: str | None, hint: str | None = None) -> None:
         """Let all runs end in this way. The first call wins."""
-        self._store.execute(_ENSURE, self._given)
-        self._store.execute(_END, {**self._given, "ending": ending, "reason": reason, "hint": hint})
-
-
-_LAST_RUN_ID = "SELECT COALESCE(MAX(id), 0) FROM runs"
-_IN_FLIGHT_BY_RUN = """SELECT run_id, COUNT(*) FROM messages WHERE edition_id = :edition AND status = 'claimed'
-    GROUP BY run_id"""
-_RUN_PROGRESS = (
-    """SELECT id, worker, sent, messages FROM runs WHERE edition_id = :edition AND id > :after ORDER BY id"""
-)
-_ENDING = "SELECT ending, reason, hint FROM shares WHERE edition_id = :edition"
+        self._store.execute(postgres_sql.ENSURE, self._given)
+        self._store.execute(
+            postgres_sql.END, {**self._given, "ending": ending, "reason": reason, "hint": hint}
+        )
 
 
 class _SessionLock:

@@ -2,7 +2,7 @@
 """All SQL of the ledger, within what SQLite and PostgreSQL have in common.
 
 So there is no `INSERT OR …`, no rowid, no scalar `min`, no `IFNULL`, no JSON function; ids are given by us. What only
-one of the databases has is in sqlite_store.py or postgres_store.py. Parameters are named (`:name`).
+one of the databases has is in sqlite_store.py or postgres_sql.py. Parameters are named (`:name`).
 
 A message's `status` is one of the report's six, or one that only a run sees:
 

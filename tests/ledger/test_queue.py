@@ -6,6 +6,7 @@ from mailer.ledger import queue as queue_module
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.ledger.recovery import recover_claims
 from tests.delivery.lists import NOW
+from tests.ledger.conftest import Started, make_schema
 
 
 def outcome(claim, status=Status.SENT, **rest):
@@ -33,6 +34,7 @@ def test_a_claim_has_all_that_rendering_needs(started):
     )
 
 
+@pytest.mark.sqlite
 def test_a_claim_is_durable_when_it_is_committed_and_not_before(started, where):
     started.ledger.claim(started.edition, 2, NOW, run=started.run)
     with Ledger.open(where) as other:
@@ -71,6 +73,36 @@ def test_one_commit_is_one_transaction(started):
         "BEGIN IMMEDIATE",
         "COMMIT",
     ]
+
+
+def test_on_postgresql_a_batch_is_one_round_trip(postgres, monkeypatch):
+    """The outcomes of the last batch and the next claims. The driver's logger sees each statement."""
+    import asyncpg
+
+    queries = []
+    connect = asyncpg.connect
+
+    async def connect_with_logger(*args, **options):
+        connection = await connect(*args, **options)
+        connection.add_query_logger(lambda record: queries.append(record.query))
+        return connection
+
+    monkeypatch.setattr(asyncpg, "connect", connect_with_logger)
+    with Ledger.open(make_schema(postgres.url)) as ledger, ledger.hold_campaign("autumn"):
+        started = Started(ledger)
+        claims = started.claim(2)
+        queries.clear()
+        for claim in claims:
+            ledger.record(claim, outcome(claim))
+        assert len(started.claim(2)) == 2
+        assert len(queries) == 1
+        assert started.statuses() == {
+            "a": "sent",
+            "b": "sent",
+            "c": "pending",
+            "d": "pending",
+            "e": "pending",
+        }
 
 
 @pytest.mark.sqlite

@@ -170,7 +170,7 @@ def test_the_clocks_of_the_machines_need_not_agree(senders):
     from mailer.ledger import Retry
 
     first, second = senders
-    second.ledger.synchronize_clock(NOW + 3600)
+    second.share.sync(ShareProgress(), NOW + 3600)
     (claim,) = first.started.claim(1)
     first.ledger.record(claim, Retry(NOW + 60))
     first.ledger.commit()
