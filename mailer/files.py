@@ -16,6 +16,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+PRIVATE = 0o600  # what is about recipients: messages, reports, traces
+PUBLIC = 0o666  # less the umask
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -114,9 +117,9 @@ def show_path(path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def replace_text_file(path: Path, *, newline: str = "\n") -> Iterator[TextIO]:
+def replace_text_file(path: Path, *, mode: int = PUBLIC, newline: str = "\n") -> Iterator[TextIO]:
     """Give a text stream (UTF-8) that becomes the file `path` if the block ends well; see `replace_file`."""
-    with replace_file(path) as binary:
+    with replace_file(path, mode=mode) as binary:
         stream = TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline=newline)
         try:
             yield stream
@@ -126,19 +129,19 @@ def replace_text_file(path: Path, *, newline: str = "\n") -> Iterator[TextIO]:
 
 
 @contextmanager
-def replace_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Give a binary stream that becomes the file `path` if the block ends well. The umask decides the mode.
+def replace_file(path: Path, *, mode: int = PUBLIC, durable: bool = True) -> Iterator[BinaryIO]:
+    """Give a binary stream that becomes the file `path` if the block ends well.
 
-    A symbolic link stays one: its target is replaced. Missing folders are made. With `durable`, the file and
-    its folder are synced to the disk.
-
-    Raises OSError; the file is then as it was.
+    `mode` is PRIVATE for what is about recipients, or PUBLIC; the umask applies to it. A symbolic link is
+    replaced and never followed. Missing folders are made. With `durable`, the file and its folder are synced
+    to the disk. Raises OSError; the file is then as it was.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path.parent)) / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary, descriptor = _create_temporary(target.parent)
+    temporary, descriptor = _create_temporary(target.parent, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
+            _keep_owner(target, descriptor)
             yield stream
             stream.flush()
             if durable:
@@ -152,10 +155,23 @@ def replace_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         sync_folder(target.parent)
 
 
+def _keep_owner(target: Path, descriptor: int) -> None:
+    """Give the new file the owner of the one that it replaces, if root writes into that owner's folder.
+
+    A CI job in a container writes, as root, a summary that another user's program reads.
+    """
+    if os.geteuid() != 0:
+        return
+    with suppress(OSError):
+        former = target.lstat()
+        if stat.S_ISREG(former.st_mode) and former.st_uid == target.parent.stat().st_uid:
+            os.fchown(descriptor, former.st_uid, former.st_gid)
+
+
 def check_folder(folder: Path) -> None:
     """Make `folder` if it is missing, and create a file in it to see whether that works. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary, descriptor = _create_temporary(folder)
+    temporary, descriptor = _create_temporary(folder, PRIVATE)
     os.close(descriptor)
     os.unlink(temporary)
 
@@ -184,9 +200,9 @@ def _open_checked(name: str, folder: int | None, flags: int) -> BinaryIO:
         raise
 
 
-def _create_temporary(folder: Path) -> tuple[Path, int]:
+def _create_temporary(folder: Path, mode: int) -> tuple[Path, int]:
     # The file's own name may be as long as the file system allows, so the temporary name does not contain it.
     temporary = folder / f".{secrets.token_hex(8)}.part"
     return temporary, os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode
     )

@@ -25,7 +25,7 @@ from mailer.delivery.plan import plan
 from mailer.delivery.preflight import preflight
 from mailer.delivery.proof import find_recipient
 from mailer.errors import InputError, append_remainder
-from mailer.files import replace_file
+from mailer.files import PRIVATE, replace_file
 from mailer.ledger import Claim, Edition, Ledger
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
@@ -152,7 +152,7 @@ def _open_folder(out: Path) -> Iterator[MessageWriter]:
     out.mkdir(parents=True, exist_ok=True)
 
     def write_message(key: str, message: Message) -> None:
-        with replace_file(out / make_file_name(key), durable=False) as stream:
+        with replace_file(out / make_file_name(key), mode=PRIVATE, durable=False) as stream:
             stream.write(message.content)
 
     yield write_message
@@ -162,10 +162,12 @@ def _open_folder(out: Path) -> Iterator[MessageWriter]:
 def _open_mbox(mbox: Path, campaign: Campaign) -> Iterator[MessageWriter]:
     if (what := list_protected_files(campaign).get(mbox.absolute())) is not None:
         raise InputError(f"{mbox}: this is the {what}, and the mbox would replace it")
+    if mbox.is_symlink():
+        raise InputError(f"{mbox}: is a symbolic link, and none is followed; name the file itself")
     if mbox.exists() and not mbox.is_file():
         raise InputError(f"{mbox}: is not a regular file")
     now = time.time()
-    with nullcontext(sys.stdout.buffer) if mbox == Path("-") else replace_file(mbox) as stream:
+    with nullcontext(sys.stdout.buffer) if mbox == Path("-") else replace_file(mbox, mode=PRIVATE) as stream:
 
         def write_message(_key: str, message: Message) -> None:
             stream.write(format_mbox_entry(message, now))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +17,10 @@ from mailer.errors import InputError
 from mailer.text import make_printable
 
 Trace = Callable[[str, str], None]
+
+# O_NONBLOCK: a FIFO without a reader is an error, instead of a wait without end.
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+DESCRIPTOR = re.compile(r"/dev/(?:stdout|stderr|fd/[0-9]+)|/proc/self/fd/[0-9]+")  # links of the kernel's own
 
 
 def check_trace_path(path: str | None, keep: Mapping[Path, str]) -> None:
@@ -34,7 +41,8 @@ def open_trace(path: str | None) -> Iterator[Trace | None]:
     None.
 
     `-` is standard error. The file is replaced and only its owner can read it, because it contains addresses
-    and message texts. Raises InputError if it cannot be written.
+    and message texts. No symbolic link is followed, except those to the process's own descriptors.
+    Raises InputError if it cannot be written.
     """
     if path is None:
         yield None
@@ -52,16 +60,21 @@ def format_dialogue_line(direction: str, line: str) -> str:
 
 def _create_file(path: str) -> TextIO:
     try:
-        # O_NONBLOCK: a FIFO without a reader is an error, instead of a wait without end.
-        descriptor = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
-        )
-        os.set_blocking(descriptor, True)
-        return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+        descriptor = os.open(path, _FLAGS if DESCRIPTOR.fullmatch(path) else _FLAGS | os.O_NOFOLLOW, 0o600)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"trace {path}: cannot be written: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            reason = "it is a symbolic link, and none is followed"
+        raise InputError(f"trace {path}: cannot be written: {reason}") from error
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode):
+        if found.st_uid != os.geteuid():
+            os.close(descriptor)
+            raise InputError(f"trace {path}: cannot be written: the file belongs to another user")
+        os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, 0)
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
 
 
 def _write_line(stream: TextIO, direction: str, line: str) -> None:

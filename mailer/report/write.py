@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from mailer.errors import InputError, Problem
-from mailer.files import check_folder, replace_text_file
+from mailer.files import PRIVATE, check_folder, replace_text_file
 from mailer.report.summary import Report
 
 FORMATS = ("json", "csv", "html", "md", "xml")  # a file's suffix, or the word before its name (`md:summary`)
@@ -90,12 +90,19 @@ def check_report_targets(
 
 
 def write_report(report: Report, target: ReportTarget | Path | str) -> None:
-    """Write `report` to `target`: a file as a whole or not at all. Raises InputError if that fails."""
+    """Write `report` to `target`: a file as a whole or not at all, with mode 0600.
+
+    Raises InputError if that fails.
+    """
     if not isinstance(target, ReportTarget):
         target = parse_report_target(target)
     report_format = _load_format(target.format)
     try:
-        with _standard_output() if target.path is None else replace_text_file(target.path) as stream:
+        with (
+            _standard_output()
+            if target.path is None
+            else replace_text_file(target.path, mode=PRIVATE) as stream
+        ):
             report_format.write(report, stream)
     except OSError as error:
         raise InputError(f"report {target}: cannot be written: {_explain(error)}") from error
@@ -146,17 +153,19 @@ def _find_fault(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        mode = path.stat().st_mode
+        mode = path.lstat().st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
     except (OSError, ValueError) as error:
         return f"cannot be written: {_explain(error)}"
+    if stat.S_ISLNK(mode):
+        return "is a symbolic link, and none is followed; name the file itself"
     if stat.S_ISDIR(mode):
         return "is a folder, expected a file"
     if not stat.S_ISREG(mode):
         return "is not a regular file"
     try:
-        check_folder(Path(os.path.realpath(path)).parent)
+        check_folder(path.parent)
     except OSError as error:
         return f"cannot be written: {_explain(error)}"
     return None

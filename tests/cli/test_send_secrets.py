@@ -57,6 +57,45 @@ def test_a_trace_into_a_fifo_without_a_reader_is_refused(command: Command, campa
     assert "trace trace: cannot be written" in ended.err
 
 
+def test_a_trace_follows_no_symbolic_link(command: Command, campaign: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "t.txt").symlink_to("notes.txt")
+    ended = command("send", campaign, "--sandbox", "--trace", "t.txt")
+    assert (ended.code, ended.err) == (
+        2,
+        "mailer: error: trace t.txt: cannot be written: it is a symbolic link, and none is followed\n",
+    )
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_trace_that_other_users_could_read_becomes_private(
+    command: Command, campaign: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "t.txt").write_text("old " * 1000)
+    (tmp_path / "t.txt").chmod(0o644)
+    assert command("send", campaign, "--sandbox", "--trace", "t.txt").code == 0
+    assert (tmp_path / "t.txt").read_text().startswith("*: TLSv1.")
+    assert (tmp_path / "t.txt").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a file of another user")
+def test_a_trace_into_another_users_file_is_refused(command: Command, campaign: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("theirs")
+    os.chown(tmp_path / "t.txt", 1234, 1234)
+    ended = command("send", campaign, "--sandbox", "--trace", "t.txt")
+    assert (ended.code, "belongs to another user" in ended.err) == (2, True)
+    assert (tmp_path / "t.txt").read_text() == "theirs"
+
+
+def test_a_trace_goes_to_a_descriptor(command: Command, campaign: Path, tmp_path: Path) -> None:
+    """As the shell's `--trace >(grep MAIL)` gives it."""
+    reading, writing = os.pipe()
+    assert command("send", campaign, "--sandbox", "--trace", f"/dev/fd/{writing}").code == 0
+    os.close(writing)
+    with open(reading, encoding="utf-8") as stream:
+        assert "C: MAIL FROM:" in stream.read()
+
+
 def test_the_trace_shows_the_dialogue_without_secrets(
     command: Command, campaign: Path, sandbox: Sandbox
 ) -> None:

@@ -25,13 +25,15 @@ def test_every_format_is_written_into_a_new_folder(tmp_path: Path, suffix: str, 
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_the_mode_is_what_the_umask_says(tmp_path: Path, make_report: Make) -> None:
-    before = os.umask(0o027)
+def test_no_other_user_can_read_a_report(tmp_path: Path, make_report: Make) -> None:
+    (tmp_path / "r.json").write_text("old")
+    (tmp_path / "r.json").chmod(0o644)
+    before = os.umask(0)
     try:
         write_report(make_report([]), tmp_path / "r.json")
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == 0o600
 
 
 def test_a_report_that_breaks_leaves_the_old_one(tmp_path: Path, make_report: Make, sent: Row) -> None:
@@ -47,13 +49,27 @@ def test_a_report_that_breaks_leaves_the_old_one(tmp_path: Path, make_report: Ma
     assert os.listdir(tmp_path) == ["r.json"]
 
 
-def test_a_link_stays_a_link(tmp_path: Path, make_report: Make) -> None:
-    (tmp_path / "there").mkdir()
-    link = tmp_path / "r.json"
-    link.symlink_to(tmp_path / "there" / "real.json")
+def test_no_symbolic_link_is_followed(tmp_path: Path, make_report: Make) -> None:
+    """Another user of a shared folder may put one there before the report is checked, or after."""
+    other, link = tmp_path / "other.json", tmp_path / "r.json"
+    other.write_text("theirs")
+    link.symlink_to(other)
+    assert "symbolic link" in check(link)
     write_report(make_report([]), link)
-    assert link.is_symlink()
-    assert (tmp_path / "there" / "real.json").exists()
+    assert not link.is_symlink()
+    assert other.read_text() == "theirs"
+
+
+def test_a_file_that_root_writes_for_another_user_stays_theirs(tmp_path: Path, make_report: Make) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    for path, owner in ((tmp_path / "a", 1234), (tmp_path / "b", 0)):
+        path.mkdir()
+        (path / "r.json").touch()
+        os.chown(path / "r.json", 1234, 1234)
+        os.chown(path, owner, owner)
+        write_report(make_report([]), path / "r.json")
+        assert (path / "r.json").stat().st_uid == owner
 
 
 def test_a_format_before_the_name_is_for_files_without_a_suffix(tmp_path: Path, make_report: Make) -> None:
@@ -105,10 +121,10 @@ def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_report_replaces_no_other_report_and_no_protected_file(tmp_path: Path) -> None:
-    (tmp_path / "link.csv").symlink_to(tmp_path / "people.csv")
     (tmp_path / "people.csv").write_text("email\n")
     assert "two reports" in check(tmp_path / "r.json", tmp_path / "." / "r.json")
-    assert "this is the list" in check(tmp_path / "link.csv", list=tmp_path / "people.csv")
+    (tmp_path / "below").symlink_to(tmp_path)
+    assert "this is the list" in check(tmp_path / "below" / "people.csv", list=tmp_path / "people.csv")
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
