@@ -1,16 +1,18 @@
 """The exceptions of the package, as a tree.
 
-MailerError                      everything that we raise on purpose; `str()` is one line for a person ├──
-InputError                   a campaign, list, template, option or path is wrong; nothing was sent (exit 2) │
-└── RenderError              one recipient's message cannot be made ├── LedgerError                  the
-ledger is damaged, foreign, unusable (exit 2) │   ├── LedgerBusy               another send holds the campaign
-(exit 2) │   └── LedgerWriteError         it cannot be written any more; sending stopped (exit 3) ├──
-ServerError                  the server could not be used (exit 3) │   ├── Unreachable              no
-connection, or it was lost too often │   ├── TlsError                 handshake, chain, name, or STARTTLS not
-offered │   ├── AuthenticationError      the login was refused, or no mechanism fits │   └── ConnectionLost
-an open session ended (reset, timeout, 421, or a violation of the protocol) │       └── ProtocolViolation
-the server said what SMTP does not allow; the session is closed └── MissingExtra                 a feature
-needs an optional dependency; the hint names it (exit 2)
+    MailerError                      everything that we raise on purpose; `str()` is one line for a person
+    ├── InputError                   a campaign, list, template, option or path is wrong; nothing was sent (exit 2)
+    │   └── RenderError              one recipient's message cannot be made
+    ├── LedgerError                  the ledger is damaged, foreign, unusable (exit 2)
+    │   ├── LedgerBusy               another send holds the campaign (exit 2)
+    │   └── LedgerWriteError         it cannot be written any more; sending stopped (exit 3)
+    ├── ServerError                  the server could not be used (exit 3)
+    │   ├── Unreachable              no connection, or it was lost too often
+    │   ├── TlsError                 handshake, chain, name, or STARTTLS not offered
+    │   ├── AuthenticationError      the login was refused, or no mechanism fits
+    │   └── ConnectionLost           an open session ended (reset, timeout, 421, or a violation of the protocol)
+    │       └── ProtocolViolation    the server said what SMTP does not allow; the session is closed
+    └── MissingExtra                 a feature needs an optional dependency; the hint names it (exit 2)
 
 Who is to blame is in the type: `InputError` is the user's, `ServerError` the peer's. Our own misuse of our
 own code is a plain `RuntimeError` or `ValueError` and never part of this tree.
@@ -42,13 +44,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, where, and what to do about it. Shown as `FILE:LINE:COLUMN: text`."""
+    """One thing that is wrong, where, and what to do about it. Shown as `FILE:LINE:COLUMN: text`, one line."""
 
     place: Place | None
     text: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}" if self.place else self.text
+        line = f"{self.place}: {self.text}" if self.place else self.text
+        return " ".join(line.split("\n")) if "\n" in line else line  # of a value that is quoted in it
 
 
 def append_remainder(first: Sequence[Problem], count: int, more: str = "more") -> list[Problem]:

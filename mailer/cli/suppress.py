@@ -23,22 +23,26 @@ NOT_REFUSED = frozenset(status.value for status in Status if status is not Statu
 
 
 def add_addresses(addresses: tuple[str, ...], reason: str, ledger: str | None) -> None:
-    """Suppress each address.
+    """Suppress each address, and print what became of it.
 
     Raises InputError, before anything is changed, if one of them is not an address.
     """
     checked = [_check_address(address) for address in addresses]
     with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         for address in checked:
-            book.suppress(address, reason)
+            is_new = book.suppress(address, reason)
+            text = f"suppressed ({reason})" if is_new else "was suppressed already; its reason stays"
+            console.print_note(f"{address}: {text}")
 
 
 def remove_addresses(addresses: tuple[str, ...], ledger: str | None) -> ExitCode:
-    """Remove each address that is suppressed, and print an error for each one that is not."""
+    """Remove each address that is suppressed; each one that is not is an error."""
     code = ExitCode.DONE
     with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         for address in addresses:
-            if not book.unsuppress(address):
+            if book.unsuppress(address):
+                console.print_note(f"{address}: not suppressed any more")
+            else:
                 console.print_error(f"{address} is not suppressed")
                 code = ExitCode.INPUT
     return code

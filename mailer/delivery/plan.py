@@ -52,6 +52,7 @@ class PlanResult:
     new: int = 0
     changed: int = 0
     removed: int = 0
+    key_changed: int = 0
     duplicates: tuple[Problem, ...] = ()
     duplicate_count: int = 0
     invalid: tuple[Problem, ...] = ()
@@ -243,6 +244,7 @@ def _result(
         new=merged.new,
         changed=merged.changed,
         removed=merged.removed,
+        key_changed=merged.key_changed,
         duplicates=duplicates,
         duplicate_count=duplicate_count,
         invalid=tuple(Problem(Place(file, row.line, row.column), row.error) for row in invalid),

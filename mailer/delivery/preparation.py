@@ -67,6 +67,7 @@ class Preparation:
             self.compiled = compile_campaign(campaign, edition=self.edition.number)
         planned = plan(ledger, campaign, self.compiled, self.edition, observer=self._observer)
         self._warn_of_duplicates(planned)
+        self._warn_of_changed_keys(planned)
         if options.retry_failed:
             reopen_failed(ledger, self.edition, only=options.only)
         problems = append_remainder(planned.invalid, planned.invalid_count)
@@ -159,6 +160,15 @@ class Preparation:
             f"campaign {self.edition.campaign!r} is not finished: {rest}",
             hint="run the command without --again to send the rest, or with --again --abandon to give the rest up",
         )
+
+    def _warn_of_changed_keys(self, planned: PlanResult) -> None:
+        if planned.key_changed:
+            people = count_noun(planned.key_changed, "recipient")
+            have = "has" if planned.key_changed == 1 else "have"
+            self._observer.on_warning(
+                f"{people} who {have} the message {have} another `key` now, and would get it again; "
+                "if that is not meant, give the campaign its former `key`"
+            )
 
     def _warn_of_duplicates(self, planned: PlanResult) -> None:
         for text in planned.duplicates:

@@ -309,6 +309,10 @@ class Ledger(Suppressions):
         count: int = self.fetch_value(sql.COUNT_RESENT, edition=edition.id)
         return count
 
+    def has_refused_copies(self, edition: Edition) -> bool:
+        """Return whether the server refused a cc or bcc of some message."""
+        return bool(self.fetch_value(sql.HAS_REFUSED_COPIES, edition=edition.id))
+
     def count_sent_with_other_template(self, edition: Edition, template: str) -> int:
         """How many recipients got a message of other templates than those with the fingerprint `template`."""
         count: int = self.fetch_value(

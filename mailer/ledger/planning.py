@@ -52,12 +52,13 @@ class Repeated(NamedTuple):
 
 class Merged(NamedTuple):
     """What a merge did: rows that are new, that got other columns or another place, that are no longer in the
-    list.
+    list. `key_changed` counts recipients who have the message under a key that is not in the list any more.
     """
 
     new: int
     changed: int
     removed: int
+    key_changed: int = 0
 
 
 NOTHING_MERGED = Merged(0, 0, 0)
@@ -121,8 +122,9 @@ class Stage:
         given = {"edition": edition.id}
         with self._ledger.transaction() as store:
             before: int = fetch_value(store, sql.COUNT_MESSAGES, edition=edition.id)
-            removed = failed = 0
+            removed = failed = key_changed = 0
             if before:
+                key_changed = fetch_value(store, sql.COUNT_KEY_CHANGED, edition=edition.id)
                 removed = store.execute(sql.REMOVE, given)
                 failed = store.execute(sql.FAIL_REMOVED, given)
                 store.execute(sql.CLOSE_REMOVED, given)
@@ -133,7 +135,7 @@ class Stage:
             _apply_suppressions(store, edition)
             store.execute(sql.SET_LIST, {**given, "list": digest, "file": file})
         self._store.shrink()
-        return Merged(new, written - new, removed + failed)
+        return Merged(new, written - new, removed + failed, key_changed)
 
 
 @contextmanager

@@ -52,6 +52,8 @@ ADD_NEXT_EDITION = f"""{_ADD_EDITION} AND NOT EXISTS
 EDITION_LIST = "SELECT list, list_file, preflight FROM editions WHERE id = :edition"
 LIST_FILE = "SELECT list_file FROM editions WHERE id = :edition"
 COUNT_RESENT = "SELECT resent FROM editions WHERE id = :edition"
+HAS_REFUSED_COPIES = """SELECT EXISTS (SELECT 1 FROM messages
+    WHERE edition_id = :edition AND copies LIKE '[[[%')"""  # JSON: the list of the refused copies comes first
 SET_LIST = "UPDATE editions SET list = :list, list_file = :file, preflight = NULL WHERE id = :edition"
 SET_PREFLIGHT = "UPDATE editions SET preflight = :preflight WHERE id = :edition"
 ADD_RESENT = "UPDATE editions SET resent = resent + :count WHERE id = :edition"
@@ -87,6 +89,11 @@ FAIL_REMOVED = f"""UPDATE messages SET columns = NULL, cause = 'removed', error 
         AND {_UNLISTED}"""
 CLOSE_REMOVED = f"""UPDATE messages SET columns = NULL
     WHERE edition_id = :edition AND status IN ('failed', 'in_doubt') AND columns IS NOT NULL AND {_UNLISTED}"""
+# Recipients that were sent to and are in the list under a key that is new, because the campaign's `key` was changed.
+COUNT_KEY_CHANGED = f"""SELECT COUNT(DISTINCT messages.address) FROM messages
+    JOIN planned n ON n.address = messages.address AND n.problem IS NULL
+    WHERE messages.edition_id = :edition AND messages.status = 'sent' AND {_UNLISTED}
+        AND NOT EXISTS (SELECT 1 FROM messages k WHERE k.edition_id = :edition AND k.key = n.key)"""
 # The recipients that failed for a reason that the new list has removed.
 REOPEN_CORRECTED = """UPDATE messages
     SET status = 'pending', cause = NULL, error = NULL, code = NULL, enhanced = NULL, reply = NULL, tries = 0

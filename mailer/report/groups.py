@@ -26,6 +26,17 @@ _ENHANCED = re.compile(r"^\d\.\d{1,3}\.\d{1,3}\s+")
 _URL = re.compile(r"(https?://\S+)")
 
 
+@dataclass(frozen=True, slots=True)
+class CopyGroup:
+    """Refused copies with one address and one reply; `example` is the recipient of one such message."""
+
+    email: str
+    code: int
+    reply: str
+    example: str
+    count: int
+
+
 @dataclass(slots=True)
 class FailureGroup:
     """One kind of failure.
@@ -50,6 +61,32 @@ class FailureGroup:
     def is_rest(self) -> bool:
         """Whether this group has everything that did not get a group of its own."""
         return self.text is OTHER_REPLIES
+
+
+class CopyGroups:
+    """The refused copies of a report, by copy and reply: the address of a cc is mostly the same in every message.
+
+    `len` is the number of groups. Beyond MAX_GROUPS, a new kind is not kept.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, int, str], tuple[str, int]] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Count the refused copies of one message."""
+        for copy in outcome.copies_refused:
+            key = (copy.email, copy.code, copy.reply)
+            example, count = self._groups.get(key, (outcome.email, 0))
+            if count or len(self._groups) < MAX_GROUPS:
+                self._groups[key] = (example, count + 1)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def list_largest(self, limit: int) -> list[CopyGroup]:
+        """Return the `limit` groups with the most copies, the largest first."""
+        found = sorted(self._groups.items(), key=lambda item: -item[1][1])[:limit]
+        return [CopyGroup(*key, *value) for key, value in found]
 
 
 class FailureGroups:

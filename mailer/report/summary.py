@@ -76,8 +76,8 @@ class Report:
     It covers the whole campaign; `run`, times, `server`, `throughput`, `ending` and `reason` are those of the
     last run. `ending` is "complete", "incomplete", "given_up", "unreachable", "ledger_failed" or
     "interrupted". `resent` counts the messages that were sent again because a reply never arrived; each may
-    have arrived twice. `subject` and `sender` are the campaign file's texts, tags included; None if it was
-    not read for the report.
+    have arrived twice. `has_refused_copies` says whether a cc or bcc was refused. `subject` and `sender` are
+    the campaign file's texts, tags included; None if it was not read for the report.
 
     Recipients are streamed from the ledger each time they are asked for, in the order of the list.
     """
@@ -93,6 +93,7 @@ class Report:
     outcomes: Callable[[], Iterator[Outcome]] = field(repr=False, compare=False)
     edition: int = 1
     resent: int = 0
+    has_refused_copies: bool = False
     ending: str | None = None
     reason: str | None = None
     subject: str | None = None
@@ -127,6 +128,7 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
         counts,
         lambda: ledger.read_outcomes(found),
         resent=ledger.count_resent(found),
+        has_refused_copies=ledger.has_refused_copies(found),
         workers=_summarize_workers(ledger.read_runs(found)),
     )
 
@@ -149,6 +151,7 @@ def _make_report(
     outcomes: Callable[[], Iterator[Outcome]],
     *,
     resent: int = 0,
+    has_refused_copies: bool = False,
     workers: tuple[WorkerSummary, ...] = (),
 ) -> Report:
     return Report(
@@ -163,6 +166,7 @@ def _make_report(
         throughput=Throughput(run.messages_per_second, run.bytes) if run else Throughput(),
         outcomes=outcomes,
         resent=resent,
+        has_refused_copies=has_refused_copies,
         ending=run.ending if run else None,
         reason=run.reason if run else None,
         workers=workers,

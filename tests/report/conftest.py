@@ -32,6 +32,7 @@ def _make_report(rows: Iterable[Outcome], /, **changes: object) -> Report:
         ),
         "throughput": Throughput(812.0, 123456),
         "outcomes": lambda: iter(rows),
+        "has_refused_copies": any(row.copies_refused for row in rows),
     }
     return Report(**(fields | changes))  # type: ignore[arg-type]  # a test's shorthand
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from mailer.ledger.outcome import Status
-from mailer.report.groups import FailureGroup, FailureGroups
+from mailer.report.groups import CopyGroup, CopyGroups, FailureGroup, FailureGroups
 from mailer.report.summary import Report
 from mailer.report.words import STATUS_WORDS, describe_ending, describe_server, describe_times, format_share
 from mailer.text import count_noun, make_printable
@@ -28,15 +28,18 @@ STYLES = {
 
 def print_summary(report: Report, stream: TextIO, *, rich: bool) -> None:
     """Write the summary of `report` to `stream`, with `rich` as a table in colours (unless NO_COLOR)."""
-    groups = _read_groups(report)
+    groups, copies = _read_groups(report)
     if rich:
-        _print_table(report, groups, stream)
+        _print_table(report, groups, copies, stream)
     else:
-        stream.writelines(f"{line}\n" for line in format_lines(report, groups))
+        stream.writelines(f"{line}\n" for line in format_lines(report, groups, copies))
 
 
-def format_lines(report: Report, groups: FailureGroups) -> Iterator[str]:
-    """Yield the summary of `report` as plain lines, such as `sent  1,234`; `groups` are its failures."""
+def format_lines(report: Report, groups: FailureGroups, copies: CopyGroups) -> Iterator[str]:
+    """Yield the summary of `report` as plain lines, such as `sent  1,234`.
+
+    `groups` are its failures, `copies` its refused copies.
+    """
     yield make_printable(_format_title(report))
     for status, count in _list_figures(report):
         yield f"  {STATUS_WORDS[status]:<10} {count:>9,}"
@@ -47,9 +50,14 @@ def format_lines(report: Report, groups: FailureGroups) -> Iterator[str]:
     for group in groups.list_largest(MAX_GROUPS):
         yield f"  {group.count:>9,}  {STATUS_WORDS[group.status]}: {_describe_group(group)}"
     yield from (f"             {line}" for line in _describe_rest(groups))
+    if len(copies):
+        yield "  copies that were refused:"
+    for copy in copies.list_largest(MAX_GROUPS):
+        yield f"  {copy.count:>9,}  {_describe_copy(copy)}"
+    yield from (f"             {line}" for line in _describe_rest(copies))
 
 
-def _print_table(report: Report, groups: FailureGroups, stream: TextIO) -> None:
+def _print_table(report: Report, groups: FailureGroups, copies: CopyGroups, stream: TextIO) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -73,6 +81,10 @@ def _print_table(report: Report, groups: FailureGroups, stream: TextIO) -> None:
         console.print(_make_failure_table(groups))
         for line in _describe_rest(groups):
             console.print(Text(f"  {line}", "dim"))
+    if len(copies):
+        console.print(_make_copy_table(copies))
+        for line in _describe_rest(copies):
+            console.print(Text(f"  {line}", "dim"))
 
 
 def _make_failure_table(groups: FailureGroups) -> object:
@@ -90,11 +102,29 @@ def _make_failure_table(groups: FailureGroups) -> object:
     return table
 
 
-def _read_groups(report: Report) -> FailureGroups:
+def _make_copy_table(copies: CopyGroups) -> object:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title="Copies that were refused", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+    )
+    table.add_column("copies", justify="right")
+    table.add_column("the server's reply", overflow="fold")
+    for copy in copies.list_largest(MAX_GROUPS):
+        table.add_row(f"{copy.count:,}", Text(_describe_copy(copy)))
+    return table
+
+
+def _read_groups(report: Report) -> tuple[FailureGroups, CopyGroups]:
     """Reading every recipient again is worth it only if something went wrong."""
-    counts = report.counts
-    has_problems = counts.failed or counts.deferred or counts.in_doubt
-    return FailureGroups(report.outcomes()) if has_problems else FailureGroups()
+    counts, groups, copies = report.counts, FailureGroups(), CopyGroups()
+    if counts.failed or counts.deferred or counts.in_doubt or report.has_refused_copies:
+        for outcome in report.outcomes():
+            groups.add(outcome)
+            copies.add(outcome)
+    return groups, copies
 
 
 def _format_title(report: Report) -> str:
@@ -121,6 +151,11 @@ def _describe_group(group: FailureGroup) -> str:
     return f"{said} ({make_printable(group.example)}{more})"
 
 
-def _describe_rest(groups: FailureGroups) -> Iterator[str]:
+def _describe_copy(copy: CopyGroup) -> str:
+    more = f" and {copy.count - 1:,} more" if copy.count > 1 else ""
+    return make_printable(f"{copy.email}: {copy.code} {copy.reply} (of the message to {copy.example}{more})")
+
+
+def _describe_rest(groups: FailureGroups | CopyGroups) -> Iterator[str]:
     if len(groups) > MAX_GROUPS:
         yield f"and {count_noun(len(groups) - MAX_GROUPS, 'other kind')} of reply"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mailer.ledger.outcome import Outcome
+from mailer.ledger.outcome import CopyRefused, Outcome
 from mailer.report.formats import terminal
 from mailer.report.summary import Report
 
@@ -32,6 +32,17 @@ def test_it_says_how_the_run_ended_and_the_reply_is_whole(make_report: Make, sen
     text = shown(make_report([sent(0), failed(1, reply=reply)], ending="given_up", reason=reason), rich=False)
     assert f"  ended early: {reason}\n" in text
     assert reply.removeprefix("5.7.1 ") in text
+
+
+@pytest.mark.parametrize("rich", [False, True])
+def test_a_refused_copy_is_shown_though_every_message_was_sent(
+    make_report: Make, sent: Row, rich: bool
+) -> None:
+    boss = CopyRefused("boss@example.com", 550, "5.1.1 no such user")
+    rows = [sent(n, copies_refused=(boss,)) for n in range(3)]
+    text = " ".join(shown(make_report(rows), rich=rich).split())
+    assert "opies that were refused" in text
+    assert "3 boss@example.com: 550 5.1.1 no such user (of the message to person0@example.com" in text
 
 
 @pytest.mark.parametrize("rich", [False, True])
