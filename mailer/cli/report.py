@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
 from mailer.campaign import load_campaign
 from mailer.campaign.load import project_root
 from mailer.cli import console
-from mailer.errors import InputError
+from mailer.errors import InputError, LedgerError
+from mailer.files import show_path
 from mailer.ledger import Ledger, find_nearest_ledger, get_project_ledger
 from mailer.report.formats import terminal
 from mailer.report.summary import read_report
@@ -33,7 +35,7 @@ def show_report(
     targets = check_report_targets(outputs, keep={campaign_file: "campaign file", Path(place): "ledger"})
     name = read_campaign_name(campaign_file, variables)
     # A send may be running: the figures and the recipients are read in one transaction.
-    with Ledger.open(place, create=False) as book, book.read_consistently():
+    with _open_ledger(place) as book, book.read_consistently():
         report = read_report(book, name, edition)
         for target in targets:
             write_report(report, target)
@@ -46,7 +48,7 @@ def show_report(
 def list_campaigns(ledger: str | None) -> None:
     """Print the campaigns of a ledger, by default the nearest one, with the figures of their latest edition."""
     place = ledger or find_nearest_ledger(Path.cwd())
-    with Ledger.open(place, create=False) as book, book.read_consistently():
+    with _open_ledger(place) as book, book.read_consistently():
         names = book.list_campaigns()
         if not names:
             console.print_note(f"{place}: the ledger has no campaign yet")
@@ -57,6 +59,22 @@ def list_campaigns(ledger: str | None) -> None:
             ]
             when = f" · {format_moment(report.started)}" if report.started else ""
             console.print_output(f"{name}  {', '.join(counts) or 'no recipient'}{when}")
+
+
+def _open_ledger(place: str | Path) -> Ledger:
+    """Open an existing ledger. A rehearsal leaves none: then the error says where its messages are."""
+    try:
+        return Ledger.open(place, create=False)
+    except LedgerError:
+        rehearsals = sorted(Path(place).parent.glob("rehearsal-*"))
+        if not rehearsals or Path(place).exists():
+            raise
+        caught = shlex.quote(show_path(rehearsals[-1]))
+        raise LedgerError(
+            f"{show_path(place)}: there is no ledger, because only rehearsals were sent",
+            hint=f"`send --sandbox --report FILE` writes a rehearsal's report; mailer sandbox --maildir {caught} "
+            "shows what the last one sent",
+        ) from None
 
 
 def _default_ledger(campaign_file: Path) -> Path:

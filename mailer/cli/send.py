@@ -134,7 +134,7 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
             _copy_suppressions(job.ledger, ledger)
         question = SendQuestion(job, ledger, stop)
         if ledger.is_new and not (request.quiet or question.is_needed):  # the question shows it too
-            console.print_note(f"new ledger: {_describe_ledger(ledger)}")
+            console.print_note(f"new ledger: {ledger.shown_name}")
         display = create_display(
             question.ask if question.is_needed else None,
             quiet=request.quiet,
@@ -157,8 +157,9 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
             result, ledger, job.campaign, job.reports, display, proof=proof, quiet=request.quiet, stop=stop
         )
         if maildir is not None:
-            console.print_note(f"caught messages: {maildir}")
-            console.print_hint(f"to look at them: mailer sandbox --maildir {shlex.quote(str(maildir))}")
+            shown = show_path(maildir)
+            console.print_note(f"caught messages: {shown}")
+            console.print_hint(f"to look at them: mailer sandbox --maildir {shlex.quote(shown)}")
         return code
 
 
@@ -244,11 +245,6 @@ def _take_behavior(given: dict[str, Any]) -> Behavior | None:
     return None
 
 
-def _describe_ledger(ledger: Ledger) -> str:
-    """The ledger's path, or its URL without the password."""
-    return show_path(ledger.path) if ledger.path is not None else ledger.store.name
-
-
 class SendQuestion:
     """The question before the first message is sent: what goes to whom, through which server, into which
     ledger.
@@ -289,7 +285,7 @@ class SendQuestion:
             )
         yield f"  server      {where}"
         if proof is None:
-            yield f"  ledger      {_describe_ledger(self._ledger)}{is_kept}"
+            yield f"  ledger      {self._ledger.shown_name}{is_kept}"
         if not sys.stderr.isatty():  # the warnings went to a file
             yield from (f"  warning     {shorten(text, 100)}" for text in self.warnings)
         if proof is None:

@@ -29,6 +29,7 @@ def add_addresses(addresses: tuple[str, ...], reason: str, ledger: str | None) -
     """
     checked = [_check_address(address) for address in addresses]
     with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
+        _print_new_ledger(book)
         for address in checked:
             is_new = book.suppress(address, reason)
             text = f"suppressed ({reason})" if is_new else "was suppressed already; its reason stays"
@@ -38,7 +39,7 @@ def add_addresses(addresses: tuple[str, ...], reason: str, ledger: str | None) -
 def remove_addresses(addresses: tuple[str, ...], ledger: str | None) -> ExitCode:
     """Remove each address that is suppressed; each one that is not is an error."""
     code = ExitCode.DONE
-    with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
+    with Ledger.open(ledger or find_nearest_ledger(Path.cwd()), create=False) as book:
         for address in addresses:
             if book.unsuppress(address):
                 console.print_note(f"{address}: not suppressed any more")
@@ -50,7 +51,7 @@ def remove_addresses(addresses: tuple[str, ...], ledger: str | None) -> ExitCode
 
 def list_addresses(ledger: str | None) -> None:
     """Print the suppressed addresses as CSV, with their reason and the time in UTC."""
-    with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
+    with Ledger.open(ledger or find_nearest_ledger(Path.cwd()), create=False) as book:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["email", "reason", "at"])
         for entry in book.read_suppressions():
@@ -64,6 +65,7 @@ def import_addresses(file: Path, reason: str, ledger: str | None) -> None:
     """
     with Ledger.open(ledger or find_nearest_ledger(Path.cwd())) as book:
         added = book.suppress_all(read_addresses(file, reason), source=file.name)
+        _print_new_ledger(book)
     console.print_note(f"{count_noun(added, 'new address')} suppressed")
 
 
@@ -101,6 +103,12 @@ def _read_lines(named: NamedFile | StandardInput) -> Iterator[str]:
                 yield check_address(address)
             except ValueError as error:
                 raise InputError(Problem(Place(named.shown, number), f"{address[:200]}: {error}")) from None
+
+
+def _print_new_ledger(ledger: Ledger) -> None:
+    """Name a ledger that this command made: it may not be the one that the user thinks of."""
+    if ledger.is_new:
+        console.print_note(f"new ledger: {ledger.shown_name}")
 
 
 def _check_address(address: str) -> str:

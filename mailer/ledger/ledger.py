@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from mailer.errors import LedgerBusy, LedgerError
+from mailer.files import show_path
 from mailer.ledger import rows, sql
 from mailer.ledger.outcome import Outcome, Status
 from mailer.ledger.place import is_database_url, parse_ledger_path
@@ -74,6 +75,11 @@ class Ledger(Suppressions):
     def open_temporary(cls) -> Ledger:
         """A ledger for checks: the same planning, in a nameless file that is gone after `close`."""
         return cls(open_temporary_store())
+
+    @property
+    def shown_name(self) -> str:
+        """The ledger's path as a person would type it here, or its URL without the password."""
+        return show_path(self.path) if self.path is not None else self.store.name
 
     @property
     def path(self) -> Path | None:

@@ -92,7 +92,7 @@ def test_an_mbox_can_go_to_standard_output(command: Command, campaign: Path) -> 
 
 def test_suppressed_addresses_can_come_from_standard_input(command: Command, tmp_path: Path) -> None:
     ended = command("suppress", "import", "-", stdin="bob@example.com\n")
-    assert (ended.code, ended.err) == (0, "1 new address suppressed\n")
+    assert (ended.code, ended.err.splitlines()[-1]) == (0, "1 new address suppressed")
 
 
 def test_a_dry_run_shows_the_first_message_and_leaves_nothing(command: Command, campaign: Path) -> None:

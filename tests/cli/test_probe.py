@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mailer.sandbox import Sandbox
 
 Command = Callable[..., Any]
@@ -36,12 +38,26 @@ def test_the_campaigns_server(command: Command, campaign: Path, sandbox: Sandbox
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.parametrize("time", ["2s", "1500ms", "0.5", "1m"])
+def test_the_timeout_is_a_duration(command: Command, sandbox: Sandbox, time: str) -> None:
+    ended = command("probe", "--server", sandbox.url, "--ca-file", sandbox.ca_file, "--timeout", time)
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("time", ["0s", "2 parsecs", "-1s", "", "nan"])
+def test_a_timeout_that_is_no_duration_is_refused(command: Command, time: str) -> None:
+    ended = command("probe", "--server", "smtp://127.0.0.1:1", "--timeout", time)
+    assert (ended.code, "expected a duration" in ended.err) == (2, True)
+
+
 def test_failures_are_exit_3_with_the_dialogue_so_far(command: Command, sandbox: Sandbox) -> None:
     ended = command(
         "probe", "--server", f"smtps://sandbox:wrong@127.0.0.1:{sandbox.port}", "--ca-file", sandbox.ca_file
     )
     assert ended.code == 3
     assert "S: 535" in ended.out
+    assert "hint: check the user name" in ended.err
+    assert "mailer probe" not in ended.err  # which is what was typed
     assert ended.err.startswith("mailer: error: ")
     assert command("probe", "--server", "smtp://127.0.0.1:1").code == 3
     assert command("probe").code == 2

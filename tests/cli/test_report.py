@@ -43,6 +43,15 @@ def test_each_output_is_written_in_the_format_of_its_suffix(
     assert len(list(csv.DictReader(io.StringIO((tmp_path / "out" / "r.csv").read_text())))) == 3
 
 
+def test_after_a_rehearsal_alone_it_says_where_the_messages_are(command: Command, campaign: Path) -> None:
+    assert command("send", campaign, "--sandbox").code == 0
+    for words in (["spring"], [campaign], []):
+        ended = command("report", *words)
+        assert ended.code == 2
+        assert ".mailer/ledger.sqlite3: there is no ledger, because only rehearsals were sent" in ended.err
+        assert "mailer sandbox --maildir .mailer/rehearsal-" in ended.err
+
+
 def test_the_campaign_may_have_changed(command: Command, done: Path, tmp_path: Path) -> None:
     (tmp_path / "spring.txt.j2").unlink()
     done.write_text(done.read_text() + "nonsense: [\n")

@@ -78,6 +78,18 @@ def test_limit_then_the_rest(command: Command, campaign: Path, sandbox: Sandbox)
     assert (campaign.parent / "else" / "where.sqlite3").exists()
 
 
+def test_a_changed_key_that_would_send_it_all_again_is_a_warning(
+    command: Command, campaign: Path, sandbox: Sandbox
+) -> None:
+    server = ["--server", sandbox.url, "--ca-file", str(sandbox.ca_file)]
+    assert command("send", campaign, *server, "--limit", "2").code == 0
+    campaign.write_text(campaign.read_text() + 'key: "{{ email }}/{{ name }}"\n')
+    ended = command("send", campaign, *server, "--limit", "1")
+    warning = "mailer: warning: 2 recipients who have the message have another `key` now"
+    assert (ended.code, ended.err.count(warning)) == (0, 1), ended.err
+    assert command("send", campaign, *server).err.count("another `key`") == 0
+
+
 def test_a_proof_is_not_recorded(command: Command, campaign: Path, sandbox: Sandbox) -> None:
     proof = ["--proof", "me@example.com", "--report", "r.json"]
     ended = command("send", campaign, *login(sandbox), *proof, MAILER_PASSWORD=sandbox.password)

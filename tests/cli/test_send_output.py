@@ -68,6 +68,16 @@ def test_a_locale_without_the_characters_loses_no_report(
     assert json.loads((tmp_path / "r.json").read_text())["counts"]["sent"] == 3
 
 
+def test_a_refused_copy_is_shown(command: Command, campaign: Path, refusing: Sandbox) -> None:
+    campaign.write_text(campaign.read_text().replace("bob@", "eve@") + "cc: [bob.boss@example.com]\n")
+    ended = command("send", campaign, *login(refusing), MAILER_PASSWORD=refusing.password)
+    assert ended.code == 0, ended.err
+    line = "3  bob.boss@example.com: 550 5.1.1 <bob.boss@example.com>: no such user here"
+    assert "  copies that were refused:" in ended.out.splitlines()
+    assert any(found.strip().startswith(line) for found in ended.out.splitlines()), ended.out
+    assert command("report", campaign).out == ended.out
+
+
 def test_quiet_prints_nothing_of_a_run_that_went_well(command: Command, campaign: Path) -> None:
     ended = command("send", campaign, "--sandbox", "--quiet", "--report", "r.json")
     assert (ended.code, ended.out) == (0, "")

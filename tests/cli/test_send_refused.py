@@ -24,6 +24,10 @@ Command = Callable[..., Any]
         (["--trace", "spring.yaml"], "this is the campaign file"),
         (["--trace", "r.json", "--report", "r.json"], "this is the report"),
         (["--only", "nobody@example.com"], "not in the list"),
+        (["--only", "a@example.com\nb"], "a@example.com b is not in the list"),
+        (["--proof", "a@example.com\r\nRCPT TO:<b@example.com>"], "--proof a@example.com"),
+        (["--proof", "ada"], "--proof ada: "),
+        (["--report", "a\nb.pdf"], "report a b.pdf"),
     ],
 )
 def test_an_impossible_request_is_exit_2_and_nothing_is_sent(
@@ -32,7 +36,7 @@ def test_an_impossible_request_is_exit_2_and_nothing_is_sent(
     ended = command("send", campaign, *login(sandbox), *arguments, MAILER_PASSWORD=sandbox.password)
     assert (ended.code, sandbox.messages) == (2, [])
     assert said in ended.err
-    assert all(line.startswith(("mailer: error: ", "hint: ")) for line in ended.err.splitlines())
+    assert all(line.startswith(("mailer: error: ", "hint: ", "new ledger: ")) for line in ended.err.splitlines())
 
 
 def test_a_server_url_of_another_kind_is_refused(command: Command, campaign: Path) -> None:

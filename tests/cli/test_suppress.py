@@ -20,9 +20,14 @@ def listed(command: Command) -> list[tuple[str, str]]:
 
 
 def test_add_list_remove(command: Command) -> None:
-    assert command("suppress", "add", "bob@example.com", "eve@example.com", "--reason", "asked us").code == 0
+    ended = command("suppress", "add", "bob@example.com", "eve@example.com", "--reason", "asked us")
+    said = ["bob@example.com: suppressed (asked us)", "eve@example.com: suppressed (asked us)"]
+    assert (ended.code, ended.err.splitlines()[-2:]) == (0, said)
+    ended = command("suppress", "add", "BOB@example.com")
+    assert ended.err == "BOB@example.com: was suppressed already; its reason stays\n"
     assert listed(command) == [("bob@example.com", "asked us"), ("eve@example.com", "asked us")]
-    assert command("suppress", "remove", "Bob@example.com").code == 0
+    ended = command("suppress", "remove", "Bob@example.com")
+    assert (ended.code, ended.err) == (0, "Bob@example.com: not suppressed any more\n")
     assert listed(command) == [("eve@example.com", "asked us")]
     ended = command("suppress", "remove", "nobody@example.com")
     assert (ended.code, ended.err) == (2, "mailer: error: nobody@example.com is not suppressed\n")
@@ -48,7 +53,8 @@ def test_who_is_suppressed_gets_nothing_and_is_reported_so(command: Command, cam
 def test_import_of_a_list(command: Command, tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     ended = command("suppress", "import", name)
-    assert (ended.code, ended.err) == (0, "2 new addresses suppressed\n")
+    assert (ended.code, ended.err.splitlines()[-1]) == (0, "2 new addresses suppressed")
+    assert "new ledger: .mailer/ledger.sqlite3" in ended.err
     assert listed(command) == [("bob@example.com", "bounced"), ("eve@example.com", "imported")]
 
 
@@ -103,4 +109,4 @@ def test_a_wrong_address(command: Command) -> None:
     ended = command("suppress", "add", "bob@example.com", "not an address")
     assert ended.code == 2
     assert "not an address" in ended.err
-    assert listed(command) == []
+    assert not Path(".mailer").exists()

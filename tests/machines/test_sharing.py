@@ -172,9 +172,8 @@ def test_a_database_that_goes_away_ends_the_run_at_once(make_bench, postgres):
 
 
 def test_the_url_of_the_ledger_is_shown_without_its_password(make_bench, postgres):
-    from mailer.cli.send import _describe_ledger
 
     bench = make_bench(1)
     with Ledger.open(bench.url.replace("mailer@", "mailer:geheim@")) as ledger:
-        shown = _describe_ledger(ledger)
+        shown = ledger.shown_name
     assert shown == f"postgresql://127.0.0.1:{postgres.port}/postgres"
