@@ -36,7 +36,9 @@ def test_an_impossible_request_is_exit_2_and_nothing_is_sent(
     ended = command("send", campaign, *login(sandbox), *arguments, MAILER_PASSWORD=sandbox.password)
     assert (ended.code, sandbox.messages) == (2, [])
     assert said in ended.err
-    assert all(line.startswith(("mailer: error: ", "hint: ", "new ledger: ")) for line in ended.err.splitlines())
+    assert all(
+        line.startswith(("mailer: error: ", "hint: ", "new ledger: ")) for line in ended.err.splitlines()
+    )
 
 
 def test_a_server_url_of_another_kind_is_refused(command: Command, campaign: Path) -> None:
