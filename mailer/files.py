@@ -46,17 +46,21 @@ def open_regular_file(path: str | os.PathLike[str], *, follow: bool = True) -> B
         raise UnusableFile(explain_error(error)) from None
 
 
-def open_beneath(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> BinaryIO:
+def open_beneath(
+    root: str | os.PathLike[str], path: str | os.PathLike[str], *, follow: bool = True
+) -> BinaryIO:
     """Open a regular file that lies inside the folder `root` once its symbolic links are resolved.
 
     Each folder on the way is opened from the one above it and never through a link, so that a folder that is
-    swapped meanwhile gives an error and no outside file.
+    swapped meanwhile gives an error and no outside file. With `follow=False`, no link is resolved either: a
+    path that was resolved and checked is opened as it was checked.
 
     Raises UnusableFile if the file lies outside `root`, is missing, may not be read, or is not regular.
     """
     base = os.path.realpath(root)
     try:
-        real = os.path.realpath(os.path.join(base, path))
+        joined = os.path.join(base, path)
+        real = os.path.realpath(joined) if follow else os.path.normpath(joined)
         if not is_beneath(real, base):
             raise UnusableFile("lies outside the project's folder")
         parts = os.path.relpath(real, base).split(os.sep)

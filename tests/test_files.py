@@ -44,6 +44,18 @@ def test_a_link_inside_the_root_is_followed_and_one_that_leads_outside_is_not(tm
             open_beneath(root, path)
 
 
+def test_a_checked_path_is_opened_without_following_links(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_text("s3cret")
+    (tmp_path / "docs").symlink_to(".git")
+    (tmp_path / "config").symlink_to(".git/config")
+    for path in ("docs/config", str(tmp_path / "docs/config"), "config"):
+        with open_beneath(tmp_path, path) as stream:
+            assert stream.read() == b"s3cret"
+        with pytest.raises(UnusableFile):
+            open_beneath(tmp_path, path, follow=False)
+
+
 def test_a_folder_that_is_swapped_meanwhile_never_gives_an_outside_file(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     (root / "below").mkdir(parents=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from mailer.campaign.access import is_project_file
 from mailer.errors import InputError, Place, Problem
 from mailer.files import UnusableFile, describe_kind, explain_error, open_beneath, open_regular_file
 
@@ -26,7 +27,8 @@ class NamedFile:
     """A file as the user named it.
 
     `shown` is its name in messages. `named_at` is the place in the campaign file that names it, and `key` the
-    key. With `root`, it is opened only if it is inside that folder after symbolic links are resolved.
+    key. With `root`, it is opened only if it is inside that folder and not hidden, after symbolic links are
+    resolved.
     """
 
     path: Path
@@ -41,9 +43,16 @@ class NamedFile:
         InputError at the place that names it if it is not a regular file.
         """
         try:
-            return open_beneath(self.root, self.path) if self.root else open_regular_file(self.path)
+            if self.root is None:
+                return open_regular_file(self.path)
+            real = os.path.realpath(self.path)
+            if not is_project_file(Path(real), self.root):
+                raise UnusableFile("lies outside the project's folder, or is hidden")
+            return open_beneath(self.root, real, follow=False)
         except UnusableFile as error:
             raise InputError(self._make_problem(str(error))) from None
+        except OSError as error:  # a folder on the way was replaced meanwhile
+            raise InputError(self._make_problem(explain_error(error))) from None
 
     def find_problem(self) -> Problem | None:
         """Return what keeps the file from being read, as far as its directory entry says, or None."""

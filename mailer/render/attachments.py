@@ -66,7 +66,7 @@ class ProjectFiles:
         """
         name = name or path
         try:
-            with open_beneath(self.root, path) as stream:
+            with open_beneath(self._real_root, path, follow=False) as stream:
                 size = os.fstat(stream.fileno()).st_size
                 if size > max_size:
                     limit = format_binary_size(max_size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,34 @@ def test_a_list_that_is_swapped_after_the_check_is_not_read(project: Path, folde
     with pytest.raises(InputError) as caught:
         list(campaign.recipients)
     assert "SMTP" not in str(caught.value)
+
+
+def test_a_folder_that_is_swapped_while_it_is_opened_gives_no_hidden_list(project: Path) -> None:
+    (project / "lists").mkdir()
+    (project / "lists/a.csv").write_text("email\nada@example.com\n")
+    (project / ".git").mkdir()
+    (project / ".git/a.csv").write_text("email\nsecret@example.com\n")
+    campaign = load(project, "recipients: ../lists/a.csv\n")
+    done = threading.Event()
+
+    def swap() -> None:
+        while not done.is_set():
+            (project / "lists").rename(project / "kept")
+            (project / "lists").symlink_to(".git")
+            (project / "lists").unlink()
+            (project / "kept").rename(project / "lists")
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    found = set()
+    try:
+        for _ in range(500):
+            with contextlib.suppress(InputError):
+                found |= {recipient.email for recipient in campaign.recipients}
+    finally:
+        done.set()
+        swapping.join()
+    assert found <= {"ada@example.com"}
 
 
 def test_an_untrusted_campaign_does_not_learn_whether_an_outside_file_exists(project: Path) -> None:

@@ -35,6 +35,8 @@ MAX_ROWS = 1_048_576  # of a sheet, by the format, as are the next two
 MAX_CELL = 32_767  # characters
 MAX_FORMAT = 255  # characters of a number format; a longer one is not looked at
 MAX_DEPTH = 100
+MAX_TAG = 1 << 19  # octets, with the attributes
+SCAN_CHUNK = 1 << 16  # octets
 MAX_ELEMENTS = 5_000_000  # of a part that is not a sheet
 
 
@@ -146,8 +148,15 @@ def _scan_part(stream: IO[bytes], name: str, shown: str) -> None:
     parser.StartElementHandler = start_element
     parser.EndElementHandler = end_element
     parser.CharacterDataHandler = add_text
+    size = 0
     try:
-        parser.ParseFile(stream)
+        while chunk := stream.read(SCAN_CHUNK):
+            size += len(chunk)
+            parser.Parse(chunk, False)
+            # expat before 2.6 parses what it has of an unfinished tag or comment anew with each chunk.
+            if size - parser.CurrentByteIndex > MAX_TAG:
+                fail(f"has a tag or a comment of more than {MAX_TAG:,} octets")
+        parser.Parse(b"", True)
     except expat.ExpatError:
         fail("is not the XML of a spreadsheet")
 
@@ -213,9 +222,7 @@ def _show_cell(cell: Any) -> object:
         raise ValueError(f"a cell of more than {MAX_CELL:,} characters")
     if value is None or isinstance(value, (str, bool)):
         return "" if value is None else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and math.isfinite(value):
         return show_number(value, cell.number_format or "General")
     if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
         return show_date(value, cell.number_format or "General")
