@@ -28,6 +28,8 @@ _PLAIN = re.compile(
 )
 _SPECIAL_USE = frozenset(["test", "local", "localhost", "onion", "invalid", "arpa"])
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+# Between several addresses in one text; " ::: " is what Google Contacts writes.
+SEPARATORS = (":::", ";", ",", "|", " ")
 SEVERAL = "one address is expected, found several"
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -148,11 +150,18 @@ def _find_common_mistake(text: str) -> str | None:
         return "there is a blank before or after it"
     if "<" in text and text.endswith(">"):
         return "the address alone is expected, without a name and <>"
-    if text.count("@") > 1 and re.search(r"[,;]", text):
+    if find_separator(text):
         return SEVERAL
     if re.search(r"@\[[^@]*\]\Z", text):
         return "an address literal in brackets is not accepted; expected a domain name"
     return None
+
+
+def find_separator(text: str) -> str | None:
+    """Return what is between the addresses in `text` if it holds several, or None."""
+    if text.count("@") < 2:
+        return None
+    return next((separator for separator in SEPARATORS if separator in text), None)
 
 
 def _quote(text: str) -> str:

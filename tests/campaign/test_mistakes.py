@@ -329,7 +329,7 @@ from mailer.errors import InputError
         ),
         (
             {"recipients": "{file: x.yaml, split: and}"},
-            "x.yaml:5:35: recipients.split: expected the character between two addresses: ';', ',', '|' or '",
+            "x.yaml:5:35: recipients.split: expected what is between two addresses: ';', ',', '|', ':::' or ' '",
         ),
         (
             {"recipients": "{file: x.yaml, trim: maybe}"},

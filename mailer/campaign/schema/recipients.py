@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mailer.campaign.addresses import check_address
+from mailer.campaign.addresses import SEPARATORS, check_address
 from mailer.campaign.model import RecipientSource
 from mailer.campaign.named_file import NamedFile
 from mailer.campaign.schema import nodes
@@ -37,8 +37,6 @@ from mailer.campaign.sources import (
 )
 from mailer.errors import InputError
 
-_SEPARATORS = (";", ",", "|", " ")
-
 
 @dataclass(frozen=True)
 class WhereType:
@@ -56,8 +54,8 @@ class WhereType:
 
 
 def _parse_separator(text: str) -> str:
-    if text not in _SEPARATORS:
-        raise ValueError("expected the character between two addresses: ';', ',', '|' or ' '")
+    if text not in SEPARATORS:
+        raise ValueError("expected what is between two addresses: ';', ',', '|', ':::' or ' '")
     return text
 
 
@@ -83,7 +81,8 @@ _ROW_FIELDS = (
     Field(
         "split",
         Text(_parse_separator, "a separator"),
-        "The character between several addresses in one cell. Each address becomes a recipient of its own.",
+        "What is between several addresses in one cell, such as `;`, or `:::` in exports of Google Contacts."
+        " Each address becomes a recipient of its own.",
         example='";"',
     ),
     Field(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,20 +29,30 @@ _JINJA_NAMES = frozenset(
 )
 RESERVED = OWN_NAMES | _JINJA_NAMES
 
-# Names of the address column without case, blanks and signs, the best first. From the exports of Google
-# Contacts ("E-mail 1 - Value"), Outlook ("E-mail Address"; in German "E-Mail-Adresse", in French "Adresse de
-# messagerie"), Mailchimp ("Email Address"), HubSpot ("Email"), Thunderbird ("Primary Email"), LibreOffice's
-# address books ("E-mail Address", "Email"), and what people write by hand.
+# Names of the address column without case, accents, blanks and signs, the best first.
 ADDRESS_NAMES = (
-    "email",
-    "emailaddress",
-    "email1value",
-    "primaryemail",
+    "email",  # HubSpot, Shopify, Stripe, Eventbrite, Brevo (EMAIL), SendGrid (EMAIL), Salesforce
+    "emailaddress",  # Mailchimp, Constant Contact, Outlook ("E-mail Address"), LibreOffice
+    "email1value",  # Google Contacts ("E-mail 1 - Value")
+    "primaryemail",  # Thunderbird
     "primaryemailaddress",
-    "emailadresse",
-    "adressedemessagerie",
+    "emailadresse",  # Outlook in German; the other languages are those of its CSV files, too
+    "adressedemessagerie",  # French
     "adresseemail",
+    "adressemail",
+    "courriel",
+    "direcciondecorreoelectronico",  # Spanish
+    "correoelectronico",
+    "indirizzopostaelettronica",  # Italian
+    "indirizzoemail",
+    "emailadres",  # Dutch
+    "enderecodecorreioelectronico",  # Portuguese
+    "enderecodeemail",
     "email1address",
+    "customeremail",  # Stripe's payments
+    "emailaddresswork",  # Constant Contact and Capsule
+    "emailaddresshome",
+    "emailaddressother",
     "workemail",
     "mail",
     "mailaddress",
@@ -69,7 +80,13 @@ def check_variable_name(name: str) -> str:
 
 def is_address_name(name: str) -> bool:
     """Return whether a column of this name probably holds addresses."""
-    return _SIGNS.sub("", name).lower() in ADDRESS_NAMES
+    return _fold_name(name) in ADDRESS_NAMES
+
+
+@functools.lru_cache(maxsize=4096)
+def _fold_name(name: str) -> str:
+    """Return `name` without case, accents, blanks and signs."""
+    return _SIGNS.sub("", unicodedata.normalize("NFKD", name)).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +159,7 @@ def _resolve_aliases(written: list[str], aliases: Mapping[str, str], problems: l
 def _find_address(written: list[str], problems: list[str]) -> int | None:
     found: dict[str, list[int]] = {}
     for index, name in enumerate(written):
-        found.setdefault(_SIGNS.sub("", name).lower(), []).append(index)
+        found.setdefault(_fold_name(name), []).append(index)
     for known in ADDRESS_NAMES:
         same = found.get(known, [])
         exact = [index for index in same if written[index].lower() == "email"] or same

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mailer.campaign.addresses import SEVERAL, check_address
+from mailer.campaign.addresses import SEVERAL, check_address, find_separator
 from mailer.campaign.model import Recipient, RowView
 from mailer.campaign.sources.names import (
     MAX_QUOTED,
@@ -222,7 +222,7 @@ def make_recipient(columns: dict[str, object], place: Place, nulls: tuple[str, .
     except ValueError as error:
         text = str(error)
         if text.endswith(SEVERAL):
-            text += f'{SPLIT_ADVICE}{{file: …, split: "{";" if ";" in email else ","}"}}'
+            text += f'{SPLIT_ADVICE}{{file: …, split: "{find_separator(email)}"}}'
         return Recipient(email, columns, place, Problem(place, text), nulls)
     columns["email"] = address
     return Recipient(address, columns, place, None, nulls)

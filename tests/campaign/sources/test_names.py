@@ -2,43 +2,116 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from mailer.campaign.sources.names import RESERVED, variable_name
 from mailer.campaign.sources.rows import RowRules
 
-# Headers of the programs' exports, without columns that do not matter here.
-GOOGLE = (
-    "First Name,Middle Name,Last Name,Phonetic First Name,Name Prefix,Nickname,File As,Organization Name,"
-    "Birthday,Notes,Labels,E-mail 1 - Label,E-mail 1 - Value,E-mail 2 - Label,E-mail 2 - Value,Phone 1 - Label"
+# Header lines of exports, as importers' tests and tables in public repositories have them. A "…" in a comment
+# says where columns that do not matter here are left out.
+GOOGLE = (  # Google Contacts since 2024
+    "First Name,Middle Name,Last Name,Phonetic First Name,Phonetic Middle Name,Phonetic Last Name,Name Prefix,"
+    "Name Suffix,Nickname,File As,Organization Name,Organization Title,Organization Department,Birthday,Notes,Photo,"
+    "Labels,E-mail 1 - Label,E-mail 1 - Value,E-mail 2 - Label,E-mail 2 - Value,Phone 1 - Label,Phone 1 - Value"
 )
-OUTLOOK = (
-    "First Name,Middle Name,Last Name,Company,Department,Job Title,Business Street,Business City,Home Phone,"
-    "E-mail Address,E-mail Type,E-mail Display Name,E-mail 2 Address,E-mail 2 Type,Web Page"
+GOOGLE_OLD = (  # Google Contacts before 2024
+    "Name,Given Name,Additional Name,Family Name,Yomi Name,Given Name Yomi,Additional Name Yomi,Family Name Yomi,"
+    "Name Prefix,Name Suffix,Initials,Nickname,Short Name,Maiden Name,Birthday,Gender,Location,Billing Information,"
+    "Directory Server,Mileage,Occupation,Hobby,Sensitivity,Priority,Subject,Notes,Language,Photo,Group Membership,"
+    "E-mail 1 - Type,E-mail 1 - Value,E-mail 2 - Type,E-mail 2 - Value,Phone 1 - Type,Phone 1 - Value"
 )
-OUTLOOK_GERMAN = "Anrede;Vorname;Weitere Vornamen;Nachname;Firma;E-Mail-Adresse;E-Mail-Typ;E-Mail 2: Adresse"
+OUTLOOK = (  # Outlook for Windows; … after the phones
+    '"Title","First Name","Middle Name","Last Name","Suffix","Company","Department","Job Title","Business Street",'
+    '"Business City","Home Phone","Account","Anniversary","Birthday","Categories","E-mail Address","E-mail Type",'
+    '"E-mail Display Name","E-mail 2 Address","E-mail 2 Type","E-mail 2 Display Name","Gender","Web Page"'
+)
+OUTLOOK_COM = (  # Outlook.com (Hotmail); … after the phones
+    "First Name,Middle Name,Last Name,Title,Suffix,Initials,Web Page,Gender,Birthday,Anniversary,Location,Language,"
+    "Internet Free Busy,Notes,E-mail Address,E-mail 2 Address,E-mail 3 Address,Primary Phone,Home Phone,Company"
+)
+# The names in other languages: Exchange's table for imports (OutlookCsvLanguageSelect in the namespace
+# Microsoft.Exchange.Transport.Sync.Common.ImportContacts), and for French Open-Xchange's importer.
+OUTLOOK_GERMAN = (
+    "Anrede,Vorname,Weitere Vornamen,Nachname,Suffix,Firma,Abteilung,Position,Straße geschäftlich,Ort geschäftlich,"
+    "Beruf,Büro,E-Mail-Adresse,E-Mail-Typ,E-Mail: Angezeigter Name,E-Mail 2: Adresse,E-Mail 2: Typ"
+)
+OUTLOOK_FRENCH = (
+    "Titre,Prénom,Nom,Société,Rue (bureau),Ville (bureau),Adresse de messagerie,Type de messagerie"
+)
+OUTLOOK_SPANISH = (
+    "Puesto,Nombre,Apellidos,Categorías,Dirección de correo electrónico,Dirección de correo electrónico 2"
+)
+OUTLOOK_ITALIAN = (
+    "Nome,Cognome,Indirizzo posta elettronica,Tipo posta elettronica,Indirizzo posta elettronica 2"
+)
+OUTLOOK_DUTCH = "Voornaam,Achternaam,Categorien,E-mailadres,E-mailtype,E-mailadres 2,E-mailtype 2"
+OUTLOOK_PORTUGUESE = "Primeiro nome,Apelido,Endereço de correio electrónico,Tipo de correio electrónico"
 MAILCHIMP = (
-    '"Email Address","First Name","Last Name",Address,"Phone Number",MEMBER_RATING,OPTIN_TIME,OPTIN_IP,TAGS'
+    '"Email Address","First Name","Last Name",MEMBER_RATING,OPTIN_TIME,OPTIN_IP,CONFIRM_TIME,CONFIRM_IP,LATITUDE,'
+    "LONGITUDE,GMTOFF,DSTOFF,TIMEZONE,CC,REGION,LAST_CHANGED,LEID,EUID,NOTES"
 )
-HUBSPOT = '"Record ID","First Name","Last Name",Email,"Phone Number","Contact owner","Lead Status",Status'
+HUBSPOT = "Record ID,First Name,Last Name,Email,Phone Number,Lead Status,Create Date,Contact owner"
 THUNDERBIRD = (
     "First Name,Last Name,Display Name,Nickname,Primary Email,Secondary Email,Screen Name,Work Phone,Home Phone,"
-    "Fax Number,Organization,Web Page 1,Birth Year,Custom 1,Notes,"
+    "Fax Number,Pager Number,Mobile Number,Home Address,Home Address 2,Home City,Home State,Home ZipCode,"
+    "Home Country,Job Title,Department,Organization,Web Page 1,Birth Year,Custom 1,Notes,"
 )
-LIBREOFFICE = "Title,First Name,Last Name,Company Name,Address Line 1,City,State,ZIP,Country,Telephone private,E-mail Address"
+BREVO = "CONTACT ID,EMAIL,FIRSTNAME,LASTNAME,SMS,LANDLINE_NUMBER,WHATSAPP,INTERESTS"
+SENDGRID = (
+    "EMAIL,FIRST_NAME,LAST_NAME,ADDRESS_LINE_1,ADDRESS_LINE_2,CITY,STATE_PROVINCE_REGION,POSTAL_CODE,COUNTRY"
+)
+CONSTANT_CONTACT = "Email address,First name,Last name,Source Platform"
+CONSTANT_CONTACT_OLD = "First name,Last name,Email address - other,Email status - other"
+SHOPIFY = (
+    "Customer ID,First Name,Last Name,Email,Accepts Email Marketing,Default Address Company,Default Address Address1,"
+    "Default Address City,Default Address Zip,Phone,Accepts SMS Marketing,Total Spent,Total Orders,Note,Tags"
+)
+EVENTBRITE = (
+    "Order #,Order Date,First Name,Last Name,Email,Quantity,Price Tier,Ticket Type,Attendee #,Attendee Status"
+)
+STRIPE = (
+    "id,Description,Email,Name,Created (UTC),Delinquent,Plan,Status,Total Spend,Payment Count,tag (metadata)"
+)
+STRIPE_PAYMENTS = (
+    "id,Created date (UTC),Amount,Amount Refunded,Currency,Status,Customer Email,Customer Description"
+)
+LIBREOFFICE = "Title,First Name,Last Name,Company Name,Address Line 1,City,State,ZIP,Country,E-mail Address"
 
 
 @pytest.mark.parametrize(
     ("header", "address"),
     [
         (GOOGLE, "E-mail 1 - Value"),
+        (GOOGLE_OLD, "E-mail 1 - Value"),
         (OUTLOOK, "E-mail Address"),
+        (OUTLOOK_COM, "E-mail Address"),
         (OUTLOOK_GERMAN, "E-Mail-Adresse"),
+        (OUTLOOK_GERMAN.replace(",", ";"), "E-Mail-Adresse"),
+        (OUTLOOK_FRENCH, "Adresse de messagerie"),
+        (OUTLOOK_SPANISH, "Dirección de correo electrónico"),
+        (
+            unicodedata.normalize("NFD", OUTLOOK_SPANISH),
+            unicodedata.normalize("NFD", "Dirección de correo electrónico"),
+        ),
+        (OUTLOOK_ITALIAN, "Indirizzo posta elettronica"),
+        (OUTLOOK_DUTCH, "E-mailadres"),
+        (OUTLOOK_PORTUGUESE, "Endereço de correio electrónico"),
         (MAILCHIMP, "Email Address"),
         (HUBSPOT, "Email"),
         (THUNDERBIRD, "Primary Email"),
+        (BREVO, "EMAIL"),
+        (SENDGRID, "EMAIL"),
+        (CONSTANT_CONTACT, "Email address"),
+        (CONSTANT_CONTACT_OLD, "Email address - other"),
+        (SHOPIFY, "Email"),
+        (EVENTBRITE, "Email"),
+        (STRIPE, "Email"),
+        (STRIPE_PAYMENTS, "Customer Email"),
         (LIBREOFFICE, "E-mail Address"),
         ("Name,mail", "mail"),
+        ("Nom;Adresse e-mail", "Adresse e-mail"),
         ("E-Mail\tName", "E-Mail"),
         ("EMAIL;Name", "EMAIL"),
     ],
@@ -147,6 +220,14 @@ def test_several_addresses_in_a_cell(rows) -> None:
         ("x@example.com", "c", True),
         ("nobody", "c", False),
     ]
+
+
+def test_addresses_of_google_contacts_in_one_cell_are_split(rows) -> None:
+    content = "Name,E-mail 1 - Value\nAda,ada@example.com ::: ada@example.org\n"
+    (row,) = rows("a.csv", content)
+    assert str(row.problem).endswith('recipients: {file: …, split: ":::"}')
+    split = rows("a.csv", content, rules=RowRules(split=":::"))
+    assert [(r.email, r.problem) for r in split] == [("ada@example.com", None), ("ada@example.org", None)]
 
 
 def test_null_is_empty_and_recorded(rows) -> None:
