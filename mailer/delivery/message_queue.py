@@ -111,6 +111,11 @@ class MessageQueue:
             self._started += sum(claim.first for claim in claims)
         return claims
 
+    @property
+    def has_reached_limit(self) -> bool:
+        """Whether this run has started with as many recipients as `limit` allows."""
+        return self._startable_count() == 0
+
     def _startable_count(self) -> int | None:
         """How many more recipients `limit` lets this run start with; None is no limit."""
         return None if self._limit is None else max(self._limit - self._started, 0)

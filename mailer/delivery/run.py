@@ -18,6 +18,7 @@ from mailer.delivery.backoff import RetryPolicy
 from mailer.delivery.clock import Clock, SystemClock
 from mailer.delivery.coordination import Coordinator, SharedCoordinator, watch_ledger
 from mailer.delivery.dispositions import DispositionPolicy
+from mailer.delivery.kept_sessions import SessionKeeper
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
@@ -82,7 +83,9 @@ async def run(
             number = ledger.ensure_edition(campaign.name).number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")
         state = RunState(observer=observer, clock=clock, stop=stop)
-        queue = _start_run(ledger, preparation.edition, preparation.compiled, options, state)
+        queue = _start_run(
+            ledger, preparation.edition, options, state, template=preparation.compiled.fingerprint
+        )
         with ExitStack() as stack:
             renderer: Renderer = DirectRenderer(preparation.compiled)
             if not preparation.is_checked:
@@ -93,7 +96,7 @@ async def run(
 
 
 async def run_share(
-    compiled: CompiledCampaign,
+    process: RenderProcess,
     ledger: Ledger,
     edition: Edition,
     options: SendOptions,
@@ -102,19 +105,20 @@ async def run_share(
     stop: StopSignal,
     seconds: float,
     template: str,
+    keeper: SessionKeeper,
 ) -> RunResult:
     """Send a part of an edition that another command has planned and checked, from a shared ledger.
 
     It ends after `seconds`, after `options.limit` recipients, if no message is left, or if `stop` asks for
-    it. `template` is the fingerprint that the other runs have. Returns how the share ended. Raises
+    it. `process` renders the compiled campaign. `template` is the fingerprint that the other runs have.
+    `keeper` has the sessions that the share before left open. Returns how the share ended. Raises
     LedgerError.
     """
     state = RunState(observer=GuardedObserver(observer or Observer()), clock=SystemClock(), stop=stop)
-    with ExitStack() as stack:
-        stack.enter_context(ledger.hold_campaign(edition.campaign))
-        queue = _start_run(ledger, edition, compiled, options, state, template=template)
-        process = stack.enter_context(RenderProcess(compiled))
-        phase = _SendPhase(state, queue, BoundedRenderer(process, stop), options)
+    state.traits = keeper.traits
+    with ledger.hold_campaign(edition.campaign):
+        queue = _start_run(ledger, edition, options, state, template=template, is_share=True)
+        phase = _SendPhase(state, queue, BoundedRenderer(process, stop), options, keeper)
         timer = asyncio.get_running_loop().call_later(
             seconds, state.end, Ending.INCOMPLETE, "the share is over"
         )
@@ -122,24 +126,23 @@ async def run_share(
             return await phase.send(MAX_SESSIONS, is_careful=False)
         finally:
             timer.cancel()
+            keeper.traits = state.traits
 
 
 def _start_run(
     ledger: Ledger,
     edition: Edition,
-    compiled: CompiledCampaign,
     options: SendOptions,
     state: RunState,
     *,
-    template: str | None = None,
+    template: str,
+    is_share: bool = False,
 ) -> MessageQueue:
-    """Start a run in the ledger and return its queue.
+    """The queue of a new run with the templates of the fingerprint `template`.
 
-    With `template`, it is a share of a run that another command has started.
+    `is_share` says that another command has started it.
     """
-    now, is_new = state.clock.now(), template is None
-    fingerprint = template or compiled.fingerprint
-    record = ledger.start_run(edition, template=fingerprint, now=now, worker=options.worker)
+    record = ledger.start_run(edition, template=template, now=state.clock.now(), worker=options.worker)
     coordinator = Coordinator()
     if ledger.is_shared:
         coordinator = SharedCoordinator(
@@ -149,7 +152,7 @@ def _start_run(
             state,
             options.delivery,
             policy=_policy_for_doubts(options),
-            is_new=is_new,
+            is_new=not is_share,
         )
     return MessageQueue(ledger, edition, record, options, state, coordinator=coordinator)
 
@@ -166,7 +169,12 @@ class _SendPhase:
     """All sessions of one run, until it ends, and the record of it."""
 
     def __init__(
-        self, state: RunState, queue: MessageQueue, renderer: Renderer, options: SendOptions
+        self,
+        state: RunState,
+        queue: MessageQueue,
+        renderer: Renderer,
+        options: SendOptions,
+        keeper: SessionKeeper | None = None,
     ) -> None:
         delivery = options.delivery
         self._state, self._queue, self._options = state, queue, options
@@ -175,7 +183,14 @@ class _SendPhase:
         self._throttle = Throttle(state, queue.pacer, delivery.backoff, queue.coordinator)
         limit = queue.coordinator.make_failure_limit(delivery)
         recorder = ResultRecorder(state, queue, self._throttle, policy, limit)
-        make_session = partial(Session, renderer=renderer, state=state, queue=queue, recorder=recorder)
+        make_session = partial(
+            Session,
+            renderer=renderer,
+            state=state,
+            queue=queue,
+            recorder=recorder,
+            may_stay_open=keeper is not None,
+        )
         make_worker = partial(
             Worker,
             server_access(options.server, options.password),
@@ -184,6 +199,7 @@ class _SendPhase:
             queue,
             throttle=self._throttle,
             make_session=make_session,
+            keeper=keeper,
         )
         self._pool = WorkerPool(state, make_worker)
         self._started = state.clock.now()

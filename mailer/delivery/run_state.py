@@ -135,14 +135,16 @@ class RunState:
         """Wait for `seconds`, or until the run is to end."""
         await race(self._ended.wait(), self.clock.sleep(seconds))
 
-    def record_session_opened(self, details: SessionDetails, *, is_reconnect: bool, is_careful: bool) -> None:
+    def record_session_opened(
+        self, details: SessionDetails, *, is_new: bool = True, is_reconnect: bool, is_careful: bool
+    ) -> None:
         """Count a session, and tell the observer its `details`.
 
-        `is_reconnect` says that it replaces one that was lost. The report shows the server as the last
-        session without special care (`is_careful`) found it.
+        `is_new` is false if the run before counted it. `is_reconnect` says that it replaces one that was
+        lost. The report shows the server as the last session without special care (`is_careful`) found it.
         """
         self.sessions.open += 1
-        self.figures.sessions += 1
+        self.figures.sessions += is_new
         self.figures.reconnects += is_reconnect
         if not is_careful or self.server is None:
             self.server = details

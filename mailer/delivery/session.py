@@ -17,6 +17,7 @@ from typing import Protocol
 from mailer.campaign.model import Recipient
 from mailer.delivery.dispositions import SessionAction
 from mailer.delivery.message_queue import MessageQueue
+from mailer.delivery.options import Ending
 from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder, claimed_message
 from mailer.delivery.run_state import RunState
@@ -58,7 +59,7 @@ class SessionEnd:
     `error` says why it was useless, or how it was lost (`is_lost`); it is None if we ended it.
     `message_count` is the number of messages that it took. `made_progress` says that the server judged a
     message. `needs_care` says that the next session has to be careful. `fewer_sessions_reply` is a reply that
-    allows fewer sessions at once.
+    allows fewer sessions at once. `is_open` says that the connection is open, for the next run.
     """
 
     error: ServerError | None
@@ -67,6 +68,7 @@ class SessionEnd:
     made_progress: bool
     needs_care: bool
     fewer_sessions_reply: Reply | None
+    is_open: bool = False
 
 
 class Renderer(Protocol):
@@ -133,8 +135,9 @@ class Session:
         state: RunState,
         queue: MessageQueue,
         recorder: ResultRecorder,
+        may_stay_open: bool = False,
     ) -> None:
-        self._connection, self._plan = connection, plan
+        self._connection, self._plan, self._may_stay_open = connection, plan, may_stay_open
         self._renderer, self._state, self._queue, self._recorder = renderer, state, queue, recorder
         self._in_flight = 0
         self._held: deque[Transaction] = deque()  # claimed ahead, rendered, and not submitted yet
@@ -153,18 +156,35 @@ class Session:
         Raises LedgerWriteError.
         """
         error: ServerError | None = None
-        is_lost = False
+        is_lost = is_open = False
         try:
             await self._send_messages()
             error = self._uselessness()
-            await self._connection.quit()
+            is_open = self._stays_open()
+            if not is_open:
+                await self._connection.quit()
             needs_care = self._plan.is_careful and not self._doubts_are_done
         except ServerError as lost:
             error, is_lost = lost, True
             needs_care = self._record_unfinished(str(lost))
         return SessionEnd(
-            error, is_lost, self._message_count, self._made_progress, needs_care, self._fewer_sessions_reply()
+            error,
+            is_lost,
+            self._message_count,
+            self._made_progress,
+            needs_care,
+            self._fewer_sessions_reply(),
+            is_open,
         )
+
+    def _stays_open(self) -> bool:
+        """Whether the next run may use the connection: nothing ended but this run's share."""
+        state = self._state
+        is_share_over = state.ending is Ending.INCOMPLETE or (
+            state.ending is None and self._queue.has_reached_limit
+        )
+        is_unwanted = self._must_leave or self._plan.is_careful or state.stop.requested
+        return self._may_stay_open and is_share_over and not is_unwanted and self._connection.room > 0
 
     def leave(self) -> None:
         """Start no more messages, and end the session when those in flight have their results."""

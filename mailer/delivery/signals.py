@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -33,7 +34,7 @@ class StopSignal:
         self.requested = False
         self.at_once = False
         self._is_noticed = False  # whether a `wait` has returned for the first request
-        self._is_raising = False
+        self._raising_thread: int | None = None  # in which a request is an exception
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event: asyncio.Event | None = None
 
@@ -47,7 +48,7 @@ class StopSignal:
             self.number, self.requested = number, True
         if self._loop is not None and self._event is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._event.set)
-        if self._is_raising:
+        if self._raising_thread == threading.get_ident():
             raise Interrupted
 
     async def wait(self) -> None:
@@ -64,11 +65,11 @@ class StopSignal:
         """In this block nothing is sent and the event loop does not turn: a request raises Interrupted."""
         if self.requested:
             raise Interrupted
-        self._is_raising = True
+        self._raising_thread = threading.get_ident()
         try:
             yield
         finally:
-            self._is_raising = False
+            self._raising_thread = None
 
     @contextmanager
     def handle_signals(self) -> Iterator[StopSignal]:

@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from mailer.campaign.model import AUTO, Backoff
 from mailer.delivery.backoff import MAX_PAUSES, exponential_bound, seconds_of_pause
+from mailer.delivery.kept_sessions import SessionKeeper
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending, SendOptions
 from mailer.delivery.race import race
@@ -25,6 +26,7 @@ from mailer.delivery.server_access import ServerAccess
 from mailer.delivery.session import Session, SessionEnd, SessionPlan
 from mailer.delivery.throttle import Throttle
 from mailer.errors import AuthenticationError, ConnectionLost, LedgerError, ServerError, TlsError
+from mailer.ledger.store import CampaignLock
 from mailer.smtp.connection import Connection, connect
 from mailer.smtp.protocol.values import Strategy
 
@@ -44,7 +46,8 @@ SessionFactory = Callable[[Connection, SessionPlan], Session]
 class Worker:
     """Opens sessions one after the other.
 
-    `make_session` is called with a connection and how it is to be used.
+    `make_session` is called with a connection and how it is to be used. `keeper` has the sessions of the run
+    before, and keeps those that the end of this run leaves open.
     """
 
     def __init__(
@@ -56,9 +59,10 @@ class Worker:
         *,
         throttle: Throttle,
         make_session: SessionFactory,
+        keeper: SessionKeeper | None = None,
         is_careful: bool = False,
     ) -> None:
-        self._access, self._options = access, options
+        self._access, self._options, self._keeper = access, options, keeper
         self._state, self._queue, self._throttle = state, queue, throttle
         self._make_session = make_session
         self._reconnect = ReconnectPolicy(state, options.delivery.backoff)
@@ -104,30 +108,41 @@ class Worker:
         """Open a session and use it. Raises ServerError if it could not be opened, or took no message."""
         if not await self._queue.wait_for_message():
             return
-        permit = await self._queue.coordinator.take_session()
+        kept = self._keeper.take() if self._keeper is not None and not self._plan.is_careful else None
+        connection, permit = kept or (None, await self._queue.coordinator.take_session())
+        is_kept = False
         try:
-            await self._run_permitted_session()
+            is_kept = await self._run_permitted_session(connection, permit)
         finally:
-            if permit is not None:
+            if permit is not None and not is_kept:
                 permit.release()
 
-    async def _run_permitted_session(self) -> None:
+    async def _run_permitted_session(
+        self, connection: Connection | None, permit: CampaignLock | None
+    ) -> bool:
+        """Use `connection`, or a new one if it is None. Returns whether it is kept, with its permit."""
+        is_new = connection is None
         try:
-            connection = await self._open()
+            connection = connection or await self._open()
         except ServerError as error:
             self._was_lost = True
             if not self._accept_refusal(error):
                 raise
-            return
-        if connection is not None:
-            end = await self._use(connection)
-            self._prepare_next(end)
-            if end.error is not None and not self._act_on_closing_reply(end.error) and not end.made_progress:
-                raise end.error
+            return False
+        if connection is None:
+            return False
+        end = await self._use(connection, is_new=is_new)
+        if end.is_open and self._keeper is not None:
+            self._keeper.keep(connection, permit)
+            return True
+        self._prepare_next(end)
+        if end.error is not None and not self._act_on_closing_reply(end.error) and not end.made_progress:
+            raise end.error
+        return False
 
     async def _open(self) -> Connection | None:
         """Return a session that is logged in; None if the run is over."""
-        state, plan = self._state, self._plan
+        state = self._state
         async with state.login_gate.enter():
             if state.is_over:
                 return None
@@ -135,11 +150,7 @@ class Worker:
             if connection is not None:
                 state.login_gate.open()
         if connection is not None:
-            self._connection = connection
             self._has_new_token = False
-            state.record_session_opened(
-                connection.details, is_reconnect=self._was_lost, is_careful=plan.is_careful
-            )
         return connection
 
     async def _connect(self) -> Connection:
@@ -156,18 +167,29 @@ class Worker:
             on_notice=self._state.observer.on_warning,
         )
 
-    async def _use(self, connection: Connection) -> SessionEnd:
+    async def _use(self, connection: Connection, *, is_new: bool) -> SessionEnd:
+        self._connection = connection
+        self._state.record_session_opened(
+            connection.details,
+            is_new=is_new,
+            is_reconnect=self._was_lost,
+            is_careful=self._plan.is_careful,
+        )
         is_streamed = connection.details.strategy is Strategy.STREAMED
         ahead = 0 if is_streamed or self._plan.is_careful or self._plan.message_limit else self._claims_ahead
         self._session = session = self._make_session(connection, replace(self._plan, claims_ahead=ahead))
+        is_open = False
         try:
-            return await session.run()
+            end = await session.run()
+            is_open = end.is_open
+            return end
         except asyncio.CancelledError:  # the caller does not wait for replies: what is known is recorded
             with suppress(LedgerError):
                 session.record_cancellation()
             raise
         finally:
-            connection.abort()  # does nothing to a session that is closed
+            if not is_open:
+                connection.abort()  # does nothing to a session that is closed
             self._connection = self._session = None
             self._state.record_session_closed(connection.details, session.traits)
 

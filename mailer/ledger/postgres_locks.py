@@ -20,7 +20,7 @@ MAX_SESSIONS = 1000  # of one campaign: how many locks an edition has
 PREPARE_PAUSE = 0.2  # seconds between two looks whether another sender is done with planning
 
 OPENING = 0x4D61_696C  # the lock of whoever makes or upgrades a ledger: there is no number yet
-_WRITER, _CAMPAIGN, _RUN, _SESSION, _PREPARE = range(5)
+_WRITER, _CAMPAIGN, _RUN, _SESSION, _PREPARE, _COMMAND = range(6)
 
 _LOCK = "SELECT pg_try_advisory_lock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
 _UNLOCK = "SELECT pg_advisory_unlock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
@@ -40,6 +40,9 @@ class AdvisoryLocks(ABC):
     """The locks of one connection. `ledger_number` tells the ledgers of a database apart."""
 
     ledger_number = 0
+
+    def __init__(self) -> None:
+        self._sessions: set[int] = set()
 
     @abstractmethod
     def fetch_one(self, query: str, given: Parameters | None = None) -> Row | None:
@@ -88,9 +91,26 @@ class AdvisoryLocks(ABC):
         query = f"{_LOCKED} AND pid <> pg_backend_pid()" if of_others else _LOCKED
         return [run for (run,) in self.fetch_all(query, {"class": self._lock_class(_RUN)})]
 
-    def lock_session(self, edition: int, number: int) -> CampaignLock | None:
-        """The session `number` of the MAX_SESSIONS that an edition may have; None if another run has it."""
-        return self._lock(_SESSION, edition * MAX_SESSIONS + number)
+    def take_session(self, edition: int, limit: int) -> CampaignLock | None:
+        """A session out of `limit` for all senders of an edition, to be released; None if all are in use."""
+        for number in range(min(limit, MAX_SESSIONS)):
+            session = edition * MAX_SESSIONS + number
+            if session in self._sessions:  # the database gives a lock twice to the same connection
+                continue
+            if lock := self._lock(_SESSION, session):
+                self._sessions.add(session)
+                return _SessionLock(lock, self._sessions, session)
+        return None
+
+    def lock_command(self, edition: int) -> None:
+        """Show that a command distributes the work of an edition, until the end of the connection."""
+        self._lock(_COMMAND, edition, _SHARE, _UNSHARE)
+
+    def is_command_alive(self, edition: int) -> bool:
+        """Whether a command distributes the work of an edition."""
+        given = {"class": self._lock_class(_COMMAND), "object": edition}
+        found = self.fetch_one(_IS_LOCKED, given)
+        return bool(found and found[0])
 
     def _campaign_id(self, campaign: str) -> int:
         found = self.fetch_one(sql.CAMPAIGN, {"name": campaign})
@@ -114,3 +134,14 @@ class _AdvisoryLock:
     def release(self) -> None:
         with suppress(LedgerError):  # a lost connection has released it
             self._locks.fetch_one(self._query, self._given)
+
+
+class _SessionLock:
+    """One of the sessions of an edition."""
+
+    def __init__(self, lock: CampaignLock, sessions: set[int], session: int) -> None:
+        self._lock, self._sessions, self._session = lock, sessions, session
+
+    def release(self) -> None:
+        self._sessions.discard(self._session)
+        self._lock.release()

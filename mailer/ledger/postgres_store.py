@@ -58,6 +58,7 @@ class PostgresStore(AdvisoryLocks):
     path = None
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._url = url
         self.name = describe_url(url)
         self._loop = asyncio.new_event_loop()

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 
 from mailer.ledger import postgres_sql, sql
 from mailer.ledger.ledger import Ledger
-from mailer.ledger.postgres_locks import MAX_SESSIONS
 from mailer.ledger.postgres_store import PostgresStore
 from mailer.ledger.records import Edition, Policy, RunRecord
 from mailer.ledger.recovery import recover_in_flight
@@ -59,7 +58,6 @@ class SharedRun:
         if not isinstance(ledger.store, PostgresStore):
             raise ValueError("only a ledger in PostgreSQL is shared")
         self._ledger, self._store, self._edition, self._run = ledger, ledger.store, edition, run
-        self._sessions: set[int] = set()
 
     def join(self, *, is_new: bool) -> None:
         """Begin.
@@ -109,13 +107,7 @@ class SharedRun:
 
     def take_session(self, limit: int) -> CampaignLock | None:
         """A session out of `limit` for all runs together, to be released; None if all are in use."""
-        for number in range(min(limit, MAX_SESSIONS)):
-            if number in self._sessions:  # the database gives a lock twice to the same connection
-                continue
-            if lock := self._store.lock_session(self._edition.id, number):
-                self._sessions.add(number)
-                return _SessionLock(lock, self._sessions, number)
-        return None
+        return self._store.take_session(self._edition.id, limit)
 
     def count_live_runs(self) -> int:
         """How many runs of this edition are alive, this one included."""
@@ -180,9 +172,15 @@ class EditionMonitor:
     def continue_from(self, former: EditionMonitor) -> None:
         """Count the runs that `former` counted, after the connection to the database was lost."""
         self._after = former._after
+        self._store.lock_command(self._edition.id)
+
+    def is_command_alive(self) -> bool:
+        """Whether a command watches the edition, this one or another."""
+        return self._store.is_command_alive(self._edition.id)
 
     def begin(self) -> None:
-        """Forget endings and pauses of before, unless a run is alive."""
+        """Watch the edition from now on. Forget endings and pauses of before, unless a run is alive."""
+        self._store.lock_command(self._edition.id)
         live = set(self._store.list_live_runs())
         if not live & {id_ for (id_,) in self._store.fetch_all(sql.RUNS, self._given)}:
             self._store.execute(postgres_sql.RESET, self._given)
@@ -224,14 +222,3 @@ class EditionMonitor:
         self._store.execute(
             postgres_sql.END, {**self._given, "ending": ending, "reason": reason, "hint": hint}
         )
-
-
-class _SessionLock:
-    """One of the sessions of an edition."""
-
-    def __init__(self, lock: CampaignLock, sessions: set[int], number: int) -> None:
-        self._lock, self._sessions, self._number = lock, sessions, number
-
-    def release(self) -> None:
-        self._sessions.discard(self._number)
-        self._lock.release()

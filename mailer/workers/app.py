@@ -11,21 +11,26 @@ import logging
 import os
 import socket
 import tempfile
+import threading
 import time
 import warnings
+from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from mailer.delivery.kept_sessions import SessionKeeper
 from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending, RunResult
 from mailer.delivery.run import run_share
 from mailer.delivery.signals import StopSignal
 from mailer.errors import InputError, LedgerError, MailerError, MissingExtra
-from mailer.ledger import Ledger
+from mailer.ledger import Edition, Ledger
+from mailer.ledger.files import read_settings
 from mailer.ledger.sharing import EditionMonitor
+from mailer.render.render_process import RenderProcess
 from mailer.workers.travel import TravelledCampaign, unpack_campaign
 
 try:
@@ -34,11 +39,14 @@ try:
 except ImportError:  # said by `create_app`
     celery = None
 
+T = TypeVar("T")
+
 QUEUE = "mailer"
 TASK = "mailer.send_share"
 SHARE_SECONDS = 60.0
-SHARE_MESSAGES = 10_000
+SHARE_MESSAGES = 1_000
 MAX_CAMPAIGNS = 8  # that are kept loaded
+STOP_SECONDS = 10.0  # for QUIT in the sessions that are kept, when the worker ends
 _log = logging.getLogger("mailer.worker")
 
 
@@ -92,7 +100,8 @@ def run_worker(
 
     def send_share(campaign: str, edition: int) -> None:
         try:
-            runner.send_share(campaign, edition)
+            if runner.send_share(campaign, edition):
+                hand_on(app, campaign, edition)
         except MailerError as error:
             _log.error("share failed: %s", error, extra={"campaign": campaign, "worker": runner.name})
             runner.report_failure(campaign, edition, error)
@@ -122,8 +131,22 @@ def run_worker(
     return int(worker.exitcode or 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _LoadedCampaign:
+    """What a worker keeps of a campaign from one share to the next."""
+
+    travelled: TravelledCampaign
+    process: RenderProcess
+    keeper: SessionKeeper
+
+
 class ShareRunner:
-    """Sends shares. `name` is the worker's name in reports, `cache` a folder for the files of campaigns."""
+    """Sends shares of campaigns, one after the other.
+
+    `name` is the worker's name in reports, `cache` a folder for the files of campaigns. The connection to the
+    ledger, the loaded campaigns and the sessions with their servers stay from one share to the next. They
+    live in an event loop in a thread of its own, which also ends what is idle.
+    """
 
     def __init__(
         self,
@@ -137,29 +160,52 @@ class ShareRunner:
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._cache = cache or Path(tempfile.gettempdir()) / f"mailer-worker-{os.geteuid()}"
         self._ledger: Ledger | None = None
-        self._campaigns: dict[int, TravelledCampaign] = {}
+        self._campaigns: dict[int, _LoadedCampaign] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.stop = StopSignal()
         self.observer = observer or Observer()
 
-    def send_share(self, campaign: str, number: int) -> RunResult | None:
-        """Send a share of an edition. Returns None if nothing is left of it.
+    def send_share(self, campaign: str, number: int) -> bool:
+        """Send a share of an edition. Returns whether another share is to be sent.
 
         Raises MailerError; what was claimed is then taken over by another sender.
         """
+        return self._run(self._send_share(campaign, number))
+
+    def report_failure(self, campaign: str, number: int, error: MailerError) -> None:
+        """End the edition with an error of this worker, unless another worker is sending it."""
+        if not isinstance(error, LedgerError):
+            self._run(self._report_failure(campaign, number, error))
+
+    def close(self) -> None:
+        """Give up the sessions, the loaded campaigns and the connection to the ledger."""
+        if self._loop is not None:
+            loop, self._loop = self._loop, None
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._close(), loop).result(STOP_SECONDS)
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _run(self, work: Coroutine[object, object, T]) -> T:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="shares", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _send_share(self, campaign: str, number: int) -> bool:
         try:
             ledger = self._open_ledger()
             edition = ledger.find_edition(campaign, number)
             if edition is None or edition.complete or self.stop.requested:
-                return None
-            return self._send(ledger, self._load(ledger, campaign, number))
+                return False
+            result = await self._send(ledger, await self._load(ledger, edition))
+            is_fruitful = result.run is not None and result.run.messages > 0
+            is_share_over = result.ending in (Ending.COMPLETE, Ending.INCOMPLETE) and is_fruitful
+            return is_share_over and EditionMonitor(ledger, edition).is_command_alive()
         except LedgerError:
-            self.close()
+            await self._close()
             raise
 
-    def report_failure(self, campaign: str, number: int, error: MailerError) -> None:
-        """End the edition with an error of this worker, unless another worker is sending it."""
-        if isinstance(error, LedgerError):
-            return
+    async def _report_failure(self, campaign: str, number: int, error: MailerError) -> None:
         try:
             ledger = self._open_ledger()
             edition = ledger.find_edition(campaign, number)
@@ -167,47 +213,51 @@ class ShareRunner:
                 reason = f"worker {self.name}: {error}"
                 EditionMonitor(ledger, edition).end(Ending.UNREACHABLE.value, reason, error.hint)
         except LedgerError:
-            self.close()
+            await self._close()
 
-    def close(self) -> None:
-        """Give the connection to the ledger and the loaded campaigns up."""
+    async def _close(self) -> None:
+        await self._forget_campaigns()
         ledger, self._ledger = self._ledger, None
-        self._campaigns.clear()
         if ledger is not None:
             with suppress(MailerError):
                 ledger.close()
+
+    async def _forget_campaigns(self) -> None:
+        loaded = list(self._campaigns.values())
+        self._campaigns.clear()
+        for campaign in loaded:
+            await campaign.keeper.close()
+            campaign.process.close()
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:
             self._ledger = Ledger.open(self._url, create=False)
         return self._ledger
 
-    def _load(self, ledger: Ledger, campaign: str, number: int) -> TravelledCampaign:
-        edition = ledger.find_edition(campaign, number)
-        assert edition is not None  # noqa: S101 - looked up by the caller
-        settings = ledger.fetch_one("SELECT settings FROM editions WHERE id = :edition", edition=edition.id)
-        key = hash((edition.id, settings))
+    async def _load(self, ledger: Ledger, edition: Edition) -> _LoadedCampaign:
+        key = hash((edition.id, repr(read_settings(ledger, edition))))
         if key not in self._campaigns:
             if len(self._campaigns) >= MAX_CAMPAIGNS:
-                self._campaigns.clear()
-            self._campaigns[key] = unpack_campaign(ledger, edition, self._cache)
+                await self._forget_campaigns()
+            travelled = unpack_campaign(ledger, edition, self._cache)
+            process = RenderProcess(travelled.compiled)
+            self._campaigns[key] = _LoadedCampaign(travelled, process, SessionKeeper())
         return self._campaigns[key]
 
-    def _send(self, ledger: Ledger, travelled: TravelledCampaign) -> RunResult:
-        edition = travelled.edition
-        options = replace(travelled.options, limit=SHARE_MESSAGES, worker=self.name)
+    async def _send(self, ledger: Ledger, loaded: _LoadedCampaign) -> RunResult:
+        edition = loaded.travelled.edition
+        options = replace(loaded.travelled.options, limit=SHARE_MESSAGES, worker=self.name)
         _log.info("share started", extra={"campaign": edition.campaign, "worker": self.name})
-        result = asyncio.run(
-            run_share(
-                travelled.compiled,
-                ledger,
-                edition,
-                options,
-                self.observer,
-                stop=self.stop,
-                seconds=SHARE_SECONDS,
-                template=travelled.template,
-            )
+        result = await run_share(
+            loaded.process,
+            ledger,
+            edition,
+            options,
+            self.observer,
+            stop=self.stop,
+            seconds=SHARE_SECONDS,
+            template=loaded.travelled.template,
+            keeper=loaded.keeper,
         )
         extra = {"campaign": edition.campaign, "worker": self.name, "ending": result.ending.value}
         if result.run is not None:
@@ -216,6 +266,17 @@ class ShareRunner:
         if result.ending is Ending.LEDGER_FAILED:
             raise LedgerError(result.reason or "the ledger can no longer be written", hint=result.hint)
         return result
+
+
+def hand_on(app: Any, campaign: str, edition: int) -> None:
+    """Put the task for the next share into the broker's queue.
+
+    If the broker is away, the command that distributes the work does it later.
+    """
+    try:
+        app.send_task(TASK, (campaign, edition), retry=False, serializer="json")
+    except Exception as error:  # kombu's transports raise what they like
+        _log.warning("the next share could not be started: %s", type(error).__name__)
 
 
 class TaskQueue:

@@ -74,7 +74,7 @@ class FaultServer:
     script: Callable[[Step], str | None] = lambda _step: None
     extensions: tuple[str, ...] = ("8BITMIME", "SIZE 30000000", "ENHANCEDSTATUSCODES")
     security: str = "tls"
-    delay: float = 0.0  # seconds before the reply to each message
+    delay: float = 0.0  # seconds that each message of a session takes, from the reply to the one before
     idle: float | None = None  # a quiet server: closes a session after so many seconds without a command
     accepted: list[Accepted] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -168,6 +168,7 @@ class _Session:
     ) -> None:
         self.server, self.reader, self.writer, self.number = server, reader, writer, number
         self.in_session = 0
+        self.due = 0.0  # when the last message was done, by the loop's clock
         self.logged_in = False
         self.secure = server.security == "tls"
         self.sender: str | None = None
@@ -293,8 +294,7 @@ class _Session:
     async def take(self, content: bytes, fault: Fault | None) -> None:
         sender, recipients = self.sender or "", tuple(self.recipients)
         self.reset()
-        if self.server.delay:
-            await asyncio.sleep(self.server.delay)
+        await self.wait_for_delay()
         if fault and fault.moment == "after":
             if fault.kind == "4xx":
                 await self.send("451 4.3.0 not now")
@@ -319,6 +319,15 @@ class _Session:
         )
         self.in_session += 1
         await self.reply("accepted", "", f"250 2.0.0 Ok: queued as {len(self.server.accepted):X}")
+
+    async def wait_for_delay(self) -> None:
+        """Wait so that a busy session takes one message in each `delay`, whatever this process's own work takes."""
+        delay = self.server.delay
+        if delay:
+            now = asyncio.get_running_loop().time()
+            was_busy = now - self.due < delay
+            self.due = max(self.due + delay, now) if was_busy else now + delay
+            await asyncio.sleep(self.due - now)
 
     def reset(self) -> None:
         self.sender, self.recipients, self.chunks = None, [], b""

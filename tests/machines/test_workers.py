@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
 from tests.faults.server import FaultServer
 
@@ -84,3 +85,19 @@ def test_a_ledger_in_a_file_is_refused(redis: Any, make_fleet: Any) -> None:
         fleet.url = str(fleet.folder / "ledger.sqlite3")
         assert fleet.start_command().wait(60) == 2
     assert "workers need a ledger in PostgreSQL" in fleet.log("command")
+
+
+def test_a_worker_hands_on_until_all_is_sent(broker: Any, make_fleet: Any) -> None:
+    """2,500 messages are three shares; the task of each starts the next one, in the same session."""
+    delivery = "delivery: {connections: 1, window: 32}\n"
+    with FaultServer() as server:
+        fleet = make_fleet(broker, server, 2500, delivery)
+        fleet.start_worker("one")
+        assert fleet.start_command().wait(120) == 0, fleet.logs()
+        fleet.compare_with()
+        assert server.sessions == 1
+    with Ledger.open(fleet.url) as ledger:
+        runs = [
+            run.messages for run in ledger.read_runs(ledger.ensure_edition("faults")) if run.worker == "one"
+        ]
+    assert [count for count in runs if count] == [1000, 1000, 500]
