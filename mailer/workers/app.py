@@ -161,7 +161,8 @@ class ShareRunner:
         self._cache = cache or Path(tempfile.gettempdir()) / f"mailer-worker-{os.geteuid()}"
         self._ledger: Ledger | None = None
         self._campaigns: dict[int, _LoadedCampaign] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread | None = None  # that runs the loop
         self.stop = StopSignal()
         self.observer = observer or Observer()
 
@@ -179,16 +180,19 @@ class ShareRunner:
 
     def close(self) -> None:
         """Give up the sessions, the loaded campaigns and the connection to the ledger."""
-        if self._loop is not None:
-            loop, self._loop = self._loop, None
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
             with suppress(TimeoutError):
-                asyncio.run_coroutine_threadsafe(self._close(), loop).result(STOP_SECONDS)
-            loop.call_soon_threadsafe(loop.stop)
+                asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(STOP_SECONDS)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.close()
 
     def _run(self, work: Coroutine[object, object, T]) -> T:
-        if self._loop is None:
+        if self._thread is None:  # made here, since a worker's processes are forks
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="shares", daemon=True).start()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="shares", daemon=True)
+            self._thread.start()
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _send_share(self, campaign: str, number: int) -> bool:
