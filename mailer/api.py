@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from os import PathLike
@@ -172,6 +172,23 @@ def read_report(
         return _make_independent(summary.read_report(book, name, edition), place)
 
 
+class SandboxBehavior(TypedDict, total=False):
+    """How a sandbox misbehaves; docs/sandbox.md describes the rules of `fail`.
+
+    `delay` is in seconds before each group of replies, or a text such as "200ms". `drop` is the share (0 to
+    1, or "1%") of messages after which the connection is cut before the reply. The last four say what the
+    server offers; by default, all but `starttls`.
+    """
+
+    fail: Sequence[str]
+    delay: float | str
+    drop: float | str
+    chunking: bool
+    pipelining: bool
+    login: bool
+    starttls: bool
+
+
 class SandboxServer(Protocol):
     """A running sandbox. `url` has the login; `ca_file` is the authority of its certificate."""
 
@@ -188,16 +205,30 @@ class SandboxServer(Protocol):
 
 
 def sandbox(
-    *, maildir: str | PathLike[str] | None = None, port: int = 0, password: str | None = None
+    *,
+    maildir: str | PathLike[str] | None = None,
+    port: int = 0,
+    password: str | None = None,
+    ca_dir: str | PathLike[str] | None = None,
+    **behavior: Unpack[SandboxBehavior],
 ) -> AbstractContextManager[SandboxServer]:
-    """Return an SMTPS server on loopback for tests of programs that send; use it in a `with` statement.
+    """Return an SMTP server on loopback for tests of programs that send; use it in a `with` statement.
 
     It delivers no mail. `maildir` is the folder for the messages, by default a temporary one; port 0 takes a
-    free one; the password is random by default. Needs the extra `sandbox` (MissingExtra).
+    free one; the password is random by default; `ca_dir` keeps the certificate authority for the next one.
+    `behavior` are the keys of SandboxBehavior: how the server fails, and what it does not offer. Raises
+    ValueError if one of them is not valid, MissingExtra without the extra `sandbox`.
     """
     from mailer.sandbox import Sandbox
+    from mailer.sandbox.behavior import make_behavior
 
-    return Sandbox(maildir=None if maildir is None else Path(maildir), port=port, password=password)
+    return Sandbox(
+        maildir=None if maildir is None else Path(maildir),
+        port=port,
+        password=password,
+        ca_dir=None if ca_dir is None else Path(ca_dir),
+        behavior=make_behavior(**behavior),
+    )
 
 
 def choose_server(

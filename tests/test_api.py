@@ -191,6 +191,24 @@ def test_the_documents_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert b"Invoice 7" in scope["message"].content
 
 
+def test_a_sandbox_misbehaves_as_its_arguments_say(path: Path) -> None:
+    campaign = mailer.load_campaign(path)
+    with mailer.sandbox(
+        fail=["rcpt=550 5.1.1 Unknown:^bob"], chunking=False, delay="1ms", drop=0.0
+    ) as server:
+        report = mailer.send(campaign, server=server.url, ca_file=server.ca_file, password=server.password)
+        assert len(server.messages) == report.counts.sent == report.counts.total - 1
+    assert [(outcome.email, outcome.code) for outcome in report.failed()] == [("bob@example.com", 550)]
+    assert report.server is not None
+    assert report.server.strategy == "pipelined"
+
+
+def test_a_wrong_argument_of_a_sandbox_is_an_error_before_it_starts() -> None:
+    for wrong in ({"fail": ["200"]}, {"delay": -1.0}, {"delay": "soon"}, {"drop": 2.0}, {"drop": "x"}):
+        with pytest.raises(ValueError):
+            mailer.sandbox(**wrong)  # type: ignore[arg-type]
+
+
 def test_functions_with_the_name_of_a_package_are_functions_whatever_was_imported_before() -> None:
     script = "import mailer.render.compile, mailer.sandbox; from mailer import render, sandbox; print(render, sandbox)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)

@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from mailer.campaign import parse_duration
 from mailer.cli import console
 from mailer.cli.interrupts import serve_until_stopped
 from mailer.cli.options import BEHAVIOR_OPTIONS
 from mailer.errors import InputError
 from mailer.ledger.place import FOLDER
 from mailer.sandbox import Behavior, Sandbox
-from mailer.sandbox.behavior import parse_failures, parse_share
+from mailer.sandbox.behavior import make_behavior
 from mailer.sandbox.maildir import open_rehearsal_folder
 from mailer.sandbox.page import SandboxAddresses, SandboxOptions, make_export_line, serve_sandbox
 
@@ -72,14 +71,14 @@ def take_behavior(given: MutableMapping[str, Any]) -> Behavior | None:
     if not any(taken.values()):
         return None
     try:
-        return Behavior(
-            failures=parse_failures(taken["fail"]),
-            delay=parse_duration(taken["delay"]) if taken["delay"] else 0.0,
-            drop=parse_share(taken["drop"]) if taken["drop"] else 0.0,
-            has_chunking=not taken["no_chunking"],
-            has_pipelining=not taken["no_pipelining"],
-            has_login=not taken["tls_only"],
-            security="starttls" if taken["starttls"] else "tls",
+        return make_behavior(
+            fail=taken["fail"],
+            delay=taken["delay"] or 0.0,
+            drop=taken["drop"] or 0.0,
+            chunking=not taken["no_chunking"],
+            pipelining=not taken["no_pipelining"],
+            login=not taken["tls_only"],
+            starttls=taken["starttls"],
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None

@@ -92,6 +92,12 @@ class CampaignProcess:
         self._is_loaded = False
         self._is_closed = False
 
+    def start(self) -> None:
+        """Start the process without waiting for it, so that the first request need not."""
+        with self._lock:
+            if self._connection is None:
+                self._start()
+
     def load(self) -> CampaignState:
         """Read and compile the campaign as its files are now, and return its state."""
         with self._lock:

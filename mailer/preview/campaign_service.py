@@ -53,7 +53,7 @@ class CampaignService:
             return CampaignState(problems=self._problems)
         campaign = self._campaign
         try:
-            self._compiled = compile_campaign(campaign)
+            self._compiled = compile_campaign(campaign, is_isolated=True)
         except MailerError as error:
             self._problems = _list_problems(error)
         source = campaign.recipients

@@ -19,6 +19,7 @@ from typing import Any
 from mailer.campaign import Recipient, RecipientSource
 from mailer.errors import Place, Problem
 from mailer.ledger.rows import encode_columns, escape_surrogates
+from mailer.text import make_printable
 
 PAGE = 100  # rows of one page
 BATCH = 500  # rows that are written together
@@ -158,7 +159,10 @@ class RecipientIndex:
             f"where position {compared} ? {condition} order by position {order} limit {PAGE + 1}",
             *given,
         )
-        rows = [(position, email, name, bool(wrong)) for position, email, name, wrong in found[:PAGE]]
+        rows = [
+            (position, make_printable(email), make_printable(name), bool(wrong))
+            for position, email, name, wrong in found[:PAGE]
+        ]
         return IndexPage(rows[::-1] if backwards else rows, len(found) > PAGE)
 
     def read_recipients(self, start: int, limit: int) -> list[tuple[int, Recipient]]:

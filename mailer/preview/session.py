@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 
 import watchfiles
 
@@ -29,9 +29,10 @@ from mailer.web.message_view import MessageView
 
 MAX_FOLDERS = 2_000  # that are watched
 MAX_RENDERED = 8  # messages that are kept, so that their images and sources can be asked for
+CLOCK_STEP = 50_000_000  # nanoseconds by which the time of a file may be behind the clock
 SMALL_LIST = 0.12  # seconds in which a short list is read before the page hears of a change
 SEARCH_SECONDS = 1.0  # that one look for a failing message takes
-SEARCH_ROWS = 2_000  # rows that it takes at most
+SEARCH_ROWS = 10_000  # rows that it takes at most
 EXCERPT_LINES = 2  # lines before and after
 MAX_EXCERPT_LINE = 200  # characters of a line
 MAX_EXCERPT_FILE = 64 * 1024 * 1024  # of a file that are read to find the line
@@ -64,7 +65,9 @@ class PreviewSession:
         self._variables = variables
         self._folder = Path(tempfile.mkdtemp(prefix="mailer-preview-"))  # mode 0700
         self._process = CampaignProcess(path, variables)
-        self._list_process: CampaignProcess | None = None
+        self._list_process = CampaignProcess(path, variables)
+        self._list_is_read = threading.Event()
+        self._list_is_read.set()
         self.index = RecipientIndex(self._folder / "list-0")
         self._list_count = 0
         self._rendered: OrderedDict[tuple[int, int], RenderedMessage] = OrderedDict()
@@ -76,6 +79,8 @@ class PreviewSession:
 
     def start(self) -> None:
         """Read the campaign, begin with its list, and watch its files."""
+        self._process.start()
+        self._list_process.start()
         self.reload()
         self._watcher.start()
 
@@ -83,8 +88,7 @@ class PreviewSession:
         """End everything that was started, also in the middle of its work."""
         self._stopping.set()
         self._process.close()
-        if self._list_process is not None:
-            self._list_process.close()
+        self._list_process.close()
         self.index.close()
         if self._watcher.is_alive():
             self._watcher.join()
@@ -100,8 +104,14 @@ class PreviewSession:
 
     def reload(self) -> None:
         """Read the campaign as its files are now; its list too, if that has changed."""
-        self._stamps = self._take_stamps(self._list_folders())
+        started = time_ns()
+        stamps = self._take_stamps(self._list_folders())
         before, self.state = self.state, self._process.load()
+        # The campaign says which folders there are. In a new one, a file that was saved meanwhile counts as
+        # not seen yet.
+        later = self._take_stamps(self._list_folders())
+        old = {path: stamp for path, stamp in later.items() if stamp[0] < started - CLOCK_STEP}
+        self._stamps = old | stamps
         has_list = bool(self.state.name)
         is_changed = (
             self.state.list_fingerprint is None or self.state.list_fingerprint != before.list_fingerprint
@@ -118,19 +128,19 @@ class PreviewSession:
 
     def _read_list(self) -> None:
         """Read the list into a new index, in a thread; wait a moment, in which a short one is complete."""
-        if self._list_process is not None:
+        if not self._list_is_read.is_set():
             self._list_process.close()
+            self._list_process = CampaignProcess(self.path, self._variables)
         self._list_count += 1
         database = self._folder / f"list-{self._list_count}"
-        process = self._list_process = CampaignProcess(self.path, self._variables)
-        is_done = threading.Event()
+        process = self._list_process
+        is_done = self._list_is_read = threading.Event()
 
         def read_list() -> None:
             problems = process.write_index(database)
-            if process is self._list_process:
+            if is_done is self._list_is_read:
                 self.list_problems = problems
             is_done.set()
-            process.close()
             self._notify_subscribers()
 
         self.list_problems = []
@@ -163,14 +173,15 @@ class PreviewSession:
                         break
 
     def _take_stamps(self, folders: list[Path]) -> dict[str, tuple[int, int]]:
-        """Return the time and the size of each watched file, by its path."""
+        """Return the time and the size of each watched file, by its path; of a folder only that it is there."""
         stamps = {}
         for folder in folders:
             with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
                     if self._is_watched(watchfiles.Change.modified, entry.path):
                         stat = entry.stat()
-                        stamps[entry.path] = (stat.st_mtime_ns, stat.st_size)
+                        is_file = entry.is_file()
+                        stamps[entry.path] = (stat.st_mtime_ns, stat.st_size) if is_file else (0, 0)
         return stamps
 
     def _list_folders(self) -> list[Path]:

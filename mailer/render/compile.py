@@ -36,6 +36,7 @@ def compile_campaign(
     seconds: float = 10.0,
     max_bytes: int = 16 * MEGABYTE,
     max_message: int = 25 * MEGABYTE,
+    is_isolated: bool = False,
 ) -> CompiledCampaign:
     """Compile a campaign, so that its messages can be rendered.
 
@@ -43,10 +44,12 @@ def compile_campaign(
     :param seconds: the time limit of one message.
     :param max_bytes: the limit of one template's output, in characters.
     :param max_message: the limit of one message, in bytes.
+    :param is_isolated: the caller is a process with limits of its own, so compiling needs no other one.
     :raises InputError: all problems of the campaign's patterns, templates, images and attachments.
     """
     limits = MessageLimits(seconds, max_bytes, max_message)
-    _try_compile(campaign, limits, edition)
+    if not is_isolated:
+        _try_compile(campaign, limits, edition)
     return _Compilation(campaign, limits, edition).compile()
 
 

@@ -13,11 +13,14 @@ WHEN it is always.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from mailer.campaign import parse_duration
 
 Stage = Literal["ehlo", "auth", "mail", "rcpt", "data"]
 
@@ -56,10 +59,37 @@ class Behavior:
     has_login: bool = True
     security: Literal["tls", "starttls"] = "tls"
 
-    @property
-    def is_faultless(self) -> bool:
-        """Whether the server does what a good server does."""
-        return not (self.failures or self.delay or self.drop)
+
+def make_behavior(
+    *,
+    fail: Sequence[str] = (),
+    delay: float | str = 0.0,
+    drop: float | str = 0.0,
+    chunking: bool = True,
+    pipelining: bool = True,
+    login: bool = True,
+    starttls: bool = False,
+) -> Behavior:
+    """Return the behaviour that options describe.
+
+    `fail` has rules as the module describes them. `delay` is in seconds, or a text such as "200ms". `drop` is
+    a share from 0 to 1, or a text such as "1%". Raises ValueError if one of them is not valid.
+    """
+    seconds = parse_duration(delay) if isinstance(delay, str) else delay
+    share = parse_share(drop) if isinstance(drop, str) else drop
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"delay: expected seconds, found {delay!r}")
+    if not 0 <= share <= 1:
+        raise ValueError(f"drop: expected a share from 0 to 1 or a percentage, found {drop!r}")
+    return Behavior(
+        failures=parse_failures(fail),
+        delay=seconds,
+        drop=share,
+        has_chunking=chunking,
+        has_pipelining=pipelining,
+        has_login=login,
+        security="starttls" if starttls else "tls",
+    )
 
 
 class FailurePlan:

@@ -103,6 +103,11 @@ class Page:
             mobile=False,
         )
 
+    def press(self, key: str, code: int) -> None:
+        """Press and release a key; `code` is its Windows virtual key code."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 

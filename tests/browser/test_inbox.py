@@ -204,6 +204,40 @@ def test_widths_and_colours_change_and_there_is_one_scroll_bar(
     )
 
 
+EXTREME = """From: {name}
+To: "عبد الرحمن بن محمد بن عبد العزيز آل سعود" <b@example.com>
+Cc: {copies}
+Subject: {subject}
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
+
+{parts}--b
+Content-Type: text/html
+
+<p>x</p>
+--b--
+"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_extreme_texts_fit_and_are_accessible(
+    page: Page, inbox: InboxPage, maildir: Maildir, width: int
+) -> None:
+    part = "--b\nContent-Type: application/pdf\nContent-Disposition: attachment; filename={name}.pdf\n\nx\n"
+    copies = ", ".join(f"boss{n}@example.com" for n in range(40))
+    parts = "".join(part.format(name="file" * n) for n in range(1, 12))
+    subject = "A subject that does not end " * 12
+    store(maildir, EXTREME.format(name="(" * 4000, copies=copies, subject=subject, parts=parts))
+    page.size(width, 844)
+    open_inbox(page, inbox)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate("document.querySelector('#messages button').click()")
+    frame_text(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelector('.top').offsetHeight") < 420
+    assert find_violations(page, without=("iframe",)) == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_the_window_and_is_accessible(

@@ -21,7 +21,7 @@ body {{ margin: 0; background: #fff; color: #222 }} p {{ margin: 16px }}
 </style></head><body><h1>{head}</h1>
 {{% for n in range(60) %}}<p>Line {{{{ n }}}} for {{{{ name }}}}.</p>{{% endfor %}}</body></html>
 """
-Open = Callable[[], PreviewSession]
+Open = Callable[..., PreviewSession]
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def open_preview(
 
     with ExitStack() as stack:
 
-        def open_preview() -> PreviewSession:
+        def open_preview(proof_server: str | None = "smtp.example.com:465") -> PreviewSession:
             session = PreviewSession(Path("spring.yaml"), {})
-            preview = PreviewPage(session, send_proof=send_proof, proof_server="smtp.example.com:465")
+            preview = PreviewPage(session, send_proof=send_proof, proof_server=proof_server)
             stack.callback(preview.web.stop)
             stack.callback(session.close)
             session.start()
@@ -104,6 +104,9 @@ def test_an_error_of_the_campaign_file_is_shown_and_goes(page: Page, open_previe
     open_preview()
     page.wait_for("!document.getElementById('errors').hidden")
     assert "spring.yaml:6" in text_of(page, "#errors .place")
+    assert text_of(page, "#errors h2") == "The campaign cannot be used"
+    assert page.evaluate("document.getElementById('viewer').hidden")
+    assert find_violations(page) == []
     Path("spring.yaml").write_text(CAMPAIGN)
     wait_for_frame(page, "Spring")
     page.wait_for("document.getElementById('errors').hidden")
@@ -123,10 +126,13 @@ def test_keys_search_and_jumps_choose_a_recipient(page: Page, open_preview: Open
     write_people(Path(), 12, lambda n: "A very long name indeed" if n == 9 else f"Person {n}")
     open_preview()
     wait_for_frame(page, "for Person 0")
-    for kind in ("keyDown", "keyUp"):
-        page.call(
-            "Input.dispatchKeyEvent", type=kind, key="ArrowDown", code="ArrowDown", windowsVirtualKeyCode=40
-        )
+    page.press("ArrowDown", 40)
+    wait_for_frame(page, "for Person 1")
+    page.evaluate("document.querySelector('#rows [aria-current]').focus()")
+    page.press("ArrowDown", 40)
+    wait_for_frame(page, "for Person 2")
+    assert page.evaluate("document.activeElement.dataset.position") == "2"
+    page.press("ArrowUp", 38)
     wait_for_frame(page, "for Person 1")
     page.evaluate("document.querySelector('[data-jump=longest]').click()")
     wait_for_frame(page, "for A very long name indeed")
@@ -183,6 +189,57 @@ def test_a_proof_is_sent_after_a_confirmation_and_its_outcome_is_shown(
     page.wait_for("!window.isOld && document.documentElement?.dataset.ready === 'true'")
     page.evaluate("document.getElementById('prove').click()")
     page.wait_for("document.getElementById('address').value === 'bad@example.com'")
+
+
+def test_a_proof_without_a_server_says_how_to_name_one(page: Page, open_preview: Open) -> None:
+    open_preview(proof_server=None)
+    wait_for_frame(page, "Spring")
+    page.evaluate("document.getElementById('prove').click()")
+    page.wait_for("document.getElementById('proof').open")
+    assert "--server" in text_of(page, "#proof-text")
+    assert page.evaluate("document.getElementById('proof-send').disabled")
+    assert find_violations(page, without=("iframe",)) == []
+
+
+def test_on_a_phone_a_chosen_recipient_is_shown(page: Page, open_preview: Open) -> None:
+    page.size(390, 844)
+    open_preview()
+    wait_for_frame(page, "Spring")
+    page.evaluate("document.querySelector('[data-pane=people]').click()")
+    page.evaluate("document.querySelector('#rows [data-position=\"3\"]').click()")
+    wait_for_frame(page, "for Person 3")
+    assert page.evaluate("document.getElementById('app').dataset.pane") == "reader"
+
+
+NAMES = [
+    "عبد الرحمن بن محمد بن عبد العزيز آل سعود القحطاني",
+    "Donaudampfschiff" * 20,
+    "harmless \u202egnp.exe",
+]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_extreme_texts_fit_and_are_accessible(page: Page, open_preview: Open, width: int) -> None:
+    copies = ", ".join(f"boss{n}@example.com" for n in range(30))
+    Path("spring.yaml").write_text(
+        CAMPAIGN.replace("Hello {{ name }}", "A subject that does not end " * 12)
+        + f'to: "{{{{ name }}}}"\ncc: [{copies}]\nattachments: [a.pdf, b.pdf, c.pdf, d.pdf, e.pdf, f.pdf]\n'
+    )
+    for name in "abcdef":
+        Path(f"{name}.pdf").write_bytes(b"%PDF-1.4")
+    write_people(Path(), len(NAMES), lambda n: NAMES[n])
+    page.size(width, 844)
+    open_preview()
+    for position in range(len(NAMES)):
+        if width == 390:
+            page.evaluate("document.querySelector('[data-pane=people]').click()")
+            assert page.evaluate("document.getElementById('people').offsetWidth") <= width
+        page.evaluate(f"document.querySelector('#rows [data-position=\"{position}\"]').click()")
+        page.wait_for(f"{FRAME}?.src.includes('/{position}/html')")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("document.querySelector('.top').offsetHeight") < 420
+        assert find_violations(page, without=("iframe",)) == []
+    assert "\\u202egnp.exe" in text_of(page, "#rows li:last-child .who")
 
 
 def test_a_list_of_a_hundred_thousand_is_paged(page: Page, open_preview: Open) -> None:

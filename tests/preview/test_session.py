@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,6 +66,32 @@ def test_a_saved_list_is_read_again(session: PreviewSession) -> None:
     write_people(Path(), 5, lambda n: f"Somebody {n}")
     wait_for(lambda: session.index.count() == 5)
     wait_for(lambda: "Dear Somebody 4" in html_of(session, 4))
+
+
+def test_a_list_that_is_saved_while_it_is_read_is_read_anew(session: PreviewSession) -> None:
+    write_people(Path(), 50_000)
+    wait_for(lambda: session.index.count() > 20)
+    write_people(Path(), 4, lambda n: f"Later {n}")
+    wait_for(lambda: session.index.count() == 4 and session.index.is_complete())
+    assert "Dear Later 3" in html_of(session, 3)
+
+
+def test_a_start_without_a_change_reads_the_campaign_once(project: Path) -> None:
+    Path("templates").mkdir()
+    Path("templates/other.html.j2").write_text("x")
+    campaign = Path("campaigns") / project
+    campaign.parent.mkdir()
+    campaign.write_text(project.read_text().replace("people.csv", "../people.csv"))
+    for file in (Path("templates/other.html.j2"), Path("letter.html.j2"), Path("people.csv"), campaign):
+        os.utime(file, (1.0, 1.0))
+    session = PreviewSession(campaign, {})
+    session.start()
+    try:
+        wait_for(session.index.is_complete)
+        time.sleep(0.6)  # longer than the watch needs for its first look
+        assert session.version == 1
+    finally:
+        session.close()
 
 
 def test_a_campaign_with_an_error_keeps_its_rows(session: PreviewSession, project: Path) -> None:

@@ -3,6 +3,7 @@
 import { Viewer, element, formatSize } from "./viewer.js";
 
 const CLIPPED = 102 * 1024; // octets of HTML at which Gmail cuts a message
+const isNarrow = matchMedia("(max-width: 900px)"); // one pane at a time, see preview.css
 const $ = (id) => document.getElementById(id);
 const viewer = new Viewer($("viewer"), { storage: "preview" });
 let state = { version: -1, count: 0, problems: [] };
@@ -37,7 +38,10 @@ function drawRows() {
       element("span", { class: "who", dir: "auto" }, row.name || row.email || "(no address)"),
       element("span", { class: "address", dir: "auto" }, row.email));
     if (row.hasProblem) { button.classList.add("wrong"); button.title = "This row has an error"; }
-    button.addEventListener("click", () => select(row.position));
+    button.addEventListener("click", () => {
+      if (isNarrow.matches) showPane("reader");
+      select(row.position);
+    });
     return element("li", {}, button);
   }));
   markRow();
@@ -60,15 +64,18 @@ function markRow() {
   }
 }
 
-async function step(by) {
+async function stepBy(by) {
   const at = page.rows.findIndex((row) => row.position === position);
   let next = at < 0 ? page.rows[0] : page.rows[at + by];
   if (!next && by > 0 && page.hasLater) { await loadRows(page.rows.at(-1).position + 1); [next] = page.rows; }
   if (!next && by < 0 && page.hasEarlier) { await loadRows(start, { backwards: true }); next = page.rows.at(-1); }
-  if (next) select(next.position);
+  if (!next) return;
+  const hasFocus = document.activeElement?.closest("#rows") !== null;
+  select(next.position);
+  if (hasFocus) $("rows").querySelector(`[data-position="${next.position}"]`)?.focus();
 }
 
-async function jump(to) {
+async function jumpTo(to) {
   $("find").value = "";
   let found = null;
   if (to === "failing") found = await findFailing();
@@ -106,7 +113,7 @@ async function select(next, { keepPlace = false } = {}) {
   const mine = ++turn;
   const message = await getJson(`message?position=${position}`);
   if (mine !== turn || !message) return;
-  drawErrors(message);
+  drawErrors(message.problems, "This message cannot be made");
   if (message.problems.length) { drawFindings([]); return; }
   const isSame = shown?.position === position;
   shown = message;
@@ -115,14 +122,15 @@ async function select(next, { keepPlace = false } = {}) {
   await viewer.show(message, `messages/${message.version}/${message.position}`, { keepPlace: keepPlace && isSame });
   if (mine !== turn) return;
   document.documentElement.dataset.version = message.version;
+  if (!isSame) drawFindings(null);
   const findings = await getJson(`findings?position=${position}`);
   if (mine === turn) drawFindings(findings ?? []);
 }
 
 function drawTop(message) {
-  $("subject").textContent = message.subject || "(no subject)";
-  const facts = [["From", message.from], ["To", message.to], ["Cc", message.cc],
-    ["Copies", message.envelope.recipients.slice(1).join(", ")]];
+  $("subject").textContent = $("subject").title = message.subject || "(no subject)";
+  const hidden = message.envelope.recipients.slice(1).filter((address) => !message.cc.includes(address));
+  const facts = [["From", message.from], ["To", message.to], ["Cc", message.cc], ["Bcc", hidden.join(", ")]];
   $("facts").replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) =>
     [element("dt", {}, name), element("dd", { dir: "auto" }, value)]));
   const base = `messages/${message.version}/${message.position}`;
@@ -142,41 +150,48 @@ function drawSizes(message) {
     line("Whole message", formatSize(message.size)));
 }
 
-function drawErrors(message) {
-  const list = message.problems;
-  const isStale = list.length > 0 && shown !== null;
+function drawErrors(problems, title) {
+  const isStale = problems.length > 0 && shown !== null;
   $("viewer").classList.toggle("stale", isStale);
-  $("errors").hidden = !list.length;
-  if (!list.length) return;
+  $("viewer").hidden = problems.length > 0 && shown === null;
+  $("errors").hidden = !problems.length;
+  $("errors").classList.toggle("alone", shown === null);
+  if (!problems.length) return;
   $("errors").replaceChildren(
-    element("h2", {}, list.length === 1 ? "This message cannot be made" : `This message cannot be made: ${list.length} errors`),
-    ...(isStale ? [element("p", { class: "behind" }, "Behind this is the last message that could be made.")] : []),
-    ...list.map(problemOf));
+    element("h2", {}, problems.length === 1 ? title : `${title}: ${problems.length} errors`),
+    ...(isStale ? [element("p", { class: "behind" }, `Behind this is the last message that could be made, to ${shown.envelope.recipients[0]}.`)] : []),
+    ...problems.map(createProblem));
 }
 
-function problemOf(problem) {
+function createProblem(problem) {
   return element("div", { class: "problem" },
     ...(problem.place ? [element("p", { class: "place" }, problem.place)] : []),
-    element("p", {}, problem.text), ...excerptOf(problem));
+    element("p", {}, problem.text), ...createExcerpt(problem));
 }
 
-function excerptOf({ excerpt, line }) {
+function createExcerpt({ excerpt, line }) {
   if (!excerpt.length) return [];
   return [element("div", { class: "excerpt", tabindex: "0", role: "group", "aria-label": "Lines of the file" }, ...excerpt.map(([number, text]) =>
     element("code", { class: number === line ? "here" : "" }, element("b", {}, String(number)), text || " ")))];
 }
 
+/** `findings` is null while they are looked for. */
 function drawFindings(findings) {
+  if (findings === null) {
+    $("note-count").hidden = true;
+    $("findings").replaceChildren(element("li", { class: "none" }, "Checking …"));
+    return;
+  }
   const listed = state.problems.filter(() => shown && $("errors").hidden);
   $("note-count").hidden = !findings.length;
   $("note-count").textContent = findings.length;
   $("findings").replaceChildren(
-    ...listed.map((problem) => element("li", {}, problemOf(problem))),
+    ...listed.map((problem) => element("li", {}, createProblem(problem))),
     ...findings.map((finding) => element("li", {},
       element("p", {}, finding.text), element("p", { class: "reason" }, finding.reason),
       element("p", {}, element("span", { class: "rule" }, finding.rule)),
-      element("p", { class: "place" }, finding.place), ...excerptOf(finding))),
-    ...(findings.length || listed.length ? [] : [element("li", { class: "none" }, $("errors").hidden ? "Nothing to remark about this message." : "Not looked at as long as there is an error.")]));
+      element("p", { class: "place" }, finding.place), ...createExcerpt(finding))),
+    ...(findings.length || listed.length ? [] : [element("li", { class: "none" }, $("errors").hidden ? "No findings." : "Not checked while there is an error.")]));
 }
 
 // -- what the server tells
@@ -196,7 +211,7 @@ async function receive(next) {
   drawState();
   const isNew = before.version !== state.version;
   if (isNew && state.count && position >= state.count && state.isComplete) position = state.count - 1;
-  if (state.problems.length && (!state.count || !state.campaign)) { ++turn; drawErrors({ problems: state.problems }); drawFindings([]); }
+  if (state.problems.length && (!state.count || !state.campaign)) { ++turn; drawErrors(state.problems, "The campaign cannot be used"); drawFindings([]); }
   else if (isNew || (!shown && before.count !== state.count)) select(position, { keepPlace: true });
   if (isNew || (before.count !== state.count && (page.rows.length < 100 || !page.hasLater)) || before.isComplete !== state.isComplete) {
     await loadRows(page.rows.length ? start : Math.max(0, position - 8));
@@ -215,10 +230,12 @@ events.addEventListener("error", () => {
 
 $("prove").addEventListener("click", () => {
   const row = page.rows.find((found) => found.position === position);
-  $("proof-text").textContent = `The message of ${row?.email ?? "this recipient"} is sent to one address${state.server ? `, by ${state.server}` : ""}. It is not recorded as sent.`;
+  const what = `The message of ${row?.email ?? "this recipient"}`;
+  $("proof-text").textContent = state.server ? `${what} is sent to one address, by ${state.server}. It is not recorded as sent.`
+    : `${what} cannot be sent: no server is named. Start the preview with --server or MAILER_SERVER, or add \`server:\` to the campaign.`;
   $("address").value ||= sessionStorage.getItem("proof") ?? "";
   $("outcome").hidden = true;
-  $("proof-send").disabled = false;
+  $("proof-send").disabled = !state.server;
   $("proof").showModal();
   $("address").focus();
 });
@@ -246,13 +263,15 @@ $("proof-form").addEventListener("submit", async (event) => {
 
 // -- the person
 
-for (const button of document.querySelectorAll("[data-jump]")) button.addEventListener("click", () => jump(button.dataset.jump));
+function showPane(name) {
+  $("app").dataset.pane = name;
+  for (const button of document.querySelectorAll(".panes button")) button.setAttribute("aria-pressed", String(button.dataset.pane === name));
+  viewer.fit();
+}
+
+for (const button of document.querySelectorAll("[data-jump]")) button.addEventListener("click", () => jumpTo(button.dataset.jump));
 for (const button of document.querySelectorAll(".panes button")) {
-  button.addEventListener("click", () => {
-    $("app").dataset.pane = button.dataset.pane;
-    for (const other of document.querySelectorAll(".panes button")) other.setAttribute("aria-pressed", String(other === button));
-    viewer.fit();
-  });
+  button.addEventListener("click", () => showPane(button.dataset.pane));
 }
 $("find").addEventListener("input", () => loadRows(0));
 $("earlier").addEventListener("click", () => loadRows(start, { backwards: true }));
@@ -264,5 +283,5 @@ document.addEventListener("keydown", (event) => {
   const by = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
   if (!by || event.target.closest(".stage, .notes, .errors")) return;
   event.preventDefault();
-  step(by);
+  stepBy(by);
 });

@@ -17,8 +17,8 @@
   const total = Number($("data").dataset.total);
 
   // A group's text has its differing parts cut out as "…": a row belongs to it if all of the rest is found.
-  const wordsOf = (text) => text.toLowerCase().split(/[\s…]+/).filter(Boolean);
-  const textOf = (entry) => (entry.text ??= [entry.row[EMAIL], entry.row[KEY], WORDS[entry.row[STATUS]], entry.row[LABEL], entry.row[REPLY],
+  const splitWords = (text) => text.toLowerCase().split(/[\s…]+/).filter(Boolean);
+  const makeSearchText = (entry) => (entry.text ??= [entry.row[EMAIL], entry.row[KEY], WORDS[entry.row[STATUS]], entry.row[LABEL], entry.row[REPLY],
     entry.row[ERROR], entry.row[ID], entry.row[COPIES]].join("\n").toLowerCase());
 
   function element(name, className, ...children) {
@@ -28,12 +28,12 @@
     return node;
   }
 
-  const breakable = (address) => address.split(/(?=[@.])/).flatMap((piece, n) => (n ? [document.createElement("wbr"), piece] : [piece]));
-  const sizeOf = (n) => (!n ? "" : n < 1000 ? `${n} B` : n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`);
+  const breakAddress = (address) => address.split(/(?=[@.])/).flatMap((piece, n) => (n ? [document.createElement("wbr"), piece] : [piece]));
+  const formatSize = (n) => (!n ? "" : n < 1000 ? `${n} B` : n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`);
 
-  function lineOf({ row }) {
+  function createRow({ row }) {
     const kind = CLASSES[row[STATUS]];
-    const who = element("td", "who", ...breakable(row[EMAIL]));
+    const who = element("td", "who", ...breakAddress(row[EMAIL]));
     if (row[KEY]) who.append(element("small", "", row[KEY]));
     const said = element("td", "said");
     if (row[LABEL]) said.append(element("code", "", row[LABEL].split(" ")[0]), " ");
@@ -42,11 +42,11 @@
     for (const copy of row[COPIES] ? row[COPIES].split("\n") : []) said.append(element("small", "", copy));
     if (row[ID]) said.append(element("small", "id", row[ID]));
     return element("tr", kind, who, element("td", "", element("span", `badge ${kind}`, WORDS[row[STATUS]])), said,
-      element("td", "number attempts", String(row[ATTEMPTS] || "")), element("td", "number", sizeOf(row[SIZE])), element("td", "when", row[AT]));
+      element("td", "number attempts", String(row[ATTEMPTS] || "")), element("td", "number", formatSize(row[SIZE])), element("td", "when", row[AT]));
   }
 
   function draw() {
-    document.querySelector("tbody").replaceChildren(...found.slice(0, limit).map(lineOf));
+    document.querySelector("tbody").replaceChildren(...found.slice(0, limit).map(createRow));
     const isAll = found.length === all.length;
     $("shown").textContent = isAll && limit >= found.length ? "" : isAll ? `the first ${limit} of ${total.toLocaleString("en")}`
       : `${found.length.toLocaleString("en")} of ${all.length.toLocaleString("en")}`;
@@ -58,9 +58,9 @@
   }
 
   function apply() {
-    const wanted = wordsOf($("search").value);
+    const wanted = splitWords($("search").value);
     found = order.filter((entry) => (status === "" || String(entry.row[STATUS]) === status) && (code === null || entry.row[LABEL] === code) &&
-      wanted.every((word) => textOf(entry).includes(word)));
+      wanted.every((word) => makeSearchText(entry).includes(word)));
     limit = ROWS;
     draw();
   }
@@ -98,7 +98,7 @@
     });
   }
 
-  const say = (button, text) => {
+  const showBriefly = (button, text) => {
     const before = button.dataset.text ??= button.textContent;
     button.textContent = text;
     setTimeout(() => { button.textContent = before; }, 1500);
@@ -114,11 +114,11 @@
       document.execCommand("copy");
       area.remove();
     }
-    say($("copy"), "Copied");
+    showBriefly($("copy"), "Copied");
   });
 
   // A cell must not be a formula to a spreadsheet: the same rule as that of the CSV report.
-  const cellOf = (value) => {
+  const escapeCell = (value) => {
     const text = String(value);
     const safe = /^[\s]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) && typeof value === "string" ? `'${text}` : text;
     return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
@@ -128,14 +128,14 @@
     const lines = found.map(({ row }) => {
       const [number = "", enhanced = ""] = row[LABEL].split(" ");
       return [row[EMAIL], row[KEY] || row[EMAIL], CLASSES[row[STATUS]], row[ATTEMPTS], number, enhanced, row[REPLY], row[ID], row[SIZE] || "",
-        row[AT] ? `${row[AT].replace(" ", "T")}Z` : "", row[ERROR], row[COPIES].replace(/\n/g, "; ")].map(cellOf).join(",");
+        row[AT] ? `${row[AT].replace(" ", "T")}Z` : "", row[ERROR], row[COPIES].replace(/\n/g, "; ")].map(escapeCell).join(",");
     });
     const link = element("a");
     link.href = URL.createObjectURL(new Blob([[head.join(","), ...lines, ""].join("\n")], { type: "text/csv" }));
     link.download = "recipients.csv";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    say($("csv"), "Saved");
+    showBriefly($("csv"), "Saved");
   });
 
   document.addEventListener("keydown", (event) => {

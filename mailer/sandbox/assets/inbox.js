@@ -1,5 +1,5 @@
 // The inbox: looks for new messages once a second, and shows one.
-import { Viewer, copyButton, element, formatSize } from "./viewer.js";
+import { Viewer, createCopyButton, element, formatSize } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
 const seen = new Set();
@@ -15,17 +15,17 @@ const formatTime = (at) => {
   const today = date.toDateString() === new Date().toDateString();
   return date.toLocaleString([], today ? { timeStyle: "short" } : { dateStyle: "medium" });
 };
-const nameOf = (text) => {
+const extractName = (text) => {
   const name = text.replace(/<[^<>]*>\s*$/, "").trim().replace(/^"(.*)"$/, (_, quoted) => quoted.replace(/\\(.)/g, "$1"));
   return name || text;
 };
-const hueOf = (text) => [...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0)) % 360, 7);
-const pathOf = (id) => `api/messages/${encodeURIComponent(id)}`;
+const computeHue = (text) => [...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0)) % 360, 7);
+const makePath = (id) => `api/messages/${encodeURIComponent(id)}`;
 
-function lineOf(summary) {
-  const who = nameOf(summary.to);
+function createRow(summary) {
+  const who = extractName(summary.to);
   const face = element("span", { class: "face", "aria-hidden": "true" }, [...who.replace(/^[^\p{L}\p{N}]+/u, "")][0]?.toUpperCase() ?? "@");
-  face.style.setProperty("--hue", hueOf(summary.to));
+  face.style.setProperty("--hue", computeHue(summary.to));
   const button = element("button", { type: "button", "data-id": summary.id },
     face,
     element("span", { class: "who", dir: "auto" }, who.slice(0, 200)),
@@ -40,7 +40,7 @@ function lineOf(summary) {
 function drawList(page) {
   list = page.messages;
   const focused = document.activeElement?.closest("#messages")?.querySelector(":focus")?.dataset.id;
-  $("messages").replaceChildren(...list.map(lineOf));
+  $("messages").replaceChildren(...list.map(createRow));
   if (focused) $("messages").querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
   $("count").textContent = page.total === 1 ? "1 message" : `${page.total.toLocaleString()} messages`;
   document.title = `${page.total ? `(${page.total}) ` : ""}Inbox · mailer sandbox`;
@@ -62,7 +62,7 @@ function close() {
 }
 
 async function open(id) {
-  const answer = await fetch(pathOf(id));
+  const answer = await fetch(makePath(id));
   if (!answer.ok) return;
   current = await answer.json();
   seen.add(id);
@@ -79,8 +79,9 @@ async function open(id) {
 function drawMessage() {
   $("empty").hidden = true;
   $("message").hidden = false;
-  $("subject").textContent = current.subject || "(no subject)";
-  $("people").textContent = `${nameOf(current.from)} → ${nameOf(current.to)}`;
+  $("subject").textContent = $("subject").title = current.subject || "(no subject)";
+  const shorten = (text) => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
+  $("people").replaceChildren(element("bdi", {}, shorten(extractName(current.from))), " → ", element("bdi", {}, shorten(extractName(current.to))));
   $("details").open = !isPhone.matches;
   const facts = [["From", current.from], ["To", current.to], ["Cc", current.cc],
     ["Envelope", `${current.envelope.sender || "<>"} → ${current.envelope.recipients.join(", ")}`],
@@ -88,11 +89,11 @@ function drawMessage() {
   $("facts").replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) =>
     [element("dt", {}, name), element("dd", { dir: "auto" }, value)]));
   $("files").replaceChildren(...current.parts.map((part) => element("li", {},
-    element("a", { href: `${pathOf(current.id)}/parts/${part.number}`, download: part.name },
+    element("a", { href: `${makePath(current.id)}/parts/${part.number}`, download: part.name },
       part.name, element("small", {}, `${formatSize(part.size)}${part.inline ? " · inline" : ""}`)))));
   const name = `${current.subject.replace(/[^\p{L}\p{N} ._-]+/gu, "").trim().slice(0, 60) || "message"}.eml`;
-  $("download").href = `${pathOf(current.id)}/source?download=${encodeURIComponent(name)}`;
-  viewer.show(current, pathOf(current.id));
+  $("download").href = `${makePath(current.id)}/source?download=${encodeURIComponent(name)}`;
+  viewer.show(current, makePath(current.id));
 }
 
 async function showDialogue(message) {
@@ -114,7 +115,7 @@ function splitAt(text, id) {
 
 async function remove(id) {
   const at = list.findIndex((summary) => summary.id === id);
-  await fetch(pathOf(id), { method: "DELETE" });
+  await fetch(makePath(id), { method: "DELETE" });
   await poll();
   const next = list[Math.min(at, list.length - 1)];
   if (next && !isPhone.matches) await open(next.id);
@@ -156,7 +157,7 @@ async function drawCommands() {
   const server = answer.ok ? await answer.json() : {};
   const commands = [server.export, server.url && "mailer send campaigns/NAME.yaml"].filter(Boolean);
   $("commands").replaceChildren(...commands.map((text) =>
-    element("div", { class: "command" }, element("code", {}, text), copyButton(() => text))));
+    element("div", { class: "command" }, element("code", {}, text), createCopyButton(() => text))));
 }
 
 $("find").addEventListener("input", poll);

@@ -16,7 +16,7 @@ export function element(name, attributes = {}, ...children) {
 export const formatSize = (n) => (n < 1000 ? `${n} B` : n < 1e6 ? `${(n / 1000).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`);
 
 /** A group of buttons of which one is pressed. `choices` are [value, label, title]; `chosen(value)` is called. */
-export function choiceOf(label, choices, value, chosen, className = "") {
+export function createChoice(label, choices, value, chosen, className = "") {
   const group = element("div", { class: `choice ${className}`, role: "group", "aria-label": label });
   const press = (pressed) => {
     for (const button of group.children) button.setAttribute("aria-pressed", String(button.dataset.value === pressed));
@@ -31,7 +31,7 @@ export function choiceOf(label, choices, value, chosen, className = "") {
 }
 
 /** A button that copies `text()`, and says so. */
-export function copyButton(text, label = "Copy") {
+export function createCopyButton(text, label = "Copy") {
   const button = element("button", { type: "button", class: "button" }, label);
   button.addEventListener("click", async () => {
     try {
@@ -57,10 +57,10 @@ export class Viewer {
     root.classList.add("viewer");
     this.tabs = element("div", { class: "tabs", role: "tablist", "aria-label": "View of the message" });
     this.tools = element("div", { class: "viewer-tools" },
-      choiceOf("Width", [["phone", "Phone", "375 pixels"], ["tablet", "Tablet", "768 pixels"], ["desktop", "Desktop", "1024 pixels"]],
+      createChoice("Width", [["phone", "Phone", "375 pixels"], ["tablet", "Tablet", "768 pixels"], ["desktop", "Desktop", "1024 pixels"]],
         this.state.width, (width) => { this.change({ width }); }, "device-choice"),
-      choiceOf("Colours", [["light", "Light"], ["dark", "Dark", "As a mail program in dark mode shows it"]], this.state.scheme, (scheme) => this.change({ scheme })),
-      choiceOf("Images", [["on", "Images"], ["off", "No images", "As a mail program shows it before images are allowed"]], this.state.images, (images) => this.change({ images })));
+      createChoice("Colours", [["light", "Light"], ["dark", "Dark", "As a mail program in dark mode shows it"]], this.state.scheme, (scheme) => this.change({ scheme })),
+      createChoice("Images", [["on", "Images"], ["off", "No images", "As a mail program shows it before images are allowed"]], this.state.images, (images) => this.change({ images })));
     this.scale = element("span", { class: "scale" });
     this.tools.append(this.scale);
     this.notice = element("p", { class: "notice", hidden: "" });
@@ -99,7 +99,7 @@ export class Viewer {
     this.notice.hidden = true;
     const content = await this.content(tab);
     if (turn !== this.turn) return undefined;
-    this.stage.className = "stage fit";
+    this.stage.className = "stage fit plain";
     this.stage.replaceChildren(content);
     this.stage.scrollTop = place;
     return undefined;
