@@ -67,11 +67,13 @@ CONTENDERS = [
     Contender("mailer send, whole command", "whole_command", (20000, 20000), ("bench",)),
     Contender("mailer send, foreign newsletter", "whole_command", (20000, 20000), ("foreign",)),
     Contender("mailer, no CHUNKING", "ours", (4000, 150), chunking=False),
+    Contender("mailer, no CHUNKING, auto", "ours", (4000, 3000), ("--connections", "auto"), chunking=False),
     Contender("smtplib", "smtplib_loop", (400, 40)),
     Contender("aiosmtplib, 1", "aiosmtplib_pool", (400, 40)),
     Contender("aiosmtplib, 10", "aiosmtplib_pool", (400, 300), ("--connections", "10")),
     Contender("nodemailer, 1", "nodemailer_pool.mjs", (600, 60), ("1",)),
     Contender("nodemailer, 10", "nodemailer_pool.mjs", (800, 500), ("10",)),
+    Contender("nodemailer, 20", "nodemailer_pool.mjs", (800, 3000), ("20",), chunking=False),
     Contender("mailmerge", "mailmerge_loop", (100, 10)),
     Contender("limit: ready bytes", "ready_bytes", (10000, 10000), ("--connections", "512")),
     Contender("limit: Jinja2 alone", "render_alone", (5000, 5000), sends=False),
@@ -112,7 +114,7 @@ def compare(
     with (
         workbench(most) as (folder, certificate),
         rig.sink(certificate) as streaming,
-        rig.sink(certificate, chunking=False) as grouping,
+        rig.sink(certificate, chunking=False, max_sessions=20) as grouping,
     ):
         for turn, rtt, contender in product(range(rounds), rtts, chosen):
             sink = streaming if contender.chunking else grouping

@@ -86,8 +86,12 @@ def _serving(*command: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 @contextmanager
-def sink(certificate: Certificate, *, chunking: bool = True) -> Iterator[Sink]:
+def sink(
+    certificate: Certificate, *, chunking: bool = True, max_sessions: int | None = None
+) -> Iterator[Sink]:
     options = [] if chunking else ["--no-chunking"]
+    if max_sessions is not None:
+        options += ["--max-sessions", str(max_sessions)]
     command = ["benchmarks.sink", "--cert", str(certificate.cert), "--key", str(certificate.key), *options]
     with _serving(*command) as (process, port):
         yield Sink(process, port)

@@ -1,6 +1,6 @@
 """A fast SMTP sink that is not the bottleneck: TLS, AUTH, PIPELINING, CHUNKING; it counts what it takes.
 
-`python -m benchmarks.sink --cert C --key K [--no-chunking]` prints its port, serves until its standard input
+`python -m benchmarks.sink --cert C --key K [--no-chunking] [--max-sessions N]` prints its port, serves until its standard input
 ends, and answers each line on it with its counts as JSON. Blocking sockets and a thread a connection: the
 least work a byte that Python allows.
 """
@@ -21,6 +21,7 @@ SEGMENT = 1448  # loopback's 64 KB segments make Nagle and delayed acknowledgeme
 @dataclass
 class Counts:
     sessions: int = 0
+    open: int = 0
     messages: int = 0
     bytes: int = 0
     recipients: set[bytes] = field(default_factory=set)
@@ -133,14 +134,25 @@ class Session:
         return end
 
 
-def serve(listener: socket.socket, context: ssl.SSLContext, counts: Counts, *, chunking: bool) -> None:
+def serve(
+    listener: socket.socket, context: ssl.SSLContext, counts: Counts, *, chunking: bool, max_sessions: int
+) -> None:
     def one(raw: socket.socket) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with counts.lock:
+            counts.open += 1
+            is_refused = counts.open > max_sessions
         try:
             with context.wrap_socket(raw, server_side=True) as sock:
-                Session(sock, counts, chunking=chunking).run()
+                if is_refused:
+                    sock.sendall(b"421 4.7.0 Too many concurrent SMTP connections\r\n")
+                else:
+                    Session(sock, counts, chunking=chunking).run()
         except OSError:
             pass  # a client that went away; what it had delivered is counted
+        finally:
+            with counts.lock:
+                counts.open -= 1
 
     while True:
         raw, _ = listener.accept()
@@ -153,6 +165,9 @@ def main() -> None:
     parser.add_argument("--cert", required=True)
     parser.add_argument("--key", required=True)
     parser.add_argument("--no-chunking", action="store_true")
+    parser.add_argument(
+        "--max-sessions", type=int, default=1000, help="at once; one more is answered with 421"
+    )
     options = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(options.cert, options.key)
@@ -160,7 +175,7 @@ def main() -> None:
     threading.Thread(
         target=serve,
         args=(listener, context, counts),
-        kwargs={"chunking": not options.no_chunking},
+        kwargs={"chunking": not options.no_chunking, "max_sessions": options.max_sessions},
         daemon=True,
     ).start()
     print(listener.getsockname()[1], flush=True)

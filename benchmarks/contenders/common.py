@@ -30,6 +30,7 @@ class Work:
     ca_file: Path
     count: int
     connections: int
+    is_automatic: bool = False  # the number of connections is for the mailer to find
 
     def context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca_file))
@@ -48,8 +49,17 @@ def work() -> Work:
     parser.add_argument("port", type=int)
     parser.add_argument("ca_file", type=Path)
     parser.add_argument("count", type=int)
-    parser.add_argument("--connections", type=int, default=1)
-    return Work(**vars(parser.parse_args()))
+    parser.add_argument("--connections", default="1", help="a number; ours takes `auto` too")
+    given = parser.parse_args()
+    is_automatic = given.connections == "auto"
+    return Work(
+        given.folder,
+        given.port,
+        given.ca_file,
+        given.count,
+        1 if is_automatic else int(given.connections),
+        is_automatic=is_automatic,
+    )
 
 
 def shorten_campaign(job: Work, name: str) -> Path:

@@ -61,9 +61,9 @@ def main(profiling: bool) -> None:
     campaign = load_campaign(path)
     compiled = compile_campaign(campaign)
     server = replace(parse_server(f"smtps://user@127.0.0.1:{job.port}"), ca_file=Path(job.ca_file))
-    options = SendOptions(
-        server=server, password=Secret("password"), delivery=campaign.delivery, preflight=False
-    )
+    connections = "auto" if job.is_automatic else job.connections
+    delivery = replace(campaign.delivery, connections=connections)
+    options = SendOptions(server=server, password=Secret("password"), delivery=delivery, preflight=False)
     profile = Profile()
     stopwatch = Stopwatch()
     if profiling:

@@ -202,6 +202,7 @@ class _SendPhase:
             keeper=keeper,
         )
         self._pool = WorkerPool(state, make_worker)
+        self._scaling: ScalingPolicy | None = None  # of `connections: auto`
         self._started = state.clock.now()
 
     async def send(self, count: int, *, is_careful: bool) -> RunResult:
@@ -245,12 +246,13 @@ class _SendPhase:
             keep_in_sync = self._queue.coordinator.keep_in_sync
             await self._pool.run(min(connections, count), is_careful=is_careful, beside=keep_in_sync)
             return
-        known = find_known_limit(self._options.server.host)
-        learned = self._queue.ledger.find_last_server(self._options.server.host, self._options.server.port)
-        start = learned.get("connections") if learned else None
-        policy = ScalingPolicy(
-            count=min(start if isinstance(start, int) and start > 0 else 1, known, count), maximum=known
+        server = self._options.server
+        policy = ScalingPolicy.from_last_run(
+            self._queue.ledger.find_last_server(server.host, server.port),
+            limit=find_known_limit(server.host),
+            messages=count,
         )
+        self._scaling = policy
         scaler = ConnectionScaler(
             self._state,
             policy,
@@ -297,8 +299,8 @@ class _SendPhase:
         With `connections: auto`, it has the number of sessions to begin with the next time.
         """
         record = session_record(details)
-        if self._options.delivery.connections == AUTO:
-            record["connections"] = max(1, self._state.sessions.workers)
+        if self._scaling is not None:
+            record |= self._scaling.keep_for_next_run(self._state.sessions.workers)
         return record
 
     def _finish(self, ending: Ending) -> RunRecord:

@@ -18,7 +18,7 @@ from mailer.delivery.signals import StopSignal
 from mailer.smtp.connection import SessionDetails
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits
 
-MAX_LOGINS = 8  # at the same time: providers count them
+MAX_LOGINS = 20  # at the same time: more look like an attack
 
 
 @dataclass(slots=True)

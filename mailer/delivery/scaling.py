@@ -1,27 +1,32 @@
-"""`connections: auto`: opens another session as long as messages per second grow by it.
+"""`connections: auto`: opens more sessions as long as messages per second grow by them.
 
 Without CHUNKING a session sends one message per round trip, so several sessions are the only way to fill a
-long line. A server takes only so many of them. It says so by a refusal (421), by asking to slow down (4.7.x),
-or by slower replies.
+long line. How many may pay is known from the first messages on: as long as this process is idle for most of
+a message's time, more sessions can use that time. A server takes only so many of them. It says so by a
+refusal (421), by asking to slow down (4.7.x), or by slower replies. The next run begins with what it took.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import log2
 
 from mailer.campaign.providers import PROVIDERS
 from mailer.delivery.run_state import RunState
+from mailer.smtp.protocol.values import Strategy
 
-MIN_GROWTH = 1.15  # messages per second after a step, as a multiple of those before
-MAX_STEP = 8  # sessions that are added at a time; fewer while there are fewer
+MIN_GROWTH = 1.15  # messages per second with twice as many sessions, as a multiple of those before
+MAX_STEP = 8  # sessions that are added at a time
 MAX_CONNECTIONS = 64  # more is never chosen automatically
 MAX_FAILURES = (
-    2  # steps that brought too little; a first one may have met a slow moment, and half of it is tried again
+    2  # steps that brought too little; the first may have met a slow moment, so a part of it is tried again
 )
-MESSAGES_TO_MEASURE = 5  # results for each session; fewer say little about the rate
+MESSAGES_TO_MEASURE = 3  # results for each session; fewer say little about the rate
+MESSAGES_TO_MEASURE_STREAMED = 500  # as long as it takes until a session's window has grown
 MESSAGES_TO_GROW = 10  # that are left for each session; for fewer, another login costs more than it saves
-LOOK_INTERVAL = 0.05  # seconds
+LOOK_INTERVAL = 0.01  # seconds
 
 
 def find_known_limit(host: str) -> int:
@@ -40,40 +45,67 @@ class ScalingPolicy:
     """Chooses the number of sessions from measurements. It has no clock and does no I/O.
 
     `count` is the number that is wanted now, `maximum` is never exceeded. `is_settled` says that it stays.
+    `is_limited` says that the server objected to more.
     """
 
     count: int
     maximum: int
     is_settled: bool = False
+    is_limited: bool = False
     _failures: int = 0
     _previous_count: int = 0
     _previous_rate: float = 0.0
 
-    def choose(self, rate: float, left: int) -> int:
-        """Return the number of sessions wanted after `rate` messages per second were measured with `count` of
-        them.
+    @classmethod
+    def from_last_run(
+        cls, learned: Mapping[str, object] | None, *, limit: int, messages: int
+    ) -> ScalingPolicy:
+        """Return the policy for a server of which the last run kept `learned` (see `keep_for_next_run`).
 
-        `left` is the number of messages that are still to be sent.
+        `limit` is the maximum that is known of the server, `messages` the number of messages to be sent. If
+        the server objected to more sessions in the last run, only one more is tried.
+        """
+        start = (learned or {}).get("connections")
+        if not isinstance(start, int) or start < 1:
+            return cls(1, limit)
+        maximum = min(limit, start + 1) if (learned or {}).get("connections_limited") else limit
+        return cls(min(start, limit, messages), maximum)
+
+    def keep_for_next_run(self, count: int) -> dict[str, object]:
+        """Return what to keep with the run's record: the number of sessions, and whether the server objected."""
+        return {"connections": max(1, count), "connections_limited": self.is_limited}
+
+    def choose(self, rate: float, left: int, busy: float = 0.0) -> int:
+        """Return the number of sessions wanted after `rate` messages per second were measured with `count`.
+
+        `left` is the number of messages that are still to be sent. `busy` is the share of the time in which
+        this process worked: no more sessions are opened than the rest of it can serve.
         """
         if self.is_settled:
             return self.count
-        if self._previous_count and rate < MIN_GROWTH * self._previous_rate:
+        if self._previous_count and rate < self._required_rate():
             self.count, self._previous_count = self._previous_count, 0
             self._failures += 1
             self.is_settled = self._failures >= MAX_FAILURES
             return self.count
-        step = max(1, min(self.count, MAX_STEP) // (1 + self._failures))
-        wanted = min(self.count + step, self.maximum, left // MESSAGES_TO_GROW)
+        servable = int(self.count / busy) if busy > 0 else self.maximum
+        step = max(1, MAX_STEP // 4**self._failures)
+        wanted = min(self.count + step, self.maximum, left // MESSAGES_TO_GROW, servable)
         if wanted > self.count:
             self._previous_count, self._previous_rate, self.count = self.count, rate, wanted
-        elif self.count >= self.maximum:
+        elif self.count >= min(self.maximum, servable):
             self.is_settled = True
         return self.count
+
+    def _required_rate(self) -> float:
+        """The rate that the last step must have brought: 15 % more, and as much again for each doubling."""
+        doublings = log2(self.count / self._previous_count)
+        return self._previous_rate * float(MIN_GROWTH ** max(1.0, doublings))
 
     def limit_to(self, count: int) -> int:
         """The server objected: return `count`, at least one, and never exceed it again."""
         self.count = self.maximum = max(1, min(count, self.count))
-        self.is_settled = True
+        self.is_settled = self.is_limited = True
         return self.count
 
 
@@ -81,7 +113,8 @@ class ConnectionScaler:
     """Measures a run and changes its number of workers.
 
     `add_worker` and `retire_worker` change it by one. `count_left` returns how many messages are still to be
-    sent, and `count_pauses` how often the server asked to slow down.
+    sent, and `count_pauses` how often the server asked to slow down. `read_cpu_seconds` returns the processor
+    time of this process.
     """
 
     def __init__(
@@ -93,31 +126,35 @@ class ConnectionScaler:
         retire_worker: Callable[[], None],
         count_left: Callable[[], int],
         count_pauses: Callable[[], int],
+        read_cpu_seconds: Callable[[], float] = time.process_time,
     ) -> None:
         self._state, self._policy = state, policy
         self._add_worker, self._retire_worker = add_worker, retire_worker
         self._count_left, self._count_pauses = count_left, count_pauses
+        self._read_cpu_seconds = read_cpu_seconds
 
     async def run(self) -> None:
         """Measure and change until the number of sessions is settled, or the run ends."""
         while not self._state.is_over and not self._policy.is_settled:
-            rate = await self._measure_rate()
-            if rate is not None:
-                self._change_to(self._policy.choose(rate, self._count_left()))
+            measured = await self._measure()
+            if measured is not None:
+                rate, busy = measured
+                self._change_to(self._policy.choose(rate, self._count_left(), busy))
         while not self._state.is_over:  # the server may still object
             pauses = self._count_pauses()
             await self._state.clock.sleep(1.0)
             if self._count_pauses() > pauses:
                 self._change_to(self._policy.limit_to(self._policy.count - 1))
 
-    async def _measure_rate(self) -> float | None:
-        """Return the messages per second with all workers in a session.
+    async def _measure(self) -> tuple[float, float] | None:
+        """Return the messages per second with all workers in a session, and how busy this process was.
 
         Returns None if the server objected meanwhile.
         """
         state, wanted, pauses = self._state, self._policy.count, self._count_pauses()
+        expected: int | None = None  # messages at which measuring begins, once all sessions are open
         started: float | None = None
-        messages = 0
+        messages, cpu_seconds = 0, 0.0
         while not state.is_over:
             await state.clock.sleep(LOOK_INTERVAL)
             if state.sessions.workers < wanted:  # it refused sessions: those that are left are what it takes
@@ -126,17 +163,25 @@ class ConnectionScaler:
             if self._count_pauses() > pauses:
                 self._change_to(self._policy.limit_to(wanted - 1))
                 return None
-            if started is None and state.sessions.open >= wanted:
-                # A new session's first result comes late: it is not counted.
-                started, messages = 0.0, state.figures.messages + wanted
-            elif started == 0.0 and state.figures.messages >= messages:
-                started, messages = state.clock.now(), state.figures.messages
-            elif started:
-                taken = state.figures.messages - messages
-                seconds = state.clock.now() - started
-                if taken >= MESSAGES_TO_MEASURE * wanted and seconds > 0:
-                    return taken / seconds
+            if expected is None:
+                if (
+                    state.sessions.open >= wanted
+                ):  # a new session's first result comes late: it is not counted
+                    expected = state.figures.messages + wanted
+            elif started is None:
+                if state.figures.messages >= expected:
+                    started, messages = state.clock.now(), state.figures.messages
+                    cpu_seconds = self._read_cpu_seconds()
+            else:
+                taken, seconds = state.figures.messages - messages, state.clock.now() - started
+                if taken >= self._messages_to_measure() * wanted and seconds > 0:
+                    return taken / seconds, (self._read_cpu_seconds() - cpu_seconds) / seconds
         return None
+
+    def _messages_to_measure(self) -> int:
+        server = self._state.server
+        is_streamed = server is not None and server.strategy is Strategy.STREAMED
+        return MESSAGES_TO_MEASURE_STREAMED if is_streamed else MESSAGES_TO_MEASURE
 
     def _change_to(self, wanted: int) -> None:
         for _ in range(wanted - self._state.sessions.workers):

@@ -31,8 +31,8 @@ from mailer.smtp.tls import (
     CertificateSummary,
     fetch_certificate_names,
     get_channel_binding,
+    get_client_context,
     is_client_certificate_alert,
-    make_client_context,
     make_silence_hint,
     make_tls_error,
     summarize_certificate,
@@ -83,9 +83,7 @@ async def connect(
     address.
     """
     began_at = asyncio.get_running_loop().time()
-    context = (
-        make_client_context(endpoint.ca_file, endpoint.client_cert) if endpoint.security != "none" else None
-    )
+    context = get_client_context(endpoint) if endpoint.security != "none" else None
     tcp = await open_tcp(endpoint, timeout, preferred=traits.address)
     settings = OpeningSettings(
         host=endpoint.host,

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from mailer.errors import ConnectionLost, InputError, ServerError, TlsError
@@ -96,10 +97,42 @@ class CertificateSummary:
     valid_until: str
 
 
+def get_client_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """Return the context for sessions with `endpoint`; a new one only if one of its files has changed.
+
+    Reading the system's trust store takes some 20 ms, in which all other sessions would wait. Raises
+    InputError if a file cannot be read, or holds no certificate.
+    """
+    certificate = endpoint.client_cert
+    paths = [endpoint.ca_file, *((certificate.cert, certificate.key) if certificate else ())]
+    if endpoint.ca_file is None:
+        system = ssl.get_default_verify_paths()
+        paths += [Path(path) for path in (system.cafile, system.capath) if path is not None]
+    return _make_cached_context(endpoint.ca_file, certificate, tuple(map(_read_version, paths)))
+
+
+@lru_cache(maxsize=8)
+def _make_cached_context(
+    ca_file: Path | None,
+    client_cert: ClientCertificateFiles | None,
+    _versions: tuple[tuple[int, int, int] | None, ...],
+) -> ssl.SSLContext:
+    return make_client_context(ca_file, client_cert)
+
+
+def _read_version(path: Path | None) -> tuple[int, int, int] | None:
+    """What differs after a file was written anew; None if there is no such file."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
 def make_client_context(
     ca_file: Path | None, client_cert: ClientCertificateFiles | None = None
 ) -> ssl.SSLContext:
-    """Return a context for TLS 1.2 or newer that verifies chain and name.
+    """Return a new context for TLS 1.2 or newer that verifies chain and name.
 
     Raises InputError if a file cannot be read, or holds no certificate.
     """

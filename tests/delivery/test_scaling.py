@@ -27,27 +27,39 @@ def choose_all(policy: ScalingPolicy, rate_of: dict[int, float] | None = None) -
 
 
 def test_sessions_are_added_while_the_rate_grows_with_them() -> None:
-    assert choose_all(ScalingPolicy(1, 20)) == [1, 2, 4, 8, 16, 20, 20]
+    assert choose_all(ScalingPolicy(1, 20)) == [1, 9, 17, 20, 20]
 
 
-def test_a_step_that_brings_too_little_is_taken_back_and_half_of_it_tried_once_more() -> None:
+def test_a_step_that_brings_too_little_is_taken_back_and_a_part_of_it_tried_once_more() -> None:
     policy = ScalingPolicy(1, 64)
-    assert choose_all(policy, {1: 10.0, 2: 20.0, 4: 40.0, 8: 45.0, 6: 45.0}) == [1, 2, 4, 8, 4, 6, 4]
-    assert policy.choose(1000.0, MANY) == 4
+    assert choose_all(policy, {1: 10.0, 9: 90.0, 17: 95.0, 11: 95.0}) == [1, 9, 17, 9, 11, 9]
+    assert policy.choose(1000.0, MANY) == 9
     policy = ScalingPolicy(4, 64)
-    assert [policy.choose(rate, MANY) for rate in (40.0, 30.0, 40.0, 60.0)] == [8, 4, 6, 9]
+    assert [policy.choose(rate, MANY) for rate in (40.0, 30.0, 40.0, 60.0)] == [12, 4, 6, 8]
 
 
-def test_a_growth_of_15_percent_is_enough() -> None:
-    assert choose_all(ScalingPolicy(1, 2), {1: 100.0, 2: 115.0})[:2] == [1, 2]
-    policy = ScalingPolicy(1, 64)
+def test_a_growth_of_15_percent_is_enough_for_twice_as_many_sessions() -> None:
+    assert choose_all(ScalingPolicy(8, 16), {8: 100.0, 16: 115.0})[:2] == [8, 16]
+    policy = ScalingPolicy(8, 64)
     policy.choose(100.0, MANY)
-    assert policy.choose(114.9, MANY) == 1
+    assert policy.choose(114.9, MANY) == 8
+
+
+def test_more_than_twice_as_many_sessions_need_15_percent_for_each_doubling() -> None:
+    policy = ScalingPolicy(1, 64)
+    assert [policy.choose(rate, MANY) for rate in (100.0, 150.0)] == [9, 1]
+    policy = ScalingPolicy(1, 64)
+    assert [policy.choose(rate, MANY) for rate in (100.0, 160.0)] == [9, 17]
+
+
+@pytest.mark.parametrize(("busy", "wanted"), [(0.0, 9), (0.05, 9), (0.25, 4), (0.45, 2), (0.6, 1), (1.0, 1)])
+def test_no_more_sessions_are_opened_than_this_process_can_serve(busy: float, wanted: int) -> None:
+    assert ScalingPolicy(1, 64).choose(100.0, MANY, busy) == wanted
 
 
 def test_slower_replies_are_a_step_back() -> None:
     policy = ScalingPolicy(4, 64)
-    assert policy.choose(40.0, MANY) == 8
+    assert policy.choose(40.0, MANY) == 12
     assert policy.choose(20.0, MANY) == 4
 
 
@@ -60,7 +72,7 @@ def test_no_session_is_opened_for_a_few_messages() -> None:
 def test_an_objection_means_one_fewer_and_no_more_growth() -> None:
     policy = ScalingPolicy(8, 64)
     assert policy.limit_to(7) == 7
-    assert (policy.maximum, policy.is_settled) == (7, True)
+    assert (policy.maximum, policy.is_settled, policy.is_limited) == (7, True, True)
     assert policy.choose(1000.0, MANY) == 7
     assert policy.limit_to(0) == 1
 
@@ -71,6 +83,24 @@ def test_an_objection_means_one_fewer_and_no_more_growth() -> None:
 )
 def test_the_limit_that_a_provider_documents(host: str, limit: int) -> None:
     assert find_known_limit(host) == limit
+
+
+def test_the_next_run_begins_with_what_the_server_took() -> None:
+    policy = ScalingPolicy(16, 64)
+    kept = policy.keep_for_next_run(16)
+    assert ScalingPolicy.from_last_run(kept, limit=64, messages=MANY) == ScalingPolicy(16, 64)
+    assert ScalingPolicy.from_last_run(kept, limit=64, messages=5).count == 5
+    assert ScalingPolicy.from_last_run(kept, limit=3, messages=MANY) == ScalingPolicy(3, 3)
+    policy.limit_to(12)
+    kept = policy.keep_for_next_run(12)
+    # The server may take more by now: one session more is tried.
+    assert ScalingPolicy.from_last_run(kept, limit=64, messages=MANY) == ScalingPolicy(12, 13)
+    assert ScalingPolicy.from_last_run(kept, limit=12, messages=MANY) == ScalingPolicy(12, 12)
+
+
+@pytest.mark.parametrize("learned", [None, {}, {"connections": 0}, {"connections": "many"}])
+def test_without_a_last_run_it_begins_with_one_session(learned: dict[str, object] | None) -> None:
+    assert ScalingPolicy.from_last_run(learned, limit=64, messages=MANY) == ScalingPolicy(1, 64)
 
 
 # -- the measuring
@@ -85,8 +115,10 @@ class Simulation:
     total: int = 100_000
     time: float = 0.0
     sent: float = 0.0
+    cpu_seconds: float = 0.0
     pauses: int = 0
     pause_at: float | None = None
+    cpu_share: float = 0.0  # of one session
     counts: list[int] = field(default_factory=list)
 
     def now(self) -> float:
@@ -98,6 +130,7 @@ class Simulation:
         state.sessions.workers = min(state.sessions.workers, self.takes)
         state.sessions.open = state.sessions.workers
         self.sent += seconds * self.rate_of(state.sessions.open)
+        self.cpu_seconds += seconds * self.cpu_share * state.sessions.open
         state.figures.messages = int(self.sent)
         if self.pause_at is not None and self.time >= self.pause_at:
             self.pauses, self.pause_at = self.pauses + 1, None
@@ -122,29 +155,31 @@ class Simulation:
             retire_worker=lambda: change(-1),
             count_left=lambda: self.total - int(self.sent),
             count_pauses=lambda: self.pauses,
+            read_cpu_seconds=lambda: self.cpu_seconds,
         )
         asyncio.run(asyncio.wait_for(scaler.run(), 60))
         return self.counts
 
 
 def test_a_long_line_is_filled_with_sessions_as_far_as_allowed() -> None:
-    assert Simulation(lambda sessions: 10.0 * sessions).run(maximum=20) == [1, 2, 4, 8, 16, 20]
+    assert Simulation(lambda sessions: 10.0 * sessions).run(maximum=20) == [1, 9, 17, 20]
 
 
-def test_a_server_that_is_no_faster_with_two_sessions_gets_one() -> None:
-    assert Simulation(lambda _sessions: 50.0).run() == [1, 2, 1, 2, 1]
+def test_a_process_that_has_no_time_left_opens_no_more_sessions() -> None:
+    assert Simulation(lambda sessions: 10.0 * sessions, cpu_share=0.19).run() == [1, 5]
+    assert Simulation(lambda sessions: 10.0 * sessions, cpu_share=0.9).run() == [1]
+
+
+def test_a_server_that_is_no_faster_with_more_sessions_gets_one() -> None:
+    assert Simulation(lambda _sessions: 50.0).run() == [1, 9, 1, 3, 1]
 
 
 def test_sessions_stop_where_the_server_is_the_limit() -> None:
-    assert Simulation(lambda sessions: min(10.0 * sessions, 100.0)).run()[-1] == 16
+    assert Simulation(lambda sessions: min(10.0 * sessions, 100.0)).run()[-1] == 9
 
 
 def test_sessions_that_the_server_refuses_are_not_asked_for_again() -> None:
-    assert Simulation(lambda sessions: 10.0 * sessions, takes=5).run() == [1, 2, 4, 5]
-
-
-def test_the_next_run_begins_with_what_the_server_took() -> None:
-    assert Simulation(lambda sessions: 10.0 * sessions, takes=5).run(start=5) == [5]
+    assert Simulation(lambda sessions: 10.0 * sessions, takes=5).run() == [1, 5]
 
 
 @pytest.mark.parametrize("pause_at", [0.2, 300.0])

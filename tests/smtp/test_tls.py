@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mailer.errors import InputError, TlsError
 from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint
 from mailer.smtp.tls import (
     fetch_certificate_names,
+    get_client_context,
     make_client_context,
     make_security_hint,
     make_tls_error,
@@ -391,3 +393,16 @@ def test_chains_to_the_systems_store_are_checked_strictly(ca_file: Path) -> None
     assert make_client_context(None).verify_flags & ssl.VERIFY_X509_STRICT
     assert not make_client_context(ca_file).verify_flags & ssl.VERIFY_X509_STRICT
     assert not make_client_context(None).hostname_checks_common_name
+
+
+def test_sessions_share_a_context_until_its_file_changes(tmp_path: Path, ca: trustme.CA) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(ca.cert_pem.bytes())
+    endpoint = Endpoint("localhost", 465, "tls", ca_file)
+    context = get_client_context(endpoint)
+    assert get_client_context(replace(endpoint, host="127.0.0.1")) is context
+    ca_file.write_bytes(b"# the same certificate\n" + ca.cert_pem.bytes())
+    assert get_client_context(endpoint) is not context
+    ca_file.write_text("no certificate")
+    with pytest.raises(InputError):
+        get_client_context(endpoint)
