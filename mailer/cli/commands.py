@@ -132,7 +132,10 @@ def preview_command(**given: Any) -> int:
 # -- sending
 
 
-@mailer.command("send", short_help="Send a campaign, or continue it.", ineffective=options.SEND_INEFFECTIVE)
+@mailer.command(
+    "send", short_help="Send a campaign, or continue it.",
+    ineffective=options.SEND_INEFFECTIVE, needed=options.SEND_NEEDED,
+)  # fmt: skip
 @options.campaign_argument
 @options.server_option
 @click.option(
@@ -175,10 +178,9 @@ def preview_command(**given: Any) -> int:
 @click.option("--abandon", is_flag=True, help="With --again: give up what the last edition has not sent.")
 @click.option("--retry-failed", is_flag=True, help="Try the failed recipients again.")
 @click.option(
-    "--in-doubt",
-    type=click.Choice(["resend", "hold", "sent"]),
+    "--in-doubt", type=click.Choice(["resend", "hold", "sent"]),
     help="What happens to messages whose reply never arrived: send them again, hold them, or record them as sent.",
-)
+)  # fmt: skip
 @click.option(
     "--skip-invalid",
     is_flag=True,

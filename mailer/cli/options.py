@@ -20,14 +20,24 @@ NOT_BUILT = {"bounces", "login", "forget"}
 
 PATH = click.Path(path_type=Path)  # whether the file exists is checked by the command
 
+# What `behavior_options` adds, by parameter name.
+BEHAVIOR_OPTIONS = ("fail", "delay", "drop", "no_chunking", "no_pipelining", "tls_only", "starttls")
+
+# For an option of `send`, the option without which it has no effect.
+SEND_NEEDED = {"--abandon": "--again", "--shared-files": "--workers"} | {
+    f"--{name.replace('_', '-')}": "--sandbox" for name in BEHAVIOR_OPTIONS
+}
 # For an option of `send`, the options that have no effect beside it.
 _MANY = ("--connections", "--window", "--strategy", "--rate", "--limit", "--no-preflight", "--skip-invalid")
 _LEDGER_STATE = ("--again", "--retry-failed", "--in-doubt")
+_WORKERS = ("--workers", "--shared-files")
 SEND_INEFFECTIVE = {
-    "--sandbox": ("--server", "--ca-file", *_LEDGER_STATE),
-    "--proof": (*_MANY, *_LEDGER_STATE),
+    "--sandbox": ("--server", "--ca-file", *_LEDGER_STATE, *_WORKERS),
+    "--proof": (*_MANY, *_LEDGER_STATE, *_WORKERS, "--ledger"),
+    "--again": ("--retry-failed",),
+    "--workers": ("--trace",),
     "--dry-run": (
-        *(*_MANY, *_LEDGER_STATE),
+        *(*_MANY, *_LEDGER_STATE, *_WORKERS, "--ledger", "--metrics", "--quiet", "--verbose"),
         *("--report", "--proof", "--sandbox", "--server", "--ca-file", "--trace", "--yes"),
     ),
     "--quiet": ("--verbose",),
@@ -136,13 +146,19 @@ class StrictCommand(click.Command):
     """A command that refuses an option given twice, unless it is repeatable.
 
     `ineffective` names, for an option, the options that have no effect beside it: giving both is an error.
+    `needed` names, for an option, the option without which it has no effect.
     """
 
     def __init__(
-        self, *args: Any, ineffective: Mapping[str, Sequence[str]] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        ineffective: Mapping[str, Sequence[str]] | None = None,
+        needed: Mapping[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._ineffective = ineffective or {}
+        self._needed = needed or {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
@@ -163,7 +179,11 @@ class StrictCommand(click.Command):
         }
         for option, others in self._ineffective.items():
             if option in names and (found := [other for other in others if other in names]):
-                raise click.UsageError(f"{', '.join(found)} has no effect beside {option}", ctx)
+                have = "has" if len(found) == 1 else "have"
+                raise click.UsageError(f"{', '.join(found)} {have} no effect beside {option}", ctx)
+        for option, other in self._needed.items():
+            if option in names and other not in names:
+                raise click.UsageError(f"{option} has no effect without {other}", ctx)
 
 
 class CommandGroup(click.Group):
@@ -263,10 +283,6 @@ def ca_file_option(command: Decorated) -> Decorated:
         "--ca-file", metavar="FILE", type=PATH, envvar="MAILER_CA_FILE", show_envvar=True,
         help="Trust the certificates that this file's authority signed, instead of the system's trust store.",
     )(command)  # fmt: skip
-
-
-# What `behavior_options` adds, by parameter name.
-BEHAVIOR_OPTIONS = ("fail", "delay", "drop", "no_chunking", "no_pipelining", "tls_only", "starttls")
 
 
 def behavior_options(command: Decorated) -> Decorated:

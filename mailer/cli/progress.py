@@ -30,7 +30,8 @@ class ProgressDisplay(Observer):
     outcomes.
 
     `ask` is called before the first message is sent, with the number of pending recipients and of those who
-    have their outcome already. If it raises, nothing is sent. `clock` returns seconds.
+    have their outcome already. If it raises, nothing is sent. `limit` is the maximum number of recipients of
+    this run. `clock` returns seconds.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ProgressDisplay(Observer):
         ask: Question | None = None,
         clock: Callable[[], float] = time.monotonic,
         *,
+        limit: int | None = None,
         verbose: bool = False,
         server_name: str | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class ProgressDisplay(Observer):
         self.warnings: list[str] = []  # the first few, for the question
         self.server_name = server_name  # HOST:PORT
         self._ask = ask
+        self._limit = limit
         self._verbose = verbose
         self.total = 0
         self.done = 0
@@ -67,7 +70,8 @@ class ProgressDisplay(Observer):
 
     def on_start(self, total: int, already: int) -> None:
         self._print_above(lambda: self._begin(total, already))
-        self.total, self.done, self.began = total, already, self.clock()
+        goal = total if self._limit is None else min(total, already + self._limit)
+        self.total, self.done, self.began = goal, already, self.clock()
 
     def on_session(self, details: SessionDetails) -> None:
         if self._verbose:
@@ -230,10 +234,10 @@ class BarDisplay(ProgressDisplay):
     def on_start(self, total: int, already: int) -> None:
         super().on_start(total, already)
         self._progress.reset(
-            self._task, total=total, completed=already, description="sending", rate="", words=""
+            self._task, total=self.total, completed=already, description="sending", rate="", words=""
         )
         description = make_printable(f"connecting to {self.server_name}") if self.server_name else "sending"
-        self._draw(description, completed=already, total=total, now=True)
+        self._draw(description, completed=already, total=self.total, now=True)
 
     def on_outcome(self, outcome: Outcome) -> None:
         super().on_outcome(outcome)
@@ -278,11 +282,17 @@ class BarDisplay(ProgressDisplay):
 
 
 def create_display(
-    ask: Question | None = None, *, quiet: bool = False, verbose: bool = False, server_name: str | None = None
+    ask: Question | None = None,
+    *,
+    limit: int | None = None,
+    quiet: bool = False,
+    verbose: bool = False,
+    server_name: str | None = None,
 ) -> ProgressDisplay:
     """Return a display that suits standard error; with `quiet`, one that shows warnings only.
 
-    `ask` and `verbose` are as for `ProgressDisplay`; `server_name` is shown until the first session is open.
+    `ask`, `limit` and `verbose` are as for `ProgressDisplay`; `server_name` is shown until the first session
+    is open.
     """
     kind = ProgressDisplay if quiet else BarDisplay if console.may_draw() else LogDisplay
-    return kind(ask, verbose=verbose, server_name=server_name)
+    return kind(ask, limit=limit, verbose=verbose, server_name=server_name)

@@ -13,10 +13,8 @@ from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from mailer.api import DELIVERY_FIELDS, override_delivery
-from mailer.campaign import Campaign, ServerConfig, parse_server
+from mailer.campaign import Campaign, ServerConfig, check_address, parse_server
 from mailer.campaign.model import Delivery
 from mailer.cli import console
 from mailer.cli.credentials import choose_server_and_password
@@ -27,10 +25,11 @@ from mailer.cli.protected_files import list_protected_files
 from mailer.cli.render import show_first_message
 from mailer.cli.summary import conclude
 from mailer.cli.telemetry import watch_run
-from mailer.cli.trace import Trace, check_trace_path, open_trace
+from mailer.cli.trace import Trace, check_output_path, open_trace
 from mailer.delivery.proof import find_recipient
 from mailer.delivery.run import RunResult, SendOptions, StopSignal, run
 from mailer.delivery.signals import Interrupted
+from mailer.errors import InputError
 from mailer.files import show_path
 from mailer.ledger import Ledger, get_project_ledger
 from mailer.render.compiled import CompiledCampaign
@@ -128,7 +127,8 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         job = _prepare_job(request)
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(request.trace))
-        is_recorded = not (request.sandbox or request.overrides["proof"])
+        proof = request.overrides["proof"]
+        is_recorded = not (request.sandbox or proof)
         ledger = stack.enter_context(Ledger.open(job.ledger) if is_recorded else Ledger.open_temporary())
         if request.sandbox:
             _copy_suppressions(job.ledger, ledger)
@@ -137,7 +137,8 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
             console.print_note(f"new ledger: {ledger.shown_name}")
         display = create_display(
             question.ask if question.is_needed else None,
-            quiet=request.quiet,
+            limit=1 if request.overrides["only"] else request.overrides["limit"],
+            quiet=request.quiet or proof is not None,
             verbose=request.verbose,
             server_name=f"{job.server.host}:{job.server.port}" if job.server else None,
         )
@@ -145,14 +146,13 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         for warning in job.campaign.warnings:
             display.on_warning(str(warning))
         try:
-            if request.overrides["proof"] and question.is_needed:
+            if proof and question.is_needed:
                 question.ask(1, 0)
             with display:
                 result, maildir = asyncio.run(_run_job(job, ledger, trace, display, stop))
         except Declined:
             console.print_note("nothing was sent")
             return ExitCode.INPUT
-        proof = request.overrides["proof"]
         code = conclude(
             result, ledger, job.campaign, job.reports, display, proof=proof, quiet=request.quiet, stop=stop
         )
@@ -166,11 +166,18 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
 def _prepare_job(request: SendRequest) -> SendJob:
     """Load and check everything but the list. The password is asked for last."""
     campaign, compiled = prepare_campaign(request.campaign_file, variables=request.variables)
+    if (proof := request.overrides["proof"]) is not None:
+        try:
+            check_address(proof)
+        except ValueError as error:
+            raise InputError(f"--proof {proof}: {error}") from None
     ledger = request.ledger or get_project_ledger(campaign.root)
     keep = list_protected_files(campaign) | {Path(ledger): "ledger"}
     reports = check_report_targets(request.reports, keep=keep)
-    check_trace_path(
-        request.trace, keep | {target.path: "report" for target in reports if target.path is not None}
+    keep |= {target.path: "report" for target in reports if target.path is not None}
+    check_output_path("trace", request.trace, keep)
+    check_output_path(
+        "metrics", request.metrics, keep | ({Path(request.trace): "trace"} if request.trace else {})
     )
     if request.sandbox:
         return SendJob(request, campaign, compiled, reports, ledger, None, None)
@@ -234,14 +241,13 @@ def _copy_suppressions(source: str | Path, rehearsal: Ledger) -> None:
 
 
 def _take_behavior(given: dict[str, Any]) -> Behavior | None:
-    """Take the options of BEHAVIOR_OPTIONS out of `given`. Raises click.UsageError if they have no effect."""
+    """Take the options of BEHAVIOR_OPTIONS out of `given`; they are set for a rehearsal only."""
     if given["sandbox"]:
         from mailer.cli.sandbox import take_behavior
 
         return take_behavior(given)
     for name in BEHAVIOR_OPTIONS:
-        if given.pop(name):
-            raise click.UsageError(f"--{name.replace('_', '-')} has no effect without --sandbox")
+        del given[name]
     return None
 
 

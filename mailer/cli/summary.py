@@ -46,7 +46,8 @@ def conclude(
     """
     is_interrupted = result.ending is Ending.INTERRUPTED
     code: int = code_for_signal(stop.number) if is_interrupted else EXIT_CODES[result.ending]
-    if not quiet or result.ending not in (Ending.COMPLETE, Ending.INCOMPLETE):
+    is_proof_done = result.proof is not None  # its line is printed below
+    if not is_proof_done and (not quiet or result.ending not in (Ending.COMPLETE, Ending.INCOMPLETE)):
         _print_ending(result)
     try:
         if result.proof is not None and result.run is not None:

@@ -17,6 +17,7 @@ from mailer.ledger.outcome import Outcome
 from mailer.ledger.sharing import EditionState
 from mailer.smtp.connection import SessionDetails
 
+STANDARD_OUTPUT = Path("-")
 WRITE_INTERVAL = 5.0  # seconds between two versions of the metrics file
 
 _HELP = {
@@ -60,6 +61,8 @@ class Metrics:
         """Write the file now. A reader sees the former version or this one, never a part."""
         self._next_write = time.monotonic() + WRITE_INTERVAL
         self.set("mailer_updated_seconds", round(time.time(), 3))
+        if self._path == STANDARD_OUTPUT:
+            return
         try:
             with replace_text_file(self._path) as file:
                 file.write(self.format())
@@ -69,6 +72,12 @@ class Metrics:
                 console.print_warning(
                     f"{self._path}: the metrics cannot be written ({error.strerror or error})"
                 )
+
+    def finish(self) -> None:
+        """Write the file for the last time in a run; this is the one time for standard output."""
+        self.write()
+        if self._path == STANDARD_OUTPUT:
+            console.print_output(self.format().rstrip())
 
     def format(self) -> str:
         """The text in Prometheus' exposition format."""
@@ -126,7 +135,7 @@ class MetricsObserver(Observer):
         self._other.on_unknown_user(email)
 
     def on_finish(self, reason: str | None) -> None:
-        self._metrics.write()
+        self._metrics.finish()
         self._other.on_finish(reason)
 
 

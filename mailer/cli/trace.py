@@ -23,16 +23,16 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 DESCRIPTOR = re.compile(r"/dev/(?:stdout|stderr|fd/[0-9]+)|/proc/self/fd/[0-9]+")  # links of the kernel's own
 
 
-def check_trace_path(path: str | None, keep: Mapping[Path, str]) -> None:
-    """Raise InputError if the trace would replace a file of `keep` (file -> what it is).
+def check_output_path(name: str, path: str | Path | None, keep: Mapping[Path, str]) -> None:
+    """Raise InputError if the output `name` ("trace") would replace a file of `keep` (file -> what it is).
 
-    `path` is as in --trace.
+    `path` is None if there is no such output, and `-` for a stream.
     """
-    if path is None or path == "-":
+    if path is None or str(path) == "-":
         return
     kept = {os.path.realpath(file): what for file, what in keep.items()}
     if (what := kept.get(os.path.realpath(path))) is not None:
-        raise InputError(f"trace {path}: this is the {what}, and the trace would replace it")
+        raise InputError(f"{name} {path}: this is the {what}, and the {name} would replace it")
 
 
 @contextmanager

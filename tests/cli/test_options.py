@@ -10,7 +10,7 @@ import click
 import pytest
 
 from mailer.cli.commands import mailer
-from mailer.cli.options import SEND_INEFFECTIVE, StrictCommand
+from mailer.cli.options import SEND_INEFFECTIVE, SEND_NEEDED, StrictCommand
 
 Command = Callable[..., Any]
 
@@ -49,12 +49,23 @@ def test_an_option_without_effect_beside_another_is_an_error(
         "--server": "smtp://127.0.0.1:1",
         "--in-doubt": "sent",
         "--report": "r.json",
+        "--workers": "amqp://127.0.0.1:1",
     }
     given = []
     for name in (option, other):
         given += [name] if parameters[name].is_flag else [name, values.get(name, "1")]
     ended = command("send", campaign, *given)
     assert (ended.code, f"{other} has no effect beside {option}" in ended.err) == (2, True), ended.err
+
+
+@pytest.mark.parametrize(("option", "other"), SEND_NEEDED.items())
+def test_an_option_without_the_one_that_it_needs_is_an_error(
+    command: Command, campaign: Path, option: str, other: str
+) -> None:
+    send = mailer.commands["send"]
+    (parameter,) = [one for one in send.params if isinstance(one, click.Option) and option in one.opts]
+    ended = command("send", campaign, option, *([] if parameter.is_flag else ["1%"]))
+    assert (ended.code, f"{option} has no effect without {other}" in ended.err) == (2, True), ended.err
 
 
 def test_every_command_refuses_repeated_options() -> None:

@@ -40,6 +40,15 @@ def test_a_continued_campaign_says_how_many_have_an_outcome(capsys: pytest.Captu
     assert capsys.readouterr().err == "4 of 10 recipients already have an outcome\n"
 
 
+def test_the_goal_of_a_limited_run_is_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = LogDisplay(None, clock, limit=2)
+    lines.on_start(300, 89)
+    clock.seconds += LOG_INTERVAL
+    lines.on_outcome(outcome())
+    assert "mailer: 90 of 91 (sent 1)" in capsys.readouterr().err
+
+
 def test_the_question_comes_with_the_number_to_send() -> None:
     asked: list[tuple[int, int]] = []
     LogDisplay(lambda *numbers: asked.append(numbers)).on_start(10, 4)

@@ -90,11 +90,21 @@ def test_a_changed_key_that_would_send_it_all_again_is_a_warning(
     assert command("send", campaign, *server).err.count("another `key`") == 0
 
 
+def test_an_empty_list_leaves_no_campaign_in_the_ledger(command: Command, campaign: Path) -> None:
+    (campaign.parent / "people.csv").write_text("email,name\n")
+    campaign.write_text(campaign.read_text().partition("recipients:")[0] + "recipients: people.csv\n")
+    ended = command("send", campaign, "--server", "smtp://127.0.0.1:1")
+    assert (ended.code, "people.csv: the list has no recipients" in ended.err) == (2, True)
+    assert "the ledger has no campaign yet" in command("report").err
+
+
 def test_a_proof_is_not_recorded(command: Command, campaign: Path, sandbox: Sandbox) -> None:
     proof = ["--proof", "me@example.com", "--report", "r.json"]
     ended = command("send", campaign, *login(sandbox), *proof, MAILER_PASSWORD=sandbox.password)
     assert (ended.code, len(sandbox.messages)) == (0, 1), ended.err
-    assert "proof to me@example.com: sent (250 " in ended.err
+    report, outcome = ended.err.splitlines()
+    assert report == "report: r.json"
+    assert outcome.startswith("proof to me@example.com: sent (250 ")
     assert json.loads((campaign.parent / "r.json").read_text())["counts"]["total"] == 1
     ended = command("send", campaign, *login(sandbox), MAILER_PASSWORD=sandbox.password)
     assert (ended.code, len(sandbox.messages)) == (0, 4)

@@ -23,6 +23,8 @@ Command = Callable[..., Any]
         (["--trace", "/proc/nowhere/t"], "trace /proc/nowhere/t"),
         (["--trace", "spring.yaml"], "this is the campaign file"),
         (["--trace", "r.json", "--report", "r.json"], "this is the report"),
+        (["--metrics", "spring.yaml"], "metrics spring.yaml: this is the campaign file"),
+        (["--metrics", "m", "--trace", "./m"], "this is the trace"),
         (["--only", "nobody@example.com"], "not in the list"),
         (["--only", "a@example.com\nb"], "a@example.com b is not in the list"),
         (["--proof", "a@example.com\r\nRCPT TO:<b@example.com>"], "--proof a@example.com"),

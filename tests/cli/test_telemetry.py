@@ -1,5 +1,6 @@
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_metrics_are_in_prometheus_format(tmp_path):
     assert lines.count("# TYPE mailer_messages_total counter") == 1
     names = [line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")]
     assert all(f"# HELP {name} " in path.read_text() for name in names)
+
+
+def test_metrics_to_standard_output_are_printed_once(capsys):
+    observer = MetricsObserver(Metrics(Path("-")), "spring", Observer())
+    for _ in range(3):
+        observer.on_outcome(Outcome("a@example.com", "a", Status.SENT))
+    assert capsys.readouterr().out == ""
+    observer.on_finish(None)
+    assert 'mailer_messages_total{campaign="spring",status="sent"} 3\n' in capsys.readouterr().out
+    assert not Path("-").exists()
 
 
 def test_a_metrics_file_that_cannot_be_written_is_a_warning_once(tmp_path, capsys):
