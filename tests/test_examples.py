@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -136,7 +137,7 @@ def test_the_examples_of_the_api_run_as_they_are_written(
     (in_python,) = find_blocks(DOCS / "sandbox.md", "python")
     server = f'server="smtps://sandbox@127.0.0.1:{sandbox.port}", ca_file="{sandbox.ca_file}"'
     first = re.sub(r'server="[^"]+"', server, first).replace('password="…"', f'password="{sandbox.password}"')
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(compile(first, "docs/api.md", "exec"), names)
     assert (capsys.readouterr().out, len(sandbox.messages)) == ("16 []\n", 16)
     rows = [
