@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check bench nodemailer soak servers lock audit manual clean
+.PHONY: help setup demo test test-fast check bench nodemailer soak servers lock audit generated clean
 
 help:
 	@echo "make demo       set up, then send the sample newsletter through the embedded sandbox"
@@ -13,7 +13,7 @@ help:
 	@echo "make check      lint, types, layers and spelling only"
 	@echo "make bench      the speed of the hot path, beside other mailers"
 	@echo "make soak       thousands of kills, and a minute of fuzzing for each parser"
-	@echo "make manual     write docs/man and docs/completion anew"
+	@echo "make generated  write what is made from the code anew: help, tables and schema in docs, man page, completions"
 	@echo "make lock       write requirements-dev.txt anew: every version with its hashes"
 	@echo "make audit      look for known vulnerabilities in the installed packages"
 	@echo "make clean      remove what the others made"
@@ -92,8 +92,12 @@ lock: $(VENV)-tools/.ready
 audit: $(VENV)-tools/.ready
 	$(VENV)-tools/bin/pip-audit --require-hashes --disable-pip --requirement requirements-dev.txt
 
-# The man page and the completions are made from the command; the wheel installs them.
-manual: setup
+# What is made from the code: the help in docs/commands.md, the tables of docs/campaign.md, the schema beside the samples,
+# the man page and the completions, which the wheel installs.
+generated: setup
+	$(BIN)/python -m tests.cli.help_blocks
+	$(BIN)/python -m tests.campaign_page
+	$(BIN)/mailer schema > campaigns/campaign.schema.json
 	$(BIN)/python -m tests.cli.manual
 
 soak: setup servers
