@@ -1,6 +1,6 @@
 """Makes the man page and the completions of the shells from the command itself.
 
-`python -m tests.cli.manual` (`make manual`) writes docs/man and docs/completion. The wheel installs them.
+`python -m tests.cli.manual` (`make generated`) writes docs/man and docs/completion. The wheel installs them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ FILES = make_files()
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_generated_file_is_current(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == FILES[path], "run: make manual"
+    assert path.read_text(encoding="utf-8") == FILES[path], "run: make generated"
 
 
 def test_the_man_page_has_every_command_and_exit_code() -> None:
