@@ -19,7 +19,7 @@ from mailer.ledger.store import CampaignLock, Parameters, Row
 MAX_SESSIONS = 1000  # of one campaign: how many locks an edition has
 PREPARE_PAUSE = 0.2  # seconds between two looks whether another sender is done with planning
 
-OPENING = 0x4D61_696C  # the lock of whoever makes or upgrades a ledger: there is no number yet
+OPENING = 0x4D61_696C  # the lock of a process that makes or upgrades a ledger: there is no number yet
 _WRITER, _CAMPAIGN, _RUN, _SESSION, _PREPARE, _COMMAND = range(6)
 
 _LOCK = "SELECT pg_try_advisory_lock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
