@@ -129,18 +129,18 @@ def describe_verdict(report: Report) -> str:
     does.
     """
     counts = report.counts
-    missing = counts.failed + counts.deferred + counts.in_doubt + counts.pending
+    missing = counts.failed + counts.deferred + counts.pending
     if not counts.total:
         return "The campaign has no recipients."
-    if not missing:
+    if not missing and not counts.in_doubt:
         others = f" ({counts.suppressed:,} suppressed)" if counts.suppressed else ""
         return f"{_all_recipients(counts.total - counts.suppressed)} the message{others}."
     retried = counts.deferred + counts.pending
-    if retried == missing:
-        return f"{missing:,} not delivered: the same command tries {_them(retried)} again."
-    if retried:
-        return f"{missing:,} not delivered: the same command tries {retried:,} of them again."
-    return f"{missing:,} not delivered."
+    doubt = f"{counts.in_doubt:,} in doubt: the server's reply never arrived." if counts.in_doubt else ""
+    if not missing:
+        return doubt
+    again = f": the same command tries {_them(retried, missing)} again" if retried else ""
+    return f"{missing:,} not delivered{again}. {doubt}".rstrip()
 
 
 def _all_recipients(count: int) -> str:
@@ -149,5 +149,7 @@ def _all_recipients(count: int) -> str:
     return "The one recipient has" if count == 1 else f"All {count:,} recipients have"
 
 
-def _them(count: int) -> str:
+def _them(count: int, total: int) -> str:
+    if count < total:
+        return f"{count:,} of them"
     return "it" if count == 1 else "all of them"

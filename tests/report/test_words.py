@@ -49,7 +49,12 @@ def report(ending: str | None = "complete", reason: str | None = None, **counts:
             {"failed": 30, "deferred": 8, "pending": 4},
             "42 not delivered: the same command tries 12 of them again.",
         ),
-        ({"in_doubt": 3}, "3 not delivered."),
+        ({"in_doubt": 3}, "3 in doubt: the server's reply never arrived."),
+        (
+            {"failed": 1, "pending": 1, "in_doubt": 2},
+            "2 not delivered: the same command tries 1 of them again. "
+            "2 in doubt: the server's reply never arrived.",
+        ),
     ],
 )
 def test_the_verdict_says_what_is_missing_and_what_the_next_run_does(

@@ -16,6 +16,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ GROUPS = 50
 MAX_DATA = 24_000_000  # octets; some 100,000 recipients
 
 _HERE = Path(__file__).parent
+_COMMAND = re.compile(r"(`[^`]+`|--in-doubt \w+|--[a-z-]+)")
 # The order of the rows: problems first.
 _ORDER = (Status.FAILED, Status.IN_DOUBT, Status.DEFERRED, Status.PENDING, Status.SUPPRESSED, Status.SENT)
 
@@ -87,6 +89,7 @@ def _generate_page(report: Report) -> Iterator[str]:
         data=_generate_data(report, MAX_DATA - survey.problem_size),
         order=_ORDER,
         breakable=_make_breakable,
+        mark_options=_mark_options,
     )
 
 
@@ -124,6 +127,18 @@ def _make_breakable(address: str) -> Markup:
     """An address that a browser may break before its `@` and its dots."""
     text = str(escape(make_printable(address)))
     return Markup(text.replace("@", "<wbr>@").replace(".", "<wbr>."))  # noqa: S704 - escaped above
+
+
+def _mark_options(text: str) -> Markup:
+    """The text with its commands (in backticks) and options as code. A browser does not break an option."""
+    parts = _COMMAND.split(text)
+    return Markup("").join(_format_code(part) if number % 2 else part for number, part in enumerate(parts))
+
+
+def _format_code(text: str) -> Markup:
+    if text.startswith("`"):
+        return Markup("<code>{}</code>").format(text.strip("`"))
+    return Markup('<code class="option">{}</code>').format(text)
 
 
 def _make_policy(style: str, script: str) -> str:
@@ -365,7 +380,7 @@ def _format_clock(seconds: int, pattern: str) -> str:
 
 @dataclass(slots=True)
 class _ReportSurvey:
-    """What the page shows of all recipients, collected in one pass. Its size does not grow with their number."""
+    """What the page shows of all recipients, collected in one pass, and bounded in size."""
 
     groups: FailureGroups = field(default_factory=FailureGroups)
     timeline: Timeline = field(default_factory=Timeline)

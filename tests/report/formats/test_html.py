@@ -110,7 +110,7 @@ def test_the_verdict_and_the_advice_of_each_outcome_are_shown(
     text = written(make_report([sent(0), failed(1)]))
     assert "1 not delivered." in text
     assert "50.0 %" in text
-    assert "--retry-failed tries them again" in text
+    assert '<code class="option">--retry-failed</code> tries them again' in text
 
 
 def test_subject_and_sender_are_shown_if_they_are_known(make_report: Make, sent: Row) -> None:
