@@ -26,10 +26,14 @@ AUTO: Final = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A Jinja2 source and where it is in the campaign file (or that a program gave it)."""
+    """A Jinja2 source and where it is in the campaign file (or that a program gave it).
+
+    `key` is the key that has it, as in "unsubscribe.url"; every problem of it begins with that.
+    """
 
     source: str
     place: Place = field(default=Place("<campaign>"))
+    key: str = field(default="", compare=False)
 
     @property
     def is_constant(self) -> bool:

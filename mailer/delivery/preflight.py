@@ -19,7 +19,7 @@ from mailer.bounded_process import BoundedResult, ProcessLimits, ProcessPool
 from mailer.campaign.model import Campaign
 from mailer.delivery.observer import Observer
 from mailer.delivery.plan import MAX_SHOWN, PlanResult, plan
-from mailer.errors import Problem, append_remainder
+from mailer.errors import Place, Problem, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
 from mailer.ledger.planning import (
@@ -51,7 +51,8 @@ _Result = tuple[_Work, BoundedResult[bool]]
 class PreflightResult(NamedTuple):
     """What preflight found.
 
-    `problems` are the first 20, then one with the number of the others. `failed_count` is the number of
+    `problems` are the first 20, each with the number of the recipients that share it, then one with the number
+    of the others. `failed_count` is the number of
     messages that cannot be rendered. `is_complete` says that each message was tried, and none exceeded its
     limits.
     """
@@ -105,8 +106,10 @@ class _Preflight:
     ) -> None:
         self._ledger, self._edition, self._compiled, self._observer = ledger, edition, compiled, observer
         self._only = only
-        self._problems: list[Problem] = []
-        self._problem_count = 0
+        # Each problem once, with the number of the recipients that have it; and the number of unlisted ones.
+        self._problems: dict[tuple[Place | None, str], tuple[Problem, int]] = {}
+        self._unlisted_count = 0
+        self._failed_count = 0
         self._is_ended = False  # by a message that needed too much
         self._uncompared = COMPARED
 
@@ -117,10 +120,11 @@ class _Preflight:
         self._check_all(statuses)
         if self._only is None and planned.preflight != mark and not self._is_ended:
             set_preflight(self._ledger, self._edition, mark)
-        problems = append_remainder(self._problems, self._problem_count)
+        listed = [_describe_shared(problem, count) for problem, count in self._problems.values()]
+        problems = append_remainder(listed, len(listed) + self._unlisted_count)
         if self._is_ended:
             problems.append(Problem(None, "the other recipients were not checked: each could take as long"))
-        return PreflightResult(problems, self._problem_count, not self._is_ended)
+        return PreflightResult(problems, self._failed_count, not self._is_ended)
 
     def _check_all(self, statuses: list[str]) -> None:
         counts = self._ledger.count_by_status(self._edition)
@@ -166,11 +170,28 @@ class _Preflight:
                 continue
             error = make_render_error(message.recipient, outcome.error)
             failed.append((message.id, str(error)))
-            self._problem_count += 1
-            if self._problem_count <= MAX_SHOWN:
-                self._problems += error.problems
+            self._failed_count += 1
+            for problem in error.problems:
+                self._add_problem(problem, message.recipient.email)
             self._is_ended = self._is_ended or outcome.is_limit_exceeded
         record_checked(self._ledger, failed, passed if status == "failed" else [])
+
+    def _add_problem(self, problem: Problem, email: str) -> None:
+        shared = (problem.place, problem.text.partition(f", for {email}")[0])
+        if shared in self._problems:
+            first, count = self._problems[shared]
+            self._problems[shared] = (first, count + 1)
+        elif len(self._problems) < MAX_SHOWN:
+            self._problems[shared] = (problem, 1)
+        else:
+            self._unlisted_count += 1
+
+
+def _describe_shared(problem: Problem, count: int) -> Problem:
+    """Return the problem of the first of `count` recipients that have it, with the number of the others."""
+    if count == 1:
+        return problem
+    return Problem(problem.place, f"{problem.text} and {count_noun(count - 1, 'more recipient')}")
 
 
 def _take_pages(checked: Iterator[_Result]) -> Iterator[list[_Result]]:

@@ -220,12 +220,13 @@ class PatternTemplate:
         self._is_compiled = True
         self.program: Program | None = None
         self.place = pattern.place
+        self._key = f"{pattern.key}: " if pattern.key else ""
         self.source = pattern.source.rstrip("\r\n")  # a block in YAML ends with one
         try:
             tree = environment.parse(self.source)
             self._template = environment.from_string(tree)
         except Exception as error:
-            raise RenderFailure(pattern.place, describe_error(error)) from error
+            raise RenderFailure(pattern.place, self._key + describe_error(error)) from error
         self.constant = _constant(tree)
 
     def render(self, variables: TemplateVariables, most: int = 65536) -> str:
@@ -253,11 +254,10 @@ class PatternTemplate:
         try:
             return "".join(run_template(self._template, variables, most))
         except Exception as error:
-            place = find_template_place(error)
-            raise RenderFailure(
-                self.place if place is None or place.file == UNNAMED_TEMPLATE else place,
-                describe_error(error, variables),
-            ) from error
+            text, place = describe_error(error, variables), find_template_place(error)
+            if place is None or place.file == UNNAMED_TEMPLATE:
+                text, place = self._key + text, self.place
+            raise RenderFailure(place, text) from error
 
     def _make_program(self, most: int) -> Program:
         loaded: list[Template] = []

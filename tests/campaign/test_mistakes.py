@@ -441,3 +441,20 @@ def test_yaml_that_cannot_be_read_is_explained_in_plain_words(
     with pytest.raises(InputError) as caught:
         load_campaign("x.yaml")
     assert str(caught.value).startswith(expected)
+
+
+def test_all_values_that_need_quotes_are_listed_in_one_round(folder: Path) -> None:
+    (folder / "x.yaml").write_text(
+        'campaign: x\nfrom: "M\u00fcller, J\u00f6rg" <joerg@example.com>\nsubject: {{ name }} hi\ntext: t\n'
+    )
+    with pytest.raises(InputError) as caught:
+        load_campaign("x.yaml")
+    assert str(caught.value).splitlines() == [
+        "x.yaml:2:7: a quoted name with an address needs quotes around both: from: '\"M\u00fcller, J\u00f6rg\" <joe\u2026'",
+        'x.yaml:3:10: a value that begins with {{ needs quotes: subject: "{{ name }} hi"',
+    ]
+
+
+def test_a_problem_of_an_expression_names_its_key(folder: Path, load) -> None:
+    assert load(subject="'{{ name }}'").subject.key == "subject"
+    assert load(unsubscribe="{url: 'https://example.com/{{ x }}'}").unsubscribe.url.key == "unsubscribe.url"

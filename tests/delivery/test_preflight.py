@@ -5,7 +5,7 @@ import pytest
 from mailer.bounded_process import TimeLimitExceeded
 from mailer.delivery.plan import plan
 from mailer.delivery.preflight import BATCH, preflight
-from mailer.errors import Problem, RenderError
+from mailer.errors import Place, Problem, RenderError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
 from tests.delivery.lists import NOW, Compiled, People, campaign, progress
@@ -130,6 +130,30 @@ def test_the_first_twenty_problems_and_the_number_of_the_others(ledger):
     assert problems[0] == "people.csv:2:1: no"
     assert problems[-1] == "and 1,214 more"
     assert ledger.count_by_status(checked.edition)[Status.FAILED] == 1234
+
+
+def test_a_problem_that_many_recipients_share_is_one_with_their_number(ledger):
+    people = [
+        (f"{n}@example.com", {"bad": f"'frist' is undefined, for {n}@example.com (people.csv:{n})"})
+        for n in range(50)
+    ]
+    checked = Checked(ledger, *people, ("x@example.com", {"bad": "'nmae' is undefined, for x@example.com"}))
+
+    class AtTheTemplate(Compiled):
+        """Its problems are at a line of the template, not at the recipient's row."""
+
+        def render(self, recipient, **options):
+            try:
+                return super().render(recipient, **options)
+            except RenderError as error:
+                raise RenderError(Problem(Place("news.html.j2", 3), error.problems[0].text)) from None
+
+    problems, failed_count, _ = preflight(ledger, checked.edition, AtTheTemplate())
+    assert [str(problem) for problem in problems] == [
+        "news.html.j2:3: 'frist' is undefined, for 0@example.com (people.csv:0) and 49 more recipients",
+        "news.html.j2:3: 'nmae' is undefined, for x@example.com",
+    ]
+    assert failed_count == 51
 
 
 def test_an_interrupted_preflight_begins_again(ledger):

@@ -136,7 +136,9 @@ def test_an_address_to_unsubscribe_at_is_one_of_the_web(project: Project, addres
 @pytest.mark.parametrize("address", ["", "out", "?subject=x", "a@example.com,b@example.com"])
 def test_an_address_to_unsubscribe_by_mail_at_is_an_address(project: Project, address: str) -> None:
     unsubscribe = Unsubscribe(None, pattern("{{ u }}", 9), False)
-    with pytest.raises(RenderError, match=r"^campaign.yaml:9: unsubscribe.mailto: .*no.* address"):
+    with pytest.raises(
+        RenderError, match=r"^campaign.yaml:9: unsubscribe.mailto: (the address is empty|.*not an address)"
+    ):
         render_one(project, person(u=address), text="Hi", unsubscribe=unsubscribe)
 
 

@@ -16,11 +16,12 @@ import yaml
 
 from mailer.campaign.schema.nodes import MAX_DEPTH, Mapping, Node, Scalar, Sequence, describe
 from mailer.campaign.schema.scalars import CORE, MAX_QUOTED, scalar_value, show_tag
-from mailer.errors import InputError, Place, Problem
+from mailer.errors import InputError, Place, Problem, sort_problems
 from mailer.text import shorten
 
 MAX_VALUES = 500_000  # nodes of one file, counted with aliases unfolded
 MAX_PROBLEMS = 1_000
+MAX_SHOWN = 20  # values without quotes that are listed after a syntax error
 
 # YAML 1.2.2, 5.1 (printable). NEL, LS and PS are printable, but line ends only in YAML 1.1, which libyaml
 # speaks.
@@ -142,7 +143,8 @@ class _Composer:
             self.problems.append(
                 self._say_what_to_type(_describe_syntax_error(error, self._file, self._lines))
             )
-            raise InputError(sorted(set(self.problems), key=str)) from None
+            self.problems += self._find_unquoted_values()
+            raise InputError(sort_problems(self.problems)) from None
 
     def _say_what_to_type(self, problem: Problem) -> Problem:
         """A value that begins with a tag or a quoted name is a common slip, for which PyYAML has only
@@ -153,6 +155,14 @@ class _Composer:
             if 0 < number <= len(self._lines) and (advice := _advise_quotes(self._lines[number - 1])):
                 return Problem(Place(self._file, number, advice[0]), advice[1])
         return problem
+
+    def _find_unquoted_values(self) -> list[Problem]:
+        """Return what to type for each key of the file that needs quotes: a syntax error ends the reading."""
+        found = [
+            (number, _advise_quotes(line)) for number, line in enumerate(self._lines, 1) if line[:1] > " "
+        ]
+        advice = [Problem(Place(self._file, number, said[0]), said[1]) for number, said in found if said]
+        return advice[:MAX_SHOWN]
 
     def read_document(self) -> Node | None:
         self._next()  # stream start

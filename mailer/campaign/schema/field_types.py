@@ -143,7 +143,7 @@ class Template:
                 self.check(source)
             except ValueError as error:
                 raise context.error(node.place, str(error)) from None
-        return Pattern(source, node.place)
+        return Pattern(source, node.place, context.key)
 
     def schema(self) -> Schema:
         return {"type": "string", "minLength": 1}

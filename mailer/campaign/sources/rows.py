@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -63,10 +64,23 @@ class _naming_key:  # noqa: N801 - used as a function; a class costs less in a l
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, InputError):
-            problems = [
-                replace(p, text=f"{self._key}: {p.text.removeprefix('where: ')}") for p in error.problems
-            ]
+            problems = [replace(p, text=f"{self._key}: {_explain_where(p.text)}") for p in error.problems]
             raise InputError(problems) from None
+
+
+_TEXT_AND_NUMBER = re.compile(
+    r"'[<>]=?' not supported between instances of '(?:str' and '(?:int|float)|(?:int|float)' and 'str)'"
+)
+
+
+def _explain_where(text: str) -> str:
+    text = text.removeprefix("where: ")
+    if _TEXT_AND_NUMBER.fullmatch(text):
+        return (
+            "a text cannot be compared with a number; a table's cells, and numbers such as 1.10, are text:"
+            " write price|float > 1"
+        )
+    return text
 
 
 @dataclass(frozen=True, slots=True)

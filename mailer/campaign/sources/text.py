@@ -58,7 +58,10 @@ def read_lines(stream: TextIO, shown: str) -> Iterator[str]:
         if "\0" in line:
             place = Place(shown, number, line.index("\0") + 1)
             raise InputError(
-                Problem(place, "a NUL character; is it a text file (or UTF-16 without its mark)?")
+                Problem(
+                    place,
+                    "a NUL character; is it UTF-16 without a byte order mark (encoding: utf-16-le), or not text?",
+                )
             )
         if len(line) == MAX_LINE:
             raise InputError(Problem(Place(shown, number), f"a line of more than {MAX_LINE:,} characters"))

@@ -157,7 +157,12 @@ def test_a_wrong_row_of_csv_has_a_problem_and_the_others_are_read(rows, cells: s
             ["a.csv:2: there is text after a closing quote; a quote inside a quoted cell is written twice"],
         ),
         ('"email\n', ["a.csv:1: a quote is opened in this row and never closed"]),
-        ("email\nx\0y\n", ["a.csv:2:2: a NUL character; is it a text file (or UTF-16 without its mark)?"]),
+        (
+            "email\nx\0y\n",
+            [
+                "a.csv:2:2: a NUL character; is it UTF-16 without a byte order mark (encoding: utf-16-le), or not text?"
+            ],
+        ),
         (
             "email\n" + "x" * 200_000,
             ["a.csv:2: a cell of more than 131,072 characters; is a quote not closed?"],

@@ -45,6 +45,15 @@ def test_a_where_with_an_unknown_column_is_an_error(refusal) -> None:
     assert line == "x.yaml:5:20: recipients.where: 'plam' is undefined; did you mean 'plan'?"
 
 
+@pytest.mark.parametrize("source", ["price > 1", "1.5 <= price"])
+def test_a_where_that_compares_text_with_a_number_says_what_to_write(refusal, rows, source: str) -> None:
+    content = "- {email: a@example.com, price: 1.10}\n- {email: b@example.com, price: 0.50}\n"
+    (line,) = refusal("a.yaml", content, rules=rules(source))
+    assert line.startswith("x.yaml:5:20: recipients.where: a text cannot be compared with a number;")
+    found = rows("a.yaml", content, rules=rules("price|float > 1"))
+    assert [r.email for r in found] == ["a@example.com"]
+
+
 def test_a_where_that_matches_no_row_is_an_error(refusal) -> None:
     content = "email,plan\nada@example.com,pro\n"
     assert refusal("a.csv", content, rules=rules("plan == 'x'")) == [
