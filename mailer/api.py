@@ -290,6 +290,8 @@ def _is_same_server(one: ServerConfig, other: ServerConfig) -> bool:
 
 def _read_password(given: str | Secret | None, source: SecretSource | None) -> Secret | None:
     if given is not None:
+        if not isinstance(given, str | Secret):
+            raise InputError(f"password: expected a text, found a value of the type {type(given).__name__}")
         return given if isinstance(given, Secret) else Secret(given)
     return source.read() if source is not None else None
 

@@ -159,13 +159,20 @@ def test_a_proof_gives_its_own_report_with_a_message_id_of_its_own(path: Path, s
     assert not (path.parent / "never").exists()  # nothing of it is recorded
 
 
-@pytest.mark.parametrize("wrong", [{"limit": 0}, {"window": -1}, {"connections": 0}, {"window": 0}])
-def test_wrong_numbers_are_refused_before_anything_is_sent(
-    path: Path, sandbox: Sandbox, wrong: dict[str, int]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"limit": 0}, {"limit": "3"}, {"limit": True}, {"limit": 1.5}, {"window": -1}, {"window": 0},
+        {"connections": 0}, {"connections": "many"}, {"in_doubt": "perhaps"}, {"rate": "fast"}, {"only": 7},
+        {"proof": 7}, {"proof": "a@example.com\nb"}, {"password": 7}, {"strategy": "fast"},
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_refused_by_name_before_anything_is_sent(
+    path: Path, sandbox: Sandbox, wrong: dict[str, Any]
 ) -> None:
     campaign = mailer.load_campaign(path)
     (name,) = wrong
-    with pytest.raises(InputError, match=f"{name} .*: expected a number from 1"):
+    with pytest.raises(InputError, match=rf"{name}\b.*: expected|{name}.* is not an address"):
         mailer.send(campaign, server=sandbox.url, ca_file=sandbox.ca_file, **wrong)  # type: ignore[arg-type]
     assert sandbox.messages == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mailer.cli import console
 from mailer.cli.interrupts import serve_until_stopped
 from mailer.cli.options import BEHAVIOR_OPTIONS
 from mailer.errors import InputError
+from mailer.files import show_path
 from mailer.ledger.place import FOLDER
 from mailer.sandbox import Behavior, Sandbox
 from mailer.sandbox.behavior import make_behavior
@@ -37,7 +39,10 @@ def run_sandbox(
     """
 
     def announce(addresses: SandboxAddresses) -> None:
-        console.print_addresses(addresses, as_json, (make_export_line(addresses.smtps, Path(addresses.ca)),))
+        export = make_export_line(addresses.smtps, Path(addresses.ca))
+        if not as_json:  # for a person, as it would be typed here
+            addresses = replace(addresses, maildir=show_path(addresses.maildir))
+        console.print_addresses(addresses, as_json, (export,))
 
     asked = SandboxOptions(maildir, port, page_port, password, ca_dir, take_behavior(given))
     return serve_until_stopped(serve_sandbox(announce, asked), "the sandbox")

@@ -55,15 +55,28 @@ class SendOptions:
     worker: str | None = None  # the name of this sender in a ledger that several share
 
     def __post_init__(self) -> None:
-        numbers = {
-            "limit": self.limit,
-            "window": self.delivery.window,
-            "connections": self.delivery.connections,
-            "attempts": self.delivery.attempts,
-        }
+        delivery = self.delivery
+        numbers = {"limit": self.limit, "window": delivery.window, "attempts": delivery.attempts}
         for name, value in numbers.items():
-            if isinstance(value, int) and value < 1:
-                raise InputError(f"{name} {value}: expected a number from 1")
+            if value is not None and not _is_count(value):
+                raise InputError(f"{name} {value!r}: expected a number from 1")
+        if delivery.connections != "auto" and not _is_count(delivery.connections):
+            raise InputError(f"connections {delivery.connections!r}: expected a number from 1, or 'auto'")
+        chosen = {
+            "in_doubt": (self.in_doubt, (None, "resend", "hold", "sent")),
+            "strategy": (delivery.strategy, ("auto", "streamed", "pipelined", "sequential")),
+        }
+        for name, (word, known) in chosen.items():
+            if word not in known:
+                raise InputError(f"{name} {word!r}: expected one of {', '.join(filter(None, known))}")
+        for name, text in {"only": self.only, "proof": self.proof}.items():
+            if text is not None and not isinstance(text, str):
+                raise InputError(f"{name} {text!r}: expected a text")
+
+
+def _is_count(value: object) -> bool:
+    """Whether a caller of the Python API gave a whole number from 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 @dataclass(frozen=True, slots=True)

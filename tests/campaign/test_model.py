@@ -132,6 +132,14 @@ def test_recipients_are_read_once_and_when_they_are_needed() -> None:
     assert people.fingerprint() is None
 
 
+@pytest.mark.parametrize("value", [object(), print, [{"deep": lambda: 1}], (n for n in "x")])
+def test_a_value_that_would_print_as_an_address_in_memory_is_refused(value: object) -> None:
+    (row,) = campaign(recipients=[{"email": "ada@example.com", "number": value}]).recipients
+    assert row.problem is not None
+    assert str(row.problem).startswith("<campaign>: recipient 1: a value of the type ")
+    assert "is neither text nor a number" in str(row.problem)
+
+
 def test_values_of_a_program_become_what_a_template_can_show() -> None:
     (row,) = campaign(
         recipients=[

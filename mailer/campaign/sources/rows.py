@@ -256,7 +256,8 @@ def _describe_value(value: object) -> str:
 def to_json_value(value: object) -> object:
     """Return `value` as a template and the ledger can have it: JSON's types, and text for what has none.
 
-    Dates and times are ISO 8601, with a blank between them. Octets are read as UTF-8.
+    Dates and times are ISO 8601, with a blank between them. Octets are read as UTF-8. Raises TypeError for
+    an object that would print as its address in memory.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return value
@@ -272,4 +273,7 @@ def to_json_value(value: object) -> object:
         return value.isoformat()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).decode("utf-8", "replace")
-    return str(value)
+    text = str(value)
+    if callable(value) or re.fullmatch(r"<.* at 0x[0-9a-fA-F]+>", text, re.DOTALL):
+        raise TypeError(f"a value of the type {type(value).__name__} is neither text nor a number")
+    return text

@@ -29,6 +29,7 @@ from mailer.campaign.sources.rows import (
 )
 from mailer.campaign.sources.sql import SqlSource
 from mailer.errors import InputError, Place, Problem
+from mailer.text import make_printable
 
 Converted = TypeVar("Converted")
 
@@ -201,6 +202,8 @@ def _encode_row(value: object) -> bytes:
         return json.dumps(to_json_value(value), ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return b"!half of a surrogate pair is not a character"
+    except TypeError as error:
+        return f"!{make_printable(str(error))}".encode("utf-8", "replace")
     except (ValueError, RecursionError):
         return b"!expected values that JSON can have"
 
