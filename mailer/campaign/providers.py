@@ -1,8 +1,9 @@
 """What is known of well-known providers: the submission server, and how fast an account may send.
 
-The URL beside each names the provider's documentation of its server. Microsoft documents a `rate`. The rates of
-the other mailbox providers are careful choices, because these throttle accounts without saying when. Relay
-services document no pace for SMTP, so they have none here.
+The address beside each is the provider's documentation of its server. Microsoft and Amazon document a rate for
+SMTP, which is `rate` here. The other mailbox providers document a limit for a day at most, and throttle accounts
+without saying when; their rates here are careful choices. Relay services document no pace for SMTP, so they have
+none.
 """
 
 from __future__ import annotations
@@ -19,16 +20,14 @@ _MINUTE = 60.0
 class Provider:
     """A provider's submission server.
 
-    `host` is None if the user must choose a region. `regions` maps each region to its host. `rate` is the
-    pace that an account accepts, or None if the provider states none. `per_day` is the documented number of
-    recipients in 24 hours, and `connections` the documented maximum of sessions at once, or None.
+    `host` is None if the user must choose a region. `regions` maps each region to its host. `rate` is the pace of
+    one account, or None for no limit. `connections` is the documented maximum of sessions at once, or None.
     """
 
     host: str | None
     port: int
     security: Security
     rate: Rate | None = None
-    per_day: int | None = None
     regions: Mapping[str, str] = field(default_factory=dict)
     connections: int | None = None
 
@@ -60,15 +59,13 @@ _SES_REGIONS = [
 _ZOHO_REGIONS = ("com", "eu", "in", "com.au", "jp", "com.cn", "sa")
 
 PROVIDERS: dict[str, Provider] = {
-    # support.google.com/a/answer/176600 (server), /a/answer/166852 (2,000 a day for Workspace; 500 for
-    # gmail.com)
-    "gmail": Provider("smtp.gmail.com", 465, "tls", Rate(20, _MINUTE), per_day=500),
+    # support.google.com/a/answer/176600 (server), /a/answer/166852 (2,000 messages a day for Workspace, 500 for
+    # trial accounts; no rate)
+    "gmail": Provider("smtp.gmail.com", 465, "tls", Rate(20, _MINUTE)),
     # learn.microsoft.com/exchange/mail-flow-best-practices (server; TLS by STARTTLS only) and
     # /exchange/troubleshoot/send-emails/smtp-submission-improvements (30 messages a minute, 10,000 recipients
     # a day, 3 connections at once)
-    "microsoft365": Provider(
-        "smtp.office365.com", 587, "starttls", Rate(30, _MINUTE), per_day=10_000, connections=3
-    ),
+    "microsoft365": Provider("smtp.office365.com", 587, "starttls", Rate(30, _MINUTE), connections=3),
     # docs.aws.amazon.com/ses/latest/dg/smtp-connect.html and /general/latest/gr/ses.html (the regions);
     # /ses/latest/dg/manage-sending-quotas.html: 14 a second is what an account out of the sandbox starts with
     "ses": Provider(
@@ -90,15 +87,16 @@ PROVIDERS: dict[str, Provider] = {
     "postmark": Provider("smtp.postmarkapp.com", 587, "starttls"),
     # help.brevo.com/hc/articles/209462765 (ports 587 and 465)
     "brevo": Provider("smtp-relay.brevo.com", 465, "tls"),
-    # service.mail.qq.com/detail/0/427; Tencent does not publish its limits by minute, hour and day
+    # service.mail.qq.com/detail/0/427 (server); Tencent does not publish its limits
     "qq": Provider("smtp.qq.com", 465, "tls", Rate(10, _MINUTE)),
     # help.mail.163.com (client settings); NetEase does not publish its limits
     "163": Provider("smtp.163.com", 465, "tls", Rate(10, _MINUTE)),
-    # help.yahoo.com/kb/SLN4724.html (server), SLN3353 (500 recipients a day)
-    "yahoo": Provider("smtp.mail.yahoo.com", 465, "tls", Rate(20, _MINUTE), per_day=500),
-    # support.apple.com/102525 (server; STARTTLS only), support.apple.com/102198 (1,000 recipients a day)
-    "icloud": Provider("smtp.mail.me.com", 587, "starttls", Rate(20, _MINUTE), per_day=1_000),
-    # www.fastmail.help/hc/articles/1500000278342 (server)
+    # help.yahoo.com/kb/SLN4724.html (server), SLN17518 (500 recipients a day for business mail; no rate)
+    "yahoo": Provider("smtp.mail.yahoo.com", 465, "tls", Rate(20, _MINUTE)),
+    # support.apple.com/102525 (server; STARTTLS only), support.apple.com/102198 (1,000 messages and recipients a
+    # day; no rate)
+    "icloud": Provider("smtp.mail.me.com", 587, "starttls", Rate(20, _MINUTE)),
+    # www.fastmail.help/hc/articles/1500000278342 (server), fastmail.com/help/account/limits.html (by plan)
     "fastmail": Provider("smtp.fastmail.com", 465, "tls", Rate(30, _MINUTE)),
     # www.zoho.com/mail/help/zoho-smtp.html (server; an account belongs to one data centre)
     "zoho": Provider(
