@@ -127,7 +127,6 @@ async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> 
         result = await run(campaign, compile_campaign(campaign), book, options, observer, stop=stop)
         _raise_for_ending(result)
         report = summary.read_report(book, campaign.name)
-        report = replace(report, subject=campaign.subject.source, sender=campaign.sender.source)
         return _make_independent(report, ledger)
 
 

@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from mailer.campaign import Campaign
 from mailer.cli import console
@@ -56,7 +55,6 @@ def conclude(
             return code
         else:
             report = read_report(ledger, campaign.name)
-            report = replace(report, subject=campaign.subject.source, sender=campaign.sender.source)
         is_written = _write_reports(report, reports, quiet=quiet)
     except (
         MailerError

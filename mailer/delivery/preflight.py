@@ -2,8 +2,8 @@
 
 The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. A
 message that cannot be rendered is recorded as failed, and the next preflight tries it again. The caller
-decides whether that stops the run. When all messages were tried, the list and the templates are remembered,
-so that the next run renders none of them again.
+decides whether that stops the run. When all messages were tried, the templates are remembered: as long as
+they are the same, the next run renders only recipients that are new or changed.
 
 The first message that needs too much time or memory ends preflight: the others would need as much.
 """
@@ -11,7 +11,7 @@ The first message that needs too much time or memory ends preflight: the others 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -21,9 +21,9 @@ from mailer.delivery.observer import Observer
 from mailer.delivery.plan import MAX_SHOWN, PlanResult, plan
 from mailer.errors import Place, Problem, append_remainder
 from mailer.ledger import Edition, Ledger
-from mailer.ledger.outcome import Status
 from mailer.ledger.planning import (
     UncheckedMessage,
+    count_unchecked,
     find_planned_list,
     read_unchecked,
     record_checked,
@@ -48,6 +48,18 @@ class _Work(NamedTuple):
 _Result = tuple[_Work, BoundedResult[bool]]
 
 
+class _Group(NamedTuple):
+    """Messages of one status, and of one cause if they failed.
+
+    With `only_new`, they are those that are new or changed. Without `is_recorded`, problems are only shown.
+    """
+
+    status: str
+    cause: str | None = None
+    only_new: bool = False
+    is_recorded: bool = True
+
+
 class PreflightResult(NamedTuple):
     """What preflight found.
 
@@ -69,13 +81,15 @@ def preflight(
     observer: Observer | None = None,
     *,
     only: str | None = None,
+    with_failed: bool = False,
 ) -> PreflightResult:
     """Render all messages of `edition` that are to be sent, or those of `only`, an address or a key.
 
     To be called by the sender that holds the campaign, after planning. Messages that cannot be rendered are
-    recorded in `ledger` as failed. `observer` is told how many were rendered. Returns what was found.
+    recorded in `ledger` as failed. With `with_failed`, messages that the server refused are rendered too, and
+    nothing is recorded of them: they are to be reopened. `observer` is told how many were rendered. Returns what was found.
     """
-    return _Preflight(ledger, edition, compiled, observer or Observer(), only).run()
+    return _Preflight(ledger, edition, compiled, observer or Observer(), only).run(with_failed=with_failed)
 
 
 def check_messages(
@@ -113,12 +127,17 @@ class _Preflight:
         self._is_ended = False  # by a message that needed too much
         self._uncompared = COMPARED
 
-    def run(self) -> PreflightResult:
-        planned = find_planned_list(self._ledger, self._edition)
-        mark = f"{planned.digest} {self._compiled.fingerprint}"
-        statuses = ["failed"] if planned.preflight == mark else ["failed", "doubtful", "pending"]
-        self._check_all(statuses)
-        if self._only is None and planned.preflight != mark and not self._is_ended:
+    def run(self, *, with_failed: bool) -> PreflightResult:
+        mark = self._compiled.fingerprint
+        is_known = find_planned_list(self._ledger, self._edition).preflight == mark
+        groups = [
+            _Group("failed", "render"),
+            *(_Group(status, only_new=is_known) for status in ("doubtful", "pending")),
+        ]
+        if with_failed:
+            groups.append(_Group("failed", "refused", is_recorded=False))
+        count = self._check_all(groups)
+        if self._only is None and not self._is_ended and (count or not is_known):
             set_preflight(self._ledger, self._edition, mark)
         listed = [_describe_shared(problem, count) for problem, count in self._problems.values()]
         problems = append_remainder(listed, len(listed) + self._unlisted_count)
@@ -126,25 +145,44 @@ class _Preflight:
             problems.append(Problem(None, "the other recipients were not checked: each could take as long"))
         return PreflightResult(problems, self._failed_count, not self._is_ended)
 
-    def _check_all(self, statuses: list[str]) -> None:
-        counts = self._ledger.count_by_status(self._edition)
-        total = counts[Status.PENDING] if "pending" in statuses else 0
+    def _check_all(self, groups: Sequence[_Group]) -> int:
+        """Render the messages of `groups`. Returns how many."""
+        total = sum(self._count(group) for group in groups)
         done = 0
         pool: ProcessPool[_Work, bool] = ProcessPool(
             self._render, limits=ProcessLimits(self._compiled.limits.seconds), processes=_count_cores()
         )
         with pool:
-            for status in statuses:
-                with closing(pool.map(self._read(status), batch=BATCH)) as checked:
+            for group in groups:
+                with closing(pool.map(self._read(group), batch=BATCH)) as checked:
                     for page in _take_pages(checked):
-                        self._record(status, page)
+                        self._record(group, page)
                         done += len(page)
                         self._observer.on_preflight(done, max(total, done))
                         if self._is_ended:
-                            return
+                            return done
+        return done
 
-    def _read(self, status: str) -> Iterator[_Work]:
-        for page in read_unchecked(self._ledger, self._edition, status, only=self._only):
+    def _count(self, group: _Group) -> int:
+        return count_unchecked(
+            self._ledger,
+            self._edition,
+            group.status,
+            cause=group.cause,
+            only=self._only,
+            only_new=group.only_new,
+        )
+
+    def _read(self, group: _Group) -> Iterator[_Work]:
+        pages = read_unchecked(
+            self._ledger,
+            self._edition,
+            group.status,
+            cause=group.cause,
+            only=self._only,
+            only_new=group.only_new,
+        )
+        for page in pages:
             for message in page:
                 self._uncompared -= 1
                 yield _Work(message, self._uncompared >= 0)
@@ -159,7 +197,7 @@ class _Preflight:
         self._compiled.render(recipient)
         return is_same
 
-    def _record(self, status: str, page: list[_Result]) -> None:
+    def _record(self, group: _Group, page: list[_Result]) -> None:
         failed: list[tuple[int, str]] = []
         passed: list[int] = []
         for (message, _), outcome in page:
@@ -174,7 +212,8 @@ class _Preflight:
             for problem in error.problems:
                 self._add_problem(problem, message.recipient.email)
             self._is_ended = self._is_ended or outcome.is_limit_exceeded
-        record_checked(self._ledger, failed, passed if status == "failed" else [])
+        if group.is_recorded:
+            record_checked(self._ledger, failed, passed if group.status == "failed" else [])
 
     def _add_problem(self, problem: Problem, email: str) -> None:
         shared = (problem.place, problem.text.partition(f", for {email}")[0])

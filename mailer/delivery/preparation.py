@@ -1,6 +1,9 @@
 """What happens before anything is sent.
 
-recover claims of former runs -> begin another edition if asked to -> plan -> preflight
+    recover claims of former runs -> another edition if asked for -> plan -> preflight -> ask -> decide
+
+What the user decides by an option (to try failed recipients again, to give up the rest of an edition) is
+written only when sending begins, so an answer of no changes nothing of it.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from mailer.delivery.options import Ending, RunResult, SendOptions
 from mailer.delivery.plan import PlanResult, plan
 from mailer.delivery.preflight import preflight
 from mailer.errors import InputError, LedgerBusy, append_remainder
-from mailer.ledger import Ledger
+from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
+from mailer.ledger.planning import set_texts
 from mailer.ledger.records import Policy, Recovered
-from mailer.ledger.recovery import abandon_rest, recover_claims, reopen_failed
+from mailer.ledger.recovery import abandon_rest, count_retryable, recover_claims, reopen_failed
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.text import count_noun
@@ -46,6 +50,7 @@ class Preparation:
         )
         self._campaign, self._ledger, self._options = campaign, ledger, options
         self._observer, self._clock = observer, clock
+        self._abandoned: Edition | None = None  # its rest is to be given up
         self._skipped = 0  # recipients for whom no message can be made
 
     def prepare(self) -> None:
@@ -68,11 +73,16 @@ class Preparation:
         planned = plan(ledger, campaign, self.compiled, self.edition, observer=self._observer)
         self._warn_of_duplicates(planned)
         self._warn_of_changed_keys(planned)
-        if options.retry_failed:
-            reopen_failed(ledger, self.edition, only=options.only)
         problems = append_remainder(planned.invalid, planned.invalid_count)
         if options.preflight:
-            checked = preflight(ledger, self.edition, self.compiled, self._observer, only=options.only)
+            checked = preflight(
+                ledger,
+                self.edition,
+                self.compiled,
+                self._observer,
+                only=options.only,
+                with_failed=options.retry_failed,
+            )
             problems += checked.problems
             self.is_checked = checked.is_complete
             if problems and not options.skip_invalid:
@@ -90,7 +100,7 @@ class Preparation:
         counts = self._ledger.count_by_status(self.edition, only=self._options.only)
         if not any(counts.values()) and self._options.only is not None:
             raise InputError(f"{self._options.only} is not in the list")
-        pending = counts[Status.PENDING]
+        pending = counts[Status.PENDING] + self._count_reopened(only=self._options.only)
         return min(pending, self._options.limit or pending)
 
     def result_without_sending(self) -> RunResult:
@@ -118,7 +128,20 @@ class Preparation:
         """Tell the observer that sending begins. It may raise what is not an Exception to prevent that."""
         counts = self._ledger.count_by_status(self.edition)
         total = sum(counts.values()) - self._skipped
-        self._observer.on_start(total, total - counts[Status.PENDING])
+        pending = counts[Status.PENDING] + self._count_reopened(only=self._options.only)
+        self._observer.on_start(total, total - pending)
+
+    def apply_decisions(self) -> None:
+        """Write what the options decide, now that sending begins."""
+        ledger, options = self._ledger, self._options
+        if self._abandoned is not None:
+            abandon_rest(ledger, self._abandoned)
+        if options.retry_failed:
+            reopen_failed(ledger, self.edition, only=options.only)
+        set_texts(ledger, self.edition, self._campaign.subject.source, self._campaign.sender.source)
+
+    def _count_reopened(self, *, only: str | None) -> int:
+        return count_retryable(self._ledger, self.edition, only=only) if self._options.retry_failed else 0
 
     def _recover(self) -> Recovered:
         """Return what claims of former runs became.
@@ -148,7 +171,7 @@ class Preparation:
             hint = "--again needs a finished edition"
             raise LedgerBusy(f"another sender is sending {self.edition.campaign!r}", hint=hint)
         if self._options.abandon:
-            abandon_rest(self._ledger, self.edition)
+            self._abandoned = self.edition
             return
         counts = self._ledger.count_by_status(self.edition)
         rest = ", ".join(

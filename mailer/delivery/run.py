@@ -79,6 +79,7 @@ async def run(
             if not count:
                 return preparation.result_without_sending()
             preparation.announce_start()
+            preparation.apply_decisions()
         except Interrupted:
             number = ledger.ensure_edition(campaign.name).number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")

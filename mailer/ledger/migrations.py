@@ -96,6 +96,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "ALTER TABLE editions ADD COLUMN settings TEXT",  # JSON: how its workers are to send it
     ),
+    (
+        # The campaign file's texts, for reports without the campaign file.
+        "ALTER TABLE editions ADD COLUMN subject TEXT",
+        "ALTER TABLE editions ADD COLUMN sender TEXT",
+        # 1: new or changed since the preflight of the edition (`preflight`), so it is to be rendered by the next one.
+        "ALTER TABLE messages ADD COLUMN unchecked SMALLINT NOT NULL DEFAULT 0",
+        "CREATE INDEX messages_unchecked ON messages (edition_id, position) WHERE unchecked = 1",
+        # The marks of earlier versions had the list's digest in them.
+        "UPDATE editions SET preflight = NULL",
+    ),
 )
 
 # In PostgreSQL alone, for the runs that share an edition (sharing.py).

@@ -130,7 +130,8 @@ class Stage:
                 store.execute(sql.CLOSE_REMOVED, given)
                 store.execute(sql.REOPEN_CORRECTED, given)
             last = fetch_value(store, sql.LAST_ID)
-            written = store.execute(sql.MERGE, {**given, "last": last})
+            is_marked = find_planned_list(self._ledger, edition).preflight is not None
+            written = store.execute(sql.MERGE, {**given, "last": last, "unchecked": int(is_marked)})
             new = fetch_value(store, sql.COUNT_MESSAGES, edition=edition.id) - (before - removed)
             _apply_suppressions(store, edition)
             store.execute(sql.SET_LIST, {**given, "list": digest, "file": file})
@@ -177,13 +178,19 @@ def read_invalid(ledger: Ledger, edition: Edition, *, limit: int) -> tuple[list[
 
 
 def read_unchecked(
-    ledger: Ledger, edition: Edition, status: str, *, only: str | None = None
+    ledger: Ledger,
+    edition: Edition,
+    status: str,
+    *,
+    cause: str | None = None,
+    only: str | None = None,
+    only_new: bool = False,
 ) -> Iterator[list[UncheckedMessage]]:
     """The messages that preflight has to render, in the list's order and in pages of PAGE.
 
-    `status` is "pending", "doubtful" or "failed"; of the failed ones, those that could not be rendered
-    before. `only` is an address or a key. Pages are read one at a time, because the caller changes their
-    rows.
+    `status` is the row's, and `cause` that of a failed one. `only` is an address or a key. With `only_new`,
+    they are those that are new or changed since the last preflight. Pages are read one at a time, because
+    the caller changes their rows.
     """
     file = find_planned_list(ledger, edition).file
     given: dict[str, object] = {
@@ -193,8 +200,9 @@ def read_unchecked(
         "position": 0,
         "id": 0,
     }
-    given |= {"cause": "render" if status == "failed" else None, **rows.recipient_filter(only)}
-    while found := ledger.store.fetch_all(sql.TO_CHECK, given):
+    given |= {"cause": cause, **rows.recipient_filter(only)}
+    query = sql.TO_CHECK_NEW if only_new else sql.TO_CHECK
+    while found := ledger.store.fetch_all(query, given):
         with rows.reading_rows(ledger.store):
             page = [
                 UncheckedMessage(id_, rows.parse_recipient(email, columns, line, column, file))
@@ -202,6 +210,20 @@ def read_unchecked(
             ]
         yield page
         given |= {"id": found[-1][0], "position": found[-1][1]}
+
+
+def count_unchecked(
+    ledger: Ledger,
+    edition: Edition,
+    status: str,
+    *,
+    cause: str | None = None,
+    only: str | None = None,
+    only_new: bool = False,
+) -> int:
+    """The number of the messages that `read_unchecked` would read."""
+    given = {"edition": edition.id, "status": status, "cause": cause, **rows.recipient_filter(only)}
+    return fetch_value(ledger.store, sql.COUNT_TO_CHECK_NEW if only_new else sql.COUNT_TO_CHECK, **given)
 
 
 def record_checked(ledger: Ledger, failed: Iterable[tuple[int, str]], passed: Iterable[int]) -> None:
@@ -219,9 +241,23 @@ def record_checked(ledger: Ledger, failed: Iterable[tuple[int, str]], passed: It
 
 
 def set_preflight(ledger: Ledger, edition: Edition, mark: str) -> None:
-    """Remember that every message was rendered with the list and the templates that `mark` stands for."""
+    """Remember that every message was rendered with the templates that `mark` stands for."""
     with ledger.transaction() as store:
         store.execute(sql.SET_PREFLIGHT, {"edition": edition.id, "preflight": mark})
+        store.execute(sql.NOTE_ALL_CHECKED, {"edition": edition.id})
+
+
+def set_texts(ledger: Ledger, edition: Edition, subject: str, sender: str) -> None:
+    """Keep the campaign file's texts of the subject and the sender, for reports."""
+    given = {"edition": edition.id, "subject": rows.escape_surrogates(subject)}
+    with ledger.transaction() as store:
+        store.execute(sql.SET_TEXTS, {**given, "sender": rows.escape_surrogates(sender)})
+
+
+def find_texts(ledger: Ledger, edition: Edition) -> tuple[str | None, str | None]:
+    """The subject and the sender of the edition, as the campaign file writes them; None if they are not kept."""
+    subject, sender = ledger.fetch_one(sql.TEXTS, edition=edition.id) or (None, None)
+    return subject, sender
 
 
 def fetch_value(store: Store, query: str, **given: object) -> int:

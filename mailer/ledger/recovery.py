@@ -73,6 +73,12 @@ def reopen_failed(ledger: Ledger, edition: Edition, *, only: str | None = None) 
         return store.execute(sql.RETRY_FAILED, given)
 
 
+def count_retryable(ledger: Ledger, edition: Edition, *, only: str | None = None) -> int:
+    """The number of messages that `reopen_failed` would make pending."""
+    count: int = ledger.fetch_value(sql.COUNT_RETRYABLE, edition=edition.id, **rows.recipient_filter(only))
+    return count
+
+
 def abandon_rest(ledger: Ledger, edition: Edition) -> int:
     """Give up what the edition has not sent (`--again --abandon`). Returns the number of messages.
 

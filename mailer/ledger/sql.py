@@ -54,8 +54,12 @@ LIST_FILE = "SELECT list_file FROM editions WHERE id = :edition"
 COUNT_RESENT = "SELECT resent FROM editions WHERE id = :edition"
 HAS_REFUSED_COPIES = """SELECT EXISTS (SELECT 1 FROM messages
     WHERE edition_id = :edition AND copies LIKE '[[[%')"""  # JSON: the list of the refused copies comes first
-SET_LIST = "UPDATE editions SET list = :list, list_file = :file, preflight = NULL WHERE id = :edition"
+SET_LIST = "UPDATE editions SET list = :list, list_file = :file WHERE id = :edition"
 SET_PREFLIGHT = "UPDATE editions SET preflight = :preflight WHERE id = :edition"
+NOTE_ALL_CHECKED = "UPDATE messages SET unchecked = 0 WHERE edition_id = :edition AND unchecked = 1"
+SET_TEXTS = """UPDATE editions SET subject = :subject, sender = :sender WHERE id = :edition
+    AND (subject IS NULL OR sender IS NULL OR subject <> :subject OR sender <> :sender)"""
+TEXTS = "SELECT subject, sender FROM editions WHERE id = :edition"
 ADD_RESENT = "UPDATE editions SET resent = resent + :count WHERE id = :edition"
 UNFINISHED = """SELECT EXISTS (SELECT 1 FROM messages
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'claimed', 'waiting', 'deferred'))"""
@@ -96,19 +100,23 @@ COUNT_KEY_CHANGED = f"""SELECT COUNT(DISTINCT messages.address) FROM messages
         AND NOT EXISTS (SELECT 1 FROM messages k WHERE k.edition_id = :edition AND k.key = n.key)"""
 # The recipients that failed for a reason that the new list has removed.
 REOPEN_CORRECTED = """UPDATE messages
-    SET status = 'pending', cause = NULL, error = NULL, code = NULL, enhanced = NULL, reply = NULL, tries = 0
+    SET status = 'pending', cause = NULL, error = NULL, code = NULL, enhanced = NULL, reply = NULL, tries = 0,
+        unchecked = 1
     WHERE edition_id = :edition AND status = 'failed' AND EXISTS (
         SELECT 1 FROM planned p WHERE p.key = messages.key AND p.problem IS NULL AND (
             messages.cause = 'removed' OR p.address <> messages.address
             OR (messages.cause = 'render' AND p.columns <> messages.columns)))"""
 MERGE = """INSERT INTO messages (id, edition_id, key, position, email, address, columns, line, column_no,
-        status, cause, error)
+        status, cause, error, unchecked)
     SELECT :last + position, :edition, key, position, email, address, columns, line, column_no,
         CASE WHEN problem IS NULL THEN 'pending' ELSE 'failed' END,
-        CASE WHEN problem IS NULL THEN NULL ELSE 'invalid' END, problem
+        CASE WHEN problem IS NULL THEN NULL ELSE 'invalid' END, problem, :unchecked
     FROM planned WHERE 1 = 1 ORDER BY position
     ON CONFLICT (edition_id, key) DO UPDATE SET
         position = excluded.position, line = excluded.line, column_no = excluded.column_no,
+        unchecked = CASE WHEN messages.status <> 'sent' AND (messages.email <> excluded.email
+                OR messages.columns IS NULL OR messages.columns <> excluded.columns)
+            THEN excluded.unchecked ELSE messages.unchecked END,
         email = CASE WHEN messages.status = 'sent' THEN messages.email ELSE excluded.email END,
         address = CASE WHEN messages.status = 'sent' THEN messages.address ELSE excluded.address END,
         columns = CASE WHEN messages.status = 'sent' THEN NULL ELSE excluded.columns END
@@ -134,17 +142,24 @@ ANY_SUPPRESSION = "SELECT EXISTS (SELECT 1 FROM suppressions)"
 _SUPPRESSED = "EXISTS (SELECT 1 FROM suppressions s WHERE s.address = messages.address)"
 APPLY_SUPPRESSIONS = f"""UPDATE messages SET status = 'suppressed', next_at = NULL
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred') AND {_SUPPRESSED}"""
-LIFT_SUPPRESSIONS = f"""UPDATE messages SET status = CASE WHEN doubts > 0 THEN 'doubtful' ELSE 'pending' END, tries = 0
+LIFT_SUPPRESSIONS = f"""UPDATE messages SET tries = 0, unchecked = 1,
+        status = CASE WHEN doubts > 0 THEN 'doubtful' ELSE 'pending' END
     WHERE edition_id = :edition AND status = 'suppressed' AND columns IS NOT NULL AND NOT {_SUPPRESSED}"""
 
 # Preflight: keyset pages, so that no cursor stays open while rows change.
 
-TO_CHECK = """SELECT id, position, email, columns, line, column_no FROM messages
+_TO_CHECK = """ FROM messages
     WHERE edition_id = :edition AND status = :status AND columns IS NOT NULL
-        AND position >= :position AND (position > :position OR id > :id)
         AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause)
-        AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key))
+        AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key))"""
+_PAGE_TO_CHECK = """SELECT id, position, email, columns, line, column_no{chosen}
+        AND position >= :position AND (position > :position OR id > :id)
     ORDER BY position, id LIMIT :limit"""
+_IS_NEW = " AND unchecked = 1"  # new or changed since the last preflight
+TO_CHECK = _PAGE_TO_CHECK.format(chosen=_TO_CHECK)
+TO_CHECK_NEW = _PAGE_TO_CHECK.format(chosen=_TO_CHECK + _IS_NEW)
+COUNT_TO_CHECK = f"SELECT COUNT(*){_TO_CHECK}"
+COUNT_TO_CHECK_NEW = f"SELECT COUNT(*){_TO_CHECK}{_IS_NEW}"
 FAIL_UNRENDERED = """UPDATE messages SET status = 'failed', cause = 'render', error = :error, next_at = NULL
     WHERE id = :id"""
 REOPEN_RENDERED = (
@@ -202,7 +217,7 @@ RUNS = "SELECT id FROM runs WHERE edition_id = :edition AND finished IS NULL"
 HOLD_DOUBTFUL = f"""UPDATE messages SET status = 'in_doubt', next_at = NULL, error = 'its reply never came'
     WHERE edition_id = :edition AND status IN ('doubtful', 'waiting', 'deferred') AND doubts > 0
         AND columns IS NOT NULL AND {_SETTLED}"""
-RESEND_HELD = f"""UPDATE messages SET status = 'doubtful', tries = 0, error = NULL
+RESEND_HELD = f"""UPDATE messages SET status = 'doubtful', tries = 0, error = NULL, unchecked = 1
     WHERE edition_id = :edition AND status = 'in_doubt' AND columns IS NOT NULL AND {_SETTLED}"""
 TAKE_HELD_AS_SENT = f"""UPDATE messages SET status = 'sent', columns = NULL, cause = NULL, at = :at,
         error = 'in doubt, and settled as sent by hand'
@@ -214,8 +229,10 @@ ABANDON_REST = """UPDATE messages SET columns = NULL, next_at = NULL, cause = 'r
         error = 'not sent: the campaign was sent again as a new edition',
         status = CASE WHEN doubts > 0 THEN 'in_doubt' ELSE 'failed' END
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred')"""
-RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0
-    WHERE edition_id = :edition AND status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid' AND {_CHOSEN}"""
+_RETRYABLE = f"status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid' AND {_CHOSEN}"
+RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0, unchecked = 1
+    WHERE edition_id = :edition AND {_RETRYABLE}"""
+COUNT_RETRYABLE = f"SELECT COUNT(*) FROM messages WHERE edition_id = :edition AND {_RETRYABLE}"
 
 # Reports
 

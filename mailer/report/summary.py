@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mailer.errors import InputError
 from mailer.ledger import Ledger, RunRecord
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.planning import find_texts
 
 ORDER = (Status.SENT, Status.FAILED, Status.DEFERRED, Status.IN_DOUBT, Status.SUPPRESSED, Status.PENDING)
 
@@ -77,7 +78,7 @@ class Report:
     last run. `ending` is "complete", "incomplete", "given_up", "unreachable", "ledger_failed" or
     "interrupted". `resent` counts the messages that were sent again because a reply never arrived; each may
     have arrived twice. `has_refused_copies` says whether a cc or bcc was refused. `subject` and `sender` are
-    the campaign file's texts, tags included; None if it was not read for the report.
+    the campaign file's texts at the last run, tags included; None if the ledger does not have them.
 
     Recipients are streamed from the ledger each time they are asked for, in the order of the list.
     """
@@ -121,7 +122,8 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
         raise _explain_unknown(ledger, campaign, edition)
     run = ledger.find_last_run(found)
     counts = Counts.from_statuses(ledger.count_by_status(found))
-    return _make_report(
+    subject, sender = find_texts(ledger, found)
+    report = _make_report(
         campaign,
         found.number,
         run,
@@ -131,6 +133,7 @@ def read_report(ledger: Ledger, campaign: str, edition: int | None = None) -> Re
         has_refused_copies=ledger.has_refused_copies(found),
         workers=_summarize_workers(ledger.read_runs(found)),
     )
+    return replace(report, subject=subject, sender=sender)
 
 
 def make_proof_report(run: RunRecord, outcome: Outcome | None) -> Report:

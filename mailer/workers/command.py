@@ -81,6 +81,7 @@ async def send_with_workers(
                     are_files_shared=distribution.are_files_shared,
                 )
             preparation.announce_start()
+            preparation.apply_decisions()
         except Interrupted:
             number = preparation.edition.number
             return RunResult(Ending.INTERRUPTED, number, None, "interrupted before anything was sent")

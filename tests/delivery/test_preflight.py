@@ -58,12 +58,45 @@ def test_only_messages_that_are_to_be_sent_are_rendered(ledger):
     assert checked.check() == ("b", [])
 
 
-def test_another_template_or_list_renders_them_again(ledger):
+def test_another_template_renders_all_messages_again(ledger):
     checked = Checked(ledger, *GOOD)
     checked.check()
     assert checked.check("newer") == ("abc", [])
-    checked.plan(*GOOD, "x@example.com")
-    assert checked.check("newer") == ("abcx", [])
+
+
+def test_another_list_renders_only_what_is_new_or_changed(ledger):
+    checked = Checked(ledger, *GOOD)
+    checked.check()
+    checked.plan("x@example.com", *GOOD)  # every other row has another place in the list
+    assert checked.check() == ("x", [])
+    assert checked.check() == ("", [])
+    checked.plan(("x@example.com", {"name": "X"}), *GOOD)
+    assert checked.check() == ("x", [])
+
+
+def test_a_recipient_that_is_no_longer_suppressed_is_rendered(ledger):
+    ledger.suppress(GOOD[2], "asked")
+    checked = Checked(ledger, *GOOD)
+    checked.check()
+    ledger.unsuppress(GOOD[2])
+    checked.plan(*GOOD)
+    assert checked.check() == ("c", [])
+
+
+def test_a_preflight_of_one_recipient_leaves_the_others_to_the_next(ledger):
+    checked = Checked(ledger, *GOOD)
+    checked.check()
+    checked.plan(*GOOD, "x@example.com", "y@example.com")
+    assert checked.check(only="x@example.com") == ("x", [])
+    assert checked.check() == ("xy", [])
+
+
+def test_messages_that_are_to_be_tried_again_are_rendered_and_stay_as_they_are(ledger):
+    checked = Checked(ledger, *GOOD)
+    checked.check()
+    checked.send(1, Status.FAILED)
+    assert checked.check(with_failed=True) == ("a", [])
+    assert checked.statuses()["a"] == "failed"
 
 
 def test_a_message_that_cannot_be_rendered_is_reported_and_failed(ledger):

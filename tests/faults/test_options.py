@@ -10,7 +10,8 @@ from mailer.delivery.options import Ending
 from mailer.errors import InputError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
-from tests.faults.harness import QUICK, Bench
+from mailer.report.summary import read_report
+from tests.faults.harness import QUICK, Bench, Recorder
 from tests.faults.scripts import number, rcpt
 from tests.faults.server import Fault, FaultServer
 
@@ -211,3 +212,38 @@ def test_suppressed_recipients_get_no_mail(tmp_path):
         assert bench.send(server).ending is Ending.COMPLETE
         assert "r2@example.com" not in server.times()
     assert bench.statuses() == {Status.SENT: 3, Status.SUPPRESSED: 1}
+
+
+class Refuser(Recorder):
+    """Answers the question before the first message with no."""
+
+    def on_start(self, total, already):
+        self.asked = (total, already)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("choice", [{"retry_failed": True}, {"again": True, "abandon": True}])
+def test_an_answer_of_no_changes_no_recipient(tmp_path, choice):
+    bench = Bench(tmp_path, 6)
+    script = rcpt(lambda address, _n: "550 5.7.1 no" if number(address) < 2 else None)
+    with FaultServer(script=script) as server:
+        bench.send(server, limit=4)
+        before = bench.outcomes()
+        bench.observer = observer = Refuser()
+        with pytest.raises(KeyboardInterrupt):
+            bench.send(server, **choice)
+        assert bench.outcomes() == before
+        assert observer.asked == ((6, 2) if "retry_failed" in choice else (6, 0))
+        server.script = lambda _step: None
+        bench.observer = Recorder()
+        assert bench.send(server, **choice).ending is Ending.COMPLETE
+    assert bench.statuses() == {Status.SENT: 6}
+
+
+def test_a_report_without_the_campaign_file_has_its_subject_and_sender(tmp_path):
+    bench = Bench(tmp_path, 1)
+    with FaultServer() as server:
+        bench.send(server)
+    with Ledger.open(bench.ledger_path) as ledger:
+        report = read_report(ledger, "faults")
+    assert (report.subject, report.sender) == ("Number {{ n }}", "News <news@example.com>")
