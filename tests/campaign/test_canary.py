@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mailer.campaign.named_file import NamedFile
+from mailer.campaign.sources import FileSource, RowRules, list_format
 from mailer.cli import run
+from mailer.errors import InputError
 from tests.campaign.mutations import GOOD, write_campaign, write_list, write_project
 
 CANARY = "kanarienvogel0kanarienvogel1kanarienvogel2"
@@ -127,3 +130,45 @@ def test_no_file_that_a_campaign_names_is_shown(project: Path, capsys: pytest.Ca
         text = check(changes, template, project, capsys)
         assert not is_shown(text), (name, text)
         assert "Traceback" not in text, (name, text)
+
+
+LONG = "kanarienvogel" * 4  # twenty characters of it may be shown, and no more
+CELLS = [
+    LONG,
+    f"{LONG}@x",
+    f"a@{LONG}\u201c.com",
+    f'"{LONG}',
+    f"{LONG} <a@b.c>",
+    f"\x07{LONG}",
+    [LONG],
+    {LONG: LONG},
+]
+ROWS: list[Callable[[Any], list[Any]]] = [
+    lambda cell: [{"email": cell}],
+    lambda cell: [{"email": "a@example.com", LONG: cell}, {"email": cell}],
+    lambda cell: [{LONG: cell}],
+    lambda _: [{"email": "a@example.com", f"{LONG} a": 1, f"{LONG}-a": 2}],
+    lambda cell: [cell],
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".yaml", ".xlsx"])
+@pytest.mark.parametrize("make_rows", ROWS)
+def test_errors_of_a_list_quote_twenty_characters_of_it(
+    folder: Path, suffix: str, make_rows: Callable[[Any], list[Any]]
+) -> None:
+    path = folder / f"people{suffix}"
+    for cell in CELLS:
+        path.write_bytes(write_list(make_rows(cell), suffix))
+        for rules in (RowRules(), RowRules(columns={"email": f"{LONG}x"})):
+            lines = []
+            try:
+                found = FileSource(NamedFile(path, path.name), list_format(path.name), rules)
+                lines = [str(row.problem) for row in found if row.problem is not None]
+            except InputError as error:
+                lines = [str(problem) for problem in error.problems]
+            assert not [line for line in lines if has_long_quote(line)], (cell, lines)
+
+
+def has_long_quote(line: str) -> bool:
+    return any(LONG[start : start + 21] in line for start in range(13))

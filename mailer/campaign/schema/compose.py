@@ -302,14 +302,14 @@ def _advise_quotes(line: str) -> tuple[int, str] | None:
         value = shorten(match[2].strip(), MAX_QUOTED)
         quote = "'" if '"' in value else '"'
         start = match[2][:2]
-        return len(match[1]) + 1, (
-            f"a value that begins with {start} needs quotes: {match[1].strip()} {quote}{value}{quote}"
-        )
+        key = shorten(match[1].strip(), MAX_QUOTED)
+        return len(
+            match[1]
+        ) + 1, f"a value that begins with {start} needs quotes: {key} {quote}{value}{quote}"
     if match := _QUOTED_NAME.fullmatch(line):
         value = shorten(match[2], MAX_QUOTED)
-        return len(match[1]) + 1, (
-            f"a quoted name with an address needs quotes around both: {match[1].strip()} '{value}'"
-        )
+        key = shorten(match[1].strip(), MAX_QUOTED)
+        return len(match[1]) + 1, f"a quoted name with an address needs quotes around both: {key} '{value}'"
     return None
 
 

@@ -83,7 +83,7 @@ def _tagged_value(text: str, tag: str) -> ScalarValue:
 
 def show_tag(tag: str) -> str:
     """Return a tag as people write it."""
-    return shorten("!!" + tag.removeprefix(CORE) if tag.startswith(CORE) else tag)
+    return shorten("!!" + tag.removeprefix(CORE) if tag.startswith(CORE) else tag, MAX_QUOTED + 2)
 
 
 def written_number(value: T, text: str) -> T | str:

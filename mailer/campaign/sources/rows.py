@@ -194,16 +194,19 @@ def _name_values(value: dict[str, object], aliases: Mapping[str, str]) -> dict[s
             if name in RESERVED or name in aliases or name == "email":
                 continue
         if name in RESERVED:
-            raise ValueError(f"{key!r} needs another name, because templates have {name!r} already")
+            raise ValueError(
+                f"{shorten(key, MAX_QUOTED)!r} needs another name, because templates have {name!r} already"
+            )
         if name in columns:
             if name in aliases:
                 continue
-            raise ValueError(f"two of the item's names are the same in templates ({name})")
+            shown = shorten(name, MAX_QUOTED)
+            raise ValueError(f"two of the item's names are the same in templates ({shown})")
         columns[name] = item
     if "email" not in columns:
         found = next((key for key in value if is_address_name(key)), None)
         if found is None or "email" in aliases:
-            column = aliases.get("email", "email")
+            column = shorten(aliases.get("email", "email"), MAX_QUOTED)
             raise ValueError(
                 f"there is no {column!r}" + describe_columns(list(value)).replace("columns", "names")
             )

@@ -100,7 +100,7 @@ def test_aliases_are_shared(parser: str) -> None:
     [
         ("a: 1\nb: 2\na: 3\n", "f:3:1: the key 'a' is repeated; it is first in line 1"),
         ("a: {<<: {b: 1}}", "f:1:5: merge keys ('<<') are not part of YAML 1.2; write the keys out"),
-        ("a: !!python/object:os.system x", "f:1:4: the tag !!python/object:os.system is not allowed"),
+        ("a: !!python/object:os.system x", "f:1:4: the tag !!python/object:os.sy… is not allowed"),
         ("a: !x {}", "f:1:4: the tag !x is not allowed; expected a mapping without it"),
         ("a: !x []", "f:1:4: the tag !x is not allowed; expected a list without it"),
         ("a: !!binary aGk=", "f:1:4: the tag !!binary is not allowed"),
