@@ -81,8 +81,7 @@ class BodyEncoder:
 def quote_value(value: str) -> bytes:
     """A slot's value in quoted-printable, to be put between the runs of `quote_runs`.
 
-    Its first line has at most QUOTED_VALUE characters and its last line too, soft line breaks in it where it
-    is longer.
+    Its first and its last line have at most QUOTED_VALUE characters; a longer value has soft line breaks in it.
     """
     if len(value) <= QUOTED_VALUE and _UNQUOTED.fullmatch(value):
         return value.encode("ascii")

@@ -229,9 +229,9 @@ def _copies(
             yield box.name, encode_address(box.address)
 
 
-def _at(name: str, where: PatternTemplate | Recipient, make: Callable[[], T]) -> T:
+def _at(name: str, source: PatternTemplate | Recipient, make: Callable[[], T]) -> T:
     """`make()`; a ValueError in it becomes a RenderFailure that names the key `name`."""
     try:
         return make()
     except ValueError as error:
-        raise RenderFailure(where.place, f"{name}: {error}") from error
+        raise RenderFailure(source.place, f"{name}: {error}") from error

@@ -81,7 +81,7 @@ def test_only_regular_files_are_read_and_nothing_hangs(root: Path) -> None:
         ProjectFiles(root).read(str(root), 10)
 
 
-def test_size_is_bounded(root: Path) -> None:
+def test_a_file_over_the_limit_is_refused(root: Path) -> None:
     assert ProjectFiles(root).read(str(root / "a.txt"), 1) == b"a"
     with pytest.raises(FileProblem, match=r"a.txt: is 1 bytes; the limit is 0 bytes"):
         ProjectFiles(root).read(str(root / "a.txt"), 0, "a.txt")

@@ -31,7 +31,7 @@ def test_a_campaign_with_text_alone_is_plain_text(project: Project) -> None:
     assert content_of(message) == "Hello ada@example.com\n"
 
 
-def test_text_and_html(project: Project) -> None:
+def test_text_and_html_are_alternatives(project: Project) -> None:
     message = render_one(project, text="Hi", template="<p>Hello {{ email }}</p>")
     assert structure(message) == ["alternative", "text/plain", "text/html"]
     text, html = message.iter_parts()
@@ -45,7 +45,7 @@ def test_html_alone_gets_its_text(project: Project) -> None:
     assert content_of(message.get_body(("plain",))) == "Hello you <https://e.com/ada@example.com>\n"
 
 
-def test_images_and_attachments(project: Project) -> None:
+def test_images_are_related_to_the_html_and_attachments_are_mixed(project: Project) -> None:
     project.put("images/logo.png", PIXEL)
     project.put("files/terms.pdf", b"%PDF-1.4\r\n\0\xff")
     message = render_one(
@@ -184,7 +184,7 @@ def test_a_template_sees_the_row_by_the_lists_own_names(project: Project) -> Non
         project.compile(text="{{ row['Last Name'] }}").render_text(person())
 
 
-def test_names_of_attachments(project: Project) -> None:
+def test_an_attachment_keeps_its_name_in_both_parameters(project: Project) -> None:
     project.put("a.pdf", b"%PDF")
     attachment = Attachment(pattern("a.pdf"), pattern("Rechnung {{ n }}.pdf"))
     content = project.compile(text="Hi", attachments=(attachment,)).render(person(n="7/Ä")).content

@@ -130,7 +130,7 @@ def test_a_long_name_of_a_header_leaves_little_in_its_line() -> None:
 
 
 @given(ANY_TEXT)
-def test_clusters_lose_nothing(text: str) -> None:
+def test_splitting_into_clusters_keeps_every_character(text: str) -> None:
     assert "".join(headers.split_clusters(text)) == text
 
 

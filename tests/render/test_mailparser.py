@@ -96,7 +96,7 @@ def examples(strategy: st.SearchStrategy[str], count: int) -> list[str]:
     return found
 
 
-def test_any_field_arrives(project: Project, node: str) -> None:
+def test_mailparser_reads_any_field_back(project: Project, node: str) -> None:
     compiled = project.compile(text="Hi", subject="{{ x }}")
     fields = FIELDS + examples(FIELD, 150)
     sent = [compiled.render(person(x=field, name=field)).content for field in fields]
@@ -106,7 +106,7 @@ def test_any_field_arrives(project: Project, node: str) -> None:
 
 
 @pytest.mark.parametrize("eight_bit", [True, False])
-def test_any_body_arrives(project: Project, node: str, eight_bit: bool) -> None:
+def test_mailparser_reads_any_body_back(project: Project, node: str, eight_bit: bool) -> None:
     compiled = project.compile(text="{{ x }}|", template="<pre>{{ x }}</pre>")
     bodies = BODIES + examples(BODY, 100)
     sent = [compiled.render(person(x=body), eight_bit=eight_bit).content for body in bodies]
@@ -125,7 +125,7 @@ def lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def test_any_attachment_arrives(project: Project, node: str) -> None:
+def test_mailparser_reads_any_attachment_back(project: Project, node: str) -> None:
     project.put("a.pdf", b"%PDF\r\n\0\xff")
     names = [
         "a.pdf",
@@ -145,7 +145,7 @@ def test_any_attachment_arrives(project: Project, node: str) -> None:
         assert base64.b64decode(attached["content"]) == b"%PDF\r\n\0\xff"
 
 
-def test_a_whole_message(project: Project, node: str) -> None:
+def test_mailparser_reads_every_part_of_a_message(project: Project, node: str) -> None:
     project.put("images/logo.png", PIXEL)
     project.put("images/inline.png", PIXEL + b"\0")
     project.put("terms.txt", "é\r\n")

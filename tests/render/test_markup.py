@@ -40,7 +40,7 @@ def plain(html: str) -> str:
     return re.sub(r' style="[^"]*"', "", html)
 
 
-def test_markdown_is_html(project: Project) -> None:
+def test_markdown_becomes_html(project: Project) -> None:
     project.put("letter.md", LETTER)
     html = plain(project.compile(template="letter.md").render_html(person(name="Zoë")) or "")
     assert "<h1>Hello Zoë</h1>" in html
@@ -67,7 +67,7 @@ def test_in_markdown_data_is_data(project: Project, name: str) -> None:
     assert html == expected.replace("QQQ", str(escape(name)))
 
 
-def test_markdown_shows_images(project: Project) -> None:
+def test_images_of_markdown_are_inline_parts(project: Project) -> None:
     project.put("images/x.png", PIXEL)
     project.put("letter.md", "![alt](images/x.png) ![logo](cid:logo)")
     compiled = project.compile(template="letter.md", images={"logo": "images/x.png"})
@@ -87,7 +87,7 @@ def test_a_value_changed_after_it_was_written_is_an_error(project: Project) -> N
         project.compile(template="letter.md").render_html(person(name="Ada"))
 
 
-def test_mjml_is_html(project: Project) -> None:
+def test_mjml_becomes_html(project: Project) -> None:
     project.put("logo.png", PIXEL)
     project.put("letter.mjml", MJML)
     compiled = project.compile(template="letter.mjml")
