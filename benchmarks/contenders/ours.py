@@ -1,8 +1,8 @@
-"""mailer itself: the whole run from planning to the last outcome, with the ledger on disk, without the
-preflight.
+"""mailer itself: the whole run from planning to the last outcome, with the ledger on disk.
 
-With `--profile` the figures bear the share of CPU a room, from a sample of the stack each millisecond of CPU
-time.
+Without `--preflight`, no message is rendered before it is sent, as by `mailer send --no-preflight`. With
+`--profile` the figures have the share of CPU of each room, from a sample of the stack each millisecond of CPU
+time of this process.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Profile:
         return {room: count / total for room, count in self.samples.most_common(14)}
 
 
-def main(profiling: bool) -> None:
+def main(*, is_profiled: bool, has_preflight: bool) -> None:
     job = work()
     path = shorten_campaign(job, "bench")
     ledger_path = job.folder / "ledger" / "ledger.sqlite3"
@@ -63,23 +63,30 @@ def main(profiling: bool) -> None:
     server = replace(parse_server(f"smtps://user@127.0.0.1:{job.port}"), ca_file=Path(job.ca_file))
     connections = "auto" if job.is_automatic else job.connections
     delivery = replace(campaign.delivery, connections=connections)
-    options = SendOptions(server=server, password=Secret("password"), delivery=delivery, preflight=False)
+    options = SendOptions(
+        server=server, password=Secret("password"), delivery=delivery, preflight=has_preflight
+    )
     profile = Profile()
     stopwatch = Stopwatch()
-    if profiling:
+    if is_profiled:
         profile.start()
     with Ledger.open(str(ledger_path)) as ledger:
         result = asyncio.run(run(campaign, compiled, ledger, options, Observer(), stop=StopSignal()))
     if result.ending is not Ending.COMPLETE:
         raise SystemExit(f"{result.ending}: {result.reason}")
-    shares = profile.shares() if profiling else {}
+    shares = profile.shares() if is_profiled else {}
     stopwatch.finish(job.count, profile=shares)
     for leftover in ledger_path.parent.iterdir():
         leftover.unlink()
 
 
+def take_option(name: str) -> bool:
+    """Whether the option is given; it is removed from the arguments."""
+    is_given = name in sys.argv
+    if is_given:
+        sys.argv.remove(name)
+    return is_given
+
+
 if __name__ == "__main__":
-    profiling = "--profile" in sys.argv
-    if profiling:
-        sys.argv.remove("--profile")
-    main(profiling)
+    main(is_profiled=take_option("--profile"), has_preflight=take_option("--preflight"))
