@@ -1,7 +1,9 @@
 """Preflight: every message is rendered before the first connection is opened.
 
-The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. A
-message that cannot be rendered is recorded as failed, and the next preflight tries it again. The caller
+The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. This
+process renders those that took little time again, which teaches its compiled templates the ways through their
+branches: a message that is then sure to render (`CompiledCampaign.is_sure_to_render`) is not rendered at all.
+A message that cannot be rendered is recorded as failed, and the next preflight tries it again. The caller
 decides whether that stops the run. When all messages were tried, the templates are remembered: as long as
 they are the same, the next run renders only recipients that are new or changed.
 
@@ -11,6 +13,7 @@ The first message that needs too much time or memory ends preflight: the others 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
@@ -30,7 +33,7 @@ from mailer.ledger.planning import (
     set_preflight,
 )
 from mailer.render.compiled import CompiledCampaign
-from mailer.render.render_process import make_render_error
+from mailer.render.render_process import QuickRepeats, make_render_error
 from mailer.text import count_noun
 
 PAGE = 500  # messages whose results are recorded at once
@@ -45,7 +48,14 @@ class _Work(NamedTuple):
     is_compared: bool
 
 
-_Result = tuple[_Work, BoundedResult[bool]]
+class _Rendered(NamedTuple):
+    """`is_same`: what is compiled gives what Jinja2 alone gives. `seconds` is processor time."""
+
+    is_same: bool
+    seconds: float
+
+
+_Result = tuple[_Work, BoundedResult[_Rendered]]
 
 
 class _Group(NamedTuple):
@@ -126,6 +136,8 @@ class _Preflight:
         self._failed_count = 0
         self._is_ended = False  # by a message that needed too much
         self._uncompared = COMPARED
+        self._repeats = QuickRepeats(compiled)
+        self._done = self._total = 0
 
     def run(self, *, with_failed: bool) -> PreflightResult:
         mark = self._compiled.fingerprint
@@ -146,22 +158,20 @@ class _Preflight:
         return PreflightResult(problems, self._failed_count, not self._is_ended)
 
     def _check_all(self, groups: Sequence[_Group]) -> int:
-        """Render the messages of `groups`. Returns how many."""
-        total = sum(self._count(group) for group in groups)
-        done = 0
-        pool: ProcessPool[_Work, bool] = ProcessPool(
+        """Check the messages of `groups`. Returns how many."""
+        self._total = sum(self._count(group) for group in groups)
+        pool: ProcessPool[_Work, _Rendered] = ProcessPool(
             self._render, limits=ProcessLimits(self._compiled.limits.seconds), processes=_count_cores()
         )
         with pool:
             for group in groups:
                 with closing(pool.map(self._read(group), batch=BATCH)) as checked:
-                    for page in _take_pages(checked):
+                    for page in _take_pages(map(self._learn, checked)):
                         self._record(group, page)
-                        done += len(page)
-                        self._observer.on_preflight(done, max(total, done))
+                        self._advance(len(page))
                         if self._is_ended:
-                            return done
-        return done
+                            return self._done
+        return self._done
 
     def _count(self, group: _Group) -> int:
         return count_unchecked(
@@ -173,7 +183,12 @@ class _Preflight:
             only_new=group.only_new,
         )
 
+    def _advance(self, count: int) -> None:
+        self._done += count
+        self._observer.on_preflight(self._done, max(self._total, self._done))
+
     def _read(self, group: _Group) -> Iterator[_Work]:
+        """Yield the messages that have to be rendered."""
         pages = read_unchecked(
             self._ledger,
             self._edition,
@@ -183,19 +198,35 @@ class _Preflight:
             only_new=group.only_new,
         )
         for page in pages:
+            sure: list[int] = []
             for message in page:
                 self._uncompared -= 1
-                yield _Work(message, self._uncompared >= 0)
+                if self._uncompared < 0 and self._compiled.is_sure_to_render(message.recipient):
+                    sure.append(message.id)
+                else:
+                    yield _Work(message, self._uncompared >= 0)
+            if sure:
+                if group.is_recorded and group.status == "failed":
+                    record_checked(self._ledger, [], sure)
+                self._repeats.hits += len(sure)
+                self._advance(len(sure))
 
-    def _render(self, work: _Work) -> bool:
-        """In a child process.
+    def _learn(self, result: _Result) -> _Result:
+        """Render a message in this process too, if a child rendered it quickly."""
+        work, outcome = result
+        if outcome.value is not None:
+            if not outcome.value.is_same:
+                self._compiled.use_jinja2_alone()
+            self._repeats.repeat(work.message.recipient, outcome.value.seconds)
+        return result
 
-        Returns whether the message is as Jinja2 alone makes it, as far as that is compared.
-        """
+    def _render(self, work: _Work) -> _Rendered:
+        """Render a message in a child process, and by Jinja2 alone too if it is compared."""
         recipient = work.message.recipient
         is_same = not work.is_compared or self._compiled.compare_with_jinja2(recipient)
+        started = time.process_time()
         self._compiled.render(recipient)
-        return is_same
+        return _Rendered(is_same, time.process_time() - started)
 
     def _record(self, group: _Group, page: list[_Result]) -> None:
         failed: list[tuple[int, str]] = []
@@ -203,8 +234,6 @@ class _Preflight:
         for (message, _), outcome in page:
             if outcome.error is None:
                 passed.append(message.id)
-                if not outcome.value:
-                    self._compiled.use_jinja2_alone()
                 continue
             error = make_render_error(message.recipient, outcome.error)
             failed.append((message.id, str(error)))

@@ -78,6 +78,15 @@ class BodyEncoder:
         return Body(b"quoted-printable", quoted)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether the text can be encoded in UTF-8: it has no lone surrogate."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def quote_value(value: str) -> bytes:
     """A slot's value in quoted-printable, to be put between the runs of `quote_runs`.
 

@@ -24,16 +24,16 @@ from mailer.render.message import Message
 from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Pages
 from mailer.render.programs import Explanation, Program
-from mailer.render.template_page import Content
+from mailer.render.template_page import Content, FilledText
 from mailer.render.templates import TemplateVariables, UnboundedWork
 from mailer.templating import describe_error, find_template_place, shorten_error
+
+MAX_ENCODED = 16  # bytes of a character: four in UTF-8, each of them `=XX` in quoted-printable; and line ends
 
 
 @dataclass(frozen=True, slots=True)
 class MessageLimits:
-    """MessageLimits of one message: seconds, characters of each template's output, bytes of the whole
-    message.
-    """
+    """Limits of one message: seconds, characters of each template's output, bytes of the whole message."""
 
     seconds: float
     output: int
@@ -111,6 +111,36 @@ class CompiledCampaign:
                 return self._message(variables, recipient, eight_bit=eight_bit)
         except UnboundedWork:
             return None
+
+    def learn(self, recipient: Recipient, *, eight_bit: bool = False) -> None:
+        """Render a message for the ways through the templates that it takes; its errors are ignored."""
+        with suppress(RenderError):
+            self.render(recipient, eight_bit=eight_bit)
+
+    def is_sure_to_render(self, recipient: Recipient) -> bool:
+        """Whether it is known, without making the message, that `render` makes it.
+
+        It is known if the way through each template and pattern was taken before, with bounded work; if each
+        operation succeeds with the recipient's values; and if those can be sent: no value has a NUL or half of
+        a surrogate pair, and all of them are short beside the limit of a message. The header is made. Bodies,
+        which such values cannot make fail, are not encoded or joined.
+        """
+        if recipient.problem is not None or not is_short(recipient.columns):
+            return False
+        if self._patterns.attachments or self.campaign.calendar is not None:
+            return False
+        try:
+            variables = self._variables(recipient, only_bounded=True)
+            key = self._patterns.key.render(variables) if self._patterns.key else recipient.email
+            self._header.make_head(recipient, variables, self._message_id(key, variables))
+            content = self._pages.write(variables)
+            size = sum(sum(map(len, part)) for part in self._images.make_parts(content.images, variables))
+        except Exception:  # it is to be rendered within limits, which says what is wrong
+            return False
+        texts = [content.text] if content.html is None else [content.text, content.html]
+        return size + MAX_ENCODED * sum(map(FilledText.measure, texts)) <= self.limits.message and all(
+            map(FilledText.is_sendable, texts)
+        )
 
     def render_html(self, recipient: Recipient) -> str | None:
         """Render the HTML as it is sent, local images as `cid:`; None if the campaign has no HTML template."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, NamedTuple, Self
 
 from mailer.bounded_process import BoundedResult, ProcessLimits, ProcessPool
@@ -37,6 +37,29 @@ class _TimedResult(NamedTuple):
     seconds: float  # of processor time
 
 
+class QuickRepeats:
+    """Renders here what a child process rendered quickly, which teaches the compiled templates its way.
+
+    Repeats have to be paid for: FREE_REPEATS are free, then one for each HITS_PER_REPEAT messages (`hits`) that
+    needed no child.
+    """
+
+    def __init__(self, compiled: CompiledCampaign) -> None:
+        self._compiled = compiled
+        self._repeats = 0
+        self.hits = 0
+
+    def repeat(self, recipient: Recipient, seconds: float, *, eight_bit: bool = False) -> None:
+        """Render a message again, if the child needed little time and the repeat is paid for.
+
+        :param seconds: the child's processor time.
+        :param eight_bit: as of `CompiledCampaign.render`.
+        """
+        if seconds <= QUICK_SECONDS and self._repeats < FREE_REPEATS + self.hits // HITS_PER_REPEAT:
+            self._repeats += 1
+            self._compiled.learn(recipient, eight_bit=eight_bit)
+
+
 class RenderProcess:
     """Renders as the compiled campaign does, but a message that exceeds its limits is an error.
 
@@ -48,7 +71,7 @@ class RenderProcess:
         self._compiled = compiled
         limits = ProcessLimits(compiled.limits.seconds)
         self._pool: ProcessPool[_RenderCall, _TimedResult] = ProcessPool(self._call, limits=limits)
-        self._hits = self._repeats = 0
+        self._repeats = QuickRepeats(compiled)
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +120,7 @@ class RenderProcess:
             message = self._compiled.render_if_bounded(recipient, eight_bit=eight_bit)
         except RenderError as error:
             return error
-        self._hits += message is not None
+        self._repeats.hits += message is not None
         return message
 
     def _render_in_both(
@@ -125,14 +148,8 @@ class RenderProcess:
         if outcome.error is not None or outcome.value is None:
             return make_render_error(work.recipient, outcome.error or TypeError("no message was made"))
         message: Message = outcome.value.value
-        if outcome.value.seconds <= QUICK_SECONDS and self._may_repeat():
-            self._repeats += 1
-            with suppress(RenderError):
-                self._compiled.render(work.recipient, **work.options)
+        self._repeats.repeat(work.recipient, outcome.value.seconds, **work.options)
         return message
-
-    def _may_repeat(self) -> bool:
-        return self._repeats < FREE_REPEATS + self._hits // HITS_PER_REPEAT
 
     def _run(self, method: str, recipient: Recipient) -> Any:
         try:

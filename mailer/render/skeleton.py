@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
-from mailer.render.body import MAX_LINE, Body, BodyEncoder, quote_runs, quote_value
+from mailer.render.body import MAX_LINE, Body, BodyEncoder, is_utf8, quote_runs, quote_value
 
 _SIGN = f"zq{secrets.token_hex(8)}x"
 TOKEN = re.compile(_SIGN + r"(\d+)q")
@@ -34,7 +35,7 @@ class Skeleton:
     `pieces` are constant texts at even indexes; `numbers` are the slots between them.
     """
 
-    __slots__ = ("_encoded", "numbers", "pieces")
+    __slots__ = ("__dict__", "_encoded", "numbers", "pieces")
 
     def __init__(self, pieces: list[str], numbers: list[int]) -> None:
         self.pieces = pieces
@@ -65,6 +66,17 @@ class Skeleton:
             else:
                 pieces[-1] += piece
         return cls(pieces, numbers)
+
+    @cached_property
+    def length(self) -> int:
+        """The number of characters of the constant texts."""
+        return sum(map(len, self.pieces))
+
+    @cached_property
+    def is_sendable(self) -> bool:
+        """Whether every character of the constant texts can be sent."""
+        constant = "".join(self.pieces)
+        return "\0" not in constant and is_utf8(constant)
 
     def fill(self, values: Sequence[str]) -> str:
         """The text with `values` in its slots."""

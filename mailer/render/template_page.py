@@ -11,7 +11,7 @@ from jinja2 import Template
 from mailer.errors import Place
 from mailer.files import show_path
 from mailer.render.attachments import FileProblem
-from mailer.render.body import Body, BodyEncoder
+from mailer.render.body import Body, BodyEncoder, is_utf8
 from mailer.render.failure import RenderFailure
 from mailer.render.html import UnknownPath
 from mailer.render.markup import MarkupError
@@ -36,6 +36,15 @@ class FilledText(NamedTuple):
     def write(self) -> str:
         """The text."""
         return self.skeleton.fill(self.values)
+
+    def measure(self) -> int:
+        """At least as many characters as the text has."""
+        return self.skeleton.length + sum(map(len, self.values)) * len(self.skeleton.numbers)
+
+    def is_sendable(self) -> bool:
+        """Whether every character can be sent."""
+        values = "".join(self.values)
+        return self.skeleton.is_sendable and "\0" not in values and (values.isascii() or is_utf8(values))
 
     def encode(self, encoder: BodyEncoder, *, eight_bit: bool) -> Body:
         """The text as the body of a part. ValueError if it cannot be sent."""

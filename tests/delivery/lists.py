@@ -76,6 +76,12 @@ class Compiled:
         with open(self._log, "a") as log:
             log.write(f"{recipient.email}\n")
 
+    def learn(self, recipient, **options):
+        pass
+
+    def is_sure_to_render(self, recipient):
+        return False
+
     def make_key(self, recipient):
         if self._key is None:
             return recipient.email.casefold()

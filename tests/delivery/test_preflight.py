@@ -4,7 +4,7 @@ import pytest
 
 from mailer.bounded_process import TimeLimitExceeded
 from mailer.delivery.plan import plan
-from mailer.delivery.preflight import BATCH, preflight
+from mailer.delivery.preflight import BATCH, COMPARED, preflight
 from mailer.errors import Place, Problem, RenderError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
@@ -279,3 +279,19 @@ def test_the_first_hundred_messages_are_compared_with_those_of_jinja2_alone(ledg
     compiled = Differing()
     assert preflight(ledger, checked.edition, compiled) == ([], 0, True)
     assert compiled.uses_jinja2_alone == (differing < 100)
+
+
+def test_a_message_that_is_sure_to_render_is_not_rendered(ledger):
+    class Sure(Compiled):
+        def is_sure_to_render(self, recipient):
+            return recipient.columns["sure"]
+
+        def compare_with_jinja2(self, recipient):
+            return True
+
+    people = [(f"{n:03}@example.com", {"sure": n % 2 == 0}) for n in range(COMPARED + 20)]
+    checked, compiled, seen = Checked(ledger, *people), Sure(), progress()
+    assert preflight(ledger, checked.edition, compiled, seen).problems == []
+    unsure = [email for email, columns in people[COMPARED:] if not columns["sure"]]
+    assert compiled.rendered == [email for email, _ in people[:COMPARED]] + unsure
+    assert seen.checked[-1] == (len(people), len(people))
