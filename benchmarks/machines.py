@@ -43,7 +43,7 @@ def measure_workers(server: Postgres, broker: Redis, workers: int, messages: int
             fleet.wait_for_messages(messages - messages // 20, 600)
             rate = (len(sink.accepted) - already) / (time.perf_counter() - started)
             assert command.wait(120) == 0, fleet.logs()
-            fleet.agree()
+            fleet.compare_with()
         finally:
             fleet.close()
     return rate

@@ -11,10 +11,12 @@ import time
 from collections.abc import Sequence
 
 from mailer.delivery.coordination import SYNC_SECONDS, Coordinator
-from mailer.delivery.options import SendOptions
+from mailer.delivery.options import Ending, SendOptions
 from mailer.delivery.run_state import RunState
 from mailer.ledger import Claim, Edition, Ledger, Release, Retry, RunRecord
 from mailer.ledger.outcome import Outcome
+
+SHARE_IS_OVER = "the share is over"
 
 
 class MessageQueue:
@@ -32,13 +34,14 @@ class MessageQueue:
         state: RunState,
         *,
         coordinator: Coordinator,
+        is_share: bool = False,
     ) -> None:
         self.ledger, self.edition, self.run = ledger, edition, run
         self.coordinator = coordinator
         self.pacer = coordinator.make_pacer(options.delivery.rate)
         self.in_flight = 0
         self.commit_seconds = 0.0  # how long a commit takes, of late
-        self._only, self._limit = options.only, options.limit
+        self._only, self._limit, self._is_share = options.only, options.limit, is_share
         self._state, self._clock = state, state.clock
         self._started = 0  # recipients that this run claimed for the first time, for `limit`
         self._has_unsaved_records = False
@@ -109,12 +112,9 @@ class MessageQueue:
         )
         if self._limit is not None:
             self._started += sum(claim.first for claim in claims)
+            if self._is_share and self._started >= self._limit:  # what waits is for the next share
+                self._state.end(Ending.INCOMPLETE, SHARE_IS_OVER)
         return claims
-
-    @property
-    def has_reached_limit(self) -> bool:
-        """Whether this run has started with as many recipients as `limit` allows."""
-        return self._startable_count() == 0
 
     def _startable_count(self) -> int | None:
         """How many more recipients `limit` lets this run start with; None is no limit."""

@@ -19,7 +19,7 @@ from mailer.delivery.clock import Clock, SystemClock
 from mailer.delivery.coordination import Coordinator, SharedCoordinator, watch_ledger
 from mailer.delivery.dispositions import DispositionPolicy
 from mailer.delivery.kept_sessions import SessionKeeper
-from mailer.delivery.message_queue import MessageQueue
+from mailer.delivery.message_queue import SHARE_IS_OVER, MessageQueue
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
 from mailer.delivery.preparation import Preparation, has_problems
@@ -120,9 +120,7 @@ async def run_share(
     with ledger.hold_campaign(edition.campaign):
         queue = _start_run(ledger, edition, options, state, template=template, is_share=True)
         phase = _SendPhase(state, queue, BoundedRenderer(process, stop), options, keeper)
-        timer = asyncio.get_running_loop().call_later(
-            seconds, state.end, Ending.INCOMPLETE, "the share is over"
-        )
+        timer = asyncio.get_running_loop().call_later(seconds, state.end, Ending.INCOMPLETE, SHARE_IS_OVER)
         try:
             return await phase.send(MAX_SESSIONS, is_careful=False)
         finally:
@@ -155,7 +153,7 @@ def _start_run(
             policy=_policy_for_doubts(options),
             is_new=not is_share,
         )
-    return MessageQueue(ledger, edition, record, options, state, coordinator=coordinator)
+    return MessageQueue(ledger, edition, record, options, state, coordinator=coordinator, is_share=is_share)
 
 
 def _policy_for_doubts(options: SendOptions) -> Policy:

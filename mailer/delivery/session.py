@@ -180,11 +180,9 @@ class Session:
     def _stays_open(self) -> bool:
         """Whether the next run may use the connection: nothing ended but this run's share."""
         state = self._state
-        is_share_over = state.ending is Ending.INCOMPLETE or (
-            state.ending is None and self._queue.has_reached_limit
-        )
         is_unwanted = self._must_leave or self._plan.is_careful or state.stop.requested
-        return self._may_stay_open and is_share_over and not is_unwanted and self._connection.room > 0
+        is_share_over = state.ending is Ending.INCOMPLETE and not is_unwanted
+        return self._may_stay_open and is_share_over and self._connection.room > 0
 
     def leave(self) -> None:
         """Start no more messages, and end the session when those in flight have their results."""

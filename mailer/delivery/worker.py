@@ -112,6 +112,8 @@ class Worker:
         connection, permit = kept or (None, await self._queue.coordinator.take_session())
         is_kept = False
         try:
+            if kept is None and self._queue.seconds_until_due() is None:
+                return  # the messages were sent while this worker waited
             is_kept = await self._run_permitted_session(connection, permit)
         finally:
             if permit is not None and not is_kept:
