@@ -343,6 +343,15 @@ from mailer.errors import InputError
             {"recipients": "{file: x.yaml, columns: {loop: x}}"},
             "x.yaml:5:38: recipients.columns: 'loop' has a meaning in templates; expected another name",
         ),
+        (
+            {"unsubscribe": "{url: 'https://a.example/', one_click: yes}"},
+            "x.yaml:6:53: unsubscribe.one_click: expected true or false, found the text 'yes'; in YAML 1.2 that is text:"
+            " write true",
+        ),
+        (
+            {"delivery": "{attempts: '3'}"},
+            "x.yaml:6:22: delivery.attempts: expected a whole number, found the text '3'; without quotes it is a number",
+        ),
         ({"vars": "{self: 1}"}, "x.yaml:6:8: vars: 'self' has a meaning in templates; expected another name"),
     ],
 )

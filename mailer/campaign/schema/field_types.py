@@ -31,6 +31,7 @@ Schema = dict[str, Any]
 MAX_SHOWN_PATH = 200  # characters of a path in a message
 MAX_TEMPLATE = 10_000  # characters; also keeps the search for tags, quadratic at worst, short
 
+_YES, _NO = frozenset({"yes", "on", "y", "true", "1"}), frozenset({"no", "off", "n", "false", "0"})
 _TAGS = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -159,7 +160,8 @@ class Integer:
     def read(self, node: Node, context: LoadContext) -> int:
         value = node.value if isinstance(node, Scalar) else None
         if not isinstance(node, Scalar) or not isinstance(value, int) or isinstance(value, bool):
-            raise context.error(node.place, f"expected a whole number, found {describe(node)}")
+            advice = "; without quotes it is a number" if str(value).isdecimal() else ""
+            raise context.error(node.place, f"expected a whole number, found {describe(node)}{advice}")
         if not self.minimum <= value <= self.maximum:
             found = shorten(node.text, MAX_QUOTED)
             text = f"expected a number from {self.minimum} to {self.maximum}, found {found}"
@@ -176,7 +178,10 @@ class Flag:
 
     def read(self, node: Node, context: LoadContext) -> bool:
         if not isinstance(node, Scalar) or not isinstance(node.value, bool):
-            raise context.error(node.place, f"expected true or false, found {describe(node)}")
+            word = node.text.lower() if isinstance(node, Scalar) else ""
+            meant = "true" if word in _YES else "false" if word in _NO else ""
+            advice = f"; in YAML 1.2 that is text: write {meant}" if meant else ""
+            raise context.error(node.place, f"expected true or false, found {describe(node)}{advice}")
         return node.value
 
     def schema(self) -> Schema:

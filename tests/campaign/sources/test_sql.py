@@ -67,6 +67,7 @@ def test_rows_of_sqlite_are_recipients() -> None:
 
 
 @pytest.mark.usefixtures("database")
+@pytest.mark.usefixtures("database")
 def test_where_selects_rows_of_sqlite() -> None:
     kept = people("select email, name from people", where=Where.compile("name == 'Ada'", HERE))
     assert [r.email for r in kept] == ["Ada@example.com"]
@@ -311,6 +312,11 @@ def test_a_semicolon_and_a_comment_at_the_end_are_accepted(postgres: str) -> Non
     assert [r.email for r in people("select 'a@example.com' as email; -- all\n", postgres)] == [
         "a@example.com"
     ]
+
+
+def test_errors_of_postgresql_quote_twenty_characters_of_a_value(postgres: str) -> None:
+    text = refusal(f"select '{'kanarienvogel' * 4}'::int as email", postgres)
+    assert 'invalid input syntax for type integer: "kanarienvogelkanari\u2026"' in text
 
 
 def test_errors_of_postgresql_do_not_show_the_password(postgres: str) -> None:
