@@ -70,3 +70,8 @@ def test_a_port_in_use_is_an_error(tmp_path: Path) -> None:
         running.communicate(timeout=20)
     assert second.returncode == 2
     assert err.startswith("mailer: error: the sandbox could not start")
+
+
+def test_a_maildir_is_printed_as_it_would_be_typed_here(tmp_path: Path) -> None:
+    with start(tmp_path, "--maildir", str(tmp_path / "kept")) as running:
+        assert "maildir kept" in lines(running, 6)
