@@ -122,8 +122,15 @@ def test_the_services_files_are_yaml(path: Path) -> None:
 
 
 CI_PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
-_COMMAND = r"(?:\$ |run: |- |`)(mailer (?:send|check|init|preview|report|probe) [^\n`]*)"
-COMMAND_LINES = re.findall(_COMMAND, README + CI_PAGE)
+_COMMAND = r"(?:^|\$ |run: |- |`)(mailer [a-z]+ [^\n`]* [^\n`]*)"
+COMMAND_LINES = sorted(
+    {
+        line
+        for document in DOCUMENTS
+        if document.name != "CHANGELOG.md"
+        for line in re.findall(_COMMAND, document.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+)
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)

@@ -156,7 +156,7 @@ def _send(request: SendRequest, stop: StopSignal) -> int:
         code = conclude(
             result, ledger, job.campaign, job.reports, display, proof=proof, quiet=request.quiet, stop=stop
         )
-        if maildir is not None:
+        if maildir is not None and not request.quiet:
             shown = show_path(maildir)
             console.print_note(f"caught messages: {shown}")
             console.print_hint(f"to look at them: mailer sandbox --maildir {shlex.quote(shown)}")
