@@ -102,12 +102,17 @@ def find_campaign_file(text: str) -> Path:
     If no such file exists, the result is the path `text`.
     """
     path = Path(text)
-    if not path.exists() and path.parent == Path() and path.suffix not in SUFFIXES:
+    if not _is_given_file(path) and path.parent == Path() and path.suffix not in SUFFIXES:
         for folder in (Path("campaigns"), Path()):
             for suffix in SUFFIXES:
                 if (found := folder / f"{text}{suffix}").is_file():
                     return found
     return path
+
+
+def _is_given_file(path: Path) -> bool:
+    """Whether `path` is there and no folder, which may have the name of a campaign."""
+    return path.exists() and not path.is_dir()
 
 
 class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
@@ -126,7 +131,8 @@ class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic be
                 "expected the path of a campaign file, found an empty one", param_hint="CAMPAIGN"
             )
         path = find_campaign_file(value)
-        if self._must_exist and path.parent == Path() and path.suffix not in SUFFIXES and not path.exists():
+        is_name = path.parent == Path() and path.suffix not in SUFFIXES
+        if self._must_exist and is_name and not _is_given_file(path):
             raise click.BadParameter(
                 f"there is no {value}, campaigns/{value}.yaml or {value}.yaml", param_hint="CAMPAIGN"
             )

@@ -79,7 +79,7 @@ def _open_ledger(place: str | Path) -> Ledger:
 
 def _default_ledger(campaign_file: Path) -> Path:
     """The ledger of the campaign file's project; for a campaign's name, the nearest one."""
-    if campaign_file.exists():
+    if campaign_file.is_file():
         return get_project_ledger(project_root(campaign_file))
     return find_nearest_ledger(Path.cwd())
 
@@ -92,7 +92,7 @@ def read_campaign_name(given: Path, variables: dict[str, str]) -> str:
     """
     text = str(given)
     if (
-        not given.exists()
+        not given.is_file()
         and re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", text)
         and given.suffix not in (".yaml", ".yml")
     ):

@@ -89,6 +89,18 @@ def test_a_name_finds_the_file_in_campaigns(command: Command, campaign: Path, wo
     assert ended.code == 0, ended.err
 
 
+def test_a_folder_with_the_name_of_a_campaign_is_not_the_campaign(command: Command, campaign: Path) -> None:
+    folder = campaign.parent / "campaigns"
+    folder.mkdir()
+    campaign.rename(folder / "spring.yaml")
+    (campaign.parent / "spring").mkdir()
+    assert command("check", "spring").code == 0
+    assert command("send", "spring", "--sandbox").code == 0
+    (folder / "spring.yaml").unlink()
+    ended = command("check", "spring")
+    assert (ended.code, "there is no spring, campaigns/spring.yaml or spring.yaml" in ended.err) == (2, True)
+
+
 def test_a_name_without_a_file_says_which_files_were_tried(command: Command, tmp_path: Path) -> None:
     ended = command("send", "spring")
     assert ended.code == 2
