@@ -123,6 +123,7 @@ def check(changes: dict[str, Any], template: str, root: Path, capsys: pytest.Cap
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_no_file_that_a_campaign_names_is_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     original = (project / "news.html.j2").read_text()
     for name, changes, template in campaigns():

@@ -243,6 +243,7 @@ def test_an_alias_bomb_is_refused(folder: Path) -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.slow
 def test_a_file_with_100000_mistakes_lists_about_1000(folder: Path) -> None:
     (folder / "x.yaml").write_text("".join(f"key{number}: 1\n" for number in range(100_000)))
     started = time.process_time()

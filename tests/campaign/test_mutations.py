@@ -58,6 +58,7 @@ def check_problems(name: str, file: str, problems: Iterable[Problem]) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_wrong_campaign_has_clear_lines(project: Path) -> None:
     found = 0
     for name, content in islice(mutations.campaign_mutations(), 0, None, EVERY):

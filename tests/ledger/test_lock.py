@@ -187,6 +187,7 @@ class TestKilled:
                     break
     """
 
+    @pytest.mark.slow
     def test_a_sender_killed_at_any_time_loses_no_row(self, path):
         from tests.ledger.conftest import Started
 

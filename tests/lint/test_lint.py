@@ -190,6 +190,7 @@ def test_html_is_read_in_linear_time(html: str) -> None:
     assert process_time() - started < 5
 
 
+@pytest.mark.slow
 def test_a_text_is_looked_for_once(tmp_path: Path) -> None:
     started = process_time()
     assert "link-http" in rules(

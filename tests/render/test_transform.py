@@ -91,7 +91,10 @@ def contents(message: Any) -> list[str]:
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(ROWS)
 @example([("Ada", "none", "p"), ("Bob", "block", "div"), ("Bob", "Bob", "p")])
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize(
+    "template",
+    [*TEMPLATES[:4], *(pytest.param(template, marks=pytest.mark.slow) for template in TEMPLATES[4:])],
+)
 def test_a_text_from_the_skeleton_is_that_from_the_html(
     project: Project, template: str, rows: list[Any]
 ) -> None:

@@ -58,6 +58,7 @@ def test_the_time_for_a_reply_is_for_all_of_it(authority: Authority, drip: bytes
     run(test)
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_slow_is_not_late(authority: Authority) -> None:
     """As long as octets leave, the reply to them is not due."""
 

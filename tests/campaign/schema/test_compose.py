@@ -144,12 +144,14 @@ def test_problems_do_not_end_the_reading(parser: str) -> None:
     assert [line.split(": ")[0] for line in refusals(text)] == ["f:2:1", "f:3:4", "f:4:3"]
 
 
+@pytest.mark.slow
 def test_a_stream_does_not_count_values_of_earlier_items() -> None:
     count = MAX_VALUES // 3 + 1000
     text = "".join(f"- {{e: {number}}}\n" for number in range(count))
     assert sum(1 for _ in stream_items(io.StringIO(text), "f")) == count
 
 
+@pytest.mark.slow
 def test_a_stream_counts_anchored_values_of_earlier_items() -> None:
     text = "".join(f"- &a{number} [{'x,' * 99}]\n" for number in range(MAX_VALUES // 100 + 10))
     with pytest.raises(InputError, match="more than 500,000 values"):

@@ -64,6 +64,7 @@ def test_the_policy_lets_nothing_in(make_report: Make) -> None:
     assert "unsafe" not in policy
 
 
+@pytest.mark.slow
 def test_many_recipients_still_open(make_report: Make, sent: Row, failed: Row) -> None:
     def outcomes() -> Iterator[Outcome]:
         yield from (sent(n) for n in range(20_000))

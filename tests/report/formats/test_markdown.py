@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from itertools import pairwise
 
+import pytest
 from markdown_it import MarkdownIt  # rich's own Markdown parser: installed wherever the tests run
 
 from mailer.ledger.outcome import CopyRefused, Outcome
@@ -51,6 +52,7 @@ def test_hostile_text_is_text(hostile: Report, hostile_text: str) -> None:
     assert "<script" not in html
 
 
+@pytest.mark.slow
 def test_it_stays_within_what_a_ci_page_holds(make_report: Make, failed: Row) -> None:
     text = written(make_report([failed(n, reply="&" * 5000 + str(n)) for n in range(3000)]))
     assert len(text.encode()) < 1_000_000
