@@ -339,6 +339,10 @@ class TestMigration:
             ledger.store.execute("ALTER TABLE campaigns DROP COLUMN file")
             ledger.store.execute("ALTER TABLE runs DROP COLUMN worker")
             ledger.store.execute("ALTER TABLE editions DROP COLUMN settings")
+            ledger.store.execute("ALTER TABLE editions DROP COLUMN subject")
+            ledger.store.execute("ALTER TABLE editions DROP COLUMN sender")
+            ledger.store.execute("DROP INDEX messages_unchecked")
+            ledger.store.execute("ALTER TABLE messages DROP COLUMN unchecked")
             ledger.store.execute("DROP TABLE blobs")
             ledger.store.execute("DROP TABLE files")
             ledger.store.execute(
