@@ -111,7 +111,8 @@ class ProgressDisplay(Observer):
 
     def _begin(self, total: int, already: int) -> None:
         if already:
-            console.print_note(f"{already:,} of {count_noun(total, 'recipient')} already have an outcome")
+            have = "has" if already == 1 else "have"
+            console.print_note(f"{already:,} of {count_noun(total, 'recipient')} already {have} an outcome")
         if self._ask is not None:
             self._ask(total - already, already)
 

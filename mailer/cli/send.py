@@ -251,6 +251,10 @@ def _take_behavior(given: dict[str, Any]) -> Behavior | None:
     return None
 
 
+def _count_others(count: int) -> str:
+    return "1 other already has" if count == 1 else f"{count:,} others already have"
+
+
 class SendQuestion:
     """The question before the first message is sent: what goes to whom, through which server, into which
     ledger.
@@ -286,9 +290,7 @@ class SendQuestion:
         yield f"  from        {shorten(str(header['From']), 100)}"
         yield f"  subject     {shorten(str(header['Subject']), 100)}"
         if proof is None:
-            yield f"  recipients  {count:,}" + (
-                f" ({already:,} others already have an outcome)" if already else ""
-            )
+            yield f"  recipients  {count:,}" + (f" ({_count_others(already)} an outcome)" if already else "")
         yield f"  server      {where}"
         if proof is None:
             yield f"  ledger      {self._ledger.shown_name}{is_kept}"

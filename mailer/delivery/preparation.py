@@ -206,6 +206,14 @@ def _describe_skipped(count: int) -> str:
     return f"{count:,} recipients cannot be sent to: they are skipped, and reported as failed"
 
 
+def describe_problems(counts: Mapping[Status, int]) -> str:
+    """Return how many recipients do not have the message, by status: `2 failed, 1 in doubt`."""
+    missing = (Status.FAILED, Status.DEFERRED, Status.IN_DOUBT, Status.PENDING)
+    return ", ".join(
+        f"{counts[status]:,} {status.value.replace('_', ' ')}" for status in missing if counts[status]
+    )
+
+
 def has_problems(counts: Mapping[Status, int]) -> bool:
     """Return whether a recipient failed, is deferred or in doubt, from the number of each status."""
     return bool(counts[Status.FAILED] or counts[Status.DEFERRED] or counts[Status.IN_DOUBT])

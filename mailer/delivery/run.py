@@ -22,7 +22,7 @@ from mailer.delivery.kept_sessions import SessionKeeper
 from mailer.delivery.message_queue import SHARE_IS_OVER, MessageQueue
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
-from mailer.delivery.preparation import Preparation, has_problems
+from mailer.delivery.preparation import Preparation, describe_problems, has_problems
 from mailer.delivery.proof import send_proof
 from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder
@@ -202,6 +202,7 @@ class _SendPhase:
         )
         self._pool = WorkerPool(state, make_worker)
         self._scaling: ScalingPolicy | None = None  # of `connections: auto`
+        self._problems: str | None = None  # why the run is incomplete
         self._started = state.clock.now()
 
     async def send(self, count: int, *, is_careful: bool) -> RunResult:
@@ -218,7 +219,7 @@ class _SendPhase:
             self._queue.coordinator.leave()
             if state.stop.requested:  # it may have come between the last message and here
                 state.end(Ending.INTERRUPTED, "interrupted")
-            ending = self._ending()
+            ending = self._conclude()
         except LedgerError as error:
             ending = Ending.LEDGER_FAILED
             state.override_ending(ending, str(error), error.hint)
@@ -285,12 +286,16 @@ class _SendPhase:
             await race(stop.wait(), self._state.clock.sleep(self._options.delivery.timeout))
         self._pool.abort()
 
-    def _ending(self) -> Ending:
+    def _conclude(self) -> Ending:
+        """Return how the run ended. If recipients are left, their numbers are kept for the record."""
         if self._state.ending is not None:
             return self._state.ending
         counts = self._queue.ledger.count_by_status(self._queue.edition, only=self._options.only)
         is_unfinished = counts[Status.PENDING] and self._options.limit is None
-        return Ending.INCOMPLETE if is_unfinished or has_problems(counts) else Ending.COMPLETE
+        if not is_unfinished and not has_problems(counts):
+            return Ending.COMPLETE
+        self._problems = describe_problems(counts)
+        return Ending.INCOMPLETE
 
     def _record_server(self, details: SessionDetails) -> dict[str, object]:
         """Return the server as the report shows it.
@@ -315,7 +320,7 @@ class _SendPhase:
             sessions=figures.sessions,
             reconnects=figures.reconnects,
             ending=ending.value,
-            reason=state.reason,
+            reason=state.reason or self._problems,
         )
         with suppress(LedgerError):  # a ledger that cannot be written: the ending says so
             self._queue.ledger.finish_run(record)

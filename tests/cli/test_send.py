@@ -74,7 +74,7 @@ def test_limit_then_the_rest(command: Command, campaign: Path, sandbox: Sandbox)
     assert len(sandbox.messages) == 1
     ended = command("send", campaign, *login(sandbox), **environment)
     assert (ended.code, len(sandbox.messages)) == (0, 3)
-    assert "1 of 3 recipients already have an outcome" in ended.err
+    assert "1 of 3 recipients already has an outcome" in ended.err
     assert (campaign.parent / "else" / "where.sqlite3").exists()
 
 

@@ -46,7 +46,7 @@ def test_the_question_says_what_goes_to_whom(campaign: Path, sandbox: Sandbox) -
     assert terminal.end() == 0
     terminal = Terminal(arguments, campaign.parent, MAILER_PASSWORD=sandbox.password)
     terminal.until("[y/N]")
-    assert "recipients  1 (1 others already have an outcome)" in terminal.shown
+    assert "recipients  1 (1 other already has an outcome)" in terminal.shown
     assert "(new)" not in terminal.shown
     terminal.type("\n")
     assert terminal.end() == 2

@@ -247,3 +247,10 @@ def test_a_report_without_the_campaign_file_has_its_subject_and_sender(tmp_path)
     with Ledger.open(bench.ledger_path) as ledger:
         report = read_report(ledger, "faults")
     assert (report.subject, report.sender) == ("Number {{ n }}", "News <news@example.com>")
+
+
+def test_the_record_of_an_incomplete_run_says_why(tmp_path):
+    bench = Bench(tmp_path, 6)
+    with FaultServer(script=rcpt(lambda address, _n: "550 no" if number(address) < 2 else None)) as server:
+        result = bench.send(server)
+    assert (result.ending, result.run.reason) == (Ending.INCOMPLETE, "2 failed")

@@ -28,7 +28,7 @@ from mailer.text import count_noun, make_printable, shorten
 MAX_ROWS = 200
 MAX_GROUPS = 20
 MAX_CELL = 1000  # characters
-MAX_PADDING = 40  # columns of the source are aligned up to this width
+MAX_PADDING = 80  # columns of the source are aligned up to this width
 
 _BACKTICKS = re.compile("`+")
 
@@ -68,6 +68,10 @@ def _describe_run(report: Report) -> str:
 
 def _describe_lines(report: Report) -> list[str]:
     lines = [describe_times(report)]
+    if report.subject is not None:
+        lines.append(f"subject: {_quote(report.subject)}")
+    if report.sender is not None:
+        lines.append(f"from: {_quote(report.sender)}")
     if server := describe_server(report):
         lines.append(_quote(server))
     if report.resent:

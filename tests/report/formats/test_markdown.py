@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from markdown_it import MarkdownIt  # rich's own Markdown parser: installed wherever the tests run
 
-from mailer.ledger.outcome import CopyRefused, Outcome
+from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.report.formats import markdown
 from mailer.report.summary import Report
 from mailer.text import make_printable
@@ -82,3 +82,14 @@ def test_the_reason_is_whole(make_report: Make, sent: Row) -> None:
     assert f"The run: ended early: `{reason}`\n" in written(
         make_report([sent(0)], ending="given_up", reason=reason)
     )
+
+
+def test_subject_and_sender_are_shown_as_the_campaign_file_writes_them(make_report: Make, sent: Row) -> None:
+    text = written(make_report([sent()], subject="News for {{ name }}", sender="Ada <ada@example.com>"))
+    assert "- subject: `News for {{ name }}`\n- from: `Ada <ada@example.com>`\n" in text
+
+
+def test_every_line_of_the_counts_is_as_wide_as_the_others(make_report: Make, sent: Row) -> None:
+    rows = [sent(number, status=status) for number, status in enumerate(Status)]
+    table = [line for line in written(make_report(rows)).splitlines() if line.startswith("|")]
+    assert len({len(line) for line in table[:9]}) == 1
