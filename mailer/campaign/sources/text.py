@@ -11,6 +11,7 @@ from typing import BinaryIO, TextIO
 from mailer.campaign.named_file import detect_bom_encoding
 from mailer.errors import InputError, Place, Problem
 
+PIECE = 65_536  # octets
 MAX_LINE = 4 * 1024 * 1024  # characters; a row is one person's
 # Python codecs that are not encodings of text files.
 _NOT_FOR_FILES = frozenset(
@@ -71,33 +72,58 @@ def read_lines(stream: TextIO, shown: str) -> Iterator[str]:
 def _locate_undecodable(binary: BinaryIO, shown: str, codec: str) -> Problem:
     """Return the place where decoding fails.
 
-    The file is read again, because the stream reads ahead of the rows.
+    The file is read again, because the stream reads ahead of the rows: in large pieces, and the piece that fails
+    octet by octet.
     """
     decoder = codecs.getincrementaldecoder(codec)()
-    line, column, after_return = 1, 1, False
+    position = _Position()
     while True:
-        chunk = binary.read(1)
+        piece = binary.read(PIECE)
+        state = decoder.getstate()
         try:
-            text = decoder.decode(chunk, final=not chunk)
-        except UnicodeDecodeError as error:
-            wrong = " ".join(f"0x{octet:02X}" for octet in error.object[error.start : error.end][:4])
-            return Problem(
-                Place(shown, line, column),
-                f"not {_encoding_name(codec)} (found {wrong}); {_encoding_advice(codec)}",
-            )
+            position.advance(decoder.decode(piece, final=not piece))
         except UnicodeError:
-            return Problem(
-                Place(shown),
-                f"not {_encoding_name(codec)}: there is no byte order mark; say utf-16-le or utf-16-be",
-            )
-        if not chunk:  # it decodes now: the file changed meanwhile
+            decoder.setstate(state)
+            return _locate_octet(decoder, piece, position, shown, codec)
+        if not piece:  # it decodes now: the file changed meanwhile
             return Problem(Place(shown), f"not {_encoding_name(codec)}; {_encoding_advice(codec)}")
-        for character in text:
-            if character == "\r" or (character == "\n" and not after_return):
-                line, column = line + 1, 1
-            elif character != "\n":
-                column += 1
-            after_return = character == "\r"
+
+
+def _locate_octet(
+    decoder: codecs.IncrementalDecoder, piece: bytes, position: _Position, shown: str, codec: str
+) -> Problem:
+    """Return the place in `piece`, which `decoder` cannot decode."""
+    text = ""
+    try:
+        for octet in piece:
+            position.advance(decoder.decode(bytes([octet])))
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        wrong = " ".join(f"0x{octet:02X}" for octet in error.object[error.start : error.end][:4])
+        text = f" (found {wrong})"
+    except UnicodeError:
+        advice = "there is no byte order mark; say utf-16-le or utf-16-be"
+        return Problem(Place(shown), f"not {_encoding_name(codec)}: {advice}")
+    place = Place(shown, position.line, position.column)
+    return Problem(place, f"not {_encoding_name(codec)}{text}; {_encoding_advice(codec)}")
+
+
+class _Position:
+    """The line and column behind a text that is given in pieces. A line ends with LF, CR or CRLF."""
+
+    def __init__(self) -> None:
+        self.line = self.column = 1
+        self._after_return = False
+
+    def advance(self, text: str) -> None:
+        if not text:
+            return
+        rest = text[1:] if self._after_return and text[0] == "\n" else text
+        ends = rest.count("\n") + rest.count("\r") - rest.count("\r\n")
+        after = len(rest) - max(rest.rfind("\n"), rest.rfind("\r")) - 1
+        self.line += ends
+        self.column = after + 1 if ends else self.column + after
+        self._after_return = text[-1] == "\r"
 
 
 def _encoding_name(codec: str) -> str:

@@ -228,3 +228,12 @@ def test_a_list_without_column_names_is_refused_with_what_to_write(refusal) -> N
     assert refusal("a.csv", "ada@example.com,Ada\nbob@example.com,Bob\n") == [
         "a.csv:1: the first line has an address; expected the names of the columns, such as: email,name"
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "shift_jis", "windows-1252"])
+def test_an_octet_that_cannot_be_decoded_is_located_in_a_long_list(refusal, encoding: str) -> None:
+    content = "email,name\r\n" + "a@example.com,Ada\n\r" * 20_000 + "b@example.com,"
+    wrong = b"\x81\xff\x00\xd8\x00\x00" if encoding != "windows-1252" else b"\x81"
+    (line,) = refusal("a.csv", content.encode(encoding) + wrong, encoding=encoding)
+    assert line.startswith("a.csv:40002:"), line
+    assert int(line.split(":")[2]) in (15, 16), line
