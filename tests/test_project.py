@@ -185,6 +185,20 @@ def test_the_locked_requirements_have_a_hash_for_each_version() -> None:
     assert len(versions) == len(re.findall(r"^[a-z0-9]", text, re.M)) > 30
 
 
+def test_every_dependency_is_locked() -> None:
+    project = PROJECT["project"]
+    extras = [
+        given for name, given in project["optional-dependencies"].items() if name not in ("all", "bench")
+    ]
+    named = {
+        re.match(r"[\w.-]+", text)[0].lower().replace("_", "-")
+        for texts in (project["dependencies"], *extras)
+        for text in texts
+    }
+    locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements-dev.txt").read_text(), re.M))
+    assert named - locked == set(), "run: make lock"
+
+
 def test_the_projects_prose_has_no_idiom_that_readers_stumbled_over() -> None:
     assert prose.main([]) == 0, "see above for plainer words"
 
