@@ -21,10 +21,12 @@ from jinja2 import Undefined
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 
+from mailer.render.preheader import join_lines
 from mailer.render.symbols import COMPARISONS, Instruction, join_markup, join_text
 from mailer.templating import BoundedEnvironment, LimitExceeded
 from mailer.templating.environment import show_html
 from mailer.templating.limits import MAX_WIDTH, PART_SIZE, SCALARS, measure_size
+from mailer.templating.locale_filters import LOCALE_FILTERS
 
 MAX_INPUT = 4096  # characters of all values of a recipient that is short
 MAX_CONSTANT = 65_536  # characters of an argument that the author wrote
@@ -41,6 +43,7 @@ _FILTERS = {
     **dict.fromkeys("e escape forceescape string".split(), 8),  # noqa: SIM905
     **dict.fromkeys("abs d default first float int last round truncate".split(), 1),  # noqa: SIM905
     **dict.fromkeys("count filesizeformat length wordcount".split(), 0),  # noqa: SIM905
+    **dict.fromkeys(LOCALE_FILTERS, 8),
     "urlencode": 12,
     "list": 5,
 }
@@ -104,6 +107,7 @@ def list_growth_factors(environment: BoundedEnvironment) -> dict[Callable[..., A
         environment.join_text: 8,
         join_text: 1,
         join_markup: 1,
+        join_lines: 1,
     }
     tables: list[tuple[Mapping[str, Any], Mapping[str, int]]] = [
         (COMPARISONS, dict.fromkeys(COMPARISONS, 0) | {"in": _SEARCH, "notin": _SEARCH}),

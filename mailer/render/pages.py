@@ -23,6 +23,7 @@ from mailer.render.attachments import ProjectFiles
 from mailer.render.calendar import finish_calendar, show_calendar_text
 from mailer.render.failure import RenderFailure
 from mailer.render.placeholders import Placeholders
+from mailer.render.preheader import make_preheader
 from mailer.render.programs import Program
 from mailer.render.skeleton import Skeleton
 from mailer.render.template_page import Content, FilledText, Kind, TemplatePage
@@ -107,7 +108,7 @@ class Pages:
         """
         self._own = own
         self._images = images
-        self.patterns.globals.update(own)
+        self.patterns.globals.update({"preheader": make_preheader}, **own)
         self.paths.globals.update(own)
         problems: list[Problem] = []
         self._html = self._source(self._campaign.template, self._html_kind, problems)
@@ -146,7 +147,7 @@ class Pages:
 
     def _new_kind(self, format_: str) -> Kind:
         environment = TemplateEnvironment(self._loader, autoescape=True)
-        environment.globals.update(self._own)
+        environment.globals.update({"preheader": make_preheader}, **self._own)
         placeholders = None
         if format_ != "html":
             placeholders = Placeholders()

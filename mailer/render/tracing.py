@@ -23,6 +23,7 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from markupsafe import Markup
 
 from mailer.render.growth import list_growth_factors
+from mailer.render.preheader import AFTER, BEFORE, join_lines, make_preheader
 from mailer.render.symbols import (
     ColumnSymbol,
     JoinedSymbol,
@@ -37,9 +38,10 @@ from mailer.render.symbols import (
 )
 from mailer.render.templates import TemplateEnvironment, TemplateVariables
 from mailer.templating.environment import CheckedCodeGenerator, concat_output, show_html
+from mailer.templating.locale_filters import LOCALE_FILTERS
 
 # Filters and tests of Jinja2 that never give an iterator. Any other one may.
-_VALUE_FILTERS = frozenset(FILTERS.keys() | TESTS.keys()) - {
+_VALUE_FILTERS = frozenset(FILTERS.keys() | TESTS.keys() | LOCALE_FILTERS) - {
     *("batch", "items", "map", "reject", "rejectattr", "reverse", "select", "selectattr", "slice", "unique"),
     *("default", "d", "first", "last", "max", "min", "attr"),  # give what they were given, or a part of it
 }
@@ -123,10 +125,13 @@ class TracingEnvironment(TemplateEnvironment):
             function, "jinja_pass_arg", None
         )  # Jinja2: context, evaluation context or environment
         first = 0 if wants is None else 1
+        add_arguments = getattr(function, "add_arguments", None)
 
         def call_or_record(*arguments: Any, **named: Any) -> Any:
             if name in IMPURE:
                 raise Untraceable(f"the filter '{name}' gives another value each time")
+            if add_arguments is not None:  # what the filter would look up in the template's names
+                named |= add_arguments(arguments[0], named)
             if not has_symbol(arguments[first:]) and not has_symbol(named):
                 return function(*arguments, **named)
             if first:
@@ -167,6 +172,9 @@ class TracingEnvironment(TemplateEnvironment):
         is_plain = not (isinstance(__obj, Symbol) or has_symbol(args) or has_symbol(named))
         if is_plain or _hands_on(__obj) or (owner.__class__ in (list, tuple) and has_symbol(owner)):
             return super().call(__context, __obj, *args, **kwargs)
+        if __obj is make_preheader and len(args) == 1 and not named:
+            text = self.trace.apply(join_lines, *args)
+            return TextSymbol(self.trace, [BEFORE, self._show_part(show_html, text), AFTER], is_markup=True)
         if "caller" in named or has_symbol(owner):
             raise Untraceable("a call of what is not a macro")
         context = self._context(bool(__context.eval_ctx.autoescape))

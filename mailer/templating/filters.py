@@ -19,6 +19,7 @@ from mailer.templating.limits import (
     limit_exceeded,
     measure_size,
 )
+from mailer.templating.locale_filters import create_locale_filters
 from mailer.templating.operators import format_percent
 
 Filter = Callable[..., Any]
@@ -151,7 +152,7 @@ def _same_arguments(function: Filter, name: str) -> Filter:
 
 
 def create_filters() -> dict[str, Filter]:
-    """Return Jinja2's filters by name, with size checks."""
+    """Return Jinja2's filters by name, with size checks, and those for dates and numbers of a locale."""
     filters: dict[str, Any] = dict(FILTERS)
     for names, check in (
         (_TEXTUAL, _check_text_filter),
@@ -171,6 +172,7 @@ def create_filters() -> dict[str, Filter]:
     filters["join"] = _same_arguments(_join, "join")
     filters["format"] = _format
     filters["list"] = _list
+    filters.update(create_locale_filters())
     return filters
 
 

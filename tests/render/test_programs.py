@@ -156,6 +156,9 @@ def test_what_depends_on_vars_alone_becomes_one_piece(source, autoescape):
     ("{{ '{} {x}'.format(name, x=plan) }}{{ ', '.join([name, plan]) }}", 1),
     ("{% set cell = cycler('odd', name) %}{{ cell.next() }}{{ cell.next() }}{{ joiner(name)() }}", 1),
     ("{% block a %}{{ name }}{% endblock %}{{ self.a() }}", 1),
+    ("{{ credits|format_decimal(locale='de') }}{{ '2026-11-30'|format_date('long', locale={'pro': 'en'}.get(plan, 'de')) }}", 1),
+    ("{% set lang = 'fr' if plan == 'pro' else 'de' %}{{ credits|format_currency('EUR') }}{{ 1|format_percent }}", 2),
+    ("{% set locale = plan|replace('pro', 'en')|replace('free', 'de') %}{{ 1234.5|format_number }}", 1),
     ("{% for row in rows recursive %}{{ name }}{% if row.tags %}{{ loop([]) }}{% endif %}{% endfor %}", 1),
 ])  # fmt: skip
 def test_what_depends_on_a_column_becomes_a_slot_or_a_branch(source, ways):
