@@ -25,6 +25,7 @@ from mailer.ledger.outcome import Outcome
 from mailer.lint import Finding, lint_campaign
 from mailer.render.compile import compile_campaign
 from mailer.render.message import Message
+from mailer.render.render_process import RenderProcess
 from mailer.report import summary
 from mailer.report.summary import Report, make_proof_report
 from mailer.secret import Secret
@@ -146,13 +147,14 @@ def render(campaign: Campaign, recipient: Recipient | Mapping[str, object]) -> M
     """Return the message of one recipient, who need not be in the campaign's list: envelope and bytes.
 
     `recipient` is a mapping with `email` and the columns that the templates use. Raises InputError if the
-    address is not valid or the message cannot be rendered.
+    address is not valid, the message cannot be rendered, or it needs more time or memory than the limits.
     """
     if not isinstance(recipient, Recipient):
         recipient = next(iter(replace(campaign, recipients=cast(Any, [recipient])).recipients))
     if recipient.problem is not None:
         raise InputError(recipient.problem)
-    return compile_campaign(campaign).render(recipient)
+    with RenderProcess(compile_campaign(campaign)) as process:
+        return process.render(recipient)
 
 
 def read_report(

@@ -34,6 +34,7 @@ from mailer.files import show_path
 from mailer.ledger import Ledger, get_project_ledger
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.prepare import prepare_campaign
+from mailer.render.render_process import RenderProcess
 from mailer.report.write import ReportTarget, check_report_targets
 from mailer.secret import Secret
 from mailer.text import count_noun, shorten
@@ -285,7 +286,9 @@ class SendQuestion:
         assert server is not None  # noqa: S101 - see is_needed
         where = f"{server.host}:{server.port}" + (f" as {server.username}" if server.username else "")
         first = find_recipient(job.campaign, job.compiled, job.request.overrides["only"])
-        header = BytesHeaderParser(policy=policy.default).parsebytes(job.compiled.render(first).content)
+        with RenderProcess(job.compiled) as process:
+            content = process.render(first).content
+        header = BytesHeaderParser(policy=policy.default).parsebytes(content)
         is_kept = " (new)" if self._ledger.is_new else ""
         yield f"  from        {shorten(str(header['From']), 100)}"
         yield f"  subject     {shorten(str(header['Subject']), 100)}"

@@ -16,8 +16,10 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateRuntimeError, TemplateSyntaxError, Undefined, nodes
+from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes
 from jinja2.compiler import CodeGenerator, Frame, operators, optimizeconst
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -34,6 +36,7 @@ from mailer.templating.filters import create_filters, create_tests
 from mailer.templating.limits import (
     SCALARS,
     check_item_count,
+    check_shown,
     check_size,
     check_text_length,
     limit_exceeded,
@@ -55,6 +58,8 @@ _LISTS = frozenset({list, tuple})
 MAX_INTEGER = (
     1 << 53
 )  # of range(): larger integers may have the same hash, which makes a dict of them quadratic
+MAX_TOKENS = 100_000  # names, numbers, operators and texts of one template: about a second of compiling
+MAX_ARGUMENTS = 255  # of one call: Python's compiler compares each name with all the others
 TOO_DEEP = "nested too deeply"
 TOO_MANY_DIGITS = "a number of too many digits"
 
@@ -80,7 +85,7 @@ def show_html(value: object) -> str:
     if value is None:  # null in a list or in `vars` is empty, as an empty cell is
         return ""
     if value.__class__ not in SCALARS:
-        _check_shown(value)
+        check_shown(value)
     return escape(value)
 
 
@@ -91,19 +96,8 @@ def show_text(value: object) -> str:
     if value is None:
         return ""
     if value.__class__ not in SCALARS:
-        _check_shown(value)
+        check_shown(value)
     return str(value)
-
-
-def _check_shown(value: object) -> None:
-    """A function or an iterator would be shown as Python's note of it, with an address in memory."""
-    if callable(value) and not isinstance(value, Undefined):
-        raise TemplateRuntimeError("a function is shown here, not what it gives; expected a call, with ()")
-    if isinstance(value, Iterator):  # what map, select and the like give
-        raise TemplateRuntimeError(
-            "a filter's items are shown here as one value; expected |list, |join or a loop"
-        )
-    measure_size(value)
 
 
 def bounded_range(*arguments: int) -> range:
@@ -123,8 +117,20 @@ def concat_output(pieces: Iterable[str]) -> str:
 
 
 def _join_checked(join: Callable[[Iterable[Any]], str], values: tuple[object, ...]) -> str:
-    check_text_length(measure_size(values))
+    check_text_length(measure_size(values, becomes_text=True))
     return join(values)
+
+
+class TokenLimit(Extension):
+    """A template has at most MAX_TOKENS tokens. Text outside of tags is one token."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """Yield the tokens of `stream`. Raises TemplateSyntaxError after too many."""
+        for count, token in enumerate(stream):
+            if count == MAX_TOKENS:
+                text = f"a template has at most {MAX_TOKENS:,} names, numbers, operators and texts; this one has more"
+                raise TemplateSyntaxError(text, token.lineno, stream.name, stream.filename)
+            yield token
 
 
 class CheckedCodeGenerator(CodeGenerator):
@@ -139,6 +145,12 @@ class CheckedCodeGenerator(CodeGenerator):
         for name in ("show_html", "show_text", "check_size", "join_html", "join_text"):
             self.writeline(f"{name} = environment.{name}")
         self.writeline("attribute = environment.getattr")
+
+    def signature(self, node: Any, frame: Frame, extra_kwargs: Any = None) -> None:
+        """The arguments of a call, a filter or a test; at most MAX_ARGUMENTS."""
+        if len(node.args) + len(node.kwargs) > MAX_ARGUMENTS:
+            self.fail(f"a call has at most {MAX_ARGUMENTS} arguments; this one has more", node.lineno)
+        super().signature(node, frame, extra_kwargs)
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
         """Only a literal is a constant, unless the optimizer is on; an expression is evaluated at each
@@ -276,6 +288,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, **options: Any) -> None:
         """`options` are those of `jinja2.Environment`."""
         options.setdefault("undefined", UndefinedName)
+        options["extensions"] = (*options.get("extensions", ()), TokenLimit)
         super().__init__(optimized=False, **options)
         self.show_html: Callable[[Any], str] = show_html  # `render` may set a function of its own
         self.filters.update(create_filters())

@@ -14,6 +14,7 @@ from mailer.templating.limits import (
     MAX_WIDTH,
     SCALARS,
     check_item_count,
+    check_shown,
     check_size,
     check_text_length,
     limit_exceeded,
@@ -27,7 +28,7 @@ MAX_PLACES = 100  # of round(), which computes 10**places
 MAX_SEARCHED = 200_000  # characters for filters that take more than linear time
 
 _TEXTUAL = (
-    "capitalize e escape filesizeformat float forceescape lower string title trim truncate upper"
+    "capitalize e escape filesizeformat float forceescape lower safe string title trim truncate upper"
     " urlencode wordcount xmlattr"
 )
 _SEARCHING = "pprint striptags urlize wordwrap"
@@ -35,12 +36,19 @@ _COMPARING = "dictsort groupby max min sort unique"
 _COMPARISONS = "== eq equalto != ne > gt greaterthan ge >= < lt lessthan <= le in"
 
 
+def _count_own_arguments(function: Filter) -> int:
+    """The number of arguments at the begin that Jinja2 adds: its context or its environment."""
+    return 0 if getattr(function, "jinja_pass_arg", None) is None else 1
+
+
 def _check_text_filter(function: Filter) -> Filter:
+    first = _count_own_arguments(function)
+
     @functools.wraps(function)
     def check_and_call(*args: Any, **kwargs: Any) -> Any:
-        for value in args:
+        for value in args[first:]:
             if value.__class__ not in SCALARS:
-                measure_size(value)
+                measure_size(value, becomes_text=True)
         made = function(*args, **kwargs)
         if isinstance(made, str):
             check_text_length(len(made))
@@ -50,9 +58,12 @@ def _check_text_filter(function: Filter) -> Filter:
 
 
 def _check_search_filter(function: Filter) -> Filter:
+    first = _count_own_arguments(function)
+
     @functools.wraps(function)
     def check_and_call(*args: Any, **kwargs: Any) -> Any:
-        if sum(measure_size(value) for value in (*args, *kwargs.values())) > MAX_SEARCHED:
+        given = (*args[first:], *kwargs.values())
+        if sum(measure_size(value, becomes_text=True) for value in given) > MAX_SEARCHED:
             raise limit_exceeded(f"a filter that searches more than {MAX_SEARCHED:,} characters")
         return function(*args, **kwargs)
 
@@ -66,6 +77,7 @@ def _check_comparing_filter(function: Filter) -> Filter:
     def check_and_call(*args: Any, **kwargs: Any) -> Any:
         taken = [list(value) if hasattr(value, "__next__") else value for value in args]
         for value in (*taken, *kwargs.values()):
+            _check_characters(value)
             check_size(value)
         return function(*taken, **kwargs)
 
@@ -118,27 +130,33 @@ def _indent(s: str, width: int | str = 4, first: bool = False, blank: bool = Fal
 
 
 def _replace(evaluation: Any, s: str, old: str, new: str, count: int | None = None) -> str:
-    check_size(s), check_size(old), check_size(new)
+    check_shown(s), check_shown(old), check_shown(new)
     check_text_length(len(str(s)) * 6 + str(s).count(str(old)) * len(str(new)) * 6)
     return _get_filter("replace")(evaluation, s, old, new, count)  # type: ignore[no-any-return]
 
 
 def _join(evaluation: Any, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
+    _check_characters(value)
     parts = value if isinstance(value, (str, list, tuple, dict)) else list(value)
-    check_text_length(measure_size(parts) + len(str(check_size(d))) * len(parts))
+    check_text_length(measure_size(parts, becomes_text=True) + len(str(check_shown(d))) * len(parts))
     return _get_filter("join")(evaluation, parts, d, attribute)  # type: ignore[no-any-return]
 
 
 def _format(value: str, *args: Any, **kwargs: Any) -> str:
     if args and kwargs:
         raise TypeError("format takes values by position or by name, not both")
-    return format_percent(value if isinstance(value, str) else str(check_size(value)), kwargs or args)
+    return format_percent(value if isinstance(value, str) else str(check_shown(value)), kwargs or args)
 
 
 def _list(value: Iterable[Any]) -> list[Any]:
+    _check_characters(value)
+    return list(value)
+
+
+def _check_characters(value: object) -> None:
+    """A filter of items takes a text for its characters: they are as few as the items of a list."""
     if isinstance(value, str):
         check_item_count(len(value))
-    return list(value)
 
 
 def _get_filter(name: str) -> Filter:

@@ -8,11 +8,11 @@ stopped by the processor time limit of the process that renders (`mailer.bounded
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import NoneType
 from typing import TypeVar
 
-from jinja2 import Undefined
+from jinja2 import TemplateRuntimeError, Undefined
 from markupsafe import Markup
 
 from mailer.bounded_process import LimitExceeded
@@ -42,11 +42,12 @@ def limit_exceeded(what: str) -> LimitExceeded:
     return LimitExceeded(f"stopped: {what}")
 
 
-def measure_size(value: object) -> int:
+def measure_size(value: object, *, becomes_text: bool = False) -> int:
     """Return the number of characters of `value` written out, plus PART_SIZE for each part.
 
     A part that is shared is counted each time it occurs. Takes at most MAX_TEXT steps. Raises LimitExceeded
-    when the size is over MAX_TEXT, and Jinja2's UndefinedError for an undefined name inside the value.
+    when the size is over MAX_TEXT, and Jinja2's UndefinedError for an undefined name inside the value. If the
+    value `becomes_text`, raises TemplateRuntimeError for a part that Python would show with its address in memory.
     """
     remaining = MAX_TEXT
     waiting = [value]
@@ -61,6 +62,8 @@ def measure_size(value: object) -> int:
             waiting.extend(item.values())
         elif isinstance(item, Undefined):
             str(item)  # raises UndefinedError, as for a name that is alone
+        elif becomes_text and item.__class__ not in SCALARS:
+            _check_is_data(item)
         remaining -= PART_SIZE
         if remaining < 0 or len(waiting) > MAX_TEXT:
             raise limit_exceeded(f"a value of more than {MAX_TEXT:,} characters")
@@ -72,6 +75,26 @@ def check_size(value: T) -> T:
     if value.__class__ not in SCALARS:
         measure_size(value)
     return value
+
+
+def check_shown(value: T) -> T:
+    """Return `value`, which becomes text. Raises as `measure_size` does."""
+    if value.__class__ not in SCALARS:
+        measure_size(value, becomes_text=True)
+    return value
+
+
+def _check_is_data(value: object) -> None:
+    if isinstance(value, Iterator):  # what map, select and the like give
+        raise TemplateRuntimeError(
+            "a filter's items are shown here as one value; expected |list, |join or a loop"
+        )
+    if callable(value):
+        raise TemplateRuntimeError("a function is shown here, not what it gives; expected a call, with ()")
+    if value.__class__.__module__.startswith("jinja2."):
+        raise TemplateRuntimeError(
+            "an object of the template itself is shown here; expected one of its attributes"
+        )
 
 
 def check_text_length(length: int) -> None:

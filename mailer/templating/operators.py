@@ -15,6 +15,7 @@ from mailer.templating.limits import (
     MAX_WIDTH,
     check_bits,
     check_item_count,
+    check_shown,
     check_size,
     check_text_length,
     limit_exceeded,
@@ -105,9 +106,12 @@ def format_percent(pattern: str, values: Any) -> str:
             f"a format field of more than {MAX_WIDTH:,} characters, or with a width that is not a literal number"
         )
     if len(pattern) > 64:
-        check_text_length(len(pattern) + pattern.count("%") * (MAX_WIDTH + measure_size(values) * _ESCAPED))
+        check_text_length(
+            len(pattern)
+            + pattern.count("%") * (MAX_WIDTH + measure_size(values, becomes_text=True) * _ESCAPED)
+        )
     if values.__class__ not in _NUMBERS:
-        check_text_length(pattern.count("%") * measure_size(values) * _ESCAPED)
+        check_text_length(pattern.count("%") * measure_size(values, becomes_text=True) * _ESCAPED)
     return cast(str, pattern % values)
 
 
@@ -163,6 +167,7 @@ def checked_expandtabs(text: str, tabsize: SupportsIndex = 8) -> str:
 def checked_replace(text: str, old: str, new: str, count: SupportsIndex = -1) -> str:
     """`text.replace()`, after a check of the length of the result."""
     _check_search(text, old)
+    check_shown(old), check_shown(new)
     check_text_length(len(text) + text.count(old) * len(new) * (_ESCAPED if isinstance(text, Markup) else 1))
     return text.replace(old, new, count)
 
@@ -170,7 +175,7 @@ def checked_replace(text: str, old: str, new: str, count: SupportsIndex = -1) ->
 def checked_join(separator: str, values: Iterable[Any]) -> str:
     """`separator.join(values)`, after a check of the length of the result."""
     parts = list(values)
-    check_text_length(measure_size(parts) + len(separator) * len(parts))
+    check_text_length(measure_size(parts, becomes_text=True) + len(separator) * len(parts))
     return separator.join(parts)
 
 
@@ -189,12 +194,12 @@ class _Formatter(SandboxedFormatter):
         self._length = 0
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
-        return super().convert_field(check_size(value), conversion)
+        return super().convert_field(check_shown(value), conversion)
 
     def format_field(self, value: Any, format_spec: str) -> Any:
         if _FIELD.search(format_spec):
             raise limit_exceeded(f"a format field of more than {MAX_WIDTH:,} characters")
-        field = super().format_field(check_size(value), format_spec)
+        field = super().format_field(check_shown(value), format_spec)
         self._length += len(field)
         check_text_length(self._length)
         return field

@@ -29,6 +29,7 @@ from mailer.ledger.planning import read_unchecked
 from mailer.render.attachments import FileProblem
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
+from mailer.render.render_process import RenderProcess
 from mailer.secret import Secret
 
 MAX_TOTAL = 1 << 30  # octets of all files of a campaign
@@ -112,13 +113,17 @@ def _find_files(
     campaign: Campaign, compiled: CompiledCampaign, ledger: Ledger, edition: Edition
 ) -> Iterator[Path]:
     """The files that messages may need: those in use, and those that the patterns of file names fit."""
-    for page in read_unchecked(ledger, edition, "pending"):
-        for message in page[:SAMPLE]:
-            try:
-                compiled.render(message.recipient)
-            except InputError:  # the worker records it
-                continue
-        break
+    with RenderProcess(compiled) as process:
+        for page in read_unchecked(ledger, edition, "pending"):
+            for message in page[:SAMPLE]:
+                try:
+                    process.render(
+                        message.recipient
+                    )  # within limits; then here, to see which files are opened
+                    compiled.render(message.recipient)
+                except InputError:  # the worker records it
+                    continue
+            break
     found = {Path(os.path.realpath(campaign.path)), *map(Path, compiled.files.opened)}
     folders = [campaign.path.parent, campaign.root, campaign.root / "templates"]
     for pattern in _list_patterns(campaign):

@@ -194,7 +194,6 @@ def test_a_recipients_values_are_read_as_often_as_needed():
     ("{{ pages|map('string') }}", "a generator is shown"),
     ("{% for n in pages * 200 %}{{ n }}{% endfor %}", "more than 200 items"),
     ("{% set g = pages|map('string') %}{{ g|join }}{{ g|join }}", "used twice"),
-    ("{{ namespace(a=name) }}", "in a way that is not compiled"),
 ])  # fmt: skip
 def test_the_rest_is_left_to_jinja2_and_the_reason_is_known(source, reason):
     both = Both("\n" + source).check(PERSON)

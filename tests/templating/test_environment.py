@@ -144,7 +144,30 @@ def test_an_undefined_name_says_its_name() -> None:
 
 @pytest.mark.parametrize("autoescape", [True, False])
 @pytest.mark.parametrize(
-    "source", ["{{ image }}", "{{ range }}", "{{ name.upper }}", "{% macro m() %}{% endmacro %}{{ m }}"]
+    "source",
+    [
+        "{{ image }}",
+        "{{ range }}",
+        "{{ name.upper }}",
+        "{% macro m() %}{% endmacro %}{{ m }}",
+        "{{ name.title|upper }}",
+        "{{ name.title ~ 1 }}",
+        "{{ [[name.title]] }}",
+        "{{ {1: name.title} }}",
+        "{{ [name.title]|join }}",
+        "{{ name.title|safe }}",
+        "{{ name.title|center(9) }}",
+        "{{ name.title|urlize }}",
+        "{{ name.title|replace(1, 2) }}",
+        "{{ name.replace|urlencode }}",
+        "{{ {1: name.title}|xmlattr }}",
+        "{{ '%s' % name.title }}",
+        "{{ '%s'|format(name.title) }}",
+        "{{ '{!r}'.format([name.title]) }}",
+        "{{ ('a'|safe).replace('a', name.title) }}",
+        "{{ ('a'|safe).join([name.title]) }}",
+        "{{ dict|string }}",
+    ],
 )
 def test_a_function_is_not_shown_as_python_notes_it(source: str, autoescape: bool) -> None:
     with pytest.raises(
@@ -154,12 +177,21 @@ def test_a_function_is_not_shown_as_python_notes_it(source: str, autoescape: boo
 
 
 @pytest.mark.parametrize(
-    "source", ["{{ [1, 2]|map('string') }}", "{{ 'ab'|select }}", "{{ [[1]]|batch(1) }}"]
+    "source",
+    ["{{ [1, 2]|map('string') }}", "{{ 'ab'|select }}", "{{ [[1]]|batch(1) }}", "{{ 'ab'|map('upper') }}"],
 )
 def test_an_iterator_is_not_shown_as_python_notes_it(source: str) -> None:
     with pytest.raises(TemplateRuntimeError, match=r"expected \|list, \|join or a loop$"):
         create_environment().from_string(source).render()
     assert create_environment().from_string(source.replace(" }}", "|list }}")).render().startswith("[")
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ cycler(1) }}", "{{ [namespace()] }}", "{{ self ~ '' }}", "{{ joiner() ~ 1 }}"]
+)
+def test_an_object_of_jinja2_is_not_shown(source: str) -> None:
+    with pytest.raises(TemplateRuntimeError, match=r" shown here"):
+        create_environment().from_string(source).render()
 
 
 def test_python_says_nothing_of_a_template_by_itself() -> None:

@@ -15,6 +15,7 @@ from jinja2 import compiler, environment, nodes, parser, runtime, sandbox
 
 OVERRIDDEN = [
     (compiler.CodeGenerator, "write_commons", ["self"]),
+    (compiler.CodeGenerator, "signature", ["self", "node", "frame", "extra_kwargs"]),
     (compiler.CodeGenerator, "_output_child_to_const", ["self", "node", "frame", "finalize"]),
     (compiler.CodeGenerator, "_output_child_pre", ["self", "node", "frame", "finalize"]),
     (compiler.CodeGenerator, "visit_EvalContextModifier", ["self", "node", "frame"]),

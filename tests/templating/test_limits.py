@@ -5,11 +5,14 @@ from __future__ import annotations
 import resource
 
 import pytest
+from jinja2 import TemplateSyntaxError
 
 from mailer.bounded_process import ProcessLimits, TimeLimitExceeded, run_bounded
-from mailer.templating import LimitExceeded, create_environment
+from mailer.errors import InputError, Place
+from mailer.templating import LimitExceeded, compile_where, create_environment
 from mailer.templating.limits import MAX_TEXT, check_size, measure_size
 
+PLACE = Place("a.yaml", 1)
 GROW = "{% set ns = namespace(x=START, y=START) %}{% for i in range(10000) %}STEP{% endfor %}SHOW"
 
 
@@ -180,3 +183,22 @@ def test_ordinary_values_pass_the_size_check() -> None:
     assert check_size(value) is value
     with pytest.raises(LimitExceeded, match="more than"):
         check_size(["x" * (MAX_TEXT + 1)])
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("{{ [" + "1, " * 100_000 + "] }}", "at most 100,000 names"),
+        ("{{ a }}" * 60_000, "at most 100,000 names"),
+        ("{{ f(" + ", ".join(f"a{number}=1" for number in range(256)) + ") }}", "at most 255 arguments"),
+        ("{{ 1|round(" + "1, " * 256 + ") }}", "at most 255 arguments"),
+    ],
+    ids=["list", "expressions", "arguments of a call", "arguments of a filter"],
+)
+def test_a_template_that_takes_long_to_compile_is_refused(source: str, problem: str) -> None:
+    with pytest.raises(TemplateSyntaxError, match=problem):
+        create_environment().from_string(source)
+    with pytest.raises(InputError, match="where: .*" + problem):
+        compile_where(
+            source[2:-2] if source.count("{{") == 1 else f"[{source[2:-2].replace('}}{{', ',')}]", PLACE
+        )
