@@ -252,6 +252,9 @@ _KEPT = frozenset({"path", "root", "name", "recipients", "warnings", "unknown_va
 
 def check_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `Campaign(...)` as its attributes. InputError with every problem of them."""
+    for name in ("path", "root"):
+        if not isinstance(values[name], str | os.PathLike | None):
+            raise InputError(Problem(PLACE, f"{name}: expected a path, found {type(values[name]).__name__}"))
     root = Path(os.path.abspath(values["root"] or (Path(values["path"]).parent if values["path"] else ".")))
     path = Path(os.path.abspath(values["path"])) if values["path"] else root / "<campaign>"
     checked: dict[str, Any] = {"path": path, "root": root}
@@ -309,11 +312,12 @@ def _read_argument(value: Any, field_type: FieldType[Any], context: LoadContext)
     if isinstance(field_type, MapOf) and isinstance(value, Mapping):
         for name in value:
             try:
-                field_type.check_key(name)
+                field_type.check_key(str(name))
             except ValueError as error:
                 raise context.error(PLACE, str(error)) from None
         return {
-            name: _read_argument(item, field_type.type, context.below(name)) for name, item in value.items()
+            str(name): _read_argument(item, field_type.type, context.below(str(name)))
+            for name, item in value.items()
         }
     return field_type.read(_to_node(value, context, 0), context)
 

@@ -6,6 +6,7 @@ import datetime
 import decimal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,21 @@ def test_row_has_the_values_by_the_names_of_the_list() -> None:
     assert "Last Name" not in row
     with pytest.raises(KeyError):
         row["Last Name"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"path": ["x.yaml"]}, "<campaign>: path: expected a path, found list"),
+        ({"root": 5}, "<campaign>: root: expected a path, found int"),
+        (
+            {"images": {1: "a.png", None: "b.png", "a b": "c.png"}},
+            "<campaign>: images: 'a b' is not an image name;",
+        ),
+        ({"headers": {("X", "Y"): "a"}}, "<campaign>: headers: \"('X', 'Y')\" is not a header name;"),
+    ],
+)
+def test_arguments_of_another_type_are_an_input_error(arguments: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        campaign(**arguments)
+    assert str(caught.value).startswith(expected)
