@@ -6,22 +6,30 @@ import argparse
 import random
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests import fuzz
 from tests.faults.kill import one_round
 from tests.faults.zygote import Zygote
+from tests.ledger.conftest import make_schema
+from tests.postgres import find_programs, run_postgres
 
 
 def kills(wanted: int, seed: int) -> None:
-    """Rounds of kills with every strategy and number of connections until there were so many."""
+    """Rounds of kills with every strategy, number of connections, policy and ledger until there were so many."""
     dice, done, rounds, duplicates, began = random.Random(seed), 0, 0, 0, time.monotonic()
     print(f"seed {seed}: {wanted} kills")
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder, Zygote(Path(folder) / "log") as zygote:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-"))
+        zygote = stack.enter_context(Zygote(Path(folder) / "log"))
+        server = stack.enter_context(run_postgres()) if find_programs() else None
+        print(f"ledgers: SQLite{', PostgreSQL' if server else '; PostgreSQL is not installed'}")
         while done < wanted:
             rounds += 1
             strategy = dice.choice(("sequential", "pipelined", "streamed"))
             connections = dice.choice((1, 2, 4))
+            is_shared = server is not None and dice.random() < 0.5
             result = one_round(
                 Path(folder) / str(rounds),
                 dice,
@@ -29,6 +37,8 @@ def kills(wanted: int, seed: int) -> None:
                 dice.randint(1, 12),
                 strategy=strategy,
                 connections=connections,
+                hold=dice.random() < 0.3,
+                ledger_url=make_schema(server.url) if server is not None and is_shared else None,
             )
             done += result.kills
             duplicates += result.duplicates

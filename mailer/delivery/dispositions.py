@@ -30,6 +30,11 @@ MAX_SESSION_REFUSALS = (
 SESSION_REFUSALS = frozenset({500, 501, 502, 503, 504})
 
 
+# The error of a message that was in doubt, and was refused for good when it was sent again. It stays in doubt:
+# the recipient may have the first copy, and `--retry-failed` must not send another one.
+EARLIER_COPY = "whether an earlier copy arrived is not known: its reply never came"
+
+
 class SessionAction(Enum):
     """What a result asks of the session it came from."""
 
@@ -81,7 +86,7 @@ def decide(
     reply = result.reply
     if reply is None:
         error = result.problem or "this server cannot be given the message"
-        return Disposition(_outcome(claimed, Status.FAILED, now, error=error, attempts=0), is_progress=False)
+        return Disposition(_fail(claimed, now, error=error, attempts=0), is_progress=False)
     if result.is_success:
         return Disposition(_outcome(claimed, Status.SENT, now, reply, result))
     rule = find_reply_rule(reply)
@@ -92,7 +97,7 @@ def decide(
     if reply.is_transient:
         greylisted = rule is not None and rule.action is ReplyAction.GREYLISTED
         return Disposition(_defer(claimed, reply, result, policy, now, greylisted=greylisted), rule)
-    return Disposition(_outcome(claimed, Status.FAILED, now, reply, result), rule)
+    return Disposition(_fail(claimed, now, reply, result), rule)
 
 
 def decide_unanswered(
@@ -172,6 +177,22 @@ def _defer(
         return _outcome(claimed, Status.DEFERRED, now, reply, result)
     accepted = result.accepted if result is not None else ()
     return Retry(now + seconds, reply.code, reply.enhanced, reply.text, copies_taken=accepted)
+
+
+def _fail(
+    claimed: ClaimedMessage,
+    now: float,
+    reply: ServerReply | None = None,
+    result: TransactionResult | None = None,
+    *,
+    error: str | None = None,
+    attempts: int = 1,
+) -> Outcome:
+    """Return the outcome of a message that is refused for good."""
+    status = Status.FAILED
+    if claimed.claim.in_doubt:
+        status, error = Status.IN_DOUBT, "; ".join(filter(None, (error, EARLIER_COPY)))
+    return _outcome(claimed, status, now, reply, result, error=error, attempts=attempts)
 
 
 def _outcome(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from mailer.delivery.dispositions import (
+    EARLIER_COPY,
     ClaimedMessage,
     Disposition,
     DispositionPolicy,
@@ -65,17 +66,17 @@ class ResultRecorder:
     def record_unrendered(self, claim: Claim, error: str) -> None:
         """Record that no message could be made for a claim; `error` says why.
 
-        The next preflight looks at it again.
+        The next preflight looks at it again, unless an earlier copy may have arrived.
         """
         outcome = Outcome(
             claim.recipient.email,
             claim.key,
-            Status.FAILED,
+            Status.IN_DOUBT if claim.in_doubt else Status.FAILED,
             attempts=claim.attempts,
             at=format_second(int(self._state.clock.now())),
-            error=error,
+            error=f"{error}; {EARLIER_COPY}" if claim.in_doubt else error,
         )
-        self._record_outcome(claim, outcome, unrendered=True)
+        self._record_outcome(claim, outcome, unrendered=not claim.in_doubt)
 
     def record_unanswered(self, claimed: ClaimedMessage, error: str) -> None:
         """Record that the last byte of a message may have left, and no reply came.

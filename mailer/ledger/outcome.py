@@ -48,3 +48,8 @@ class Outcome:
     copies_taken: tuple[
         str, ...
     ] = ()  # of one that is not sent: the copies that the server took all the same
+
+    @property
+    def answer(self) -> str:
+        """The server's reply and our own error, as far as there are; nothing for what is not tried yet."""
+        return "; ".join(part for part in (self.reply, self.error) if part)

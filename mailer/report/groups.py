@@ -129,7 +129,7 @@ def _remove_differences(outcome: Outcome) -> str:
 
     A URL stays whole: it is what a person looks up.
     """
-    text = make_printable((outcome.reply or outcome.error or "no reply")[:MAX_REPLY]).strip()
+    text = make_printable((outcome.answer or "no reply")[:MAX_REPLY]).strip()
     text = _ENHANCED.sub("", text)
     if outcome.email:
         text = text.replace(outcome.email, "…")

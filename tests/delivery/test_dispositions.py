@@ -10,6 +10,7 @@ from mailer.campaign.model import Backoff, Recipient
 from mailer.delivery.backoff import RetryPolicy
 from mailer.delivery.dispositions import (
     BEFORE_ALL_OTHERS,
+    EARLIER_COPY,
     MAX_SESSION_REFUSALS,
     ClaimedMessage,
     Disposition,
@@ -66,6 +67,8 @@ class Expected:
 def unmarked(action: ReplyAction | None, session: SessionAction = SessionAction.CONTINUE) -> Expected:
     return Expected(None, 0.0, False, session, False, action)
 
+
+DOUBTFUL = CLAIMED._replace(claim=replace(CLAIM, in_doubt=True))
 
 SENT, FAILED, LATER = Expected(Status.SENT), Expected(Status.FAILED), Expected(None, 10.0)
 SIMPLIFY = unmarked(None, SessionAction.SIMPLIFY)
@@ -204,3 +207,20 @@ def test_a_message_whose_turn_kills_each_session_lets_others_go_first(
         assert record == Release()
     else:
         assert record == Retry(NOW + wait, error="lost", attempted=False)
+
+
+@pytest.mark.parametrize(
+    ("stage", "line"), [("rcpt", "550 5.1.1 User unknown"), ("content", "554 5.7.1 no"), ("content", None)]
+)
+def test_a_refused_message_of_which_an_earlier_copy_may_have_arrived_stays_in_doubt(
+    stage: Stage, line: str | None
+) -> None:
+    """If it were failed, --retry-failed would send a second copy to somebody who may have the first."""
+    record = decided(stage, line, DOUBTFUL).record
+    assert isinstance(record, Outcome)
+    assert record.status is Status.IN_DOUBT
+    assert record.code == (int(line[:3]) if line else None)
+    assert EARLIER_COPY in record.answer
+    taken = decided("content", "250 2.0.0 Ok", DOUBTFUL).record
+    assert isinstance(taken, Outcome)
+    assert taken.status is Status.SENT

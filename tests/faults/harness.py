@@ -99,6 +99,7 @@ class Bench:
     folder: Path
     count: int = 20
     extra: str = ""
+    ledger_url: str | None = None  # of PostgreSQL; by default the ledger is a file in the folder
     observer: Recorder = field(default_factory=Recorder)
 
     def __post_init__(self) -> None:
@@ -107,6 +108,10 @@ class Bench:
     @property
     def ledger_path(self) -> Path:
         return self.folder / "ledger.sqlite3"
+
+    @property
+    def ledger(self) -> str | Path:
+        return self.ledger_url or self.ledger_path
 
     def options(self, fault_server: FaultServer, delivery: Delivery = QUICK, **more: object) -> SendOptions:
         security, ca_file = fault_server.security, fault_server.ca_file
@@ -127,7 +132,7 @@ class Bench:
         campaign = load_campaign(self.path)
         compiled = compile_campaign(campaign)
         options = self.options(fault_server, delivery, **more)
-        with Ledger.open(self.ledger_path) as ledger:
+        with Ledger.open(self.ledger) as ledger:
             sending = run(campaign, compiled, ledger, options, self.observer, stop=stop, clock=clock)
             return asyncio.run(asyncio.wait_for(self._run_and_cancel(sending, cancel_after), 60))
 
@@ -146,12 +151,12 @@ class Bench:
         return await task
 
     def outcomes(self) -> dict[str, Outcome]:
-        with Ledger.open(self.ledger_path) as ledger:
+        with Ledger.open(self.ledger) as ledger:
             edition: Edition = ledger.ensure_edition("faults")
             return {outcome.email: outcome for outcome in ledger.read_outcomes(edition)}
 
     def statuses(self) -> dict[Status, int]:
-        with Ledger.open(self.ledger_path) as ledger:
+        with Ledger.open(self.ledger) as ledger:
             return {
                 status: count
                 for status, count in ledger.count_by_status(ledger.ensure_edition("faults")).items()

@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
 from tests.faults.harness import Bench
 from tests.faults.server import USERNAME, FaultServer
@@ -42,7 +43,7 @@ def command(bench: Bench, server: FaultServer, connections: int) -> list[str]:
         "--ca-file",
         str(server.ca_file),
         "--ledger",
-        str(bench.ledger_path),
+        str(bench.ledger),
         "--connections",
         str(connections),
         "--window",
@@ -60,9 +61,10 @@ def one_round(
     strategy: str,
     connections: int = 1,
     hold: bool = False,
+    ledger_url: str | None = None,
 ) -> Round:
     """Kill a campaign at most `most` times, each time after a random while; then let it end and compare."""
-    bench = Bench(folder, 150, "delivery: {in_doubt: hold}\n" if hold else "")
+    bench = Bench(folder, 150, "delivery: {in_doubt: hold}\n" if hold else "", ledger_url=ledger_url)
     done = Round()
     with FaultServer(strategy, delay=0.002) as server:
         while done.kills < most:
@@ -102,16 +104,25 @@ def wait(bench: Bench, server: FaultServer, dice: random.Random) -> None:
     time.sleep(dice.uniform(0.0, 0.01))
 
 
+def read_statuses(bench: Bench) -> dict[str, str]:
+    """The status of each recipient as the ledger has it, without opening the file as the mailer does."""
+    query = "SELECT email, status FROM messages"
+    if bench.ledger_url is not None:
+        with Ledger.open(bench.ledger_url) as ledger:
+            return dict(ledger.store.fetch_all(query))  # type: ignore[arg-type]
+    with closing(sqlite3.connect(bench.ledger_path)) as connection:
+        return dict(connection.execute(query).fetchall())
+
+
 def check_killed(bench: Bench, server: FaultServer, connections: int) -> bool:
     """At the instant of death: at most the windows are open, and nothing is `sent` that the server does not have.
 
     True when messages were in flight.
     """
-    if not bench.ledger_path.exists():
+    if bench.ledger_url is None and not bench.ledger_path.exists():
         return False
     time.sleep(0.02)  # what is in the sockets' buffers still reaches the server
-    with closing(sqlite3.connect(bench.ledger_path)) as connection:
-        statuses = dict(connection.execute("SELECT email, status FROM messages").fetchall())
+    statuses = read_statuses(bench)
     claimed = Counter(statuses.values())["claimed"]
     assert claimed <= WINDOW * connections, "more intents than the windows hold"
     times = server.times()

@@ -68,7 +68,7 @@ def _format_problem(outcome: Outcome) -> str:
     if element is None:
         return ""
     words = STATUS_WORDS[outcome.status]
-    said = " ".join(str(part) for part in (outcome.code, outcome.reply or outcome.error or words) if part)
+    said = " ".join(str(part) for part in (outcome.code, outcome.answer or words) if part)
     attributes = (
         {"message": said} if element == "skipped" else {"message": said, "type": outcome.status.value}
     )

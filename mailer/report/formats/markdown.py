@@ -121,7 +121,7 @@ def _write_rows(rows: list[Outcome], report: Report, stream: TextIO) -> None:
 
 
 def _describe_reply(row: Outcome) -> str:
-    return " ".join(str(part) for part in (row.code, row.reply or row.error) if part)
+    return " ".join(str(part) for part in (row.code, row.answer) if part)
 
 
 def _quote(text: str, length: int | None = MAX_CELL) -> str:
