@@ -21,6 +21,7 @@ __all__ = ["main", "run"]
 
 def main() -> NoReturn:
     """Run the process's command line and exit."""
+    console.open_missing_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -100,7 +101,8 @@ def _flush_output(code: int) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # the reader has ended: `mailer report x | head`
             return code or ExitCode.BROKEN_PIPE
-        console.print_error(error.strerror or str(error))
+        if code != ExitCode.IO:  # otherwise it was printed
+            console.print_error(error.strerror or str(error))
         return code or ExitCode.IO
     return code
 

@@ -28,6 +28,25 @@ _secrets: set[str] = set()
 _json_lines: list[dict[str, str]] = []  # one entry, the fields of each line, if the messages are JSON
 
 
+def open_missing_streams() -> None:
+    """Open the descriptors 0, 1 and 2 if the caller closed them (`<&-`, `>&-`).
+
+    A file that is opened later would get such a number, and be taken for a standard stream. Writing to a
+    standard output that was closed is an error, as it is in other programs; messages are dropped.
+    """
+    for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest free number
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def accept_any_character() -> None:
     """Have characters that the output's encoding lacks (LC_ALL=C, cp1252) printed as escapes, not raised as
     errors.

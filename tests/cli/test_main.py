@@ -151,6 +151,20 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 0), (">&-", 74), ("2>&-", 0), ("<&- >&- 2>&-", 74)])
+def test_a_standard_stream_that_is_closed_is_no_traceback(
+    tmp_path: Path, campaign: Path, closed: str, code: int
+) -> None:
+    command = f'exec "{sys.executable}" -m mailer send "{campaign}" --sandbox --report r.md {closed}'
+    done = subprocess.run(["sh", "-c", command], check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (
+        "recipient has the message" in (tmp_path / "r.md").read_text()
+        or "recipients have the message" in (tmp_path / "r.md").read_text()
+    )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full (Linux)")
 def test_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "wb") as full:
