@@ -114,7 +114,7 @@ def compare(
     with (
         workbench(most) as (folder, certificate),
         rig.sink(certificate) as streaming,
-        rig.sink(certificate, chunking=False, max_sessions=20) as grouping,
+        rig.sink(certificate, without=["CHUNKING"], max_sessions=20) as grouping,
     ):
         for turn, rtt, contender in product(range(rounds), rtts, chosen):
             sink = streaming if contender.chunking else grouping

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +87,10 @@ def _serving(*command: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 @contextmanager
 def sink(
-    certificate: Certificate, *, chunking: bool = True, max_sessions: int | None = None
+    certificate: Certificate, *, without: Sequence[str] = (), max_sessions: int | None = None
 ) -> Iterator[Sink]:
-    options = [] if chunking else ["--no-chunking"]
+    """A sink that does not offer the extensions `without`."""
+    options = [f"--without={extension}" for extension in without]
     if max_sessions is not None:
         options += ["--max-sessions", str(max_sessions)]
     command = ["benchmarks.sink", "--cert", str(certificate.cert), "--key", str(certificate.key), *options]

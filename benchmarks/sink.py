@@ -1,6 +1,6 @@
 """A fast SMTP sink that is not the bottleneck: TLS, AUTH, PIPELINING, CHUNKING; it counts what it takes.
 
-`python -m benchmarks.sink --cert C --key K [--no-chunking] [--max-sessions N]` prints its port, serves until its standard input
+`python -m benchmarks.sink --cert C --key K [--without EXTENSION] [--max-sessions N]` prints its port, serves until its standard input
 ends, and answers each line on it with its counts as JSON. Blocking sockets and a thread a connection: the
 least work a byte that Python allows.
 """
@@ -13,6 +13,7 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SEGMENT = 1448  # loopback's 64 KB segments make Nagle and delayed acknowledgements hold naive clients at 20 messages/s
@@ -41,14 +42,14 @@ def listen(port: int = 0) -> socket.socket:
 class Session:
     """One connection. Replies are collected while input is at hand and written when it runs out."""
 
-    def __init__(self, sock: ssl.SSLSocket, counts: Counts, *, chunking: bool) -> None:
+    def __init__(self, sock: ssl.SSLSocket, counts: Counts, *, without: Sequence[str] = ()) -> None:
         self.sock, self.counts = sock, counts
         self.buffer = bytearray()
         self.replies: list[bytes] = []
         self.recipients: list[bytes] = []
-        keywords = [b"PIPELINING", b"8BITMIME", b"SMTPUTF8", b"SIZE 52428800", b"AUTH PLAIN LOGIN"]
-        keywords += [b"CHUNKING"] if chunking else []
-        self.ehlo = b"".join(b"250-%s\r\n" % k for k in [b"sink", *keywords]) + b"250 ENHANCEDSTATUSCODES\r\n"
+        keywords = ["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "SIZE 52428800", "AUTH PLAIN LOGIN"]
+        lines = ["sink", *(keyword for keyword in keywords if keyword not in without)]
+        self.ehlo = "".join(f"250-{line}\r\n" for line in lines).encode() + b"250 ENHANCEDSTATUSCODES\r\n"
 
     def run(self) -> None:
         self.replies.append(b"220 sink ESMTP\r\n")
@@ -135,7 +136,12 @@ class Session:
 
 
 def serve(
-    listener: socket.socket, context: ssl.SSLContext, counts: Counts, *, chunking: bool, max_sessions: int
+    listener: socket.socket,
+    context: ssl.SSLContext,
+    counts: Counts,
+    *,
+    without: Sequence[str],
+    max_sessions: int,
 ) -> None:
     def one(raw: socket.socket) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -147,7 +153,7 @@ def serve(
                 if is_refused:
                     sock.sendall(b"421 4.7.0 Too many concurrent SMTP connections\r\n")
                 else:
-                    Session(sock, counts, chunking=chunking).run()
+                    Session(sock, counts, without=without).run()
         except OSError:
             pass  # a client that went away; what it had delivered is counted
         finally:
@@ -164,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cert", required=True)
     parser.add_argument("--key", required=True)
-    parser.add_argument("--no-chunking", action="store_true")
+    parser.add_argument("--without", action="append", default=[], help="an extension that is not offered")
     parser.add_argument(
         "--max-sessions", type=int, default=1000, help="at once; one more is answered with 421"
     )
@@ -175,7 +181,7 @@ def main() -> None:
     threading.Thread(
         target=serve,
         args=(listener, context, counts),
-        kwargs={"chunking": not options.no_chunking, "max_sessions": options.max_sessions},
+        kwargs={"without": options.without, "max_sessions": options.max_sessions},
         daemon=True,
     ).start()
     print(listener.getsockname()[1], flush=True)
