@@ -141,6 +141,7 @@ class Session:
         self._renderer, self._state, self._queue, self._recorder = renderer, state, queue, recorder
         self._in_flight = 0
         self._held: deque[Transaction] = deque()  # claimed ahead, rendered, and not submitted yet
+        self._found_messages = False  # by the last claim
         self._message_seconds = 1.0  # how long a message takes, of late
         self._message_count = 0
         self._made_progress = False
@@ -274,6 +275,7 @@ class Session:
         if is_slow or self._queue.pacer.interval:
             ahead = 0
         claims = self._queue.claim(room + ahead)
+        self._found_messages = bool(claims)
         rendered = self._renderer.render_each(
             [claim.recipient for claim in claims], eight_bit=self._connection.extensions.eight_bit_mime
         )
@@ -364,14 +366,25 @@ class Session:
         )
 
     async def _is_ready(self) -> bool:
-        """Wait for a message; return whether there is one and the session still lives after a quiet time."""
+        """Wait for a message; return whether there is one and the session still lives after a quiet time.
+
+        If the last claim found messages, there may be more: the next claim shows it, and its commit is also
+        that of the records so far.
+        """
+        if self._found_messages and not self._is_quiet and not self._state.is_over:
+            return True
         self._queue.commit()
         if not await self._queue.wait_for_message():
             return False
-        if self._state.clock.now() - self._last_used > MAX_QUIET_SECONDS:
+        if self._is_quiet:
             try:
                 await self._connection.check_alive()
             except ConnectionLost:  # nothing was in flight, so nothing is lost: connect again, without a mark
                 return False
             self._last_used = self._state.clock.now()
         return not self._state.is_over
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Nothing was said for so long that the server may have closed the session."""
+        return self._state.clock.now() - self._last_used > MAX_QUIET_SECONDS
