@@ -74,7 +74,7 @@ class BdatWriter:
     def write(self, now: float) -> None:
         """Write what may be written now."""
         queue = self._queue
-        maximum = self._choose_max_in_flight()
+        maximum = self._choose_max_in_flight() if queue.may_begin else 0
         if self._is_leaving:
             self._leave()
             return

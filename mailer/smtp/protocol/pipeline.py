@@ -59,8 +59,15 @@ class Pipeline:
 
     def write_commands(self, lines: list[bytes], handlers: list[ReplyHandler]) -> None:
         """Write several command lines, each with the handler of its reply."""
+        offset = self.written_offset
         for line, handler in zip(lines, handlers, strict=True):
-            self.write_command(line, handler)
+            if self._trace is not None:
+                self._trace("C", line[:-2].decode("utf-8", "replace"))
+            offset += len(line)
+            self._expected.append((handler, offset))
+        self._output += lines
+        self.buffered += offset - self.written_offset
+        self.written_offset = offset
 
     def write_content(self, octets: bytes, handler: ReplyHandler | None = None) -> None:
         """Write content. With `handler` it gets its own reply (DATA); without, its command gets it (BDAT)."""
