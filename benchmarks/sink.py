@@ -1,8 +1,8 @@
 """A fast SMTP sink that is not the bottleneck: TLS, AUTH, PIPELINING, CHUNKING; it counts what it takes.
 
-`python -m benchmarks.sink --cert C --key K [--without EXTENSION] [--max-sessions N]` prints its port, serves until its standard input
-ends, and answers each line on it with its counts as JSON. Blocking sockets and a thread a connection: the
-least work a byte that Python allows.
+`python -m benchmarks.sink --cert C --key K [--without EXTENSION] [--max-sessions N]` prints its port, serves
+until its standard input ends, and answers each line on it with its counts as JSON. Blocking sockets and a
+thread a connection: the least work a byte that Python allows.
 """
 
 from __future__ import annotations
