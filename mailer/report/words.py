@@ -6,6 +6,8 @@ from mailer.ledger.outcome import Status
 from mailer.report.summary import Report
 from mailer.text import count_noun
 
+MAX_WORKERS = 20  # that are named; the JSON report has all of them
+
 STATUS_WORDS = {
     Status.SENT: "sent",
     Status.FAILED: "failed",
@@ -153,3 +155,12 @@ def _them(count: int, total: int) -> str:
     if count < total:
         return f"{count:,} of them"
     return "it" if count == 1 else "all of them"
+
+
+def describe_workers(report: Report) -> str | None:
+    """Say which workers sent and how many messages each; None if the campaign was sent by one machine."""
+    if not report.workers:
+        return None
+    shown = [f"{worker.name} ({worker.messages:,})" for worker in report.workers[:MAX_WORKERS]]
+    more = len(report.workers) - len(shown)
+    return ", ".join(shown) + (f" and {count_noun(more, 'other worker')}" if more else "")

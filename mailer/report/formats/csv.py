@@ -7,12 +7,14 @@ from typing import TextIO
 
 from mailer.report.formats.json import recipient_object
 from mailer.report.summary import Report
+from mailer.report.words import describe_workers
 from mailer.text import make_printable
 
-# `run_ending` and `run_reason` say how the last run ended, in each row: a table has no other place for it.
+# `run_ending` and `run_reason` say how the last run ended, `run_workers` who sent. They are in each row, because a
+# table has no other place for them.
 COLUMNS = (
     "email", "key", "status", "attempts", "code", "enhanced", "reply", "message_id", "size", "at", "error",
-    "copies_refused", "run_ending", "run_reason",
+    "copies_refused", "run_ending", "run_reason", "run_workers",
 )  # fmt: skip
 
 # OWASP, CSV injection: some spreadsheets take a cell that begins with one of these for a formula. Excel in
@@ -27,11 +29,11 @@ def write(report: Report, stream: TextIO) -> None:
     """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    run = [escape_cell(report.ending), escape_cell(report.reason)]
+    run = [escape_cell(report.ending), escape_cell(report.reason), escape_cell(describe_workers(report))]
     for outcome in report.outcomes():
         row = recipient_object(outcome)
         row["copies_refused"] = "; ".join(f"{copy.email}: {copy.reply}" for copy in outcome.copies_refused)
-        writer.writerow([*(escape_cell(row[column]) for column in COLUMNS[:-2]), *run])
+        writer.writerow([*(escape_cell(row[column]) for column in COLUMNS[:-3]), *run])
 
 
 def escape_cell(value: object) -> str:

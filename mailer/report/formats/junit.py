@@ -41,11 +41,19 @@ def write(report: Report, stream: TextIO) -> None:
     stream.write(f"<testsuites {_format_attributes(totals)}>\n")
     suite = totals | ({"timestamp": report.started.removesuffix("Z")} if report.started else {})
     stream.write(f" <testsuite {_format_attributes(suite)}>\n")
+    stream.write(_format_properties(report))
     stream.write(_format_run(report))
     for outcome in report.outcomes():
         inner = _format_problem(outcome) + _format_copies(outcome)
         stream.write(_format_case(report.campaign, outcome.key, "0", inner))
     stream.write(" </testsuite>\n</testsuites>\n")
+
+
+def _format_properties(report: Report) -> str:
+    """The workers, as properties of the suite."""
+    values = [{"name": f"worker {worker.name}", "value": worker.messages} for worker in report.workers]
+    lines = [f"   <property {_format_attributes(value)}/>\n" for value in values]
+    return f"  <properties>\n{''.join(lines)}  </properties>\n" if lines else ""
 
 
 def _format_run(report: Report) -> str:

@@ -21,6 +21,7 @@ from mailer.report.words import (
     describe_server,
     describe_times,
     describe_verdict,
+    describe_workers,
     format_share,
 )
 from mailer.text import count_noun, make_printable, shorten
@@ -74,6 +75,8 @@ def _describe_lines(report: Report) -> list[str]:
         lines.append(f"from: {_quote(report.sender)}")
     if server := describe_server(report):
         lines.append(_quote(server))
+    if workers := describe_workers(report):
+        lines.append(f"workers: {_quote(workers)}")
     if report.resent:
         lines.append(
             f"{count_noun(report.resent, 'message')} sent again because the server's reply never arrived"

@@ -11,7 +11,14 @@ from typing import TextIO
 from mailer.ledger.outcome import Status
 from mailer.report.groups import CopyGroup, CopyGroups, FailureGroup, FailureGroups
 from mailer.report.summary import Report
-from mailer.report.words import STATUS_WORDS, describe_ending, describe_server, describe_times, format_share
+from mailer.report.words import (
+    STATUS_WORDS,
+    describe_ending,
+    describe_server,
+    describe_times,
+    describe_workers,
+    format_share,
+)
 from mailer.text import count_noun, make_printable
 
 MAX_GROUPS = 5  # kinds of failure that are shown; the report files have all of them
@@ -139,6 +146,8 @@ def _describe_run(report: Report) -> Iterator[str]:
     yield describe_times(report)
     if line := describe_server(report):
         yield line
+    if workers := describe_workers(report):
+        yield f"workers: {workers}"
     if report.started is not None:
         yield describe_ending(report)
     if report.resent:
