@@ -1,7 +1,7 @@
 """From a list to rows of the ledger, and the preflight's view of these rows.
 
 A list is read into a stage: a temporary table of this connection alone, which locks nothing, however long the
-reading takes. One transaction then merges the stage into the messages:
+reading takes. Short transactions then merge the stage into the messages:
 
     with stage_list(ledger) as stage:
         stage.add(batch)                     # for every batch of rows
@@ -22,6 +22,7 @@ from mailer.ledger.records import Edition
 from mailer.ledger.store import Store
 
 PAGE = 500
+SLICE = 50_000  # rows that one transaction merges: in half a second or so
 
 
 class StagedRow(NamedTuple):
@@ -117,24 +118,32 @@ class Stage:
     def merge(self, edition: Edition, *, digest: str | None, file: str | None) -> Merged:
         """Make the messages of `edition` what the stage says, and apply the suppressions.
 
-        Messages that are sent stay as they are. `digest` and `file` are kept as the edition's list.
+        Messages that are sent stay as they are. `digest` and `file` are kept as the edition's list. It works
+        in slices of SLICE rows, so that no other writer waits for long. Until the last one the edition has no
+        list: if the process dies, the next plan merges again.
         """
-        given = {"edition": edition.id}
+        before = count_messages(self._ledger, edition)
+        is_marked = find_planned_list(self._ledger, edition).preflight is not None
         with self._ledger.transaction() as store:
-            before: int = fetch_value(store, sql.COUNT_MESSAGES, edition=edition.id)
-            removed = failed = key_changed = 0
-            if before:
-                key_changed = fetch_value(store, sql.COUNT_KEY_CHANGED, edition=edition.id)
-                removed = store.execute(sql.REMOVE, given)
-                failed = store.execute(sql.FAIL_REMOVED, given)
+            store.execute(sql.FORGET_LIST, {"edition": edition.id})
+        removed = failed = key_changed = 0
+        if before:
+            key_changed = fetch_value(self._store, sql.COUNT_KEY_CHANGED, edition=edition.id)
+            for store, given in _iterate_slices(self._ledger, edition):
+                removed += store.execute(sql.REMOVE, given)
+                failed += store.execute(sql.FAIL_REMOVED, given)
                 store.execute(sql.CLOSE_REMOVED, given)
                 store.execute(sql.REOPEN_CORRECTED, given)
-            last = fetch_value(store, sql.LAST_ID)
-            is_marked = find_planned_list(self._ledger, edition).preflight is not None
-            written = store.execute(sql.MERGE, {**given, "last": last, "unchecked": int(is_marked)})
-            new = fetch_value(store, sql.COUNT_MESSAGES, edition=edition.id) - (before - removed)
-            _apply_suppressions(store, edition)
-            store.execute(sql.SET_LIST, {**given, "list": digest, "file": file})
+        written = 0
+        for low in range(0, fetch_value(self._store, sql.LAST_STAGED), SLICE):
+            given = {"edition": edition.id, "low": low, "high": low + SLICE, "unchecked": int(is_marked)}
+            with self._ledger.transaction() as store:  # between two of them, others may have added messages
+                last = fetch_value(store, sql.LAST_ID) - low
+                written += store.execute(sql.MERGE, {**given, "last": last})
+        new = count_messages(self._ledger, edition) - (before - removed)
+        apply_suppressions(self._ledger, edition)
+        with self._ledger.transaction() as store:
+            store.execute(sql.SET_LIST, {"edition": edition.id, "list": digest, "file": file})
         self._store.shrink()
         return Merged(new, written - new, removed + failed, key_changed)
 
@@ -149,15 +158,19 @@ def stage_list(ledger: Ledger) -> Iterator[Stage]:
 
 def apply_suppressions(ledger: Ledger, edition: Edition) -> None:
     """Suppress the messages to suppressed addresses, and reopen those to addresses that no longer are."""
-    with ledger.transaction() as store:
-        _apply_suppressions(store, edition)
+    has_any = fetch_value(ledger.store, sql.ANY_SUPPRESSION)
+    for store, given in _iterate_slices(ledger, edition):
+        store.execute(sql.LIFT_SUPPRESSIONS, given)
+        if has_any:
+            store.execute(sql.APPLY_SUPPRESSIONS, given)
 
 
-def _apply_suppressions(store: Store, edition: Edition) -> None:
-    given = {"edition": edition.id}
-    store.execute(sql.LIFT_SUPPRESSIONS, given)
-    if fetch_value(store, sql.ANY_SUPPRESSION):
-        store.execute(sql.APPLY_SUPPRESSIONS, given)
+def _iterate_slices(ledger: Ledger, edition: Edition) -> Iterator[tuple[Store, dict[str, object]]]:
+    """The parameters of each slice of an edition's messages, in a transaction of its own."""
+    first, last = ledger.fetch_one(sql.ID_RANGE, edition=edition.id) or (0, 0)
+    for low in range(first, last, SLICE):
+        with ledger.transaction() as store:
+            yield store, {"edition": edition.id, "low": low, "high": low + SLICE}
 
 
 def find_planned_list(ledger: Ledger, edition: Edition) -> PlannedList:

@@ -55,6 +55,7 @@ COUNT_RESENT = "SELECT resent FROM editions WHERE id = :edition"
 HAS_REFUSED_COPIES = """SELECT EXISTS (SELECT 1 FROM messages
     WHERE edition_id = :edition AND copies LIKE '[[[%')"""  # JSON: the list of the refused copies comes first
 SET_LIST = "UPDATE editions SET list = :list, list_file = :file WHERE id = :edition"
+FORGET_LIST = "UPDATE editions SET list = NULL WHERE id = :edition AND list IS NOT NULL"
 SET_PREFLIGHT = "UPDATE editions SET preflight = :preflight WHERE id = :edition"
 NOTE_ALL_CHECKED = "UPDATE messages SET unchecked = 0 WHERE edition_id = :edition AND unchecked = 1"
 SET_TEXTS = """UPDATE editions SET subject = :subject, sender = :sender WHERE id = :edition
@@ -80,29 +81,34 @@ REPEATED = f"""SELECT planned.key, planned.line, planned.column_no, first.line, 
     WHERE {_REPEATED} ORDER BY planned.position LIMIT :limit"""
 DROP_REPEATED = f"DELETE FROM planned WHERE {_REPEATED}"
 COUNT_STAGED = "SELECT COUNT(*) FROM planned"
+# A long list is merged in slices, each in a transaction of its own: of `messages` by id, of `planned` by position. The sign
+# keeps the databases from an index that begins with the edition, which would be read whole for each slice.
+_SLICE = "+edition_id = :edition AND id > :low AND id <= :high"
+ID_RANGE = "SELECT COALESCE(MIN(id), 1) - 1, COALESCE(MAX(id), 0) FROM messages WHERE edition_id = :edition"
+LAST_STAGED = "SELECT COALESCE(MAX(position), 0) FROM planned"
 COUNT_MESSAGES = "SELECT COUNT(*) FROM messages WHERE edition_id = :edition"
 LAST_ID = "SELECT COALESCE(MAX(id), 0) FROM messages"
 
 _UNLISTED = "NOT EXISTS (SELECT 1 FROM planned p WHERE p.key = messages.key)"
-REMOVE = f"""DELETE FROM messages WHERE edition_id = :edition AND attempts = 0 AND doubts = 0
+REMOVE = f"""DELETE FROM messages WHERE {_SLICE} AND attempts = 0 AND doubts = 0
     AND status IN ('pending', 'failed', 'deferred', 'waiting', 'suppressed') AND {_UNLISTED}"""
 # Those who were tried stay in the report, and are sent nothing any more.
 FAIL_REMOVED = f"""UPDATE messages SET columns = NULL, cause = 'removed', error = 'no longer in the list',
     status = CASE WHEN doubts > 0 THEN 'in_doubt' ELSE 'failed' END
-    WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'deferred', 'waiting', 'suppressed')
+    WHERE {_SLICE} AND status IN ('pending', 'doubtful', 'deferred', 'waiting', 'suppressed')
         AND {_UNLISTED}"""
 CLOSE_REMOVED = f"""UPDATE messages SET columns = NULL
-    WHERE edition_id = :edition AND status IN ('failed', 'in_doubt') AND columns IS NOT NULL AND {_UNLISTED}"""
+    WHERE {_SLICE} AND status IN ('failed', 'in_doubt') AND columns IS NOT NULL AND {_UNLISTED}"""
 # Recipients that were sent to and are in the list under a key that is new, because the campaign's `key` was changed.
 COUNT_KEY_CHANGED = f"""SELECT COUNT(DISTINCT messages.address) FROM messages
     JOIN planned n ON n.address = messages.address AND n.problem IS NULL
     WHERE messages.edition_id = :edition AND messages.status = 'sent' AND {_UNLISTED}
         AND NOT EXISTS (SELECT 1 FROM messages k WHERE k.edition_id = :edition AND k.key = n.key)"""
 # The recipients that failed for a reason that the new list has removed.
-REOPEN_CORRECTED = """UPDATE messages
+REOPEN_CORRECTED = f"""UPDATE messages
     SET status = 'pending', cause = NULL, error = NULL, code = NULL, enhanced = NULL, reply = NULL, tries = 0,
         unchecked = 1
-    WHERE edition_id = :edition AND status = 'failed' AND EXISTS (
+    WHERE {_SLICE} AND status = 'failed' AND EXISTS (
         SELECT 1 FROM planned p WHERE p.key = messages.key AND p.problem IS NULL AND (
             messages.cause = 'removed' OR p.address <> messages.address
             OR (messages.cause = 'render' AND p.columns <> messages.columns)))"""
@@ -111,7 +117,7 @@ MERGE = """INSERT INTO messages (id, edition_id, key, position, email, address, 
     SELECT :last + position, :edition, key, position, email, address, columns, line, column_no,
         CASE WHEN problem IS NULL THEN 'pending' ELSE 'failed' END,
         CASE WHEN problem IS NULL THEN NULL ELSE 'invalid' END, problem, :unchecked
-    FROM planned WHERE 1 = 1 ORDER BY position
+    FROM planned WHERE position > :low AND position <= :high ORDER BY position
     ON CONFLICT (edition_id, key) DO UPDATE SET
         position = excluded.position, line = excluded.line, column_no = excluded.column_no,
         unchecked = CASE WHEN messages.status <> 'sent' AND (messages.email <> excluded.email
@@ -141,10 +147,10 @@ COUNT_SUPPRESSIONS = "SELECT COUNT(*) FROM suppressions"
 ANY_SUPPRESSION = "SELECT EXISTS (SELECT 1 FROM suppressions)"
 _SUPPRESSED = "EXISTS (SELECT 1 FROM suppressions s WHERE s.address = messages.address)"
 APPLY_SUPPRESSIONS = f"""UPDATE messages SET status = 'suppressed', next_at = NULL
-    WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred') AND {_SUPPRESSED}"""
+    WHERE {_SLICE} AND status IN ('pending', 'doubtful', 'waiting', 'deferred') AND {_SUPPRESSED}"""
 LIFT_SUPPRESSIONS = f"""UPDATE messages SET tries = 0, unchecked = 1,
         status = CASE WHEN doubts > 0 THEN 'doubtful' ELSE 'pending' END
-    WHERE edition_id = :edition AND status = 'suppressed' AND columns IS NOT NULL AND NOT {_SUPPRESSED}"""
+    WHERE {_SLICE} AND status = 'suppressed' AND columns IS NOT NULL AND NOT {_SUPPRESSED}"""
 
 # Preflight: keyset pages, so that no cursor stays open while rows change.
 

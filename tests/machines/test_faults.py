@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mailer.ledger.outcome import Status
-from mailer.workers.app import TaskQueue
-from tests.faults.server import FaultServer
+from mailer.workers.app import QUEUE, TaskQueue
+from tests.faults.server import FaultServer, Step
 from tests.ledger.conftest import make_schema
 from tests.machines.brokers import RabbitMQ
 from tests.postgres import run_postgres
@@ -99,7 +99,11 @@ def test_the_broker_is_killed_and_comes_back(make_fleet: Any, tmp_path: Any) -> 
 
 
 @pytest.mark.slow
-def test_the_database_is_killed_and_comes_back(redis: Any, make_fleet: Any) -> None:
+@pytest.mark.parametrize(("how", "away_seconds"), [("kill", 3), ("fast", 0), ("immediate", 60)])
+def test_the_database_goes_away_and_comes_back(
+    redis: Any, make_fleet: Any, how: str, away_seconds: float
+) -> None:
+    """It is killed, restarted, or away for a minute."""
     with run_postgres(durable=True) as own, FaultServer(delay=0.01) as server:
         fleet = make_fleet(redis, server, COUNT, DELIVERY % "resend")
         fleet.url = make_schema(own.url)
@@ -107,14 +111,32 @@ def test_the_database_is_killed_and_comes_back(redis: Any, make_fleet: Any) -> N
             fleet.start_worker(name)
         command = fleet.start_command()
         fleet.wait_for_messages(200)
-        own.stop("immediate")
+        own.kill() if how == "kill" else own.stop(how)
         accepted = len(server.accepted)
-        time.sleep(3)
-        assert len(server.accepted) <= accepted + 3 * WINDOW  # no worker sends without a ledger
+        time.sleep(away_seconds)
+        assert len(server.accepted) <= accepted + 3 * WINDOW  # no sender sends without a ledger
         own.start(durable=True)
         assert command.wait(180) == 0, fleet.logs()
         fleet.compare_with(max_duplicates=3 * WINDOW)
         assert fleet.statuses() == {Status.SENT: COUNT}
+
+
+@pytest.mark.slow
+def test_a_database_that_goes_away_leaves_no_duplicate_with_hold(redis: Any, make_fleet: Any) -> None:
+    with run_postgres(durable=True) as own, FaultServer(delay=0.01) as server:
+        fleet = make_fleet(redis, server, COUNT, DELIVERY % "hold")
+        fleet.url = make_schema(own.url)
+        for name in ("one", "two"):
+            fleet.start_worker(name)
+        command = fleet.start_command()
+        fleet.wait_for_messages(200)
+        own.kill()
+        own.start(durable=True)
+        assert command.wait(180) in (0, 1), fleet.logs()
+        fleet.compare_with()
+        statuses = fleet.statuses()
+    assert statuses.get(Status.IN_DOUBT, 0) <= 3 * WINDOW
+    assert sum(statuses.values()) == COUNT == statuses[Status.SENT] + statuses.get(Status.IN_DOUBT, 0)
 
 
 @pytest.mark.slow
@@ -144,3 +166,62 @@ def test_a_worker_that_is_told_to_stop_completes_what_is_in_flight(redis: Any, m
         assert command.wait(180) == 0, fleet.logs()
         fleet.compare_with()
         assert fleet.statuses() == {Status.SENT: COUNT}
+
+
+@pytest.mark.slow
+def test_a_task_that_the_broker_delivers_again_sends_nothing_twice(rabbitmq: Any, make_fleet: Any) -> None:
+    """A consumer takes a task and is gone before it acknowledges it, as a worker that is killed."""
+    kombu = pytest.importorskip("kombu", reason="the extra workers is not installed")
+    with FaultServer(delay=0.01) as server:
+        fleet = make_fleet(rabbitmq, server, 600, DELIVERY % "resend")
+        command = fleet.start_command()
+        with kombu.Connection(rabbitmq.url) as connection:
+            taken = wait_for_task(connection)
+            assert not taken.delivery_info["redelivered"]
+        with kombu.Connection(rabbitmq.url) as connection:
+            again = wait_for_task(connection)
+            assert again.delivery_info["redelivered"]
+            assert again.body == taken.body
+        for name in ("one", "two"):
+            fleet.start_worker(name)
+        assert command.wait(180) == 0, fleet.logs()
+        fleet.compare_with()
+        assert fleet.statuses() == {Status.SENT: 600}
+
+
+def wait_for_task(connection: Any) -> Any:
+    queue = connection.SimpleQueue(QUEUE, queue_opts={"durable": True})
+    return queue.get(timeout=60)
+
+
+CLOCK = """import time
+_time = time.time
+time.time = lambda: _time() + {seconds}
+"""
+
+
+@pytest.mark.slow
+def test_machines_whose_clocks_are_an_hour_apart_send_and_wait_together(redis: Any, make_fleet: Any) -> None:
+    """Some messages are refused for now: each is tried again after its wait, by whatever clock."""
+    refused: set[str] = set()
+
+    def refuse_once(step: Step) -> str | None:
+        if step.name == "rcpt" and step.count % 7 == 0 and step.argument not in refused:
+            refused.add(step.argument)
+            return "450 4.2.1 not now"
+        return None
+
+    with FaultServer(delay=0.01, script=refuse_once) as server:
+        fleet = make_fleet(redis, server, 900, DELIVERY % "resend")
+        for name, seconds in (("one", 3600), ("two", -3600), ("three", 0)):
+            folder = fleet.folder / f"clock-{name}"
+            folder.mkdir()
+            (folder / "sitecustomize.py").write_text(CLOCK.format(seconds=seconds))
+            path = os.pathsep.join((str(folder), fleet.environment()["PYTHONPATH"]))
+            fleet.start_worker(name, environment={"PYTHONPATH": path})
+        assert fleet.start_command().wait(120) == 0, fleet.logs()
+        fleet.compare_with()
+        assert fleet.statuses() == {Status.SENT: 900}
+        workers = {worker["name"] for worker in fleet.report()["workers"] if worker["messages"]}
+    assert refused
+    assert workers == {"one", "two", "three"}

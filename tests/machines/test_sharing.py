@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailer.campaign.load import load_campaign
-from mailer.campaign.model import Rate, StopAfter
+from mailer.campaign.model import Backoff, Rate, StopAfter
 from mailer.delivery.options import Ending, RunResult
 from mailer.delivery.run import run
 from mailer.ledger import Ledger
@@ -137,6 +137,50 @@ def test_one_sender_that_gives_up_ends_all(make_bench):
     assert {result.ending for result in results} <= {Ending.GIVEN_UP, Ending.UNREACHABLE}
     assert bench.statuses().get(Status.FAILED, 0) == 0
     assert bench.statuses()[Status.PENDING] > 0
+
+
+def test_a_daily_limit_of_the_server_ends_all_senders(make_bench):
+    """The account has it, and so all senders together: they stop, and the rest waits for the next day."""
+
+    def refuse(step: Step) -> str | None:
+        return (
+            "550 5.4.5 Daily user sending limit exceeded"
+            if step.name == "mail" and step.count > 200
+            else None
+        )
+
+    bench = make_bench(2000)
+    with FaultServer(script=refuse, delay=0.002) as server:
+        results = bench.send_with(2, server, replace(QUICK, connections=2))
+        refused = server.counts["mail"] - 200
+    assert {result.ending for result in results} == {Ending.GIVEN_UP}
+    assert all("daily sending limit" in (result.reason or "") for result in results)
+    assert bench.statuses() == {Status.SENT: 200, Status.PENDING: 1800}
+    assert refused < 200
+    bench.compare_with(server)
+
+
+def test_a_pause_that_the_server_asks_of_one_sender_holds_for_all(make_bench):
+    """The messages of a pause are those that were in flight when it began, in every session."""
+    pauses: list[float] = []
+
+    def refuse_once(step: Step) -> str | None:
+        if step.name == "mail" and step.count == 100:
+            pauses.append(time.monotonic())
+            return "421 4.7.0 Too many messages, slow down"
+        if pauses:
+            times.append(time.monotonic() - pauses[0])
+        return None
+
+    times: list[float] = []
+    bench = make_bench(400)
+    delivery = replace(QUICK, connections=2, window=4, backoff=Backoff(4.0, 4.0))
+    with FaultServer(script=refuse_once, delay=0.005) as server:
+        bench.send_with(2, server, delivery)
+    assert bench.statuses() == {Status.SENT: 400}
+    pause = [moment for moment in times if 1.5 < moment < 3.5]  # each sender looks once a second
+    assert pause == []
+    bench.compare_with(server)
 
 
 def test_the_report_names_the_sender(make_bench):

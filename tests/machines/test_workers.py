@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
-from tests.faults.server import FaultServer
+from mailer.workers.app import QUEUE
+from tests.faults.server import PASSWORD, FaultServer
 
 DELIVERY = "delivery: {connections: 3, window: 8, backoff: {first: 10ms, most: 100ms}}\n"
 
@@ -101,3 +103,55 @@ def test_a_worker_hands_on_until_all_is_sent(broker: Any, make_fleet: Any) -> No
             run.messages for run in ledger.read_runs(ledger.ensure_edition("faults")) if run.worker == "one"
         ]
     assert [count for count in runs if count] == [1000, 1000, 500]
+
+
+def test_no_secret_goes_through_the_broker_or_lies_in_the_ledger(rabbitmq: Any, make_fleet: Any) -> None:
+    """The octets of every task, and every text of the ledger, while the campaign waits for a worker."""
+    kombu = pytest.importorskip("kombu", reason="the extra workers is not installed")
+    with FaultServer() as server:
+        fleet = make_fleet(rabbitmq, server, 3, DELIVERY)
+        fleet.start_command()
+        with kombu.Connection(rabbitmq.url) as connection:
+            task = connection.SimpleQueue(QUEUE, queue_opts={"durable": True}).get(timeout=60)
+            seen = repr((task.body, task.headers, task.properties, task.payload))
+            task.reject()
+        with Ledger.open(fleet.url) as ledger:
+            tables = ledger.fetch_all("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+            kept = "".join(
+                str(ledger.fetch_all(f"SELECT CAST(t AS TEXT) FROM {table} t")) for (table,) in tables
+            )
+            blobs = [bytes(content) for (content,) in ledger.fetch_all("SELECT content FROM blobs")]
+    assert "faults" in seen
+    for secret in (PASSWORD, base64.b64encode(PASSWORD.encode()).decode()):
+        assert secret not in seen
+        assert secret not in kept
+        assert all(secret.encode() not in content for content in blobs)
+
+
+def test_files_above_the_limit_are_refused_with_the_way_out(
+    redis: Any, make_fleet: Any, monkeypatch: Any
+) -> None:
+    extra = 'attachments: ["large.bin"]\n' + DELIVERY
+    with FaultServer() as server:
+        fleet = make_fleet(redis, server, 3, extra)
+        with (fleet.campaign.parent / "large.bin").open("wb") as file:
+            file.truncate((64 << 20) + 1)
+        command = fleet.start_command("--no-preflight")
+        assert command.wait(120) == 2, fleet.logs()
+    shown = fleet.log("command")
+    assert "large.bin" in shown
+    assert "--shared-files" in shown or "limit" in shown
+
+
+def test_with_shared_files_nothing_is_copied(redis: Any, make_fleet: Any) -> None:
+    extra = 'attachments: ["terms.txt"]\n' + DELIVERY
+    with FaultServer() as server:
+        fleet = make_fleet(redis, server, 5, extra)
+        (fleet.campaign.parent / "terms.txt").write_text("terms")
+        fleet.start_worker("one", environment={"MAILER_CA_FILE": str(server.ca_file)})
+        command = fleet.start_command("--shared-files")
+        assert command.wait(120) == 0, fleet.logs()
+        fleet.compare_with()
+    assert not list((fleet.folder / "one").rglob("campaign.yaml"))
+    with Ledger.open(fleet.url) as ledger:
+        assert ledger.fetch_one("SELECT COUNT(*) FROM files WHERE name <> '.ca.pem'") == (0,)
