@@ -50,7 +50,14 @@ class Postgres:
         options = f"-p {self.port} -k {self.folder} -c listen_addresses={self.host} -c max_connections=50"
         if not durable:
             options += " -c fsync=off"
-        self._run("pg_ctl", "-D", self._data, "-o", options, "-l", f"{self.folder}/log", "-w", "start")
+        arguments = ("-D", self._data, "-o", options, "-l", f"{self.folder}/log", "-w", "start")
+        for patience in reversed(range(20)):
+            try:
+                return self._run("pg_ctl", *arguments)
+            except subprocess.CalledProcessError:  # one that was killed is not quite gone
+                if not patience:
+                    raise
+                time.sleep(0.25)
 
     def stop(self, mode: str = "immediate") -> None:
         """`mode` is "immediate" (as a crash), "fast" or "smart"."""

@@ -38,12 +38,13 @@ def test_a_worker_is_killed(rabbitmq: Any, make_fleet: Any, policy: str) -> None
         kill(workers[0])
         code = command.wait(180)
         assert code in (0, 1), fleet.logs()
-        fleet.compare_with(max_duplicates=WINDOW if policy == "resend" else 0)
+        # Between two shares of the others, a worker may have all three sessions.
+        fleet.compare_with(max_duplicates=3 * WINDOW if policy == "resend" else 0)
         statuses = fleet.statuses()
     if policy == "resend":
         assert statuses == {Status.SENT: COUNT}
     else:
-        assert statuses.get(Status.IN_DOUBT, 0) <= WINDOW
+        assert statuses.get(Status.IN_DOUBT, 0) <= 3 * WINDOW
         assert sum(statuses.values()) == COUNT == statuses[Status.SENT] + statuses.get(Status.IN_DOUBT, 0)
 
 
