@@ -53,7 +53,8 @@ class Postgres:
         arguments = ("-D", self._data, "-o", options, "-l", f"{self.folder}/log", "-w", "start")
         for patience in reversed(range(20)):
             try:
-                return self._run("pg_ctl", *arguments)
+                self._run("pg_ctl", *arguments)
+                break
             except subprocess.CalledProcessError:  # one that was killed is not quite gone
                 if not patience:
                     raise
