@@ -1,9 +1,9 @@
 """What is known of well-known providers: the submission server, and how fast an account may send.
 
-The address beside each is the provider's documentation of its server. Microsoft and Amazon document a rate for
-SMTP, which is `rate` here. The other mailbox providers document a limit for a day at most, and throttle accounts
-without saying when; their rates here are careful choices. Relay services document no pace for SMTP, so they have
-none.
+The address beside each is the provider's documentation of its server. Microsoft and Amazon document a rate
+for SMTP, which is `rate` here. The other mailbox providers document a limit for a day at most, and throttle
+accounts without saying when; their rates here are careful choices. Relay services document no pace for SMTP,
+so they have none.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _MINUTE = 60.0
 class Provider:
     """A provider's submission server.
 
-    `host` is None if the user must choose a region. `regions` maps each region to its host. `rate` is the pace of
-    one account, or None for no limit. `connections` is the documented maximum of sessions at once, or None.
+    `host` is None if the user must choose a region. `regions` maps each region to its host. `rate` is the pace
+    of one account, or None for no limit. `connections` is the documented maximum of sessions at once, or None.
     """
 
     host: str | None
@@ -59,8 +59,8 @@ _SES_REGIONS = [
 _ZOHO_REGIONS = ("com", "eu", "in", "com.au", "jp", "com.cn", "sa")
 
 PROVIDERS: dict[str, Provider] = {
-    # support.google.com/a/answer/176600 (server), /a/answer/166852 (2,000 messages a day for Workspace, 500 for
-    # trial accounts; no rate)
+    # support.google.com/a/answer/176600 (server), /a/answer/166852 (2,000 messages a day for Workspace, 500
+    # for trial accounts; no rate)
     "gmail": Provider("smtp.gmail.com", 465, "tls", Rate(20, _MINUTE)),
     # learn.microsoft.com/exchange/mail-flow-best-practices (server; TLS by STARTTLS only) and
     # /exchange/troubleshoot/send-emails/smtp-submission-improvements (30 messages a minute, 10,000 recipients
@@ -93,8 +93,8 @@ PROVIDERS: dict[str, Provider] = {
     "163": Provider("smtp.163.com", 465, "tls", Rate(10, _MINUTE)),
     # help.yahoo.com/kb/SLN4724.html (server), SLN17518 (500 recipients a day for business mail; no rate)
     "yahoo": Provider("smtp.mail.yahoo.com", 465, "tls", Rate(20, _MINUTE)),
-    # support.apple.com/102525 (server; STARTTLS only), support.apple.com/102198 (1,000 messages and recipients a
-    # day; no rate)
+    # support.apple.com/102525 (server; STARTTLS only), support.apple.com/102198 (1,000 messages and
+    # recipients a day; no rate)
     "icloud": Provider("smtp.mail.me.com", 587, "starttls", Rate(20, _MINUTE)),
     # www.fastmail.help/hc/articles/1500000278342 (server), fastmail.com/help/account/limits.html (by plan)
     "fastmail": Provider("smtp.fastmail.com", 465, "tls", Rate(30, _MINUTE)),

@@ -437,7 +437,7 @@ def test_several_addresses_in_an_item_of_the_campaign_file_are_to_be_items(probl
         ("a:\n\tb: c\n", "x.yaml:2:1: it is not YAML: a tab cannot indent; use blanks"),
         ("a: @b\n", "x.yaml:1:4: it is not YAML: a text that begins with @ needs quotes"),
         ("a: b: c\n", "x.yaml:1:5: it is not YAML: ': ' is not allowed inside a value; a text with ': ' in it needs"),
-        ("a:b\nc: d\n", "x.yaml:2:2: it is not YAML: this line continues the value above; is it indented wrongly, or"),
+        ("a:b\nc: d\n", "x.yaml:2:2: it is not YAML: this line continues the value above; is it indented wrongly,"),
         ('a: "b" c\nd: e\n', "x.yaml:1:8: it is not YAML: expected a key with ': ' below the other keys; or does the"),
         (" a: b\nc: d\n", "x.yaml:2:1: it is not YAML: this text belongs to no key; all keys of a mapping begin in"),
         ("a = b\n- c\n", "x.yaml:1:1: expected a mapping with the campaign's keys, found the text 'a = b - c'"),

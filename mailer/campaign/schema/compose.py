@@ -348,7 +348,7 @@ def _explain_syntax_error(said: str, line: str, column: int) -> str:
             else f"a text that begins with {start} needs quotes"
         )
     if "mapping values" in said and line and ": " not in line[:column]:
-        return "this line continues the value above; is it indented wrongly, or is there no ': ' in the line above?"
+        return "this line continues the value above; is it indented wrongly, or has the line above no ': '?"
     return next((text for part, text in _SYNTAX_ERRORS if part in said), said.removesuffix(", "))
 
 

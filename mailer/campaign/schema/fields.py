@@ -44,8 +44,8 @@ def check_campaign_name(text: str) -> str:
     """Return `text` if it can be a campaign's name; ValueError if not."""
     if not re.fullmatch(CAMPAIGN_NAME, text):
         raise ValueError(
-            f"{shorten(text, MAX_QUOTED)!r} is not a campaign name; expected lower-case letters, digits, '.', '_' and '-',"
-            " at most 64, the first a letter or digit"
+            f"{shorten(text, MAX_QUOTED)!r} is not a campaign name; expected lower-case letters, digits, '.',"
+            " '_' and '-', at most 64, the first a letter or digit"
         )
     return text
 

@@ -174,8 +174,8 @@ SERVER = MappingType(
         Field(
             "provider",
             Choice(tuple(PROVIDERS)),
-            "A known provider, in place of `host`, `port` and `security`. It also sets `delivery.rate`, unless"
-            " the campaign has one: to the rate that the provider documents, or to a careful one if it"
+            "A known provider, in place of `host`, `port` and `security`. It also sets `delivery.rate`,"
+            " unless the campaign has one: to the rate that the provider documents, or to a careful one if it"
             " documents none.",
             example="gmail",
         ),

@@ -197,7 +197,9 @@ def _name_columns(
                 text = (
                     f"the column {_quote(column)} needs another name, because templates have {name!r} already"
                 )
-                problems.append(f"{text}; give it one: columns: {{my_{name}: {shorten(column, MAX_QUOTED)}}}")
+                problems.append(
+                    f'{text}; give it one: columns: {{my_{name}: "{shorten(column, MAX_QUOTED)}"}}'
+                )
             name = None
         elif owners.setdefault(name, index) != index:
             problems.append(_describe_clash(written[owners[name]], column, name))

@@ -61,7 +61,8 @@ def read_lines(stream: TextIO, shown: str) -> Iterator[str]:
             raise InputError(
                 Problem(
                     place,
-                    "a NUL character; is it UTF-16 without a byte order mark (encoding: utf-16-le), or not text?",
+                    "a NUL character; is it UTF-16 without a byte order mark (encoding: utf-16-le), or not"
+                    " text?",
                 )
             )
         if len(line) == MAX_LINE:
@@ -72,8 +73,8 @@ def read_lines(stream: TextIO, shown: str) -> Iterator[str]:
 def _locate_undecodable(binary: BinaryIO, shown: str, codec: str) -> Problem:
     """Return the place where decoding fails.
 
-    The file is read again, because the stream reads ahead of the rows: in large pieces, and the piece that fails
-    octet by octet.
+    The file is read again, because the stream reads ahead of the rows: in large pieces, and the piece that
+    fails octet by octet.
     """
     decoder = codecs.getincrementaldecoder(codec)()
     position = _Position()

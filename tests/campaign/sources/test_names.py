@@ -6,6 +6,8 @@ import unicodedata
 
 import pytest
 
+from mailer.campaign.schema.compose import compose
+from mailer.campaign.schema.nodes import Mapping, to_value
 from mailer.campaign.sources.names import RESERVED, variable_name
 from mailer.campaign.sources.rows import RowRules
 
@@ -184,6 +186,10 @@ def test_two_columns_with_one_variable_name_are_an_error(refusal) -> None:
 def test_names_that_have_a_meaning_in_templates_are_an_error(refusal, rows, name: str) -> None:
     (line,) = refusal("a.csv", f"email,{name}\nada@example.com,x\n")
     assert f"the column {name!r} needs another name, because templates have {name!r} already" in line
+    node, _ = compose(line.partition("give it one: ")[2], "hint")
+    assert isinstance(node, Mapping)
+    columns = to_value(node.entries["columns"])
+    assert columns == {f"my_{name}": name}
     (row,) = rows("a.csv", f"email,{name}\nada@example.com,x\n", rules=RowRules(columns={f"my_{name}": name}))
     assert row.columns == {"email": "ada@example.com", f"my_{name}": "x"}
     (item,) = rows("a.jsonl", f'{{"email": "ada@example.com", "{name}": 1}}\n')
