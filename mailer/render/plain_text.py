@@ -22,7 +22,12 @@ _PADDING = re.compile("(?:[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff][ \u00a0]*
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # no text in XML
 _GAP = "\ue0c1"  # private use: stands for the blanks between two cells, which would be collapsed
 MAX_DATA_CELL = 200  # characters of a cell in a table of data
-_BLOCKS = "p|div|table|ul|ol|h1|h2|h3|h4|h5|h6|blockquote|pre|section|article|center|hr"
+_BLOCKS = "p|div|table|ul|ol|h1|h2|h3|h4|h5|h6|blockquote|pre|article"
+# Blocks that inscriptis does not know.
+_OTHER_BLOCKS = "section center dl dt dd form fieldset legend details summary hr".split()  # noqa: SIM905
+_INLINE = frozenset(
+    "a abbr b big cite em font i img ins mark s small span strike strong sub sup tt u".split()
+)  # noqa: SIM905
 _HAS_BLOCK = "boolean(.//" + "|.//".join(_BLOCKS.split("|")) + ")"
 
 
@@ -61,8 +66,13 @@ def _prepare(tree: Any, compared: list[tuple[str, str]]) -> None:
             element.drop_tree()
     for image in [*tree.iter("img")]:
         _replace(image, f"[{alt}]" if (alt := (image.get("alt") or "").strip()) else "")
-    for link in [*tree.iter("a")]:
-        _write_address(link, compared)
+    for block in [*tree.iter(*_OTHER_BLOCKS)]:
+        block.tag = "div"
+    links = [(link, " ".join(link.text_content().split())) for link in tree.iter("a")]
+    for number, (link, text) in enumerate(links):
+        neighbours = [links[n] for n in (number - 1, number + 1) if 0 <= n < len(links)]
+        if text or not _is_repeated(link, neighbours, compared):
+            _write_address(link, text, compared)
     for table in reversed([*tree.iter("table")]):  # inner tables first
         _flatten_table(table)
 
@@ -90,13 +100,38 @@ def _replace(element: Any, text: str) -> None:
     element.drop_tree()
 
 
-def _write_address(link: Any, compared: list[tuple[str, str]]) -> None:
+def _is_repeated(link: Any, neighbours: list[tuple[Any, str]], compared: list[tuple[str, str]]) -> bool:
+    """Whether a link without text, such as an icon, has the address of the text link beside it."""
+    address = _find_address(link)
+    others = [_find_address(neighbour) for neighbour, text in neighbours if text]
+    for other in others:
+        if (has_token(address) or has_token(other)) and may_be_equal(address, other):
+            compared.append((address, other))
+    return address in others
+
+
+def _find_address(link: Any) -> str:
+    return (link.get("href") or "").strip()
+
+
+def _is_followed(link: Any) -> bool:
+    """Whether an element follows a link on its line, with no text between them."""
+    element = link
+    while element is not None and not element.tail:
+        following = element.getnext()
+        if following is not None:
+            return following.tag in _INLINE
+        element = element.getparent()
+        if element is None or element.tag not in _INLINE:
+            return False
+    return False
+
+
+def _write_address(link: Any, text: str, compared: list[tuple[str, str]]) -> None:
     """Write a link's address behind its text, unless the text is the address. A blank separates two links."""
-    following = link.getnext()
-    if not link.tail and following is not None and following.tag == "a":
+    if _is_followed(link):
         link.tail = " "
-    address = (link.get("href") or "").strip()
-    text = " ".join(link.text_content().split())
+    address = _find_address(link)
     if not address or address.startswith(("#", "cid:")) or is_address_shown(text, address):
         return
     if (has_token(text) or has_token(address)) and may_be_equal(text, address):
@@ -149,11 +184,14 @@ def _flatten_table(table: Any) -> None:
 
 
 def _is_data(table: Any, rows: list[Any]) -> bool:
-    """Whether it is a table of data.
+    """Whether it is a table of data: headings are in its first row, or at the beginning of each row.
 
     Some layouts are made of <th> cells too; those have blocks or one cell a row.
     """
-    if (table.get("role") or "").lower() in ("presentation", "none") or not table.xpath("boolean(.//th)"):
+    if (table.get("role") or "").lower() in ("presentation", "none"):
+        return False
+    tags = [[cell.tag for cell in row if cell.tag in ("td", "th")] for row in rows]
+    if not tags or not ("td" not in tags[0] or all(row[:1] == ["th"] for row in tags)):
         return False
     for row in rows:
         cells = [cell for cell in row if cell.tag in ("td", "th")]

@@ -46,6 +46,22 @@ from mailer.render.plain_text import derive_text
             "Home <https://e.com/h> Blog <https://e.com/b>\n",
         ),
         ("<a>Home</a><a>Blog</a>", "Home Blog\n"),
+        (
+            "<a href=//e.com/1><b>One</b></a><span><a href=//e.com/2>Two</a></span>",
+            "One <//e.com/1> Two <//e.com/2>\n",
+        ),
+        ("<span><a>One</a></span><span><a>Two</a></span>", "One Two\n"),
+        ("<p><b><a>One</a></b>, two</p>", "One, two\n"),
+        (
+            "<a href=//e.com><img alt='' src=x></a><table><tr><td><a href=//e.com>Shop</a></table>",
+            "Shop <//e.com>\n",
+        ),
+        ("<a href=//e.com><img alt='' src=x></a><a href=//e.com/2>Shop</a>", "<//e.com> Shop <//e.com/2>\n"),
+        ("<section>One</section><section>Two</section><center>Three</center>", "One\nTwo\nThree\n"),
+        ("<dl><dt>Term<dd>What it is<dt>Other<dd>More</dl>", "Term\nWhat it is\nOther\nMore\n"),
+        ("above<hr>below", "above\nbelow\n"),
+        ("<table><tr><td>Logo<td>Menu<tr><th>News<td>of today</table>", "Logo  Menu\nNews  of today\n"),
+        ("<table><tr><th>Tea<td>3 €<tr><th>Cake<td>4 €</table>", "Tea | 3 €\nCake | 4 €\n"),
         ('<div style="max-height:0;overflow:hidden">hidden</div>x', "x\n"),
         ("<p>Soon" + "&#847;&zwnj;&nbsp;" * 40 + "</p>x", "Soon\n\nx\n"),
         (

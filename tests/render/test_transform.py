@@ -27,6 +27,7 @@ TEMPLATES = [
     "<ul>{% for x in a %}<li>{{ x }}{% endfor %}</ul>",
     "{% macro m(x) %}<p>{{ x }}</p>{% endmacro %}{{ m(a) }}{{ m(b) }}{% set s %}{{ a }}{% endset %}{{ s|length }}",
     "{% filter upper %}{{ a }}{% endfilter %}<img alt='{{ b }}' src='https://e.com/x'>",
+    '<a href="{{ a }}"><img alt="" src="https://e.com/x"></a><a href="{{ b }}">{{ c }}</a><a href="{{ a }}">x</a>',
     "<pre>{{ a }}</pre>{{ n }}{{ n + 1 }}&{{ c }};",
     "<style>p { color: {{ c }} }</style><p class='{{ c }}' title={{ a }}>{{ b }}",
     "<!-- {{ a }} --><script>{{ b }}</script>",
@@ -51,6 +52,7 @@ VALUES = st.one_of(
             "é\n",
             "cid:x",
             "https://e.com/",
+            "https://e.com/x",
         ]
     ),
 )
