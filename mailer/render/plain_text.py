@@ -24,10 +24,25 @@ _GAP = "\ue0c1"  # private use: stands for the blanks between two cells, which w
 MAX_DATA_CELL = 200  # characters of a cell in a table of data
 _BLOCKS = "p|div|table|ul|ol|h1|h2|h3|h4|h5|h6|blockquote|pre|article"
 # Blocks that inscriptis does not know.
-_OTHER_BLOCKS = "section center dl dt dd form fieldset legend details summary hr".split()  # noqa: SIM905
+_OTHER_BLOCKS = (
+    "section",
+    "center",
+    "dl",
+    "dt",
+    "dd",
+    "form",
+    "fieldset",
+    "legend",
+    "details",
+    "summary",
+    "hr",
+)
 _INLINE = frozenset(
-    "a abbr b big cite em font i img ins mark s small span strike strong sub sup tt u".split()
-)  # noqa: SIM905
+    {
+        *("a", "abbr", "b", "big", "cite", "em", "font", "i", "img", "ins", "mark", "s", "small", "span"),
+        *("strike", "strong", "sub", "sup", "tt", "u"),
+    }
+)
 _HAS_BLOCK = "boolean(.//" + "|.//".join(_BLOCKS.split("|")) + ")"
 
 
