@@ -79,6 +79,7 @@ def test_a_wrong_list_has_clear_lines(folder: Path, suffix: str) -> None:
     assert found > 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["check", "x.yaml"], ["send", "x.yaml", "--dry-run"]])
 def test_no_wrong_campaign_ends_a_command_in_an_internal_error(
     project: Path, capsys: pytest.CaptureFixture[str], command: list[str]
