@@ -137,7 +137,7 @@ def test_a_wrong_row_of_csv_has_a_problem_and_the_others_are_read(rows, cells: s
                 "a.csv:2: the column 'name' is repeated",
                 *(
                     f"a.csv:2: the column '{name}' needs another name, because templates have '{name}' already;"
-                    f" give it one: columns: {{my_{name}: {name}}}"
+                    f' give it one: columns: {{my_{name}: "{name}"}}'
                     for name in ("image", "campaign", "unsubscribe_url")
                 ),
             ],
