@@ -181,7 +181,7 @@ class LogDisplay(ProgressDisplay):
 
 
 class BarDisplay(ProgressDisplay):
-    """A progress bar for a terminal. Rich draws it from its own thread, 8 times a second."""
+    """A progress bar for a terminal. Rich draws it from its own thread, 4 times a second."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         from rich.console import Console
@@ -208,7 +208,7 @@ class BarDisplay(ProgressDisplay):
             columns.append(
                 TextColumn("{task.fields[words]}", markup=False, style="dim", table_column=one_line)
             )
-        self._progress = Progress(*columns, console=screen, transient=True, refresh_per_second=8)
+        self._progress = Progress(*columns, console=screen, transient=True, refresh_per_second=4)
         self._task = self._progress.add_task("", total=None, rate="", words="")
         self._next_draw = 0.0
         self._drawn = False

@@ -52,6 +52,8 @@ class ScalingPolicy:
     maximum: int
     is_settled: bool = False
     is_limited: bool = False
+    _learned: Mapping[str, object] | None = None  # by the last run
+    _has_measured: bool = False
     _failures: int = 0
     _previous_count: int = 0
     _previous_rate: float = 0.0
@@ -66,13 +68,19 @@ class ScalingPolicy:
         the server objected to more sessions in the last run, only one more is tried.
         """
         start = (learned or {}).get("connections")
-        if not isinstance(start, int) or start < 1:
+        if learned is None or not isinstance(start, int) or start < 1:
             return cls(1, limit)
-        maximum = min(limit, start + 1) if (learned or {}).get("connections_limited") else limit
-        return cls(min(start, limit, messages), maximum)
+        maximum = min(limit, start + 1) if learned.get("connections_limited") else limit
+        kept = {name: learned.get(name) for name in ("connections", "connections_limited")}
+        return cls(min(start, limit, messages), maximum, _learned=kept)
 
     def keep_for_next_run(self, count: int) -> dict[str, object]:
-        """Return what to keep with the run's record: the number of sessions, and whether the server objected."""
+        """Return what to keep with the run's record: the number of sessions, and whether the server objected.
+
+        A run of too few messages to measure anything keeps what the last one learned.
+        """
+        if self._learned is not None and not self._has_measured and not self.is_limited:
+            return dict(self._learned)
         return {"connections": max(1, count), "connections_limited": self.is_limited}
 
     def choose(self, rate: float, left: int, busy: float = 0.0) -> int:
@@ -81,6 +89,7 @@ class ScalingPolicy:
         `left` is the number of messages that are still to be sent. `busy` is the share of the time in which
         this process worked: no more sessions are opened than the rest of it can serve.
         """
+        self._has_measured = True
         if self.is_settled:
             return self.count
         if self._previous_count and rate < self._required_rate():

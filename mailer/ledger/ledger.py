@@ -362,10 +362,13 @@ class Ledger(Suppressions):
         return rows.parse_run(found, self.store) if found else None
 
     def find_last_server(self, host: str, port: int) -> Mapping[str, object] | None:
-        """What the latest run with this server recorded about it, in any campaign; None if there is none."""
+        """What the latest run with this server that chose its own connections recorded about it.
+
+        It may be of any campaign. None if there is none.
+        """
         for (text,) in self.fetch_all(sql.LAST_SERVERS):
             server = rows.parse_server(text, self.store)
-            if (server.get("host"), server.get("port")) == (host, port):
+            if (server.get("host"), server.get("port")) == (host, port) and "connections" in server:
                 return server
         return None
 
