@@ -86,4 +86,4 @@ def take_behavior(given: MutableMapping[str, Any]) -> Behavior | None:
             starttls=taken["starttls"],
         )
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(f"--{error}") from None

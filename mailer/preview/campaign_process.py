@@ -138,12 +138,16 @@ class CampaignProcess:
             except ProcessStopped as error:
                 return [] if self._is_closed else [Problem(None, f"the list: {error}")]
 
-    def close(self) -> None:
-        """End the process, also in the middle of a request. A later request fails."""
-        self._is_closed = True
+    def interrupt(self) -> None:
+        """End the process in the middle of a request, which fails. The next request starts a new process."""
         process = self._process
         if process is not None:
             process.kill()
+
+    def close(self) -> None:
+        """End the process, also in the middle of a request. A later request fails."""
+        self._is_closed = True
+        self.interrupt()
         with self._lock:
             self._stop()
 

@@ -62,7 +62,6 @@ class PreviewSession:
         self.version = 0
         self.state = CampaignState()
         self.list_problems: list[Problem] = []
-        self._variables = variables
         self._folder = Path(tempfile.mkdtemp(prefix="mailer-preview-"))  # mode 0700
         self._process = CampaignProcess(path, variables)
         self._list_process = CampaignProcess(path, variables)
@@ -129,8 +128,7 @@ class PreviewSession:
     def _read_list(self) -> None:
         """Read the list into a new index, in a thread; wait a moment, in which a short one is complete."""
         if not self._list_is_read.is_set():
-            self._list_process.close()
-            self._list_process = CampaignProcess(self.path, self._variables)
+            self._list_process.interrupt()
         self._list_count += 1
         database = self._folder / f"list-{self._list_count}"
         process = self._list_process

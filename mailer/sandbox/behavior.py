@@ -16,12 +16,14 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from mailer.campaign import parse_duration
 
+Given = TypeVar("Given")
+Parsed = TypeVar("Parsed")
 Stage = Literal["ehlo", "auth", "mail", "rcpt", "data"]
 
 _FAILURE = re.compile(
@@ -75,16 +77,10 @@ def make_behavior(
     `fail` has rules as the module describes them. `delay` is in seconds, or a text such as "200ms". `drop` is
     a share from 0 to 1, or a text such as "1%". Raises ValueError if one of them is not valid.
     """
-    seconds = parse_duration(delay) if isinstance(delay, str) else delay
-    share = parse_share(drop) if isinstance(drop, str) else drop
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"delay: expected seconds, found {delay!r}")
-    if not 0 <= share <= 1:
-        raise ValueError(f"drop: expected a share from 0 to 1 or a percentage, found {drop!r}")
     return Behavior(
-        failures=parse_failures(fail),
-        delay=seconds,
-        drop=share,
+        failures=tuple(_take_argument("fail", rule, parse_failure) for rule in fail),
+        delay=_take_argument("delay", delay, _parse_delay),
+        drop=_take_argument("drop", drop, _parse_drop),
         has_chunking=chunking,
         has_pipelining=pipelining,
         has_login=login,
@@ -151,16 +147,27 @@ def parse_share(text: str) -> float:
     """`5%` or `0.5%` as a share of 1. ValueError if it is not a percentage."""
     match = _SHARE.fullmatch(text.strip())
     if match is None or not 0 <= float(match[1]) <= 100:
-        raise ValueError(f"{text!r} is not a percentage such as 5%")
+        raise ValueError("expected a percentage such as 5%")
     return float(match[1]) / 100
 
 
-def parse_failures(texts: Sequence[str]) -> tuple[Failure, ...]:
-    """Return the rules of all `texts`, in order. ValueError names the one that is wrong."""
-    failures = []
-    for text in texts:
-        try:
-            failures.append(parse_failure(text))
-        except ValueError as error:
-            raise ValueError(f"{text!r}: {error}") from None
-    return tuple(failures)
+def _parse_delay(value: float | str) -> float:
+    seconds = parse_duration(value) if isinstance(value, str) else value
+    if not 0 <= seconds < math.inf:
+        raise ValueError("expected a number of seconds")
+    return seconds
+
+
+def _parse_drop(value: float | str) -> float:
+    share = parse_share(value) if isinstance(value, str) else value
+    if not 0 <= share <= 1:
+        raise ValueError("expected a share from 0 to 1, or a percentage such as 5%")
+    return share
+
+
+def _take_argument(name: str, value: Given, parse: Callable[[Given], Parsed]) -> Parsed:
+    """Return the parsed value, or raise ValueError with the argument's name and value."""
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ValueError(f"{name} {value!r}: {error}") from None

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import random
+import re
+from typing import Any
 
 import pytest
 
-from mailer.sandbox.behavior import Behavior, Failure, FailurePlan, parse_failure, parse_failures, parse_share
+from mailer.sandbox.behavior import Failure, FailurePlan, make_behavior, parse_failure, parse_share
 
 
 def plan_of(*rules: str, drop: float = 0.0) -> FailurePlan:
-    return FailurePlan(Behavior(failures=parse_failures(rules), drop=drop), random.Random(1))
+    return FailurePlan(make_behavior(fail=rules, drop=drop), random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,18 @@ def test_shares_are_kept_in_the_long_run() -> None:
     count = sum(plan.find_reply("data", "a") is not None for _ in range(10_000))
     assert 400 < count < 600
     assert 1800 < sum(plan.is_dropped() for _ in range(10_000)) < 2200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fail": ["421", "200"]}, "fail '200': expected [STAGE=]CODE"),
+        ({"delay": "soon"}, "delay 'soon': expected a duration"),
+        ({"delay": float("nan")}, "delay nan: expected a number of seconds"),
+        ({"drop": 5}, "drop 5: expected a share from 0 to 1"),
+        ({"drop": "101%"}, "drop '101%': expected a percentage"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        make_behavior(**arguments)
