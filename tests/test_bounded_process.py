@@ -260,3 +260,33 @@ def test_a_signal_ends_the_wait_within_a_second(number: signal.Signals) -> None:
         assert process.stdout.readline() == b"started\n"
         process.send_signal(number)
         assert process.wait(timeout=1) == 7
+
+
+def test_a_process_whose_standard_streams_are_closed_can_use_it() -> None:
+    code = (
+        "import os; [os.close(number) for number in range(3)]\n"
+        "from mailer.bounded_process import run_bounded\n"
+        "os._exit(run_bounded(lambda: 7))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 7
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    """Also if the parent is killed, and whatever the child is busy with."""
+    code = (
+        "import os, time\n"
+        "from mailer.bounded_process import ProcessLimits, ProcessPool\n"
+        "def work(number):\n"
+        "    os.write(1, f'{os.getpid()}\\n'.encode())\n"
+        "    while number: sum(range(10**6))\n"
+        "pool = ProcessPool(work, limits=ProcessLimits(seconds=600.0), processes=2)\n"
+        "list(pool.map([0])), list(pool.map([1]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        children = {int(parent.stdout.readline()) for _ in range(2)}
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -34,7 +34,11 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 GRACE = 2  # whole seconds (RLIMIT_CPU counts in those) between the timer and the end of the process
-REPEAT = 0.25  # seconds of processor time after which the timer raises again, if code swallowed the exception
+REPEAT = (
+    0.25  # seconds of processor time after which the timer looks again: code may have swallowed the exception
+)
+LOOK_SECONDS = 1.0  # of processor time after which a child first looks whether its parent is alive
+TOLERANCE = 0.02  # seconds by which the timer may be early
 BATCH = 100  # items that a child gets at once
 PIPE_SIZE = 1024 * 1024  # bytes of answers by which a child may be ahead of its parent
 FRAME_SIZE = 48 * 1024  # bytes of answers that are sent at once; malloc is slow with much larger pieces
@@ -53,8 +57,8 @@ class ChildProcess:
         self._progress = mmap.mmap(-1, 8)  # shared: the number of the item that the child works on
         self.has_ended = False
         self._status = 0
-        jobs, self._jobs = os.pipe()
-        self.results, results = os.pipe()
+        jobs, self._jobs = _open_pipe()
+        self.results, results = _open_pipe()
         with suppress(OSError, AttributeError):  # a user who has too many pipes gets small ones; Linux only
             fcntl.fcntl(self.results, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         with warnings.catch_warnings():
@@ -195,28 +199,33 @@ class ChildProcess:
 
 
 class _Timer:
-    """Limits the processor time of one item, in the child."""
+    """Limits the processor time of one item, in the child; and ends the child if its parent has died."""
 
     def __init__(self) -> None:
+        self._parent = os.getppid()
+        self._end = 0.0  # of the item, in processor time
         self._kernel_limit = -math.inf
         self._seconds = 0.0
-        signal.signal(signal.SIGPROF, self._raise)
+        signal.signal(signal.SIGPROF, self._look)
 
     def start(self, seconds: float) -> None:
         """Begin an item, which may take `seconds`."""
         self._seconds = seconds
-        wanted = time.process_time() + seconds
+        self._end = wanted = time.process_time() + seconds
         if wanted > self._kernel_limit + 1 or wanted < self._kernel_limit - 1:
             self._kernel_limit = wanted
             _set_soft_limit(resource.RLIMIT_CPU, int(wanted) + 1 + GRACE)
-        signal.setitimer(signal.ITIMER_PROF, seconds, REPEAT)
+        signal.setitimer(signal.ITIMER_PROF, min(seconds, LOOK_SECONDS), REPEAT)
 
     def stop(self) -> None:
         """No item is being worked on."""
         signal.setitimer(signal.ITIMER_PROF, 0)
 
-    def _raise(self, _number: int, _frame: FrameType | None) -> None:
-        raise TimeLimitExceeded(self._seconds)
+    def _look(self, _number: int, _frame: FrameType | None) -> None:
+        if os.getppid() != self._parent:
+            os._exit(0)
+        if time.process_time() > self._end - TOLERANCE:
+            raise TimeLimitExceeded(self._seconds)
 
 
 _ErrorParts = tuple[type[Exception], tuple[object, ...], dict[str, object]]
@@ -255,6 +264,15 @@ def rebuild_error(kind: type[Exception], args: tuple[object, ...], state: dict[s
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+def _open_pipe() -> tuple[int, int]:
+    """A pipe with numbers above those of the standard streams, which a daemon may have closed."""
+    ends = os.pipe()
+    moved = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) if end < 3 else end for end in ends)
+    for end in {*ends} - {*moved}:
+        os.close(end)
+    return moved[0], moved[1]
 
 
 def _write_frame(descriptor: int, value: object) -> None:

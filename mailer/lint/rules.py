@@ -160,7 +160,7 @@ def check_html(html: str, document: Document, where: Locate) -> Iterator[Finding
     for written, why in _find_properties(document):
         yield Finding(where(written), "client-css", why)
     for image in dict.fromkeys(document.images):
-        if image.alt is None:
+        if image.alt is None and not image.source.startswith(MJML_ICONS):
             name = _LOCAL_CID.sub("", image.source)
             yield Finding(where(name), "image-alt", f"the image {name[:80]!r} has no alt text")
         if image.source.startswith("http://"):
@@ -230,6 +230,7 @@ def _strip_punctuation(url: str) -> str:
 # -- what big mail clients do not show
 
 MJML_FONTS = "https://fonts.googleapis.com/"
+MJML_ICONS = "https://www.mailjet.com/images/theme/"  # of <mj-social-element>; its name is beside the icon
 
 ELEMENTS = {
     "script": "removed everywhere",
@@ -264,7 +265,7 @@ _COMPILED = [(re.compile(pattern, re.IGNORECASE), why) for pattern, why in PROPE
 
 def _find_elements(document: Document) -> Iterator[tuple[str, str]]:
     """Yield each element that big clients remove, once, with what they do."""
-    for name in dict.fromkeys(tag for tag, _ in document.elements):
+    for name in dict.fromkeys(tag for tag, attributes in document.elements if not _is_of_mjml(attributes)):
         if name in ELEMENTS:
             yield name, ELEMENTS[name]
     if any(_is_style_sheet(tag, attributes) for tag, attributes in document.elements):
@@ -272,6 +273,11 @@ def _find_elements(document: Document) -> Iterator[tuple[str, str]]:
             "link",
             "an external style sheet is ignored by Gmail, Outlook and Yahoo; write the rules into the template",
         )
+
+
+def _is_of_mjml(attributes: dict[str, str]) -> bool:
+    """Whether MJML wrote the element: the switch of a carousel, a menu or an accordion."""
+    return any(name.startswith("mj-") for name in attributes.get("class", "").split())
 
 
 def _is_style_sheet(tag: str, attributes: dict[str, str]) -> bool:

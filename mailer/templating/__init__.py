@@ -36,6 +36,13 @@ __all__ = [
 ]
 
 UNNAMED_TEMPLATE = "<template>"  # the file name of a template that is in no file
+_TOKENS = {
+    "end of print statement": "'}}'",
+    "begin of print statement": "'{{'",
+    "end of statement block": "'%}'",
+    "begin of statement block": "'{%'",
+    "end of comment": "'#}'",
+}
 MAX_ERROR = 600  # characters of an error message
 
 
@@ -98,7 +105,7 @@ def describe_error(error: BaseException, names: Iterable[str] = ()) -> str:
     if isinstance(error, UndefinedError):
         return text + _suggest_name(text, names)
     if isinstance(error, TemplateSyntaxError):
-        return shorten_error(str(error.message))
+        return shorten_error(_name_tokens(str(error.message)))
     if isinstance(error, TemplateNotFound):
         return text if " " in text else f"template {text!r} not found"
     if isinstance(error, SecurityError):
@@ -107,9 +114,20 @@ def describe_error(error: BaseException, names: Iterable[str] = ()) -> str:
         return "stopped: it calls or includes itself endlessly"
     if isinstance(error, MemoryError):
         return "stopped: it needs too much memory"
-    if isinstance(error, (TemplateRuntimeError, TypeError, ValueError, OverflowError)):
+    if isinstance(error, (TemplateRuntimeError, TypeError, ValueError, ArithmeticError)):
         return text or type(error).__name__
     return f"{type(error).__name__}: {text}"
+
+
+def _name_tokens(message: str) -> str:
+    """Jinja2's message about the syntax, with the characters that a person writes in place of a token's name."""
+    for name, written in _TOKENS.items():
+        message = message.replace(f"'{name}'", written)
+    return (
+        message.removesuffix(".")
+        .replace("No filter named", "there is no filter")
+        .replace("No test named", "there is no test")
+    )
 
 
 def shorten_error(text: str) -> str:

@@ -125,12 +125,16 @@ class TokenLimit(Extension):
     """A template has at most MAX_TOKENS tokens. Text outside of tags is one token."""
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
-        """Yield the tokens of `stream`. Raises TemplateSyntaxError after too many."""
-        for count, token in enumerate(stream):
-            if count == MAX_TOKENS:
-                text = f"a template has at most {MAX_TOKENS:,} names, numbers, operators and texts; this one has more"
-                raise TemplateSyntaxError(text, token.lineno, stream.name, stream.filename)
-            yield token
+        """Yield the tokens of `stream`. Raises TemplateSyntaxError after too many, or for too long a number."""
+        text = f"a template has at most {MAX_TOKENS:,} names, numbers, operators and texts; this one has more"
+        try:
+            for count, token in enumerate(stream):
+                if count == MAX_TOKENS:
+                    raise TemplateSyntaxError(text, token.lineno, stream.name, stream.filename)
+                yield token
+        except ValueError:  # Python's own limit for the digits of a number
+            line = stream.current.lineno
+            raise TemplateSyntaxError(TOO_MANY_DIGITS, line, stream.name, stream.filename) from None
 
 
 class CheckedCodeGenerator(CodeGenerator):
@@ -303,8 +307,6 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             return parser.parse()
         except RecursionError:
             parser.fail(TOO_DEEP, parser.stream.current.lineno)
-        except ValueError:  # Python's own limit for the digits of a number
-            parser.fail(TOO_MANY_DIGITS, parser.stream.current.lineno)
 
     def compile(
         self, source: Any, name: Any = None, filename: Any = None, raw: Any = False, defer_init: Any = False

@@ -24,7 +24,7 @@ from mailer.errors import InputError
         ({"campaign": "'{{ nope }}'"}, "x.yaml:1:11: campaign: 'nope' is undefined"),
         (
             {"campaign": "'{{ 1 '"},
-            "x.yaml:1:11: campaign: unexpected end of template, expected 'end of print statement'.",
+            "x.yaml:1:11: campaign: unexpected end of template, expected '}}'",
         ),
         ({"from": "ada"}, "x.yaml:2:7: from: 'ada' is not an address: an email address must have an @-sign"),
         (

@@ -109,6 +109,29 @@ def test_prose_and_what_mjml_writes_give_no_finding(tmp_path: Path, html: str) -
     assert found(tmp_path, html=html) == []
 
 
+MJML = """<mjml><mj-head><mj-preview>News</mj-preview>
+<mj-font name="Raleway" href="https://fonts.googleapis.com/css?family=Raleway" />
+</mj-head><mj-body>
+<mj-hero background-url="https://example.com/a.png" height="200px"><mj-text>Hello {{ name }}</mj-text></mj-hero>
+<mj-section><mj-column>
+<mj-image src="cid:logo" alt="Logo" /><mj-button href="https://example.com/">Read</mj-button><mj-divider /><mj-spacer />
+<mj-social><mj-social-element name="facebook" href="https://example.com/f" /></mj-social>
+<mj-accordion><mj-accordion-element><mj-accordion-title>T</mj-accordion-title><mj-accordion-text>X</mj-accordion-text>
+</mj-accordion-element></mj-accordion>
+<mj-carousel><mj-carousel-image src="https://example.com/1.png" alt="1" /></mj-carousel>
+<mj-navbar hamburger="hamburger"><mj-navbar-link href="https://example.com/a">A</mj-navbar-link></mj-navbar>
+<mj-text>IMAGE<a href="{{ unsubscribe_url }}">Unsubscribe</a></mj-text>
+</mj-column></mj-section></mj-body></mjml>
+"""
+
+
+def test_no_element_of_mjml_gives_a_finding(tmp_path: Path) -> None:
+    campaign = CLEAN_CAMPAIGN.replace("news.html.j2", "news.mjml")
+    assert found(tmp_path, campaign, news_mjml=MJML.replace("IMAGE", "")) == []
+    wrong = MJML.replace("IMAGE", "<img src='https://example.com/x.png'><input>").replace(' alt="Logo"', "")
+    assert rules(found(tmp_path, campaign, news_mjml=wrong)) == {"image-alt", "client-tag"}
+
+
 @pytest.mark.parametrize(
     ("address", "host"),
     [("a@gmail.com", "smtp.gmail.com"), ("a@hotmail.com", "smtp.office365.com"), ("a@qq.com", "smtp.qq.com")],

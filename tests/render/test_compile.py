@@ -32,7 +32,7 @@ def test_all_problems_are_told_at_once(project: Project) -> None:
     for text in (
         "templates/broken.html:2: Expected an expression",
         "templates/deep.html:1: missing.html: not found",
-        "body.txt:1: No filter named 'nofilter'.",
+        "body.txt:1: there is no filter 'nofilter'",
         "campaign.yaml:1: unexpected end of template",
         "campaign.yaml:1: Encountered unknown tag 'endif'",
         "campaign.yaml:1: no.png: not found",

@@ -77,7 +77,17 @@ def test_what_a_reader_sees(html: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "html", ["<div>" * 1000, "<p " + "a=1 " * 1000 + ">", "<img " + "x" * 100_000, "<b><div></b>" * 500]
+    "html",
+    [
+        "<div>" * 1000,
+        "<p " + "a=1 " * 1000 + ">",
+        "<p " + "a " * 1000 + ">",
+        "<p " + "a/" * 1000 + ">",
+        "<p " + "a='b c'" * 1000 + ">",
+        "<p x='/ /' " + 'a="1" ' * 1000 + ">",
+        "<img " + "x" * 100_000,
+        "<b><div></b>" * 500,
+    ],
 )
 def test_html_that_would_exhaust_a_parser_is_refused(html: str) -> None:
     with pytest.raises(ValueError, match=r"nested|attributes|characters"):

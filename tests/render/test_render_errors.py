@@ -37,7 +37,7 @@ from tests.render.projects import PIXEL, Project, pattern, person
             {"x": 0},
             "body.txt:3: cannot assign attribute on non-namespace object",
         ),
-        ({"text": "{{ 1 // x }}"}, {"x": 0}, "body.txt:1: ZeroDivisionError"),
+        ({"text": "{{ 1 // x }}"}, {"x": 0}, "body.txt:1: integer division or modulo by zero"),
         ({"text": "{{ x.__class__ }}"}, {"x": 0}, "body.txt:1: not allowed in a template: "),
         ({"template": "<img src='{{ x }}'>"}, {"x": "no.png"}, "no.png: not found"),
         ({"template": "<img src='{{ x }}'>"}, {"x": "../../../etc/passwd"}, "is outside the project root"),
