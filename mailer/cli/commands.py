@@ -388,6 +388,22 @@ def suppress_import_command(**given: Any) -> None:
     import_addresses(**given)
 
 
+@mailer.command("forget", short_help="Remove a person's data from the ledger.")
+@options.addresses_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.ledger_option
+def forget_command(**given: Any) -> int:
+    """Remove the data of persons from the ledger: of all campaigns, and of the suppressed addresses.
+
+    Of a message that was sent, only that fact stays, under a hash: no later run of the campaign sends to the
+    address again. Messages that were not sent are deleted. A suppressed address stays suppressed, under the
+    hash. Lists, reports and templates are files of yours: remove the person from them, too.
+    """
+    from mailer.cli.suppress import forget_addresses
+
+    return forget_addresses(**given)
+
+
 @mailer.command("schema", short_help="Print the campaign file's JSON Schema, for editors.")
 def schema_command() -> None:
     """Print the JSON Schema of campaign files. Editors use it to complete and check YAML.

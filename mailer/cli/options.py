@@ -16,7 +16,7 @@ SUFFIXES = (".yaml", ".yml")
 REPORT_FORMATS = ".json .csv .html .md .xml (JUnit)"
 
 # Commands of the documentation that this version does not have.
-NOT_BUILT = {"bounces", "login", "forget"}
+NOT_BUILT = {"bounces", "login"}
 
 PATH = click.Path(path_type=Path)  # whether the file exists is checked by the command
 

@@ -15,6 +15,7 @@ from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode
 from mailer.errors import InputError, Place, Problem
 from mailer.ledger import Ledger, find_nearest_ledger
+from mailer.ledger.forgetting import forget_address
 from mailer.ledger.outcome import Status
 from mailer.report.formats.csv import escape_cell, unescape_cell
 from mailer.text import count_noun
@@ -47,6 +48,30 @@ def remove_addresses(addresses: tuple[str, ...], ledger: str | None) -> ExitCode
                 console.print_error(f"{address} is not suppressed")
                 code = ExitCode.INPUT
     return code
+
+
+def forget_addresses(addresses: tuple[str, ...], yes: bool, ledger: str | None) -> ExitCode:
+    """Remove each person's data from the ledger, and print what was removed.
+
+    A person at a terminal is asked before. Raises InputError, before anything is changed, if one of the texts
+    is not an address, LedgerBusy if a campaign with an address is being sent.
+    """
+    checked = [_check_address(address) for address in addresses]
+    with Ledger.open(ledger or find_nearest_ledger(Path.cwd()), create=False) as book:
+        question = f"Remove the data of {count_noun(len(checked), 'person')} from the ledger for ever?"
+        if not yes and console.may_ask() and not console.ask_yes_or_no(question):
+            console.print_note("nothing was removed")
+            return ExitCode.INPUT
+        for address in checked:
+            removed = forget_address(book, address)
+            count = removed.anonymized + removed.deleted
+            if not count and not removed.was_suppressed:
+                console.print_note(f"{address}: the ledger has nothing of this address")
+                continue
+            kept = f" ({removed.anonymized:,} stay without the address)" if removed.anonymized else ""
+            suppressed = "; no campaign will send to it" if removed.was_suppressed else ""
+            console.print_note(f"{address}: removed from {count_noun(count, 'message')}{kept}{suppressed}")
+    return ExitCode.DONE
 
 
 def list_addresses(ledger: str | None) -> None:

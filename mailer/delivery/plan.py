@@ -80,7 +80,7 @@ def plan(
     if known is not None and known == fingerprint:
         apply_suppressions(ledger, edition)
         return _result(ledger, edition, unchanged=True)
-    with stage_list(ledger) as stage:
+    with stage_list(ledger, edition) as stage:
         staged = _Staging(stage, campaign, compiled, observer or Observer()).read()
         duplicates, count = _drop_repeated(stage, staged.file)
         fingerprint = fingerprint or _digest(campaign, staged.digest())

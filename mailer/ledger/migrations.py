@@ -106,6 +106,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # The marks of earlier versions had the list's digest in them.
         "UPDATE editions SET preflight = NULL",
     ),
+    (
+        # Addresses whose data was removed (forgetting.py); campaign 0: they were suppressed, so for all campaigns.
+        """CREATE TABLE forgotten (
+            hash TEXT NOT NULL, campaign_id INTEGER NOT NULL, PRIMARY KEY (hash, campaign_id)
+        )""",
+        "CREATE TABLE salts (salt TEXT NOT NULL)",  # at most one, of this ledger, for these hashes
+    ),
 )
 
 # In PostgreSQL alone, for the runs that share an edition (sharing.py).

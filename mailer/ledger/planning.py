@@ -3,7 +3,7 @@
 A list is read into a stage: a temporary table of this connection alone, which locks nothing, however long the
 reading takes. Short transactions then merge the stage into the messages:
 
-    with stage_list(ledger) as stage:
+    with stage_list(ledger, edition) as stage:
         stage.add(batch)                     # for every batch of rows
         stage.drop_repeated(limit=20)
         merged = stage.merge(edition, digest=digest, file="people.csv")
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from mailer.campaign.model import Recipient
 from mailer.ledger import rows, sql
+from mailer.ledger.forgetting import find_forgotten
 from mailer.ledger.ledger import Ledger
 from mailer.ledger.records import Edition
 from mailer.ledger.store import Store
@@ -94,13 +95,17 @@ class UncheckedMessage(NamedTuple):
 class Stage:
     """The list that is being read. See the module's head."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, edition: Edition) -> None:
         self._ledger = ledger
         self._store: Store = ledger.store
+        self._is_forgotten = find_forgotten(ledger, edition)
 
     def add(self, batch: Sequence[StagedRow]) -> None:
-        """Append rows to the stage. Raises LedgerWriteError if the disk is full."""
-        self._store.add_staged(batch)
+        """Append rows to the stage, without those of persons whose data was removed (`mailer forget`).
+
+        Raises LedgerWriteError if the disk is full.
+        """
+        self._store.add_staged([row for row in batch if not self._is_forgotten(row.address)])
 
     def drop_repeated(self, *, limit: int) -> tuple[list[Repeated], int]:
         """Remove rows whose key an earlier row has. Returns the first `limit` of them and the number of all.
@@ -149,11 +154,11 @@ class Stage:
 
 
 @contextmanager
-def stage_list(ledger: Ledger) -> Iterator[Stage]:
-    """An empty stage, which is dropped at the end."""
+def stage_list(ledger: Ledger, edition: Edition) -> Iterator[Stage]:
+    """An empty stage for the list of `edition`, which is dropped at the end."""
     ledger.commit()
     with ledger.store.stage():
-        yield Stage(ledger)
+        yield Stage(ledger, edition)
 
 
 def apply_suppressions(ledger: Ledger, edition: Edition) -> None:

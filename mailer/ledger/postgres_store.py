@@ -194,6 +194,10 @@ class PostgresStore(AdvisoryLocks):
         found = self.fetch_one("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)")
         return float(found[0]) if found else None
 
+    def erase_deleted(self) -> None:
+        for table in ("messages", "suppressions", "runs"):
+            self.execute(f"VACUUM {table}")
+
     # Errors
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:

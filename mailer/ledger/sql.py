@@ -317,3 +317,23 @@ SET_HOLDER = """INSERT INTO holders (campaign_id, host, pid, since)
 REMOVE_HOLDER = "DELETE FROM holders WHERE campaign_id = (SELECT id FROM campaigns WHERE name = :name)"
 HOLDER = """SELECT h.host, h.pid, h.since FROM holders h JOIN campaigns c ON c.id = h.campaign_id
     WHERE c.name = :name"""
+
+# Persons whose data is removed
+
+SALT = "SELECT salt FROM salts"
+ADD_SALT = "INSERT INTO salts (salt) SELECT CAST(:salt AS TEXT) WHERE NOT EXISTS (SELECT 1 FROM salts)"
+FORGOTTEN = """SELECT f.hash FROM forgotten f WHERE f.campaign_id = 0
+    OR f.campaign_id = (SELECT e.campaign_id FROM editions e WHERE e.id = :edition)"""
+ADD_FORGOTTEN = """INSERT INTO forgotten (hash, campaign_id) VALUES (:hash, :campaign)
+    ON CONFLICT (hash, campaign_id) DO NOTHING"""
+MESSAGES_TO = """SELECT m.id, m.key, c.id, c.name,
+        CASE WHEN m.status IN ('sent', 'in_doubt', 'claimed') OR m.doubts > 0 THEN 1 ELSE 0 END
+    FROM messages m JOIN editions e ON e.id = m.edition_id JOIN campaigns c ON c.id = e.campaign_id
+    WHERE m.address = :address"""
+REMOVE_MESSAGE = "DELETE FROM messages WHERE id = :id"
+ANONYMIZE_MESSAGE = """UPDATE messages SET status = CASE WHEN status = 'sent' THEN 'sent' ELSE 'in_doubt' END,
+        key = :key, email = :hash, address = :hash, columns = NULL, line = 0, column_no = 0, next_at = NULL, reply = NULL,
+        message_id = NULL, error = NULL, copies = NULL, unchecked = 0
+    WHERE id = :id"""
+BLANK_RUN_REASONS = """UPDATE runs SET reason = REPLACE(reason, :address, :hash)
+    WHERE reason LIKE '%' || CAST(:address AS TEXT) || '%'"""

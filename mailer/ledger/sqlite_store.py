@@ -149,6 +149,10 @@ class SqliteStore:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.connection.execute(wait(BUSY_SECONDS * 1000))
 
+    def erase_deleted(self) -> None:
+        self.execute("VACUUM")  # copies what there is; free pages had the rest
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     # The lock on a campaign
 
     def lock_campaign(self, campaign: str) -> CampaignLock | None:

@@ -116,6 +116,10 @@ class Store(Protocol):
         """Give disk space that a long list needed back, unless another process is reading. Raises nothing."""
         ...
 
+    def erase_deleted(self) -> None:
+        """Leave nothing of deleted rows in the database's files, as far as the database can."""
+        ...
+
     def lock_campaign(self, campaign: str) -> CampaignLock | None:
         """The lock on `campaign`, or None if another process has it.
 
