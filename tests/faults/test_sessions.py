@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 
@@ -14,7 +16,9 @@ from mailer.campaign.model import Backoff, Rate
 from mailer.delivery.options import Ending
 from mailer.delivery.signals import StopSignal
 from mailer.ledger.outcome import Status
+from mailer.smtp.protocol import slowdown
 from tests.faults.harness import QUICK, Bench, FakeClock
+from tests.faults.scripts import number
 from tests.faults.server import Fault, FaultServer, Step
 
 ALL = ("sequential", "pipelined", "streamed")
@@ -260,3 +264,30 @@ def test_automatic_connections_are_few_for_few_messages(tmp_path):
         bench.send(server, replace(QUICK, connections="auto"))
         bench.compare_with(server)
     assert server.logins == 1
+
+
+@STRATEGY
+def test_a_server_that_answers_slower_after_errors_is_left_for_a_new_session(tmp_path, strategy, monkeypatch):
+    """As Postfix does behind smtpd_soft_error_limit, with hundredths of a second in place of seconds."""
+    monkeypatch.setattr(slowdown, "MIN_DELAY", 0.01)
+    bench = Bench(tmp_path, 60)
+    errors: Counter[int] = Counter()  # by session
+    slow: Counter[int] = Counter()
+
+    def script(step: Step) -> str | None:
+        if step.name != "rcpt":
+            return None
+        if errors[step.session] >= 4:
+            slow[step.session] += 1
+            time.sleep(0.03)
+        if number(step.argument) % 3 == 0:
+            errors[step.session] += 1
+            return "550 5.1.1 no such user"
+        return None
+
+    with FaultServer(strategy, script=script) as server:
+        bench.send(server, replace(QUICK, stop_after=None))
+        bench.compare_with(server)
+    assert bench.statuses() == {Status.SENT: 40, Status.FAILED: 20}
+    assert server.sessions > 1
+    assert max(slow.values()) < 30, "with one session, half of the messages would be slow"

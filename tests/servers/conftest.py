@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 import trustme
 
+from tests.servers.courier import run_courier
 from tests.servers.dovecot import Dovecot, run_dovecot
 from tests.servers.exim import run_exim
 from tests.servers.haraka import run_haraka
@@ -72,6 +73,11 @@ def running_haraka(ca_file: Path) -> Iterator[MailServer]:
 
 
 @pytest.fixture(scope="session")
+def running_courier(ca_file: Path) -> Iterator[MailServer]:
+    yield from started(lambda: run_courier(ca_file))
+
+
+@pytest.fixture(scope="session")
 def running_submission(ca: trustme.CA, running_postfix: MailServer) -> Iterator[MailServer]:
     yield from started(lambda: run_submission(ca, running_postfix))
 
@@ -103,6 +109,11 @@ def opensmtpd(running_opensmtpd: MailServer) -> MailServer:
 @pytest.fixture
 def haraka(running_haraka: MailServer) -> MailServer:
     return running_haraka.emptied()
+
+
+@pytest.fixture
+def courier(running_courier: MailServer) -> MailServer:
+    return running_courier.emptied()
 
 
 @pytest.fixture

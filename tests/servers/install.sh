@@ -54,10 +54,19 @@ install() {
 # --- what is missing
 
 servers="postfix/usr/lib/postfix/sbin/smtpd exim4-daemon-heavy/usr/sbin/exim4 opensmtpd/usr/sbin/smtpd"
-servers="$servers dovecot-submissiond/usr/lib/dovecot/submission"
+servers="$servers dovecot-submissiond/usr/lib/dovecot/submission courier-mta/usr/sbin/courieresmtpd"
+
+parts() { # parts PACKAGE: what is unpacked into its folder
+    case $1 in
+    courier-mta) echo courier-mta courier-base courier-authlib libcourier-unicode4 ;;
+    *) echo "$1" ;;
+    esac
+}
 
 runs() { # runs PACKAGE/BINARY: is it there, with all the libraries that it needs?
-    [ -x "$packages/$1" ] && ! LD_LIBRARY_PATH=$packages/postfix/usr/lib/postfix:/usr/lib/dovecot ldd "$packages/$1" | grep -q 'not found'
+    libraries=$packages/postfix/usr/lib/postfix:/usr/lib/dovecot:$packages/courier-mta/usr/lib
+    for folder in "$packages"/courier-mta/usr/lib/*-linux-gnu; do libraries=$libraries:$folder; done
+    [ -x "$packages/$1" ] && ! LD_LIBRARY_PATH=$libraries ldd "$packages/$1" | grep -q 'not found'
 }
 
 missing=
@@ -115,13 +124,14 @@ for server in $missing; do
     name=${server%%/*}
     refresh
     scratch=$(mktemp -d)
-    (cd "$scratch" && apt-get -q -o APT::Sandbox::User=root download "$name" >&2) || give_up "apt-get could not download $name"
+    # shellcheck disable=SC2046 # a list of words
+    (cd "$scratch" && apt-get -q -o APT::Sandbox::User=root download $(parts "$name") >&2) || give_up "apt-get could not download $name"
     mkdir -p "$packages/$name"
-    dpkg-deb -x "$scratch"/*.deb "$packages/$name"
+    for part in "$scratch"/*.deb; do dpkg-deb -x "$part" "$packages/$name"; done
     chmod -R u-s,g-s "$packages/$name"
     if ! runs "$server"; then
         # Only the libraries: the rest of what the package wants is for a server that this machine would run itself.
-        libraries=$(dpkg-deb -f "$scratch"/*.deb Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ |:]*\).*/\1/p')
+        libraries=$(dpkg-deb -f "$scratch/$name"_*.deb Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ |:]*\).*/\1/p')
         # shellcheck disable=SC2086
         install $libraries || give_up "apt-get could not install the libraries of $name"
     fi

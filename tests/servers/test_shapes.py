@@ -55,6 +55,19 @@ def test_haraka_refuses_what_is_pipelined_behind_the_end(
     assert done.report["server"]["sessions"] == 1
 
 
+def test_courier_drops_what_is_pipelined_behind_the_end(
+    courier: MailServer, campaign: Path, tmp_path: Path
+) -> None:
+    """It costs one timeout, of this test's 2 s, and one session; the next one waits for each content's reply."""
+    people = tmp_path / "people.csv"
+    people.write_text(re.sub("(refused.*)@example.com", r"\1@refused.example", people.read_text()))
+    campaign.write_text(campaign.read_text().replace("timeout: 20s", "timeout: 2s"))
+    done = send(campaign, courier, tmp_path, port="smtp")
+    check(done, courier, "refused")
+    assert done.report["server"]["strategy"] == "pipelined"
+    assert done.report["server"]["sessions"] == 2
+
+
 def test_dovecots_submission_proxy(submission: MailServer, campaign: Path, tmp_path: Path) -> None:
     done = send(campaign, submission, tmp_path)
     check(done, submission, "refused")

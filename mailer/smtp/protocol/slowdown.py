@@ -1,8 +1,9 @@
 """Servers that answer slower and slower after errors (tarpits), and when a new session is cheaper than
 waiting.
 
-Postfix, for one, delays each reply by smtpd_error_sleep_time (1 s) from the tenth error of a session on
-(smtpd_soft_error_limit). A new session has no errors.
+Postfix delays each reply by smtpd_error_sleep_time (1 s) from the tenth error of a session on
+(smtpd_soft_error_limit). Courier delays the reply to the first error by 8 s, and doubles that with each error
+(TARPIT). A new session has no errors.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import deque
 MIN_ERRORS = 3  # refused messages before slowness is taken for a tarpit
 SAMPLE = 4  # messages in a row that are all slow
 MIN_DELAY = 0.5  # seconds that each of them takes more than usual; less is not worth a new session
+MAX_REFUSAL_DELAY = 3.0  # seconds that one refusal takes more than usual: the next would take longer still
 AHEAD = 10  # messages over which a new session must pay
 
 
@@ -25,10 +27,13 @@ class SlowdownDetector:
         self._usual_count = 0
         self._usual_total = 0.0
         self._latest: deque[float] = deque(maxlen=SAMPLE)
+        self._slowest_refusal = 0.0
 
     def note_result(self, seconds: float, *, is_refused: bool) -> None:
         """Note that a message took so long after the one before it."""
         self._errors += is_refused
+        if is_refused:
+            self._slowest_refusal = max(self._slowest_refusal, seconds - self._usual)
         if self._errors < MIN_ERRORS:
             self._usual_count += 1
             self._usual_total += seconds
@@ -38,8 +43,14 @@ class SlowdownDetector:
     @property
     def is_new_session_cheaper(self) -> bool:
         """The next messages would wait longer in this session than a new one takes to open."""
+        if self._slowest_refusal > max(MAX_REFUSAL_DELAY, self._usual, 2 * self._session_cost):
+            return True
         if len(self._latest) < SAMPLE:
             return False
-        usual = self._usual_total / max(1, self._usual_count)
-        delay = min(self._latest) - usual
-        return delay > max(MIN_DELAY, usual) and delay * AHEAD > self._session_cost
+        delay = min(self._latest) - self._usual
+        return delay > max(MIN_DELAY, self._usual) and delay * AHEAD > self._session_cost
+
+    @property
+    def _usual(self) -> float:
+        """The seconds that a message takes without errors before it."""
+        return self._usual_total / max(1, self._usual_count)

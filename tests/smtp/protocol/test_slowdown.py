@@ -42,3 +42,18 @@ def test_one_fast_answer_ends_the_suspicion() -> None:
     note(detector, 0.05, MIN_ERRORS)
     note(detector, 1.0, SAMPLE - 1)
     assert not note(detector, 0.05, 1)
+
+
+@pytest.mark.parametrize(("session_cost", "is_cheaper"), [(0.5, True), (10.0, False)])
+def test_one_refusal_that_takes_seconds_is_enough(session_cost: float, is_cheaper: bool) -> None:
+    """Courier's first delay is 8 s, and the next ones are twice as long each."""
+    detector = SlowdownDetector(session_cost)
+    assert not note(detector, 0.05, 10, is_refused=False)
+    assert not note(detector, 8.0, 1, is_refused=False)
+    assert note(detector, 8.0, 1) is is_cheaper
+
+
+def test_refusals_as_slow_as_acceptances_are_no_tarpit() -> None:
+    detector = SlowdownDetector(session_cost=0.5)
+    assert not note(detector, 8.0, 10, is_refused=False)
+    assert not note(detector, 9.0, 1)
