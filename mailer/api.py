@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack, cast
 
 from mailer.campaign import load_campaign, parse_server
 from mailer.campaign.model import Campaign, Delivery, Rate, Recipient, SecretSource, ServerConfig
@@ -22,13 +22,15 @@ from mailer.delivery.signals import StopSignal
 from mailer.errors import InputError, LedgerWriteError, Unreachable
 from mailer.ledger import Ledger, find_nearest_ledger, get_project_ledger
 from mailer.ledger.outcome import Outcome
-from mailer.lint import Finding, lint_campaign
 from mailer.render.compile import compile_campaign
 from mailer.render.message import Message
 from mailer.render.render_process import RenderProcess
 from mailer.report import summary
 from mailer.report.summary import Report, make_proof_report
 from mailer.secret import Secret
+
+if TYPE_CHECKING:
+    from mailer.lint.finding import Finding  # loads slowly, and only `check` needs it
 
 __all__ = [
     "SendArguments",
@@ -140,6 +142,8 @@ def check(campaign: Campaign) -> list[Finding]:
     _, problems = check_messages(campaign, compiled, Observer())
     if problems:
         raise InputError(problems)
+    from mailer.lint import lint_campaign
+
     return lint_campaign(campaign, compiled)
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from email import message_from_bytes, policy
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -88,6 +87,8 @@ def show_first_message(campaign_file: Path, variables: dict[str, str], *, only: 
         edition = _plan_and_check(campaign, compiled, ledger, only)
         count = sum(ledger.count_by_status(edition, only=only).values())
     message = compiled.render(find_recipient(campaign, compiled, only))
+    from email import message_from_bytes, policy
+
     parsed = message_from_bytes(message.content, policy=policy.default)
     for name in ("From", "To", "Subject"):
         console.print_output(f"{name}: {parsed[name]}")

@@ -8,8 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
-from email import policy
-from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -282,6 +280,9 @@ class SendQuestion:
                 raise Declined
 
     def _describe(self, count: int, already: int, proof: str | None) -> Iterator[str]:
+        from email import policy  # loads slowly, and most runs ask no question
+        from email.parser import BytesHeaderParser
+
         job, server = self._job, self._job.server
         assert server is not None  # noqa: S101 - see is_needed
         where = f"{server.host}:{server.port}" + (f" as {server.username}" if server.username else "")
