@@ -46,11 +46,14 @@ _SUFFIXES: dict[str, Format] = {
     ".yml": "yaml",
     ".xlsx": "xlsx",
 }
+_OTHER_SPREADSHEETS = frozenset({".xls", ".xlsb", ".ods", ".numbers"})
 
 
 def list_format(name: str) -> Format:
     """Return the format that the suffix of `name` says. ValueError if it says none that can be read."""
     suffix = PurePath(name).suffix.lower()
+    if suffix in _OTHER_SPREADSHEETS:
+        raise ValueError(f"{suffix} files are not read; save the list as .xlsx or .csv")
     if suffix not in _SUFFIXES:
         raise ValueError(
             f"a list's suffix says its format: expected {', '.join(_SUFFIXES)}, or - for standard input"

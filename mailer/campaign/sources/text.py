@@ -39,7 +39,11 @@ def open_text(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[Te
 
     A byte order mark wins over `encoding`, which wins over UTF-8.
     """
-    codec = detect_bom_encoding(binary.read(4)) or encoding or "utf-8"
+    start = binary.read(4)
+    if start == b"PK\x03\x04":
+        text = "it is a zip, such as a spreadsheet, and not text; a spreadsheet's name ends with .xlsx"
+        raise InputError(Problem(Place(shown), text))
+    codec = detect_bom_encoding(start) or encoding or "utf-8"
     binary.seek(0)
     stream = io.TextIOWrapper(binary, codec, newline="")
     try:

@@ -27,6 +27,7 @@ from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.text import make_printable, shorten, shorten_quotes
 
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of the format before .xlsx, and around an encrypted workbook
 MAX_UNPACKED = 1 << 30  # octets, of all parts
 MAX_PART = 1 << 27  # octets, of a part that is not a sheet: openpyxl holds it (the shared strings, say)
 MAX_RATIO = 200  # sheets pack to a tenth, a very repetitive one to a fiftieth; a bomb to a thousandth
@@ -71,17 +72,15 @@ def _check_members(binary: BinaryIO, shown: str) -> None:
     try:
         with zipfile.ZipFile(binary) as archive:
             members = archive.infolist()
-            unpacked = sum(member.file_size for member in members)
-            if len(members) > MAX_MEMBERS or unpacked > MAX_UNPACKED or any(map(_is_bomb, members)):
-                raise InputError(
-                    Problem(Place(shown), f"it would unpack to {unpacked:,} octets; that is not a list")
-                )
-    except InputError:
-        raise
     except Exception:  # zipfile lets through what zlib, lzma and struct raise
-        raise InputError(
-            Problem(Place(shown), "it is not an .xlsx file (a zip of XML), or it is damaged")
-        ) from None
+        binary.seek(0)
+        text = "it is not an .xlsx file (a zip of XML), or it is damaged"
+        if binary.read(len(_OLE)) == _OLE:
+            text = "it is an old .xls file, or it has a password; save it as .xlsx without one"
+        raise InputError(Problem(Place(shown), text)) from None
+    unpacked = sum(member.file_size for member in members)
+    if len(members) > MAX_MEMBERS or unpacked > MAX_UNPACKED or any(map(_is_bomb, members)):
+        raise InputError(Problem(Place(shown), f"it would unpack to {unpacked:,} octets; that is not a list"))
     binary.seek(0)
 
 

@@ -191,3 +191,13 @@ def test_recipients_in_the_campaign_file_are_read(folder: Path) -> None:
     ]
     assert campaign.recipients.fingerprint() == load_campaign("x.yaml").recipients.fingerprint()
     assert list(campaign.recipients) == found
+
+
+def test_a_spreadsheet_of_another_format_says_what_to_save(refusal) -> None:
+    for name in ("people.xls", "people.ODS", "people.numbers"):
+        with pytest.raises(ValueError, match=r"save the list as \.xlsx or \.csv"):
+            list_format(name)
+    for name in ("people.csv", "people.json", "people.yaml"):
+        assert refusal(name, b"PK\x03\x04" + bytes(100)) == [
+            f"{name}: it is a zip, such as a spreadsheet, and not text; a spreadsheet's name ends with .xlsx"
+        ]

@@ -126,6 +126,10 @@ def test_a_wrong_row_of_xlsx_has_a_problem_and_the_others_are_read(rows) -> None
     [
         (b"", "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
         (b"email\na@example.com\n", "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
+        (
+            bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600),
+            "a.xlsx: it is an old .xls file, or it has a password; save it as .xlsx without one",
+        ),
         (workbook(["email"])[:-300], "a.xlsx: it is not an .xlsx file (a zip of XML), or it is damaged"),
         (workbook(["post"]), "a.xlsx:1: there is no column 'email'; the columns are: post"),
         (workbook(["email"]), "a.xlsx: the list has no recipients"),
