@@ -11,7 +11,7 @@ from mailer.cli import console
 from mailer.cli.credentials import choose_server_and_password
 from mailer.cli.trace import format_dialogue_line
 from mailer.delivery.server_access import ServerAccess, server_access
-from mailer.errors import ServerError
+from mailer.errors import InputError, ServerError
 from mailer.smtp.connection import SessionDetails, connect
 from mailer.smtp.protocol.extensions import Extensions
 
@@ -34,6 +34,8 @@ def probe_server(
     `server` is a URL, `timeout` the maximum seconds for one reply. Raises ServerError if the connection, TLS
     or the login fails.
     """
+    if variables and campaign_file is None:
+        raise InputError("--var needs the CAMPAIGN that it is about")
     own = load_campaign(campaign_file, variables=variables).server if campaign_file else None
     config, password = choose_server_and_password(own, server, ca_file)
     try:

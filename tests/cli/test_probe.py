@@ -38,6 +38,11 @@ def test_the_campaigns_server(command: Command, campaign: Path, sandbox: Sandbox
     assert ended.code == 0, ended.err
 
 
+def test_a_variable_without_a_campaign_is_refused(command: Command) -> None:
+    ended = command("probe", "--server", "smtp://127.0.0.1:1", "--var", "x=1")
+    assert (ended.code, "--var needs the CAMPAIGN" in ended.err) == (2, True)
+
+
 @pytest.mark.parametrize("time", ["2s", "1500ms", "0.5", "1m"])
 def test_the_timeout_is_a_duration(command: Command, sandbox: Sandbox, time: str) -> None:
     ended = command("probe", "--server", sandbox.url, "--ca-file", sandbox.ca_file, "--timeout", time)

@@ -49,6 +49,19 @@ def test_a_refused_recipient_fails(command: Command, campaign: Path) -> None:
     assert report["recipients"][0]["code"] == 550
 
 
+def test_a_run_that_ends_early_is_exit_4_and_the_same_command_continues(
+    command: Command, campaign: Path
+) -> None:
+    campaign.write_text(
+        campaign.read_text() + "delivery: {stop_after: 2 in a row, window: 1, strategy: sequential}\n"
+    )
+    ended, report = rehearse(command, campaign, "--fail", "rcpt=550")
+    assert (ended.code, report["ending"]) == (4, "given_up")
+    assert (report["counts"]["failed"], report["counts"]["pending"]) == (2, 1)
+    assert "hint: the same command continues with the 1 pending recipient" in ended.err
+    assert "--retry-failed" not in ended.err  # what was refused may have the cause that ended the run
+
+
 def test_a_message_that_is_refused_the_first_time_arrives_the_second_time(
     command: Command, campaign: Path
 ) -> None:
