@@ -131,7 +131,7 @@ class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic be
                 "expected the path of a campaign file, found an empty one", param_hint="CAMPAIGN"
             )
         path = find_campaign_file(value)
-        is_name = path.parent == Path() and path.suffix not in SUFFIXES
+        is_name = path.name and path.parent == Path() and path.suffix not in SUFFIXES
         if self._must_exist and is_name and not _is_given_file(path):
             raise click.BadParameter(
                 f"there is no {value}, campaigns/{value}.yaml or {value}.yaml", param_hint="CAMPAIGN"
