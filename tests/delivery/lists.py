@@ -58,14 +58,21 @@ class Many:
         return f"{self.mark} {self.count}"
 
 
+def _remove_in_process(process: int, path: str) -> None:
+    if os.getpid() == process:
+        os.unlink(path)
+
+
 class Compiled:
-    """Renders anybody but those whose column `bad` says why not."""
+    """Renders every recipient but those whose column `bad` says why not."""
 
     def __init__(self, fingerprint: str = "template", key: str | None = None) -> None:
         self.fingerprint, self._key = fingerprint, key
         self.limits = SimpleNamespace(seconds=10.0)
-        self._log = tempfile.mkstemp(prefix="rendered-")[1]
-        weakref.finalize(self, os.unlink, self._log)
+        descriptor, self._log = tempfile.mkstemp(prefix="rendered-")
+        os.close(descriptor)
+        # A child process that preflight forks has this object too, and may collect it first.
+        weakref.finalize(self, _remove_in_process, os.getpid(), self._log)
 
     @property
     def rendered(self) -> list[str]:
