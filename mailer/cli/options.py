@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ REPORT_FORMATS = ".json .csv .html .md .xml (JUnit)"
 # Commands of the documentation that this version does not have.
 NOT_BUILT = {"bounces", "login"}
 
+MAX_CA_FILE = 16 << 20  # octets, as in smtp.tls, which is not imported for the help alone
 PATH = click.Path(path_type=Path)  # whether the file exists is checked by the command
 
 # What `behavior_options` adds, by parameter name.
@@ -287,8 +289,26 @@ def ca_file_option(command: Decorated) -> Decorated:
     """Add `--ca-file`."""
     return click.option(
         "--ca-file", metavar="FILE", type=PATH, envvar="MAILER_CA_FILE", show_envvar=True,
-        help="Trust the certificates that this file's authority signed, instead of the system's trust store.",
+        callback=_save_standard_input,
+        help="Trust the certificates that this file's authority signed, instead of the system's trust store. "
+        "- is standard input.",
     )(command)  # fmt: skip
+
+
+def _save_standard_input(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Return the path; for `-`, that of a file with what standard input has, which is deleted at the exit.
+
+    Each session, and the process of a proof, reads the file anew.
+    """
+    if path != Path("-"):
+        return path
+    import atexit
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix="mailer-ca-", suffix=".pem", delete=False) as copy:
+        atexit.register(Path(copy.name).unlink, missing_ok=True)
+        copy.write(sys.stdin.buffer.read(MAX_CA_FILE + 1))  # one that is too large is refused when it is read
+    return Path(copy.name)
 
 
 def behavior_options(command: Decorated) -> Decorated:

@@ -28,6 +28,16 @@ def test_it_shows_all_and_sends_nothing(command: Command, sandbox: Sandbox) -> N
     assert "MAIL FROM" not in ended.out
 
 
+def test_the_ca_file_may_be_standard_input(process: Command, sandbox: Sandbox, tmp_path: Path) -> None:
+    options = ("probe", "--server", sandbox.url, "--ca-file", "-")
+    ended = process(*options, stdin=sandbox.ca_file.read_text(), TMPDIR=str(tmp_path))
+    assert ended.code == 0, ended.err
+    assert list(tmp_path.glob("mailer-ca-*")) == [], "the copy is deleted"
+    ended = process(*options, TMPDIR=str(tmp_path))
+    assert ended.code == 2
+    assert "holds no certificate" in ended.err
+
+
 def test_the_campaigns_server(command: Command, campaign: Path, sandbox: Sandbox) -> None:
     (campaign.parent / "password").write_text(sandbox.password)
     server = (
