@@ -177,7 +177,7 @@ class _Compilation:
             return Signer(self.campaign.dkim)
         except FileProblem as problem:
             place = self.campaign.dkim.place or Place(str(self.campaign.path))
-            self.problems.append(Problem(place, f"dkim: {problem}"))
+            self.problems.append(Problem(place, f"dkim.key_file: {problem}"))
             return None
 
     def _collect_failure(self, make: Callable[[], T]) -> T | None:

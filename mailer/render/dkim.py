@@ -16,7 +16,7 @@ from time import time
 
 from mailer.campaign.model import Dkim
 from mailer.errors import MissingExtra
-from mailer.files import UnusableFile, open_regular_file, read_limited
+from mailer.files import UnusableFile, open_regular_file, read_limited, show_path
 from mailer.idna import encode_domain
 from mailer.render.attachments import FileProblem
 
@@ -34,7 +34,7 @@ class Signer:
         """:raises FileProblem: if the key cannot be used.
         :raises MissingExtra: if `cryptography` is not installed.
         """
-        self._algorithm, self._sign = _load_key(_read_key(dkim.key_file), str(dkim.key_file))
+        self._algorithm, self._sign = _load_key(_read_key(dkim.key_file), show_path(dkim.key_file))
         self._domain = encode_domain(dkim.domain)
         self._selector = dkim.selector
         self._clock = clock
@@ -102,7 +102,7 @@ def _read_key(path: Path) -> bytes:
         with open_regular_file(path) as stream:
             return read_limited(stream, MAX_KEY)
     except UnusableFile as problem:
-        raise FileProblem(f"{path}: {problem}") from None
+        raise FileProblem(f"{show_path(path)}: {problem}") from None
 
 
 def _load_key(pem: bytes, name: str) -> tuple[str, Callable[[bytes], bytes]]:

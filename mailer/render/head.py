@@ -15,6 +15,7 @@ from mailer.idna import encode_address
 from mailer.render import headers
 from mailer.render.failure import RenderFailure
 from mailer.render.templates import PatternTemplate, TemplateVariables
+from mailer.text import shorten
 
 T = TypeVar("T")
 _LINE_ENDS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
@@ -177,14 +178,14 @@ class HeadMaker:
             if self._one_click and not address.startswith("https://"):
                 raise RenderFailure(
                     url.place,
-                    f"unsubscribe.url: one_click needs an address that starts with https://, found {address!r}",
+                    f"unsubscribe.url: one_click needs an address that starts with https://, found {shorten(address, 20)!r}",
                 )
             if not address.lower().startswith(
                 ("https://", "http://")
             ):  # as the campaign file asks of a constant
                 raise RenderFailure(
                     url.place,
-                    f"unsubscribe.url: expected an address that starts with https:// or http://, found {address!r}",
+                    f"unsubscribe.url: expected an address that starts with https:// or http://, found {shorten(address, 20)!r}",
                 )
             ways.append(address)
         if mailto := self._patterns.unsubscribe_mailto:

@@ -24,6 +24,7 @@ from mailer.render.images import FileStore, make_image_part
 from mailer.render.mime import Part
 from mailer.render.skeleton import TOKEN, has_token
 from mailer.render.templates import PatternTemplate, TemplateVariables
+from mailer.text import shorten
 
 MAX_LOCAL = 16  # local images whose parts are kept; the store keeps more, within its bound
 MAX_TAGS = 1024  # kept, of at most
@@ -146,7 +147,7 @@ class Images:
             tag = _Tag(text)
         elif address[:4].lower() == "cid:":
             if address[4:] not in self._named:
-                raise FileProblem(f"{address}: {self._unknown(address[4:])}")
+                raise FileProblem(f"{shorten(address, 24)}: {self._unknown(address[4:])}")
             tag = _Tag(text, address[4:])
         elif _SCHEME.match(address) or TOKEN.match(
             address
@@ -186,7 +187,7 @@ class Images:
 
     def _unknown(self, name: str) -> str:
         names = ", ".join(self._named) or "it has none"
-        return f"{name!r} is not in the campaign's images ({names})"
+        return f"{shorten(name, 20)!r} is not in the campaign's images ({names})"
 
 
 def _find_image_starts(html: str) -> list[int]:

@@ -86,7 +86,9 @@ def test_a_template_that_cannot_be_used(project: Project, name: str, text: str) 
 def test_a_key_that_cannot_be_used_is_at_its_name(project: Project) -> None:
     key = project.put("key.pem", "no key")
     dkim = Dkim("example.com", "s1", key, Place("campaign.yaml", 9, 44))
-    assert problems(project, dkim=dkim) == ["campaign.yaml:9:44: dkim: key.pem: is not a private key in PEM"]
+    assert problems(project, dkim=dkim) == [
+        "campaign.yaml:9:44: dkim.key_file: key.pem: is not a private key in PEM"
+    ]
 
 
 def test_a_key_pattern_that_gives_nothing_is_an_error(project: Project) -> None:

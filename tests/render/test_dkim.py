@@ -143,7 +143,7 @@ def test_a_wrong_key_is_an_error_of_the_campaign(project: Project, content: byte
     with pytest.raises(InputError) as caught:
         project.compile(text="Hi", dkim=Dkim("example.com", "s1", path))
     assert text in str(caught.value)
-    assert "campaign.yaml: dkim: " in str(caught.value)
+    assert "campaign.yaml: dkim.key_file: " in str(caught.value)
 
 
 def test_a_short_key_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

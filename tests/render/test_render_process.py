@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -88,6 +89,12 @@ def test_a_way_that_is_not_known_needs_a_child(project: Project) -> None:
     assert not is_rendered_here(compiled, city="Lima")
 
 
+def without_date(message: object) -> tuple[str, bytes]:
+    """A message's identifier and its content, without the second in which it was made."""
+    assert isinstance(message, Message), message
+    return message.message_id, re.sub(rb"Date: [^\r]*", b"", message.content)
+
+
 def test_messages_come_in_order_however_they_are_rendered(project: Project) -> None:
     compiled = project.compile(text="{% if city == 'Lima' %}{{ name * 2 }}{% else %}{{ name }}{% endif %}")
     people = [
@@ -98,7 +105,7 @@ def test_messages_come_in_order_however_they_are_rendered(project: Project) -> N
         for start in (0, 100):
             rendered = list(process.render_each(people[start : start + 100]))
             expected = [compiled.render(recipient) for recipient in people[start : start + 100]]
-            assert rendered == expected
+            assert list(map(without_date, rendered)) == list(map(without_date, expected))
 
 
 def test_one_recipient_who_is_stuck_is_the_one_that_is_named(project: Project) -> None:
