@@ -1,4 +1,4 @@
-"""`make soak`: thousands of kills, and a minute of fuzzing for each parser. See `python -m tests.soak --help`."""
+"""`make soak`: thousands of kills, a minute of fuzzing for each parser, and for its cost. See `python -m tests.soak --help`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests import fuzz
+from tests import fuzz, fuzz_cost
 from tests.faults.kill import one_round
 from tests.faults.zygote import Zygote
 from tests.ledger.conftest import make_schema
 from tests.postgres import find_programs, run_postgres
+from tests.templating.test_every_name import NAMES, check_calls
 
 
 def kills(wanted: int, seed: int) -> None:
@@ -59,6 +60,12 @@ def main() -> None:
     kills(given.kills, random.randrange(1 << 32))
     for name in fuzz.TARGETS:
         print(f"fuzz {name}: {fuzz.run(name, given.seconds):,} inputs", flush=True)
+    for name in fuzz_cost.TARGETS:
+        seconds = given.seconds / 6 if name in fuzz_cost.FILTERS else given.seconds
+        print(f"cost of {name}: {fuzz_cost.run(name, seconds):,} inputs", flush=True)
+    for name, expressions in NAMES.items():
+        check_calls(expressions, are_all=True)
+        print(f"large arguments: {name}", flush=True)
 
 
 if __name__ == "__main__":

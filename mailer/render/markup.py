@@ -25,8 +25,13 @@ MAX_DEPTH = 256  # of elements, as deep as browsers and libxml2 follow HTML
 MAX_TAG = 65536  # characters of one tag
 MAX_ATTRIBUTES = 512  # of one tag: some parsers compare each with all others
 _MJML_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)|/>")
-_TAG = re.compile(r"<!--|<(/?)([A-Za-z][^\s/>]{0,64})")
-_TAG_END = re.compile(r"(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
+_TAG = re.compile(r"<!--|<(/?)([A-Za-z][^\s/>]*+)")
+_COMMENT_END = re.compile(r"--!?>")
+# As HTML's tokenizer has it: a quote means something only at the begin of a value.
+_TAG_END = re.compile(
+    r"(?:[\s/]++|[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|[^\s>\"'][^\s>]*+)?+)?+)*+>"
+)
+_RAW = frozenset("script style textarea title xmp iframe noembed noframes".split())  # noqa: SIM905 - no tags in them
 _QUOTED = re.compile(r"\"[^\"]*+\"|'[^']*+'")
 _BETWEEN_ATTRIBUTES = re.compile(r"[\s/]++")
 _CLOSED_BY_ITSELF = frozenset("p li dt dd td th tr tbody thead tfoot option colgroup".split())  # noqa: SIM905
@@ -46,10 +51,11 @@ MJML_COMPONENTS = frozenset(
 )
 
 MAX_RULES = 20_000  # of all style sheets, braces counted
-_STYLE = re.compile(r"<style\b[^>]*+>(.*?)</style", re.IGNORECASE | re.DOTALL)
+_STYLE = re.compile(r"<style\b[^>]*+(?:>(.*?)(?:</style|\Z)|\Z)", re.IGNORECASE | re.DOTALL)
 # `<![if !mso]>` is shown by every client but Outlook. To an HTML parser it is a comment with an error in it.
-_REVEALED = re.compile(r"<!--.*?-->|<!\[(?:if\b[^\]>]*+|endif)\]>", re.IGNORECASE | re.DOTALL)
+_REVEALED = re.compile(r"<!--.*?(?:-->|\Z)|<!\[(?:if\b[^\]>]*+|endif)\]>", re.IGNORECASE | re.DOTALL)
 _STAND_IN = "<!--mailer-revealed-{}-->"
+_HIDDEN = re.compile(_STAND_IN.format(r"(\d+)"))
 
 _TEXT = (
     "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
@@ -189,9 +195,13 @@ def inline_css(html: str) -> str:
         return _STAND_IN.format(len(revealed) - 1)
 
     inlined = _inliner().inline(_REVEALED.sub(hide, html))
-    for number, original in enumerate(revealed):
-        inlined = inlined.replace(_STAND_IN.format(number), original)
-    return inlined
+    return (
+        _HIDDEN.sub(
+            lambda found: revealed[int(found[1])] if int(found[1]) < len(revealed) else found[0], inlined
+        )
+        if revealed
+        else inlined
+    )
 
 
 @lru_cache(maxsize=1)
@@ -216,13 +226,18 @@ def check_html(html: str) -> None:
     depth = position = 0
     while found := _TAG.search(html, position):
         if found[2] is None:
-            end = html.find("-->", found.end())
-            position = end + 3 if end >= 0 else len(html)
+            ended = _COMMENT_END.search(html, found.end() - 2)  # `<!-->` is a whole comment
+            position = ended.end() if ended is not None else len(html)
             continue
         name = found[2].lower()
+        if len(name) > MAX_TAG:
+            raise ValueError(f"a tag of more than {MAX_TAG:,} characters")
         position = end = _find_tag_end(html, found.end())
         if end - found.end() > MAX_ATTRIBUTES and _count_attributes(html[found.end() : end]) > MAX_ATTRIBUTES:
             raise ValueError(f"a tag <{name}> with more than {MAX_ATTRIBUTES} attributes")
+        if name in _RAW and not found[1]:
+            position = _find_raw_end(html, name, end)
+            continue
         if name in _VOID or name in _CLOSED_BY_ITSELF:
             continue
         if not found[1]:
@@ -233,6 +248,12 @@ def check_html(html: str) -> None:
             depth -= 1
         if depth > MAX_DEPTH:
             raise ValueError(f"elements are nested deeper than {MAX_DEPTH} levels")
+
+
+def _find_raw_end(html: str, name: str, start: int) -> int:
+    """The begin of the end tag of an element that has no other tags in it."""
+    found = re.compile(f"</{name}(?![^\\s/>])", re.IGNORECASE).search(html, start)
+    return found.start() if found is not None else len(html)
 
 
 def _find_tag_end(html: str, start: int) -> int:

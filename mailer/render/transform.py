@@ -40,11 +40,11 @@ _URL = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|#)")
 _MARKUP = re.compile(
     r"<!--.*?(?:-->|\Z)|<(style|script)\b.*?(?:</\1\s*>|\Z)"
-    r"|<[A-Za-z/!](?:[^>\"']|\"[^\"]*\"|'[^']*')*(?:>|\Z)",
+    r"|<[A-Za-z/!](?:[^>\"']++|\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z))*+(?:>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"([^\s\"'<>/=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]+))")
-_STYLE = re.compile(r"<style\b[^>]*>(.*?)</style", re.IGNORECASE | re.DOTALL)
+_STYLE = re.compile(r"<style\b[^>]*+(?:>(.*?)(?:</style|\Z)|\Z)", re.IGNORECASE | re.DOTALL)
 _ADDRESSES = frozenset({"href", "src", "background", "action"})
 # Attributes whose values decide nothing, unless a rule of CSS selects by an attribute.
 _PASSIVE = _ADDRESSES | {"alt", "title", "content", "lang", "value", "aria-label", "summary", "datetime"}
