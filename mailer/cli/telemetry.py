@@ -13,11 +13,14 @@ from typing import Any
 from mailer.cli import console
 from mailer.delivery.observer import Observer
 from mailer.files import replace_text_file
+from mailer.ledger import RunRecord
 from mailer.ledger.outcome import Outcome
 from mailer.ledger.sharing import EditionState
 from mailer.smtp.connection import SessionDetails
 
 STANDARD_OUTPUT = Path("-")
+_log = logging.getLogger("mailer.worker")
+
 WRITE_INTERVAL = 5.0  # seconds between two versions of the metrics file
 
 _HELP = {
@@ -92,11 +95,11 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
-class MetricsObserver(Observer):
-    """Counts what happens in a run, and passes it on to another observer."""
+class PassingObserver(Observer):
+    """Passes everything on to another observer."""
 
-    def __init__(self, metrics: Metrics, campaign: str, other: Observer) -> None:
-        self._metrics, self._campaign, self._other = metrics, campaign, other
+    def __init__(self, other: Observer) -> None:
+        self._other = other
 
     def on_planning(self, done: int) -> None:
         self._other.on_planning(done)
@@ -108,19 +111,48 @@ class MetricsObserver(Observer):
         self._other.on_warning(text)
 
     def on_start(self, total: int, already: int) -> None:
-        self._metrics.set("mailer_recipients", total, campaign=self._campaign)
         self._other.on_start(total, already)
 
+    def on_run(self, run: RunRecord) -> None:
+        self._other.on_run(run)
+
     def on_session(self, details: SessionDetails) -> None:
-        self._metrics.add("mailer_sessions_total", campaign=self._campaign)
         self._other.on_session(details)
 
     def on_outcome(self, outcome: Outcome) -> None:
-        self._metrics.add("mailer_messages_total", campaign=self._campaign, status=outcome.status.value)
         self._other.on_outcome(outcome)
 
     def on_waiting(self, seconds: float, why: str) -> None:
         self._other.on_waiting(seconds, why)
+
+    def on_progress(self, state: EditionState) -> None:
+        self._other.on_progress(state)
+
+    def on_unknown_user(self, email: str) -> None:
+        self._other.on_unknown_user(email)
+
+    def on_finish(self, reason: str | None) -> None:
+        self._other.on_finish(reason)
+
+
+class MetricsObserver(PassingObserver):
+    """Counts what happens in a run of `campaign`, and passes it on."""
+
+    def __init__(self, metrics: Metrics, campaign: str, other: Observer) -> None:
+        super().__init__(other)
+        self._metrics, self._campaign = metrics, campaign
+
+    def on_start(self, total: int, already: int) -> None:
+        self._metrics.set("mailer_recipients", total, campaign=self._campaign)
+        super().on_start(total, already)
+
+    def on_session(self, details: SessionDetails) -> None:
+        self._metrics.add("mailer_sessions_total", campaign=self._campaign)
+        super().on_session(details)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        self._metrics.add("mailer_messages_total", campaign=self._campaign, status=outcome.status.value)
+        super().on_outcome(outcome)
 
     def on_progress(self, state: EditionState) -> None:
         for worker in state.workers:
@@ -129,20 +161,50 @@ class MetricsObserver(Observer):
             self._metrics.set("mailer_worker_in_flight", worker.in_flight, **labels)
             self._metrics.set("mailer_worker_up", int(worker.is_alive), **labels)
         self._metrics.write_if_due()
-        self._other.on_progress(state)
-
-    def on_unknown_user(self, email: str) -> None:
-        self._other.on_unknown_user(email)
+        super().on_progress(state)
 
     def on_finish(self, reason: str | None) -> None:
         self._metrics.finish()
-        self._other.on_finish(reason)
+        super().on_finish(reason)
+
+
+class RunNamingObserver(PassingObserver):
+    """Adds the run's id to the messages that are JSON lines."""
+
+    def __init__(self, log_format: str, other: Observer) -> None:
+        super().__init__(other)
+        self._log_format = log_format
+
+    def on_run(self, run: RunRecord) -> None:
+        console.set_log_format(self._log_format, campaign=run.campaign, run=run.run)
+        super().on_run(run)
+
+
+class LogObserver(Observer):
+    """Writes what a worker's share does to the log, with campaign, run and worker."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, str] = {}
+
+    def on_run(self, run: RunRecord) -> None:
+        self._fields = {"campaign": run.campaign, "run": run.run, "worker": run.worker or ""}
+        _log.info("share started", extra=self._fields)
+
+    def on_warning(self, text: str) -> None:
+        _log.warning("%s", text, extra=self._fields)
+
+    def on_waiting(self, seconds: float, why: str) -> None:
+        _log.info("waiting for %.0f s: %s", seconds, why, extra=self._fields)
 
 
 def watch_run(display: Observer, metrics: Path | None, log_format: str, campaign: str) -> Observer:
-    """The observer of a run: the display, and metrics if they are asked for. Sets the format of messages."""
+    """Return the observer of a run: the display, with metrics and names in the log if they are asked for.
+
+    Sets the format of messages.
+    """
     console.set_log_format(log_format, campaign=campaign)
-    return display if metrics is None else MetricsObserver(Metrics(metrics), campaign, display)
+    observer = RunNamingObserver(log_format, display) if log_format == "json" else display
+    return observer if metrics is None else MetricsObserver(Metrics(metrics), campaign, observer)
 
 
 class JsonFormatter(logging.Formatter):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mailer.cli import console
-from mailer.cli.telemetry import Metrics, MetricsObserver, set_up_logging
+from mailer.cli.telemetry import LogObserver, Metrics, MetricsObserver, set_up_logging
 from mailer.delivery.observer import Observer
 from mailer.errors import InputError
 from mailer.ledger import Ledger
@@ -37,5 +37,11 @@ def run_worker_command(
     if password := os.environ.get("MAILER_PASSWORD"):
         console.add_secret(Secret(password))
     Ledger.open(ledger, create=True).close()  # a wrong URL is said now, not with the first share
-    observer = MetricsObserver(Metrics(metrics), "", Observer()) if metrics is not None else Observer()
-    return run_worker(broker, ledger, name=name, cache=cache, processes=processes, observer=observer)
+    values = Metrics(metrics) if metrics is not None else None
+
+    def make_observer(campaign: str) -> Observer:
+        return LogObserver() if values is None else MetricsObserver(values, campaign, LogObserver())
+
+    return run_worker(
+        broker, ledger, name=name, cache=cache, processes=processes, make_observer=make_observer
+    )

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mailer.ledger import RunRecord
 from mailer.ledger.outcome import Outcome
 from mailer.ledger.sharing import EditionState
 from mailer.smtp.connection import SessionDetails
@@ -34,6 +35,9 @@ class Observer:
         The campaign has `total` recipients, of whom `already` had an outcome before this run. Recipients that
         this run skips, because no message can be made for them, are in neither number.
         """
+
+    def on_run(self, run: RunRecord) -> None:
+        """The run has its record in the ledger, with its id and the worker's name."""
 
     def on_session(self, details: SessionDetails) -> None:
         """A session was opened and logged in; `details` say where and how."""
@@ -78,6 +82,10 @@ class GuardedObserver(Observer):
     def on_start(self, total: int, already: int) -> None:
         with self._guard():
             self._observer.on_start(total, already)
+
+    def on_run(self, run: RunRecord) -> None:
+        with self._guard():
+            self._observer.on_run(run)
 
     def on_session(self, details: SessionDetails) -> None:
         with self._guard():

@@ -142,6 +142,7 @@ def _start_run(
     `is_share` says that another command has started it.
     """
     record = ledger.start_run(edition, template=template, now=state.clock.now(), worker=options.worker)
+    state.observer.on_run(record)
     coordinator = Coordinator()
     if ledger.is_shared:
         coordinator = SharedCoordinator(

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,19 +84,25 @@ def create_app(broker: str) -> Any:
 
 
 def run_worker(
-    broker: str, ledger_url: str, *, name: str | None, cache: Path | None, processes: int, observer: Observer
+    broker: str,
+    ledger_url: str,
+    *,
+    name: str | None,
+    cache: Path | None,
+    processes: int,
+    make_observer: Callable[[str], Observer],
 ) -> int:
     """Run a worker until it is told to stop, and return the exit code.
 
     `name` is the worker's name in reports, by default host and process. `cache` is a folder for the
-    campaigns' files. `processes` send at a time, each with its own sessions. `observer` watches them; the
-    processes do not share it.
+    campaigns' files. `processes` send at a time, each with its own sessions. `make_observer` makes what
+    watches the shares of a campaign; the processes do not share it.
     """
     # Celery warns root, in capitals. A container's only user is root, and a worker opens what it is given
     # alone.
     warnings.filterwarnings("ignore", message=".*superuser privileges", module="celery")
     app = create_app(broker)
-    runner = ShareRunner(ledger_url, name=name, cache=cache, observer=observer)
+    runner = ShareRunner(ledger_url, name=name, cache=cache, make_observer=make_observer)
 
     def send_share(campaign: str, edition: int) -> None:
         try:
@@ -154,7 +160,7 @@ class ShareRunner:
         *,
         name: str | None = None,
         cache: Path | None = None,
-        observer: Observer | None = None,
+        make_observer: Callable[[str], Observer] = lambda _campaign: Observer(),
     ) -> None:
         self._url = ledger_url
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
@@ -164,7 +170,7 @@ class ShareRunner:
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread | None = None  # that runs the loop
         self.stop = StopSignal()
-        self.observer = observer or Observer()
+        self._make_observer = make_observer
 
     def send_share(self, campaign: str, number: int) -> bool:
         """Send a share of an edition. Returns whether another share is to be sent.
@@ -251,13 +257,12 @@ class ShareRunner:
     async def _send(self, ledger: Ledger, loaded: _LoadedCampaign) -> RunResult:
         edition = loaded.travelled.edition
         options = replace(loaded.travelled.options, limit=SHARE_MESSAGES, worker=self.name)
-        _log.info("share started", extra={"campaign": edition.campaign, "worker": self.name})
         result = await run_share(
             loaded.process,
             ledger,
             edition,
             options,
-            self.observer,
+            self._make_observer(edition.campaign),
             stop=self.stop,
             seconds=SHARE_SECONDS,
             template=loaded.travelled.template,

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from mailer.cli import console
-from mailer.cli.telemetry import JsonFormatter, Metrics, MetricsObserver
+from mailer.cli.telemetry import JsonFormatter, LogObserver, Metrics, MetricsObserver, watch_run
 from mailer.delivery.observer import Observer
+from mailer.ledger import RunRecord
 from mailer.ledger.outcome import Outcome, Status
 from mailer.ledger.sharing import EditionState, WorkerProgress
 
@@ -70,3 +71,40 @@ def test_a_log_record_as_json_has_campaign_run_and_worker():
     )
     made = json.loads(JsonFormatter().format(record))
     assert (made["message"], made["campaign"], made["run"], made["worker"]) == ("share ended", "c", "r", "w")
+
+
+RUN = RunRecord(1, "01J", "spring", 1, "t", "2026-11-23T09:00:00Z", worker="paris")
+
+
+def test_after_a_run_has_begun_messages_as_json_have_its_id(capsys):
+    observer = watch_run(Observer(), None, "json", "spring")
+    observer.on_run(RUN)
+    console.print_warning("slow")
+    found = json.loads(capsys.readouterr().err)
+    assert (found["campaign"], found["run"], found["message"]) == ("spring", "01J", "slow")
+
+
+def test_what_a_worker_is_told_is_in_its_log_with_campaign_run_and_worker(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("mailer"), "propagate", True)
+    observer = LogObserver()
+    with caplog.at_level(logging.INFO, logger="mailer.worker"):
+        observer.on_run(RUN)
+        observer.on_warning("the server allows fewer connections")
+        observer.on_waiting(30.0, "too many messages")
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert [line["message"] for line in lines] == [
+        "share started",
+        "the server allows fewer connections",
+        "waiting for 30 s: too many messages",
+    ]
+    assert {(line["campaign"], line["run"], line["worker"]) for line in lines} == {("spring", "01J", "paris")}
+
+
+def test_a_worker_counts_each_campaign_by_its_name(tmp_path):
+    metrics = Metrics(tmp_path / "mailer.prom")
+    for campaign in ("spring", "autumn"):
+        MetricsObserver(metrics, campaign, LogObserver()).on_outcome(
+            Outcome("a@example.com", "a", Status.SENT)
+        )
+    assert 'mailer_messages_total{campaign="autumn",status="sent"} 1\n' in metrics.format()
+    assert 'mailer_messages_total{campaign="spring",status="sent"} 1\n' in metrics.format()
