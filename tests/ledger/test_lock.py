@@ -100,6 +100,7 @@ def test_an_error_releases_the_campaign(ledger):
     assert not ledger.is_held("autumn")
 
 
+@pytest.mark.sqlite
 def test_claims_that_were_not_committed_go_with_the_hold(ledger):
     from tests.ledger.conftest import Started
 

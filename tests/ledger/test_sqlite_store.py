@@ -343,8 +343,8 @@ class TestMigration:
             ledger.store.execute("ALTER TABLE editions DROP COLUMN sender")
             ledger.store.execute("DROP INDEX messages_unchecked")
             ledger.store.execute("ALTER TABLE messages DROP COLUMN unchecked")
-            ledger.store.execute("DROP TABLE blobs")
-            ledger.store.execute("DROP TABLE files")
+            for table in ("blobs", "files", "forgotten", "salts"):
+                ledger.store.execute(f"DROP TABLE {table}")
             ledger.store.execute(
                 "UPDATE messages SET address = 'strasse@example.com', key = address WHERE position = 1"
             )

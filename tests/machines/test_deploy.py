@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,18 @@ def test_the_command_lines_of_the_manifests_are_valid(path: Path, monkeypatch: A
             if argument.startswith("$("):
                 assert argument[2:-1] in environment
         assert parse(container["args"]).params
+
+
+def test_the_compose_file_fits_the_schema_of_the_compose_specification(tmp_path: Path) -> None:
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    checked = subprocess.run(
+        [*command, str(DEPLOY / "compose.yaml")], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
+    broken = tmp_path / "compose.yaml"
+    broken.write_text((DEPLOY / "compose.yaml").read_text().replace("replicas: 3", "replica: 3"))
+    assert subprocess.run([*command, str(broken)], capture_output=True, check=False).returncode == 1
 
 
 def test_the_compose_file_has_all_parts_and_valid_command_lines(monkeypatch: Any) -> None:
