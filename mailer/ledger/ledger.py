@@ -242,10 +242,10 @@ class Ledger(Suppressions):
         """Claim up to `limit` messages for `run`: those whose wait is over, those in doubt, then the list.
 
         The claims are durable after `commit`; in a shared ledger they are at once. If there is nothing to
-        claim, what was recorded is committed. `now` is in seconds since the epoch. No message waits for more than `longest` seconds from
-        `now`, even if the clock went back. `only` is an address or a key. `fresh` is the maximum of messages
-        that this run has not claimed before. Addresses that were suppressed since the planning are left out.
-        Raises LedgerWriteError.
+        claim, what was recorded is committed. `now` is in seconds since the epoch. No message waits for more
+        than `longest` seconds from `now`, even if the clock went back. `only` is an address or a key. `fresh`
+        is the maximum of messages that this run has not claimed before. Addresses that were suppressed since
+        the planning are left out. Raises LedgerWriteError.
         """
         given: dict[str, object] = {
             "edition": edition.id,
