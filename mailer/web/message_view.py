@@ -16,12 +16,15 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message as MimePart
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from mailer.text import make_printable
 
 MAX_DECODED = 4_000  # characters of a header in which encoded words are decoded; the rest is shown as it is
 MAX_HEADER = 20_000  # characters of a header that are shown
+MAX_HEADERS = 1_000  # that are shown
+MAX_PARAMETERS = 2_000  # characters of a header with parameters, whose parser takes quadratic time
 MAX_HTML = 8_000_000  # characters of HTML that are shown; more than any mail program takes
 MAX_PARTS = 500
 
@@ -67,7 +70,8 @@ class MessageView:
     @cached_property
     def headers(self) -> list[tuple[str, str]]:
         """Names and decoded values, in the message's order."""
-        return [(make_printable(name), decode_text(value)) for name, value in self._message.raw_items()]
+        items = islice(self._message.raw_items(), MAX_HEADERS)
+        return [(make_printable(name), decode_text(value)) for name, value in items]
 
     def header(self, name: str) -> str:
         """Return the decoded value of the first header `name`; empty if there is none."""
@@ -141,7 +145,7 @@ class MessageView:
 
     @cached_property
     def _message(self) -> MimePart[Any, Any]:
-        parser = email.parser.BytesParser(policy=email.policy.compat32)
+        parser = email.parser.BytesParser(policy=_BoundedPolicy())
         try:
             return parser.parsebytes(self.content)
         except (RecursionError, ValueError, LookupError, HeaderParseError):  # parts within parts without end
@@ -190,6 +194,14 @@ class MessageView:
         return MessagePart(
             number, _find_file_name(leaf, number), leaf.get_content_type(), len(content), is_inline, content
         )
+
+
+class _BoundedPolicy(email.policy.Compat32):
+    """Headers as text, cut before they are parsed for parameters."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[: MAX_PARAMETERS if name.lower().startswith("content-") else MAX_HEADER]
 
 
 def decode_text(value: object) -> str:

@@ -71,7 +71,7 @@ def test_a_process_that_takes_too_long_is_ended_and_the_next_one_works(project: 
     Path("letter.html.j2").write_text(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     )
-    process = CampaignProcess(project, {}, seconds=1.5)
+    process = CampaignProcess(project, {}, seconds=6.0)
     try:
         process.load()
         (problem,) = process.render(ADA).problems
@@ -87,3 +87,26 @@ def test_after_the_end_it_answers_with_a_problem(process: CampaignProcess) -> No
     process.load()
     process.close()
     assert "has ended" in str(process.render(ADA).problems[0])
+
+
+def test_the_password_of_the_server_is_not_read(process: CampaignProcess, project: Path) -> None:
+    server = "server: {host: 127.0.0.1, username: a, password: {command: 'touch was-run; echo x'}}\n"
+    project.write_text(project.read_text() + server)
+    assert list(process.load().problems) == []
+    assert process.render(ADA).content
+    assert process.load().server is not None
+    assert not Path("was-run").exists()
+
+
+def test_environment_variables_that_the_campaign_names_are_read(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELEASE", "v4.2")
+    project.write_text(project.read_text() + "vars: {release: {env: RELEASE}}\n")
+    Path("letter.html.j2").write_text("<p>{{ release }}</p>")
+    process = CampaignProcess(project, {})
+    try:
+        process.load()
+        assert b"v4.2" in process.render(ADA).content
+    finally:
+        process.close()

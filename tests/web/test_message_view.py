@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.web.message_view import MAX_HEADER, MAX_PARTS, MessageView
+from mailer.web.message_view import MAX_HEADER, MAX_HEADERS, MAX_PARTS, MessageView
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 
@@ -135,6 +135,13 @@ def test_images_from_the_network_are_counted() -> None:
         ),
         b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 20_000,
         b"X: y\r\n" * 20_000 + b"\r\n",
+        b"X: y\r\n" * 200_000 + b"\r\n",
+        b"Content-Type: text/html" + b";" * 5_000_000 + b"\r\n\r\nx",
+        b'Content-Type: text/html; a="' + b";" * 2_000_000 + b"\r\n\r\nx",
+        b"Content-Type: text/html;" + b' a="b\\\\";' * 500_000 + b"\r\n\r\nx",
+        b"Content-Disposition: attachment;" + b"".join(b" filename*%d=x;" % n for n in range(100_000)),
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+        + b'--b\r\nContent-Type: x; a=";;;;\r\n\r\n' * 20_000,
     ],
 )
 def test_no_message_breaks_the_page(content: bytes) -> None:
@@ -153,4 +160,5 @@ def check_all_views(content: bytes) -> None:
     json.dumps(view.summarize(), ensure_ascii=False).encode()
     view.make_html_document()
     assert len(view.parts) <= MAX_PARTS
+    assert len(view.headers) <= MAX_HEADERS
     assert all(len(value) <= MAX_HEADER for _, value in view.headers)

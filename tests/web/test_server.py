@@ -132,6 +132,32 @@ def test_our_own_origin_is_accepted(visitor: Visitor) -> None:
     assert visitor.request("", headers={"Origin": f"http://127.0.0.1:{visitor.port}"})[0] == 200
 
 
+UPGRADE = {
+    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}  # fmt: skip
+
+
+def test_no_websocket_is_opened(server: WebServer, visitor: Visitor) -> None:
+    foreign = {**UPGRADE, "Origin": "http://evil.example", "Cookie": visitor.cookie}
+    assert request_raw(server, visitor.base, foreign)[0] == 403
+    assert request_raw(server, visitor.base, UPGRADE)[0] == 403
+    assert request_raw(server, visitor.base, {**UPGRADE, "Cookie": visitor.cookie})[0] == 200
+
+
+def test_another_site_can_neither_post_nor_delete_nor_listen(server: WebServer, visitor: Visitor) -> None:
+    """A browser sends no cookie with such a request; even with the cookie it is refused by its Origin."""
+    for method in ("GET", "POST", "DELETE"):
+        foreign = {"Origin": "http://evil.example", "Cookie": visitor.cookie, "Accept": "text/event-stream"}
+        assert request_raw(server, f"{visitor.base}body", foreign, method)[0] == 403
+        assert request_raw(server, f"{visitor.base}body", {}, method)[0] == 403
+
+
+def test_no_other_page_may_frame_ours() -> None:
+    assert "frame-ancestors 'none'" in PAGE_POLICY
+    assert "frame-ancestors 'self'" in MAIL_POLICY
+
+
 def test_a_body_is_read_up_to_its_limit(visitor: Visitor) -> None:
     assert (
         visitor.request("body", method="POST", body=b"x" * (MAX_BODY + 100_000))[1] == str(MAX_BODY).encode()
