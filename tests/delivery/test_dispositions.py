@@ -122,7 +122,7 @@ TABLE: list[tuple[Stage, str, Expected]] = [
 
 
 @pytest.mark.parametrize(("stage", "line", "expected"), TABLE)
-def test_each_kind_of_reply(stage: Stage, line: str, expected: Expected) -> None:
+def test_each_reply_has_its_disposition(stage: Stage, line: str, expected: Expected) -> None:
     found = decided(stage, line)
     record = found.record
     assert (found.session, found.is_progress) == (expected.session, expected.is_progress)

@@ -78,7 +78,7 @@ def test_a_break_around_starttls(tmp_path, step, moment, kind):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_many_breaks_in_one_run(tmp_path, seed):
+def test_many_breaks_in_one_run_lose_no_recipient(tmp_path, seed):
     """With any combination of faults no recipient is lost, and a duplicate was in a window that was lost."""
     dice = random.Random(seed)
     strategy, connections = dice.choice(list(STRATEGIES)), dice.choice((1, 1, 2, 4))

@@ -23,7 +23,7 @@ def test_a_line_end_becomes_a_blank() -> None:
     assert make_printable("one  \r\n  two\nthree") == "one two three"
 
 
-def test_printable_text_stays() -> None:
+def test_printable_text_stays_as_it_is() -> None:
     assert make_printable("Zoë 李雷 👩‍🚀 שלום") == "Zoë 李雷 👩‍🚀 שלום"
 
 

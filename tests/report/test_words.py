@@ -90,6 +90,6 @@ def test_a_duration_in_words(seconds: float, words: str) -> None:
     assert format_duration(seconds) == words
 
 
-def test_sizes_and_shares() -> None:
+def test_sizes_are_decimal_and_shares_in_percent() -> None:
     assert (format_size(812), format_size(30_211), format_size(4_100_000)) == ("812 B", "30.2 kB", "4.1 MB")
     assert (format_share(1, 3), format_share(0, 0)) == ("33.3 %", "")

@@ -127,7 +127,7 @@ def test_a_report_replaces_no_other_report_and_no_protected_file(tmp_path: Path)
     assert "this is the list" in check(tmp_path / "below" / "people.csv", list=tmp_path / "people.csv")
 
 
-def test_all_problems_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_the_targets_are_told_at_once(tmp_path: Path) -> None:
     assert len(check(tmp_path / "a", tmp_path / "b.pdf").splitlines()) == 2
 
 

@@ -51,7 +51,7 @@ def test_it_needs_nothing_from_elsewhere(hostile: Report) -> None:
     assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
 
 
-def test_hostile_text_is_text(hostile: Report) -> None:
+def test_hostile_text_stays_text(hostile: Report) -> None:
     text = written(hostile)
     assert "<script>alert" not in text
     assert not any(ord(character) < 32 and character != "\n" for character in text)

@@ -33,7 +33,7 @@ def cells(text: str) -> list[str]:
     return found
 
 
-def test_counts_and_failures(make_report: Make, sent: Row, failed: Row) -> None:
+def test_counts_and_failures_are_in_tables(make_report: Make, sent: Row, failed: Row) -> None:
     text = written(make_report([sent(0), failed(1), failed(2)]))
     assert cells(text)[:7] == ["sent", "1", "33.3 %", "", "failed", "2", "66.7 %"]
     assert "--retry-failed" in cells(text)[7]
@@ -45,7 +45,7 @@ def test_without_problems_there_is_no_section_about_them(make_report: Make, sent
     assert "went wrong" not in written(make_report([sent(0)]))
 
 
-def test_hostile_text_is_text(hostile: Report, hostile_text: str) -> None:
+def test_hostile_text_stays_text(hostile: Report, hostile_text: str) -> None:
     text = written(hostile)
     assert make_printable(hostile_text) in [cell.removeprefix("550 ") for cell in cells(text)]
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)

@@ -20,7 +20,7 @@ def shown(report: Report, *, rich: bool) -> str:
 
 
 @pytest.mark.parametrize("rich", [False, True])
-def test_figures_and_failures(make_report: Make, sent: Row, failed: Row, rich: bool) -> None:
+def test_figures_and_failures_are_on_the_page(make_report: Make, sent: Row, failed: Row, rich: bool) -> None:
     text = shown(make_report([sent(0), failed(1), failed(2)]), rich=rich)
     for words in ("autumn-2026", "sent", "failed", "550 5.1.1", "1 session", "812.0 messages/s"):
         assert words in text
