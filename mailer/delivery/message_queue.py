@@ -7,8 +7,9 @@ open windows.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mailer.delivery.coordination import SYNC_SECONDS, Coordinator
 from mailer.delivery.options import Ending, SendOptions
@@ -17,6 +18,45 @@ from mailer.ledger import Claim, Edition, Ledger, Release, Retry, RunRecord
 from mailer.ledger.outcome import Outcome
 
 SHARE_IS_OVER = "the share is over"
+
+
+class GroupCommit:
+    """One commit for all sessions that need one before the event loop turns once more.
+
+    While a commit waits for the disk, replies to other sessions come in, so the next group is larger: many
+    sessions do not wait for one fsync each.
+    """
+
+    def __init__(self, commit: Callable[[], None]) -> None:
+        """`commit` makes all claims and records durable, or raises."""
+        self._commit = commit
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait until what is claimed and recorded now is durable. Raises what the commit raises."""
+        if self._waiting is None:
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.create_future()
+            loop.call_soon(self._run)
+        await asyncio.shield(self._waiting)  # one session that is cancelled must not cancel the others' wait
+
+    def fail(self, error: BaseException) -> None:
+        """Tell those who wait that their claims are void."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)
+            waiting.exception()  # no complaint of asyncio if all who waited were cancelled
+
+    def _run(self) -> None:
+        if self._waiting is None:  # it failed before
+            return
+        try:
+            self._commit()
+        except Exception as error:  # raised in each task that waits
+            self.fail(error)
+            return
+        waiting, self._waiting = self._waiting, None
+        waiting.set_result(None)
 
 
 class MessageQueue:
@@ -45,8 +85,9 @@ class MessageQueue:
         self._state, self._clock = state, state.clock
         self._started = 0  # recipients that this run claimed for the first time, for `limit`
         self._has_unsaved_records = False
+        self._group_commit = GroupCommit(self.commit)
 
-    def claim(self, room: int) -> Sequence[Claim]:
+    async def claim(self, room: int) -> Sequence[Claim]:
         """Return up to `room` messages that may leave now.
 
         Their intent and all records so far are then durable. Raises LedgerWriteError.
@@ -58,9 +99,30 @@ class MessageQueue:
                 claims = self._claim(count, now)
                 self.pacer.spend(len(claims), now)
                 self.in_flight += len(claims)
+        if claims and self._state.sessions.open > 1 and not self.ledger.is_shared:
+            return await self._commit_with_others(claims)
         if claims or self._has_unsaved_records:
             self.commit()
         return claims
+
+    async def _commit_with_others(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Commit together with the other sessions that have results at this moment: one fsync for all of them.
+
+        Returns `claims`, or nothing if the run is over by then.
+        """
+        try:
+            await self._group_commit.wait()
+        except asyncio.CancelledError:
+            self._release(claims)
+            raise
+        if not self._state.is_over:
+            return claims
+        self._release(claims)
+        return ()
+
+    def _release(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            self.record(claim, Release())
 
     def record(self, claim: Claim, record: Outcome | Retry | Release, *, unrendered: bool = False) -> None:
         """Record what became of a claim: an outcome, a later try, or that it was not sent.
@@ -74,7 +136,11 @@ class MessageQueue:
     def commit(self) -> None:
         """Make all claims and records durable. Raises LedgerWriteError."""
         started = time.perf_counter()
-        self.ledger.commit()
+        try:
+            self.ledger.commit()
+        except BaseException as error:  # the claims of the sessions that wait for a commit are void
+            self._group_commit.fail(error)
+            raise
         self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         self._has_unsaved_records = False
         self.coordinator.sync_after_commit()
@@ -107,9 +173,13 @@ class MessageQueue:
         return False
 
     def _claim(self, count: int, now: float) -> Sequence[Claim]:
-        claims = self.ledger.claim(
-            self.edition, count, now, run=self.run, only=self._only, fresh=self._startable_count()
-        )
+        try:
+            claims = self.ledger.claim(
+                self.edition, count, now, run=self.run, only=self._only, fresh=self._startable_count()
+            )
+        except BaseException as error:  # so are the claims of the sessions that wait for a commit
+            self._group_commit.fail(error)
+            raise
         if self._limit is not None:
             self._started += sum(claim.first for claim in claims)
             if self._is_share and self._started >= self._limit:  # what waits is for the next share

@@ -254,7 +254,7 @@ class Session:
             is_paced = queue.pacer.interval > 0
             has_asked = room > 0 and (is_paced or room >= min(self._in_flight, BATCH))
             if has_asked:
-                claims = self._claim(room)
+                claims = await self._claim(room)
                 if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
                     self._must_leave = self._doubts_are_done = True  # messages in doubt are claimed first
             if self._in_flight:
@@ -264,7 +264,7 @@ class Session:
                     0
                 )  # other sessions claimed what there was: they and the signals have their turn
 
-    def _claim(self, room: int) -> Sequence[Claim]:
+    async def _claim(self, room: int) -> Sequence[Claim]:
         """Claim as many messages as there is room for, and submit them.
 
         If the server answers as fast as the disk writes, as one on this machine does, more are claimed with
@@ -274,7 +274,8 @@ class Session:
         is_slow = self._message_seconds >= MAX_COMMITS_IN_MESSAGE * self._queue.commit_seconds
         if is_slow or self._queue.pacer.interval:
             ahead = 0
-        claims = self._queue.claim(room + ahead)
+        claims = await self._queue.claim(room + ahead)
+        room = min(room, self._room())  # the server may have ended the session meanwhile
         self._found_messages = bool(claims)
         rendered = self._renderer.render_each(
             [claim.recipient for claim in claims], eight_bit=self._connection.extensions.eight_bit_mime
