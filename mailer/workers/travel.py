@@ -37,6 +37,7 @@ MAX_FILE = 64 << 20
 SAMPLE = 200  # recipients whose messages are rendered to see which files their templates include
 CA_FILE = ".ca.pem"  # no file of a project has this name: hidden files are never sent
 
+_SHARED_FILES = "--shared-files lets the workers read the files from a disk that all machines share"
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _SERVER_FIELDS = (
     "host",
@@ -98,7 +99,7 @@ def pack_campaign(
         limit, size = format_binary_size(MAX_TOTAL), format_binary_size(total)
         raise InputError(
             f"the campaign's files are {size} in all; the limit is {limit}",
-            hint="--shared-files lets the workers read them from a disk that all machines share",
+            hint=_SHARED_FILES,
         )
     store_campaign(
         ledger,
@@ -164,8 +165,9 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if len(content) > MAX_FILE:
+        limit = format_binary_size(MAX_FILE)
         raise InputError(
-            f"{path}: is larger than {format_binary_size(MAX_FILE)}, the limit of a file that travels"
+            f"{path}: is larger than {limit}, the limit of a file that travels", hint=_SHARED_FILES
         )
     return content
 

@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
+from mailer.campaign.load import load_campaign
+from mailer.campaign.model import ServerConfig
+from mailer.delivery.options import SendOptions
+from mailer.delivery.plan import plan
+from mailer.errors import InputError
 from mailer.ledger import Ledger
+from mailer.ledger.files import list_files
 from mailer.ledger.outcome import Status
+from mailer.render.compile import compile_campaign
+from mailer.workers import travel
 from mailer.workers.app import QUEUE
+from mailer.workers.travel import pack_campaign
 from tests.faults.server import PASSWORD, FaultServer
 
 DELIVERY = "delivery: {connections: 3, window: 8, backoff: {first: 10ms, most: 100ms}}\n"
@@ -128,19 +137,36 @@ def test_no_secret_goes_through_the_broker_or_lies_in_the_ledger(rabbitmq: Any, 
         assert all(secret.encode() not in content for content in blobs)
 
 
-def test_files_above_the_limit_are_refused_with_the_way_out(
+def test_files_have_a_limit_and_each_content_is_kept_once(
     redis: Any, make_fleet: Any, monkeypatch: Any
 ) -> None:
-    extra = 'attachments: ["large.bin"]\n' + DELIVERY
+    """The attachments of all recipients travel; those that are the same are one content."""
+    extra = 'attachments: ["files/{{ n }}.txt"]\n' + DELIVERY
     with FaultServer() as server:
-        fleet = make_fleet(redis, server, 3, extra)
-        with (fleet.campaign.parent / "large.bin").open("wb") as file:
-            file.truncate((64 << 20) + 1)
-        command = fleet.start_command("--no-preflight")
-        assert command.wait(120) == 2, fleet.logs()
-    shown = fleet.log("command")
-    assert "large.bin" in shown
-    assert "--shared-files" in shown or "limit" in shown
+        fleet = make_fleet(redis, server, 8, extra)
+        folder = fleet.campaign.parent / "files"
+        folder.mkdir()
+        for n in range(8):
+            (folder / f"{n}.txt").write_text(f"for {n % 2}")
+        campaign = load_campaign(fleet.campaign)
+        compiled = compile_campaign(campaign)
+        options = SendOptions(server=ServerConfig(host="localhost", port=465))
+        with Ledger.open(fleet.url) as ledger:
+            edition = ledger.ensure_edition("faults")
+            plan(ledger, campaign, compiled, edition)
+            pack_campaign(ledger, edition, campaign, compiled, options)
+            names = [name for name in list_files(ledger, edition) if name.startswith("files/")]
+            contents = ledger.fetch_all("SELECT content FROM blobs WHERE content LIKE CAST('for _' AS BYTEA)")
+            monkeypatch.setattr(travel, "MAX_TOTAL", 10)
+            with pytest.raises(InputError, match="the limit is 10 bytes") as caught:
+                pack_campaign(ledger, edition, campaign, compiled, options)
+            monkeypatch.setattr(travel, "MAX_FILE", 4)
+            with pytest.raises(InputError, match="is larger than 4 bytes") as of_one:
+                pack_campaign(ledger, edition, campaign, compiled, options)
+    assert len(names) == 8
+    assert sorted(bytes(content) for (content,) in contents) == [b"for 0", b"for 1"]
+    assert "--shared-files" in str(caught.value.hint)
+    assert "--shared-files" in str(of_one.value.hint)
 
 
 def test_with_shared_files_nothing_is_copied(redis: Any, make_fleet: Any) -> None:
