@@ -25,7 +25,7 @@ MAX_DEPTH = 256  # of elements, as deep as browsers and libxml2 follow HTML
 MAX_TAG = 65536  # characters of one tag
 MAX_ATTRIBUTES = 512  # of one tag: some parsers compare each with all others
 _MJML_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)|/>")
-_TAG = re.compile(r"<!--|<(/?)([A-Za-z][^\s/>]*+)")
+_TAG = re.compile(r"<!--|<(/?)([A-Za-z][^\s/>]*+)|<(?:[!?]|/[^A-Za-z>])[^>]*+")
 _COMMENT_END = re.compile(r"--!?>")
 # As HTML's tokenizer has it: a quote means something only at the begin of a value.
 _TAG_END = re.compile(
@@ -226,8 +226,10 @@ def check_html(html: str) -> None:
     depth = position = 0
     while found := _TAG.search(html, position):
         if found[2] is None:
-            ended = _COMMENT_END.search(html, found.end() - 2)  # `<!-->` is a whole comment
-            position = ended.end() if ended is not None else len(html)
+            position = found.end()  # of `<!doctype`, `<?xml` and the like, which end at the next `>`
+            if found[0] == "<!--":
+                ended = _COMMENT_END.search(html, found.end() - 2)  # `<!-->` is a whole comment
+                position = ended.end() if ended is not None else len(html)
             continue
         name = found[2].lower()
         if len(name) > MAX_TAG:
