@@ -19,3 +19,11 @@ def test_the_local_part_of_an_address_is_unchanged() -> None:
 def test_what_is_not_a_domain_name_is_a_value_error(domain: str) -> None:
     with pytest.raises(ValueError, match="is not a domain name"):
         encode_domain(domain)
+
+
+def test_an_error_quotes_twenty_characters_of_the_name() -> None:
+    name = "kanarienvogel" * 4
+    with pytest.raises(ValueError) as caught:
+        encode_domain(f"{name}\u201c.example")
+    assert name[:19] in str(caught.value)
+    assert name[:21] not in str(caught.value)

@@ -9,6 +9,7 @@ from mailer.text import (
     make_printable_lines,
     shorten,
     shorten_middle,
+    shorten_quotes,
 )
 
 
@@ -56,3 +57,8 @@ def test_a_misspelt_name_finds_the_one_that_was_meant() -> None:
     assert find_similar("recipents", ["recipients", "server"]) == "recipients"
     assert find_similar("envelope-from", ["envelope_from"]) == "envelope_from"
     assert find_similar("zzz", ["recipients"]) is None
+
+
+def test_each_quoted_part_of_a_text_is_shortened() -> None:
+    text = "no 'kanarienvogel-kanarienvogel' here, \"kanarienvogel-kanarienvogel\" isn't it, nor 'this'"
+    assert shorten_quotes(text, 8) == "no 'kanarie…' here, \"kanarie…\" isn't it, nor 'this'"
