@@ -181,8 +181,9 @@ def test_a_task_that_the_broker_delivers_again_sends_nothing_twice(rabbitmq: Any
             assert not taken.delivery_info["redelivered"]
         with kombu.Connection(rabbitmq.url) as connection:
             again = wait_for_task(connection)
+            while again.headers["id"] != taken.headers["id"]:  # there is a task for each session
+                again = wait_for_task(connection)
             assert again.delivery_info["redelivered"]
-            assert again.body == taken.body
         for name in ("one", "two"):
             fleet.start_worker(name)
         assert command.wait(180) == 0, fleet.logs()
