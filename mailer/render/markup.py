@@ -84,11 +84,20 @@ _LAYOUT = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<style>
+@media (prefers-color-scheme: dark) {{
+body {{ background: #14171d !important; }}
+td, h1, h2, h3, blockquote {{ color: #e3e7ed !important; }}
+a {{ color: #9db8ff !important; }}
+pre, code {{ background: #242a33 !important; }}
+}}
+</style>
 </head>
 <body style="margin:0;padding:0;background:#ffffff;">
 <table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0">
 <tr><td align="center" style="padding:32px 20px;">
-<table role="presentation" width="600" cellpadding="0" cellspacing="0" border="0" style="width:600px;max-width:100%;">
+<table role="presentation" width="600" cellpadding="0" cellspacing="0" border="0" style="width:100%;max-width:600px;">
 <tr><td style="{text}font-size:16px;line-height:26px;text-align:left;">
 {content}</td></tr>
 </table>
