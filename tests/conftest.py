@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Leave out the tests marked slow; fewer examples of property tests.",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # What started the tests may ignore these (nohup, or `&` in a script), and every command that a test starts
+    # would inherit it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

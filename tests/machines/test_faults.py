@@ -178,7 +178,9 @@ def test_a_task_that_the_broker_delivers_again_sends_nothing_twice(rabbitmq: Any
         command = fleet.start_command()
         with kombu.Connection(rabbitmq.url) as connection:
             taken = wait_for_task(connection)
-            assert not taken.delivery_info["redelivered"]
+            while taken.delivery_info["redelivered"]:  # left by the workers of another test
+                taken.ack()
+                taken = wait_for_task(connection)
         with kombu.Connection(rabbitmq.url) as connection:
             again = wait_for_task(connection)
             while again.headers["id"] != taken.headers["id"]:  # there is a task for each session
