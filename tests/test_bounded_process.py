@@ -42,6 +42,7 @@ def test_a_value_comes_back_from_another_process() -> None:
     assert run_bounded(os.getpid) != os.getpid()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [run_python_code_forever, run_c_code_for_minutes])
 def test_work_that_takes_too_long_is_ended(work: Callable[[], object]) -> None:
     with pytest.raises(TimeLimitExceeded, match=r"^stopped: it takes longer than 0.2 s of processor time$"):
@@ -271,6 +272,7 @@ def test_a_process_whose_standard_streams_are_closed_can_use_it() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 7
 
 
+@pytest.mark.slow
 def test_a_child_ends_with_its_parent() -> None:
     """Also if the parent is killed, and whatever the child is busy with."""
     code = (

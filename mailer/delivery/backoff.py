@@ -17,7 +17,7 @@ from mailer.campaign.model import Backoff
 # (1 s by default), before the last try but one and before the last one.
 GREYLIST_WAITS = (60.0, 300.0)
 
-MAX_PAUSES = 8  # pauses in a row without an accepted message in between
+MAX_PAUSES = 8  # the pause in a row, without an accepted message in between, that ends the run instead
 PAUSE_FACTOR = 30  # the first pause, as a multiple of the first backoff
 
 Draw = Callable[[float, float], float]  # a number between two
@@ -61,8 +61,8 @@ def seconds_of_pause(backoff: Backoff, pauses: int, draw: Draw = random.uniform)
     """Return the length in seconds of the `pauses`th pause in a row (from 1) after a rate limit.
 
     Returns None if there were enough. The first one is 30 times the first wait of `backoff` (30 s by
-    default), each later one twice as long. At most half of it is jitter: a provider that counts by the
-    minute is not asked again after a second. `draw` is a source of chance.
+    default), and the bound of each later one is twice as long. Jitter takes no pause below half of the first: a
+    provider that counts by the minute is not asked again after a second. `draw` is a source of chance.
     """
     if pauses >= MAX_PAUSES:
         return None

@@ -44,7 +44,7 @@ class Coordinator:
         """
         return None
 
-    def has_too_many_sessions(self) -> bool:
+    def tell_session_to_leave(self) -> bool:
         """Return whether a session is to be left, so that another run may open one."""
         return False
 
@@ -107,7 +107,7 @@ class SharedCoordinator(Coordinator):
             await state.sleep(SYNC_SECONDS / 2)
         return None
 
-    def has_too_many_sessions(self) -> bool:
+    def tell_session_to_leave(self) -> bool:
         if self._state.sessions.open - self._leaving <= self._fair_share():
             return False
         self._leaving += 1

@@ -33,7 +33,7 @@ class SendOptions:
 
     `limit` is the maximum number of recipients, `only` an address or a key, `proof` an address. `again` sends
     a finished campaign again, and `abandon` gives up what is left of an unfinished one before. `in_doubt`
-    decides about messages in doubt from former runs. `trace` is called with "C", "S" or "*" and each line of
+    decides about messages in doubt, those of this run too. `trace` is called with "C", "S" or "*" and each line of
     the dialogue.
 
     Raises InputError if a number is too small.

@@ -136,7 +136,7 @@ class _Preflight:
         self._unlisted_count = 0
         self._failed_count = 0
         self._is_ended = False  # by a message that needed too much
-        self._is_compiled = True  # so many messages that their templates are compiled
+        self._is_worth_compiling = True  # so many messages that their templates are compiled
         self._uncompared = COMPARED
         self._repeats = QuickRepeats(compiled)
         self._done = self._total = 0
@@ -162,8 +162,8 @@ class _Preflight:
     def _check_all(self, groups: Sequence[_Group]) -> int:
         """Check the messages of `groups`. Returns how many."""
         self._total = sum(self._count(group) for group in groups)
-        self._is_compiled = self._total > COMPILED_AFTER
-        self._uncompared = COMPARED if self._is_compiled else 0
+        self._is_worth_compiling = self._total > COMPILED_AFTER
+        self._uncompared = COMPARED if self._is_worth_compiling else 0
         pool: ProcessPool[_Work, _Rendered] = ProcessPool(
             self._render, limits=ProcessLimits(self._compiled.limits.seconds), processes=_count_cores()
         )
@@ -218,7 +218,7 @@ class _Preflight:
     def _learn(self, result: _Result) -> _Result:
         """Render a message in this process too, if a child rendered it quickly."""
         work, outcome = result
-        if outcome.value is not None and self._is_compiled:
+        if outcome.value is not None and self._is_worth_compiling:
             if not outcome.value.is_same:
                 self._compiled.use_jinja2_alone()
             self._repeats.repeat(work.message.recipient, outcome.value.seconds)

@@ -66,7 +66,7 @@ class Preparation:
                 f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?"
             )
         if options.again and self.edition.planned:
-            self._finish_edition()
+            self._require_finished_edition()
             self.edition, self.recovered = ledger.add_edition(campaign.name), Recovered()
         if self.edition.number > 1:  # Message-IDs differ from edition to edition
             self.compiled = compile_campaign(campaign, edition=self.edition.number)
@@ -163,7 +163,7 @@ class Preparation:
                 )
         return Recovered(decided.in_doubt + others.in_doubt, decided.deferred + others.deferred)
 
-    def _finish_edition(self) -> None:
+    def _require_finished_edition(self) -> None:
         """Raise InputError if the edition is not finished, or abandon its rest."""
         if self.edition.complete:
             return

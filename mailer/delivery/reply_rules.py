@@ -24,7 +24,9 @@ class ReplyAction(Enum):
 
     NEW_SESSION = "new session"  # this session is used up: continue in a new one; the message bears no mark
     FEWER_SESSIONS = "fewer sessions"  # too many at once: continue with those that are open, or wait
-    WAIT_FOR_LOGIN = "wait before the next login"  # keep the open sessions; log in again only after a wait
+    WAIT_FOR_LOGIN = (
+        "wait before the next login"  # keep the open sessions; log in and start messages only after a wait
+    )
     PAUSE = "pause"  # too fast: no message for a while, then slowly again; the message bears no mark
     GREYLISTED = (
         "greylisted"  # RFC 6647: the same message is accepted later; its last tries are minutes apart
@@ -45,7 +47,10 @@ UNMARKED = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class ReplyRule:
-    """Matches when code, enhanced code and text all do; an empty set or None matches any."""
+    """What the run does about a reply whose code, enhanced code and text match.
+
+    An empty set or None matches any. `meaning` and `hint` are for a person; `source` says where the rule is from.
+    """
 
     action: ReplyAction
     codes: frozenset[int]

@@ -137,9 +137,9 @@ def _start_run(
     template: str,
     is_share: bool = False,
 ) -> MessageQueue:
-    """The queue of a new run with the templates of the fingerprint `template`.
+    """Start a run with the templates of the fingerprint `template`, and return its queue.
 
-    `is_share` says that another command has started it.
+    `is_share` says that another command has planned the edition.
     """
     record = ledger.start_run(edition, template=template, now=state.clock.now(), worker=options.worker)
     state.observer.on_run(record)
@@ -298,14 +298,14 @@ class _SendPhase:
         self._problems = describe_problems(counts)
         return Ending.INCOMPLETE
 
-    def _record_server(self, details: SessionDetails) -> dict[str, object]:
+    def _make_server_record(self, details: SessionDetails) -> dict[str, object]:
         """Return the server as the report shows it.
 
         With `connections: auto`, it has the number of sessions to begin with the next time.
         """
         record = session_record(details)
         if self._scaling is not None:
-            record |= self._scaling.keep_for_next_run(self._state.sessions.workers)
+            record |= self._scaling.make_record(self._state.sessions.workers)
         return record
 
     def _finish(self, ending: Ending) -> RunRecord:
@@ -315,7 +315,7 @@ class _SendPhase:
             self._queue.run,
             finished=format_time(now),
             seconds=round(now - self._started, 3),
-            server=None if state.server is None else self._record_server(state.server),
+            server=None if state.server is None else self._make_server_record(state.server),
             messages=figures.messages,
             bytes=figures.octets,
             sessions=figures.sessions,

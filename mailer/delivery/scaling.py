@@ -62,7 +62,7 @@ class ScalingPolicy:
     def from_last_run(
         cls, learned: Mapping[str, object] | None, *, limit: int, messages: int
     ) -> ScalingPolicy:
-        """Return the policy for a server of which the last run kept `learned` (see `keep_for_next_run`).
+        """Return the policy for a server of which the last run kept `learned` (see `make_record`).
 
         `limit` is the maximum that is known of the server, `messages` the number of messages to be sent. If
         the server objected to more sessions in the last run, only one more is tried.
@@ -74,7 +74,7 @@ class ScalingPolicy:
         kept = {name: learned.get(name) for name in ("connections", "connections_limited")}
         return cls(min(start, limit, messages), maximum, _learned=kept)
 
-    def keep_for_next_run(self, count: int) -> dict[str, object]:
+    def make_record(self, count: int) -> dict[str, object]:
         """Return what to keep with the run's record: the number of sessions, and whether the server objected.
 
         A run of too few messages to measure anything keeps what the last one learned.
@@ -107,7 +107,7 @@ class ScalingPolicy:
         return self.count
 
     def _required_rate(self) -> float:
-        """The rate that the last step must have brought: 15 % more, and as much again for each doubling."""
+        """The rate that the last step must have brought: 15 % more for each doubling, and at least 15 %."""
         doublings = log2(self.count / self._previous_count)
         return self._previous_rate * float(MIN_GROWTH ** max(1.0, doublings))
 

@@ -160,7 +160,7 @@ class Session:
         is_lost = is_open = False
         try:
             await self._send_messages()
-            error = self._uselessness()
+            error = self._find_why_useless()
             is_open = self._stays_open()
             if not is_open:
                 await self._connection.quit()
@@ -197,7 +197,7 @@ class Session:
         self._connection.abort()
         self._record_unfinished("the run was cancelled before the reply came")
 
-    def _uselessness(self) -> ServerError | None:
+    def _find_why_useless(self) -> ServerError | None:
         if self._message_count or self._state.is_over:
             return None
         if not self._connection.is_exhausted and self._leave_reply is None:
@@ -238,7 +238,7 @@ class Session:
         """Claim, render, submit, record. Returns when nothing is in flight and the session is to be left."""
         connection, queue = self._connection, self._queue
         while True:
-            self._must_leave = self._must_leave or queue.coordinator.has_too_many_sessions()
+            self._must_leave = self._must_leave or queue.coordinator.tell_session_to_leave()
             is_leaving = self._must_leave or connection.is_exhausted
             if self._held and (is_leaving or self._state.is_over):
                 self._release_held()

@@ -96,7 +96,12 @@ async def connect(
         strategy_at_most=strategy_at_most,
         traits=traits,
     )
-    connection = Connection(endpoint, tcp, SmtpSession(settings, trace=trace))
+    try:
+        session = SmtpSession(settings, trace=trace)
+    except BaseException:  # ValueError: `ehlo_name` is unusable
+        tcp.sock.close()
+        raise
+    connection = Connection(endpoint, tcp, session)
     try:
         await connection._open(context, began_at, on_notice)
     except BaseException:
@@ -164,7 +169,7 @@ class Connection:
     def submit(self, transaction: Transaction) -> None:
         """Queue a message.
 
-        It is written by `next_results` at the latest, or earlier if the socket takes more.
+        It is written by `next_results` at the latest, or earlier, once 64 KiB wait and the socket takes more.
         """
         if (result := self._session.submit(transaction)) is not None:
             self._results.append(result)
@@ -177,7 +182,7 @@ class Connection:
     async def next_results(self) -> list[TransactionResult]:
         """Wait for the results of some messages, and return at least one; [] if no message is in flight.
 
-        Raises ConnectionLost if the session is over; then `unfinished` returns what has no result.
+        Raises ConnectionLost if the session is over; then `list_unfinished` returns what has no result.
         """
         session, results = self._session, self._results
         enough = max(1, min(session.window_limit // 2, BATCH))
@@ -205,7 +210,10 @@ class Connection:
             raise self._make_error()
 
     async def quit(self) -> None:
-        """Send QUIT, wait shortly for the reply, and close. Raises nothing, whatever the server does."""
+        """Send QUIT if no message is in flight, wait shortly for the reply, and close.
+
+        Raises nothing, whatever the server does.
+        """
         try:
             if self._session.state is State.READY and self._session.is_idle:
                 self._session.send_quit()

@@ -270,7 +270,7 @@ def _plaintext_hint(security: str) -> str:
 
 
 def make_security_hint(port: int, security: str) -> str | None:
-    """A port that is known for the other kind of security (RFC 8314 section 3.3), or None."""
+    """Return a hint if `port` is known for the other kind of security (RFC 8314 section 3.3), else None."""
     if security == "tls" and port in {25, 587}:
         return f"port {port} speaks STARTTLS: set security: starttls (smtp+starttls://), or port 465"
     if security != "tls" and port == 465:

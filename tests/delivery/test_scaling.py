@@ -87,17 +87,17 @@ def test_the_limit_that_a_provider_documents(host: str, limit: int) -> None:
 
 def test_the_next_run_begins_with_what_the_server_took() -> None:
     policy = ScalingPolicy(16, 64)
-    kept = policy.keep_for_next_run(16)
+    kept = policy.make_record(16)
     again = ScalingPolicy.from_last_run(kept, limit=64, messages=MANY)
     assert (again.count, again.maximum) == (16, 64)
     again = ScalingPolicy.from_last_run(kept, limit=3, messages=MANY)
     assert (again.count, again.maximum) == (3, 3)
     few = ScalingPolicy.from_last_run(kept, limit=64, messages=5)
-    assert (few.count, few.keep_for_next_run(5)) == (5, kept)  # too few to learn anything
+    assert (few.count, few.make_record(5)) == (5, kept)  # too few to learn anything
     few.choose(10.0, MANY)
-    assert few.keep_for_next_run(13)["connections"] == 13
+    assert few.make_record(13)["connections"] == 13
     policy.limit_to(12)
-    kept = policy.keep_for_next_run(12)
+    kept = policy.make_record(12)
     # The server may take more by now: one session more is tried.
     again = ScalingPolicy.from_last_run(kept, limit=64, messages=MANY)
     assert (again.count, again.maximum) == (12, 13)

@@ -67,6 +67,7 @@ def test_the_first_message_that_fails_is_found(process: CampaignProcess) -> None
     assert (searched.count, searched.has_failed) == (2, False)
 
 
+@pytest.mark.slow
 def test_a_process_that_takes_too_long_is_ended_and_the_next_one_works(project: Path) -> None:
     Path("letter.html.j2").write_text(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"

@@ -203,6 +203,7 @@ def test_names_are_read_of_a_trusted_chain_only(serve: Serve, ca_file: Path) -> 
     assert asyncio.run(fetch_certificate_names(Endpoint("127.0.0.1", port, ca_file=ca_file))) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", [b"", b"220 ready\r\n", b"500 no\r\n" * 3, b"x" * 70_000])
 def test_what_does_not_speak_tls_has_no_names(serve: Serve, ca_file: Path, behaviour: bytes) -> None:
     port = serve(behaviour)

@@ -185,6 +185,7 @@ def test_ordinary_values_pass_the_size_check() -> None:
         check_size(["x" * (MAX_TEXT + 1)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "problem"),
     [

@@ -95,7 +95,7 @@ class BdatWriter:
             return budget.affordable_messages
         # RSETs are running short. If refusals are rare, a new session now and then costs less than going
         # slowly.
-        if budget.are_refusals_rare or budget.is_spent:
+        if budget.is_new_session_worthwhile or budget.is_spent:
             self._queue.mark_exhausted()
         elif self._closes_transactions is False:
             self._is_leaving = (
@@ -192,14 +192,14 @@ class BdatWriter:
         if current.is_envelope_refused and not self._failed and not is_session_refusal:
             self._queue.complete(current, "rcpt", reply)
         elif reply.concerns_session or self._failed or is_session_refusal:
-            self._note_not_implemented(current)
+            self._send_again_without_bdat(current)
         elif current.end_offset == NOT_WRITTEN:
             self._queue.complete(current, "content", reply)
         else:
             self._complete_read(current, reply)
         return True
 
-    def _note_not_implemented(self, current: InFlightTransaction) -> None:
+    def _send_again_without_bdat(self, current: InFlightTransaction) -> None:
         """BDAT does not work here.
 
         What is refused from now on may have been refused for that: it goes again.

@@ -63,12 +63,12 @@ def encode_mail(
             b" SMTPUTF8" if utf8 else b"",
         )
     )
-    return b"MAIL FROM:<%s>%s\r\n" % (encode_path(sender) if sender else b"", parameters)
+    return b"MAIL FROM:<%s>%s\r\n" % (encode_mailbox(sender) if sender else b"", parameters)
 
 
 def encode_rcpt(recipient: str) -> bytes:
     """Return RCPT. Raises ValueError if the address cannot be written."""
-    return b"RCPT TO:<%s>\r\n" % encode_path(recipient)
+    return b"RCPT TO:<%s>\r\n" % encode_mailbox(recipient)
 
 
 def encode_bdat(octets: int, *, is_last: bool) -> bytes:
@@ -76,7 +76,7 @@ def encode_bdat(octets: int, *, is_last: bool) -> bytes:
     return b"BDAT %d%s\r\n" % (octets, b" LAST" if is_last else b"")
 
 
-def encode_path(address: str) -> bytes:
+def encode_mailbox(address: str) -> bytes:
     """Return an address as it is written between < and >. Raises ValueError if it cannot be one."""
     if _PLAIN.fullmatch(address) and len(address) < MAX_PATH - 1:
         return address.encode("ascii")

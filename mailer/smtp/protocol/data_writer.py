@@ -129,7 +129,7 @@ class DataWriter:
             self._keeps_open
             and not self._needs_reset
             and not previous.accepted
-            and not self._queue.budget.is_reset_free
+            and not self._queue.budget.has_free_reset
             and previous.profile == current.profile
         )
 

@@ -33,9 +33,9 @@ class SessionEnded:
     """How the session ended.
 
     `error` says why; it is None after QUIT. `announcement` is the reply by which the server announced the
-    end: 421, or the refusal of RSET. `has_closed` is False if the server announced the end and then only fell
-    silent: without a 421 it may still accept what it was sent. `has_timed_out` is True if a reply did not
-    come in time.
+    end: 421, or the refusal of RSET. `has_closed` is False if the server refused RSET and then only fell
+    silent: without a 421 it may still accept what it was sent. It is True in every other case.
+    `has_timed_out` is True if a reply did not come in time.
     """
 
     error: ServerError | None

@@ -41,7 +41,9 @@ class InFlightTransaction:
         self.is_mail_answered = False
         self.mail_refusal: Reply | None = None
         self.first_refusal: Reply | None = None  # of recipients[0]
-        self.is_accepted = False  # the server has accepted the content: nothing of the transaction is left
+        self.is_accepted = (
+            False  # with BDAT: the server has accepted the content, and nothing of the transaction is left
+        )
         self.refused: list[tuple[str, Reply]] = []
         self.accepted: list[str] = []
         self._answered = 0

@@ -94,7 +94,7 @@ class ReplyParser:
         self._blank = make_blanker(secrets) if secrets else None
 
     def keep_challenges(self, keep: bool) -> None:
-        """Whether 334 is returned as it came: a login computes with it."""
+        """Return 334 as it came from now on, because a login computes with it, or no longer."""
         self._keeps_challenges = keep
 
     @property

@@ -35,7 +35,7 @@ class Step(Enum):
     GO_AHEAD = auto()  # 220 to STARTTLS
     IDENTIFY = auto()  # AUTH is written
     OPEN = auto()  # nothing is left to be agreed
-    ANNOUNCED_END = auto()  # 421
+    ANNOUNCED_END = auto()  # 421, or a refusal of RSET
     QUIT = auto()
     CLOSE = auto()  # for any reason
 

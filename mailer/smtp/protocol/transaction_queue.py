@@ -30,15 +30,15 @@ class CommandBudget:
     """Counts the commands of one session that are not mail."""
 
     def __init__(self) -> None:
-        self.is_reset_free = True
+        self.has_free_reset = True
         self.counted = 0
         self._messages = 0
         self._refused = 0
 
     def note_reset(self) -> None:
         """Count a RSET that was answered."""
-        if self.is_reset_free:
-            self.is_reset_free = False
+        if self.has_free_reset:
+            self.has_free_reset = False
         else:
             self.counted += 1
 
@@ -48,7 +48,7 @@ class CommandBudget:
 
     def note_content(self) -> None:
         """The server has read a message's content: Exim counts the next message's RSETs anew."""
-        self.is_reset_free = True
+        self.has_free_reset = True
 
     def note_result(self, *, is_refused: bool) -> None:
         """Count a message. `is_refused` says that its recipients were refused after MAIL was accepted."""
@@ -70,7 +70,7 @@ class CommandBudget:
         return self.affordable_messages < MIN_WORTH_STREAMING
 
     @property
-    def are_refusals_rare(self) -> bool:
+    def is_new_session_worthwhile(self) -> bool:
         """A new session now and then costs less than going slowly."""
         return self._messages >= WORTH_A_SESSION * self.counted
 
@@ -99,7 +99,7 @@ class TransactionQueue:
         self._extensions = extensions
         self._completed: list[tuple[InFlightTransaction, TransactionResult]] = []
         self._octets = 0
-        self._mail_count = 0
+        self._begun_count = 0
         self._is_exhausted = False
 
     # -- for the caller --
@@ -116,7 +116,7 @@ class TransactionQueue:
             return 0
         room = self.window.free_slots(len(self.waiting) + len(self.in_flight), self._octets)
         if (maximum := self._extensions.limits.mail_max) is not None:
-            room = min(room, max(0, maximum - self._mail_count - len(self.waiting)))
+            room = min(room, max(0, maximum - self._begun_count - len(self.waiting)))
         return room
 
     @property
@@ -163,17 +163,17 @@ class TransactionQueue:
         return (
             bool(self.waiting)
             and self.announcement is None
-            and (maximum is None or self._mail_count < maximum)
+            and (maximum is None or self._begun_count < maximum)
         )
 
     def begin(self, now: float) -> InFlightTransaction:
         """Take the next message from the queue: its first command is written now."""
         transaction = self.waiting.popleft()
         transaction.begin(now)
-        self._mail_count += 1
+        self._begun_count += 1
         self.in_flight.append(transaction)
         maximum = self._extensions.limits.mail_max
-        if maximum is not None and self._mail_count >= maximum:
+        if maximum is not None and self._begun_count >= maximum:
             self.mark_exhausted()
         return transaction
 

@@ -52,7 +52,6 @@ class Mechanism(ABC):
     name: ClassVar[str]
     reads_challenges: ClassVar[bool] = True  # False if only the order of challenges matters, not their text
     proves_server: ClassVar[bool] = False  # the server must show that it knows the password
-    shows_password: ClassVar[bool] = False  # the server reads the password
 
     def __init__(self, username: str, secret: Secret) -> None:
         """Raises UnfitCredentials if the mechanism cannot carry them."""

@@ -19,7 +19,6 @@ class PlainMechanism(Mechanism):
     """RFC 4616: NUL authcid NUL passwd. The server prepares the strings (section 2)."""
 
     name = "PLAIN"
-    shows_password = True
 
     def __init__(self, username: str, secret: Secret) -> None:
         super().__init__(username, secret)
@@ -40,7 +39,6 @@ class LoginMechanism(Mechanism):
     """
 
     name = "LOGIN"
-    shows_password = True
     reads_challenges = False
 
     def __init__(self, username: str, secret: Secret) -> None:

@@ -85,7 +85,7 @@ class ScramMechanism(Mechanism):
         return f"n={escape_saslname(self._prepared)},r={self._nonce}"
 
     def respond(self, challenge: bytes) -> bytes:
-        text = _printable(challenge)
+        text = _decode_utf8(challenge)
         if text.startswith("e=") and self._step in (_ScramStep.FIRST, _ScramStep.FINAL):
             self._failure = SERVER_ERRORS.get(text[2:], blank_secrets(text[2:], [self.secret.reveal()])[:60])
             self._step = _ScramStep.REFUSED
@@ -120,7 +120,9 @@ class ScramMechanism(Mechanism):
 
     def _verify(self, server_final: str) -> None:
         verifier = server_final.split(",", 1)[0]
-        if not verifier.startswith("v=") or not hmac.compare_digest(_decode(verifier[2:]), self._signature):
+        if not verifier.startswith("v=") or not hmac.compare_digest(
+            _decode_base64(verifier[2:]), self._signature
+        ):
             raise SaslError(
                 "the server's SCRAM signature is wrong: it does not know the password",
                 hint="do not trust this connection: an attacker may be answering in the server's place",
@@ -153,7 +155,7 @@ def _parse_server_first(text: str) -> tuple[str, bytes, int]:
     if [part[:2] for part in parts[:3]] != ["r=", "s=", "i="]:
         raise SaslError("the server's first SCRAM message is malformed")
     nonce, encoded_salt, count = (part[2:] for part in parts[:3])
-    salt = _decode(encoded_salt)
+    salt = _decode_base64(encoded_salt)
     if not salt or not count.isascii() or not count.isdigit() or len(count) > 9:
         raise SaslError("the server's first SCRAM message is malformed")
     iterations = int(count)
@@ -165,14 +167,14 @@ def _parse_server_first(text: str) -> tuple[str, bytes, int]:
     return nonce, salt, iterations
 
 
-def _printable(challenge: bytes) -> str:
+def _decode_utf8(challenge: bytes) -> str:
     try:
         return challenge.decode("utf-8")
     except UnicodeDecodeError:
         raise SaslError("the server's SCRAM message is not UTF-8") from None
 
 
-def _decode(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

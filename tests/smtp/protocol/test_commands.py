@@ -41,7 +41,7 @@ def test_login_lines_hold_no_control_characters() -> None:
     ],
 )
 def test_an_address_in_its_path(address: str, path: bytes) -> None:
-    assert commands.encode_path(address) == path
+    assert commands.encode_mailbox(address) == path
 
 
 NOT_ADDRESSES = r"""
@@ -66,7 +66,7 @@ NOT_TEXT = ["a@\ud800.example", "\ud800@b"]
 @pytest.mark.parametrize("address", ["", "a@" + "b" * 300, *NOT_ADDRESSES, *CONTROLS, *NOT_TEXT])
 def test_what_is_not_an_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        commands.encode_path(address)
+        commands.encode_mailbox(address)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\r\nRSET", "ü.example", "x" * 256, "a\0"])

@@ -50,6 +50,6 @@ def test_refusals_are_rare() -> None:
     budget = CommandBudget()
     budget.counted = 2
     for n in range(100):
-        assert not budget.are_refusals_rare, n
+        assert not budget.is_new_session_worthwhile, n
         budget.note_result(is_refused=False)
-    assert budget.are_refusals_rare
+    assert budget.is_new_session_worthwhile
