@@ -17,7 +17,7 @@ import json
 import random
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -300,19 +300,25 @@ def one(name: str, seed: int) -> None:
     assert took < MAX_SECONDS, f"python -m tests.fuzz {name} --seed {seed}: it took {took:.1f} s"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Fuzz one parser, or all of them.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}; all by default")
+def run_command(
+    description: str,
+    targets: Collection[str],
+    run_seconds: Callable[[str, float], int],
+    try_one: Callable[[str, int], None],
+) -> None:
+    """Run the targets that the command line names, for some seconds each or with one seed."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(targets)}; all by default")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each target")
     parser.add_argument("--seed", type=int, help="one input again")
     given = parser.parse_args()
-    for name in given.names or TARGETS:
+    for name in given.names or targets:
         if given.seed is not None:
-            one(name, given.seed)
+            try_one(name, given.seed)
         else:
-            print(f"fuzz {name}: ", end="", flush=True)
-            print(f"{run(name, given.seconds):,} inputs")
+            print(f"{name}: ", end="", flush=True)
+            print(f"{run_seconds(name, given.seconds):,} inputs", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_command("Fuzz one parser, or all of them.", TARGETS, run, one)

@@ -7,7 +7,6 @@ is of no interest here.
 
 from __future__ import annotations
 
-import argparse
 import io
 import random
 import zipfile
@@ -27,6 +26,7 @@ from mailer.render.markup import inline_css, make_markdown_converter, make_mjml_
 from mailer.render.plain_text import derive_text
 from mailer.templating import create_environment
 from tests.fuzz import _workbook as make_workbook
+from tests.fuzz import run_command
 
 SIZE = 16_000  # characters of the shorter text
 TIMES = 4  # by which the longer one is longer: 4 times the time is linear, 16 times is quadratic
@@ -152,20 +152,5 @@ def _iterate_seeds(seconds: float) -> Iterator[int]:
         yield dice.randrange(1 << 48)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Look for inputs whose cost grows with the square of their length."
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}; all by default")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each target")
-    parser.add_argument("--seed", type=int, help="one input again")
-    given = parser.parse_args()
-    for name in given.names or TARGETS:
-        if given.seed is not None:
-            try_one(name, given.seed)
-        else:
-            print(f"cost of {name}: {run(name, given.seconds):,} inputs", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run_command("Look for inputs whose cost grows with the square of their length.", TARGETS, run, try_one)

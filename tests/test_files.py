@@ -1,7 +1,6 @@
 """Files of strangers: opened without a wait, only inside their folder; written whole or not at all."""
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from mailer.files import (
     replace_file,
     replace_text_file,
 )
+from tests.swapping import swap_repeatedly
 
 
 def test_a_fifo_is_an_error_and_never_a_wait(tmp_path: Path) -> None:
@@ -62,28 +62,14 @@ def test_a_folder_that_is_swapped_meanwhile_never_gives_an_outside_file(tmp_path
     outside.mkdir()
     (root / "below" / "file").write_text("inside")
     (outside / "file").write_text("outside")
-    done = threading.Event()
-
-    def swap() -> None:
-        while not done.is_set():
-            (root / "below").rename(root / "kept")
-            (root / "below").symlink_to(outside)
-            (root / "below").unlink()
-            (root / "kept").rename(root / "below")
-
-    swapping = threading.Thread(target=swap)
-    swapping.start()
     found = set()
-    try:
+    with swap_repeatedly(root / "below", outside):
         for _ in range(2000):
             try:
                 with open_beneath(root, "below/file") as stream:
                     found.add(stream.read())
             except UnusableFile:
                 pass
-    finally:
-        done.set()
-        swapping.join()
     assert b"outside" not in found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from mailer.campaign.access import is_project_file
 from mailer.campaign.load import read_campaign
 from mailer.campaign.sources import FileSource, WithheldSource
 from mailer.errors import InputError
+from tests.swapping import swap_repeatedly
 
 BASE = "campaign: x\nfrom: a@example.com\nsubject: s\ntext: t\n"
 
@@ -109,25 +109,11 @@ def test_a_folder_that_is_swapped_while_it_is_opened_gives_no_hidden_list(projec
     (project / ".git").mkdir()
     (project / ".git/a.csv").write_text("email\nsecret@example.com\n")
     campaign = load(project, "recipients: ../lists/a.csv\n")
-    done = threading.Event()
-
-    def swap() -> None:
-        while not done.is_set():
-            (project / "lists").rename(project / "kept")
-            (project / "lists").symlink_to(".git")
-            (project / "lists").unlink()
-            (project / "kept").rename(project / "lists")
-
-    swapping = threading.Thread(target=swap)
-    swapping.start()
     found = set()
-    try:
+    with swap_repeatedly(project / "lists", ".git"):
         for _ in range(500):
             with contextlib.suppress(InputError):
                 found |= {recipient.email for recipient in campaign.recipients}
-    finally:
-        done.set()
-        swapping.join()
     assert found <= {"ada@example.com"}
 
 
