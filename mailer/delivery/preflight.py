@@ -25,6 +25,7 @@ from mailer.delivery.plan import MAX_SHOWN, PlanResult, plan
 from mailer.errors import Place, Problem, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.planning import (
+    MessageGroup,
     UncheckedMessage,
     count_unchecked,
     find_planned_list,
@@ -40,6 +41,8 @@ from mailer.text import count_noun
 PAGE = 500  # messages whose results are recorded at once
 BATCH = 50  # messages that a process gets at once
 COMPARED = 100  # messages that Jinja2 alone renders too: the compiled templates must give the same
+
+_REFUSED = MessageGroup("failed", "refused")  # to be reopened: their problems are shown and not recorded
 
 
 class _Work(NamedTuple):
@@ -57,18 +60,6 @@ class _Rendered(NamedTuple):
 
 
 _Result = tuple[_Work, BoundedResult[_Rendered]]
-
-
-class _Group(NamedTuple):
-    """Messages of one status, and of one cause if they failed.
-
-    With `only_new`, they are those that are new or changed. Without `is_recorded`, problems are only shown.
-    """
-
-    status: str
-    cause: str | None = None
-    only_new: bool = False
-    is_recorded: bool = True
 
 
 class PreflightResult(NamedTuple):
@@ -145,11 +136,11 @@ class _Preflight:
         mark = self._compiled.fingerprint
         is_known = find_planned_list(self._ledger, self._edition).preflight == mark
         groups = [
-            _Group("failed", "render"),
-            *(_Group(status, only_new=is_known) for status in ("doubtful", "pending")),
+            MessageGroup("failed", "render"),
+            *(MessageGroup(status, only_new=is_known) for status in ("doubtful", "pending")),
         ]
         if with_failed:
-            groups.append(_Group("failed", "refused", is_recorded=False))
+            groups.append(_REFUSED)
         count = self._check_all(groups)
         if self._only is None and not self._is_ended and (count or not is_known):
             set_preflight(self._ledger, self._edition, mark)
@@ -159,9 +150,11 @@ class _Preflight:
             problems.append(Problem(None, "the other recipients were not checked: each could take as long"))
         return PreflightResult(problems, self._failed_count, not self._is_ended)
 
-    def _check_all(self, groups: Sequence[_Group]) -> int:
+    def _check_all(self, groups: Sequence[MessageGroup]) -> int:
         """Check the messages of `groups`. Returns how many."""
-        self._total = sum(self._count(group) for group in groups)
+        self._total = sum(
+            count_unchecked(self._ledger, self._edition, group, only=self._only) for group in groups
+        )
         self._is_worth_compiling = self._total > COMPILED_AFTER
         self._uncompared = COMPARED if self._is_worth_compiling else 0
         pool: ProcessPool[_Work, _Rendered] = ProcessPool(
@@ -177,31 +170,13 @@ class _Preflight:
                             return self._done
         return self._done
 
-    def _count(self, group: _Group) -> int:
-        return count_unchecked(
-            self._ledger,
-            self._edition,
-            group.status,
-            cause=group.cause,
-            only=self._only,
-            only_new=group.only_new,
-        )
-
     def _advance(self, count: int) -> None:
         self._done += count
         self._observer.on_preflight(self._done, max(self._total, self._done))
 
-    def _read(self, group: _Group) -> Iterator[_Work]:
+    def _read(self, group: MessageGroup) -> Iterator[_Work]:
         """Yield the messages that have to be rendered."""
-        pages = read_unchecked(
-            self._ledger,
-            self._edition,
-            group.status,
-            cause=group.cause,
-            only=self._only,
-            only_new=group.only_new,
-        )
-        for page in pages:
+        for page in read_unchecked(self._ledger, self._edition, group, only=self._only):
             sure: list[int] = []
             for message in page:
                 self._uncompared -= 1
@@ -210,7 +185,7 @@ class _Preflight:
                 else:
                     yield _Work(message, self._uncompared >= 0)
             if sure:
-                if group.is_recorded and group.status == "failed":
+                if group != _REFUSED and group.status == "failed":
                     record_checked(self._ledger, [], sure)
                 self._repeats.hits += len(sure)
                 self._advance(len(sure))
@@ -232,7 +207,7 @@ class _Preflight:
         self._compiled.render(recipient)
         return _Rendered(is_same, time.process_time() - started)
 
-    def _record(self, group: _Group, page: list[_Result]) -> None:
+    def _record(self, group: MessageGroup, page: list[_Result]) -> None:
         failed: list[tuple[int, str]] = []
         passed: list[int] = []
         for (message, _), outcome in page:
@@ -245,7 +220,7 @@ class _Preflight:
             for problem in error.problems:
                 self._add_problem(problem, message.recipient.email)
             self._is_ended = self._is_ended or outcome.is_limit_exceeded
-        if group.is_recorded:
+        if group != _REFUSED:
             record_checked(self._ledger, failed, passed if group.status == "failed" else [])
 
     def _add_problem(self, problem: Problem, email: str) -> None:

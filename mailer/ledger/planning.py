@@ -85,6 +85,17 @@ class InvalidRow(NamedTuple):
     error: str
 
 
+class MessageGroup(NamedTuple):
+    """Messages of one status of the ledger, and of one cause if they failed.
+
+    With `only_new`, they are those that are new or changed since the last preflight.
+    """
+
+    status: str
+    cause: str | None = None
+    only_new: bool = False
+
+
 class UncheckedMessage(NamedTuple):
     """A message that preflight has to render."""
 
@@ -196,30 +207,16 @@ def read_invalid(ledger: Ledger, edition: Edition, *, limit: int) -> tuple[list[
 
 
 def read_unchecked(
-    ledger: Ledger,
-    edition: Edition,
-    status: str,
-    *,
-    cause: str | None = None,
-    only: str | None = None,
-    only_new: bool = False,
+    ledger: Ledger, edition: Edition, group: MessageGroup, *, only: str | None = None
 ) -> Iterator[list[UncheckedMessage]]:
     """The messages that preflight has to render, in the list's order and in pages of PAGE.
 
-    `status` is the row's, and `cause` that of a failed one. `only` is an address or a key. With `only_new`,
-    they are those that are new or changed since the last preflight. Pages are read one at a time, because
+    They are those of `group`, or of `only`, an address or a key, in it. Pages are read one at a time, because
     the caller changes their rows.
     """
     file = find_planned_list(ledger, edition).file
-    given: dict[str, object] = {
-        "edition": edition.id,
-        "status": status,
-        "limit": PAGE,
-        "position": 0,
-        "id": 0,
-    }
-    given |= {"cause": cause, **rows.recipient_filter(only)}
-    query = sql.TO_CHECK_NEW if only_new else sql.TO_CHECK
+    given = _select_group(edition, group, only) | {"limit": PAGE, "position": 0, "id": 0}
+    query = sql.TO_CHECK_NEW if group.only_new else sql.TO_CHECK
     while found := ledger.store.fetch_all(query, given):
         with rows.reading_rows(ledger.store):
             page = [
@@ -230,18 +227,19 @@ def read_unchecked(
         given |= {"id": found[-1][0], "position": found[-1][1]}
 
 
-def count_unchecked(
-    ledger: Ledger,
-    edition: Edition,
-    status: str,
-    *,
-    cause: str | None = None,
-    only: str | None = None,
-    only_new: bool = False,
-) -> int:
+def count_unchecked(ledger: Ledger, edition: Edition, group: MessageGroup, *, only: str | None = None) -> int:
     """The number of the messages that `read_unchecked` would read."""
-    given = {"edition": edition.id, "status": status, "cause": cause, **rows.recipient_filter(only)}
-    return fetch_value(ledger.store, sql.COUNT_TO_CHECK_NEW if only_new else sql.COUNT_TO_CHECK, **given)
+    query = sql.COUNT_TO_CHECK_NEW if group.only_new else sql.COUNT_TO_CHECK
+    return fetch_value(ledger.store, query, **_select_group(edition, group, only))
+
+
+def _select_group(edition: Edition, group: MessageGroup, only: str | None) -> dict[str, object]:
+    return {
+        "edition": edition.id,
+        "status": group.status,
+        "cause": group.cause,
+        **rows.recipient_filter(only),
+    }
 
 
 def record_checked(ledger: Ledger, failed: Iterable[tuple[int, str]], passed: Iterable[int]) -> None:

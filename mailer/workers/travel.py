@@ -25,7 +25,7 @@ from mailer.files import format_binary_size
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.files import hash_content, list_files, read_blob, read_settings, store_campaign
 from mailer.ledger.ownership import check_ownership
-from mailer.ledger.planning import read_unchecked
+from mailer.ledger.planning import MessageGroup, read_unchecked
 from mailer.render.attachments import FileProblem
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
@@ -115,7 +115,7 @@ def _find_files(
 ) -> Iterator[Path]:
     """The files that messages may need: those in use, and those that the patterns of file names fit."""
     with RenderProcess(compiled) as process:
-        for page in read_unchecked(ledger, edition, "pending"):
+        for page in read_unchecked(ledger, edition, MessageGroup("pending")):
             for message in page[:SAMPLE]:
                 try:
                     process.render(
