@@ -111,8 +111,7 @@ class SharedRun:
 
     def count_live_runs(self) -> int:
         """How many runs of this edition are alive, this one included."""
-        live = self._store.fetch_all(sql.RUNS, {"edition": self._edition.id})
-        return len(set(self._store.list_live_runs()) & {id_ for (id_,) in live})
+        return _count_live_runs(self._store, self._edition)
 
     def has_messages_left(self) -> bool:
         """Whether another run has messages in flight, or any message is still to be sent."""
@@ -181,10 +180,13 @@ class EditionMonitor:
     def begin(self) -> None:
         """Watch the edition from now on. Forget endings and pauses of before, unless a run is alive."""
         self._store.lock_command(self._edition.id)
-        live = set(self._store.list_live_runs())
-        if not live & {id_ for (id_,) in self._store.fetch_all(sql.RUNS, self._given)}:
+        if not self.has_live_runs():
             self._store.execute(postgres_sql.RESET, self._given)
         self._store.execute(postgres_sql.ENSURE, self._given)
+
+    def has_live_runs(self) -> bool:
+        """Whether a run of the edition is alive, also one from before this command."""
+        return _count_live_runs(self._store, self._edition) > 0
 
     def read(self) -> EditionState:
         """Return the state of the edition now."""
@@ -222,3 +224,8 @@ class EditionMonitor:
         self._store.execute(
             postgres_sql.END, {**self._given, "ending": ending, "reason": reason, "hint": hint}
         )
+
+
+def _count_live_runs(store: PostgresStore, edition: Edition) -> int:
+    started = {id_ for (id_,) in store.fetch_all(sql.RUNS, {"edition": edition.id})}
+    return len(started & set(store.list_live_runs()))

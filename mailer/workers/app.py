@@ -219,9 +219,8 @@ class ShareRunner:
         try:
             ledger = self._open_ledger()
             edition = ledger.find_edition(campaign, number)
-            if edition is not None and not EditionMonitor(ledger, edition).read().live_runs:
-                reason = f"worker {self.name}: {error}"
-                EditionMonitor(ledger, edition).end(Ending.UNREACHABLE.value, reason, error.hint)
+            if edition is not None and not (monitor := EditionMonitor(ledger, edition)).has_live_runs():
+                monitor.end(Ending.UNREACHABLE.value, f"worker {self.name}: {error}", error.hint)
         except LedgerError:
             await self._close()
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mailer.delivery import kept_sessions
+from mailer.errors import AuthenticationError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
 from mailer.ledger.sharing import EditionMonitor
@@ -112,3 +113,14 @@ def test_without_the_command_no_further_share_is_wanted(worker: LocalWorker) -> 
     wait_until(lambda: not monitor.is_command_alive())
     assert not worker.send_share()
     assert worker.fleet.statuses() == {Status.SENT: 10, Status.PENDING: COUNT - 10}
+
+
+def test_a_worker_that_fails_ends_a_campaign_only_if_no_other_sends_it(worker: LocalWorker) -> None:
+    error = AuthenticationError("the password is wrong")
+    other = worker.ledger.start_run(worker.edition, template="t", now=time.time(), worker="two")
+    monitor = EditionMonitor(worker.ledger, worker.edition)
+    worker.runner.report_failure("faults", 1, error)
+    assert monitor.read().ending is None
+    worker.ledger.finish_run(other)
+    worker.runner.report_failure("faults", 1, error)
+    assert monitor.read().ending == "unreachable"
