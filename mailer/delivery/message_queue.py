@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from mailer.delivery.coordination import SYNC_SECONDS, Coordinator
 from mailer.delivery.options import Ending, SendOptions
@@ -130,17 +131,15 @@ class MessageQueue:
         It is durable after the next `commit`. `unrendered` says that no message could be made.
         """
         self.in_flight -= 1
-        self.ledger.record(claim, record, unrendered=unrendered)
+        with self._voiding_claims():
+            self.ledger.record(claim, record, unrendered=unrendered)
         self._has_unsaved_records = True
 
     def commit(self) -> None:
         """Make all claims and records durable. Raises LedgerWriteError."""
         started = time.perf_counter()
-        try:
+        with self._voiding_claims():
             self.ledger.commit()
-        except BaseException as error:  # the claims of the sessions that wait for a commit are void
-            self._group_commit.fail(error)
-            raise
         self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         self._has_unsaved_records = False
         self.coordinator.sync_after_commit()
@@ -173,18 +172,24 @@ class MessageQueue:
         return False
 
     def _claim(self, count: int, now: float) -> Sequence[Claim]:
-        try:
+        with self._voiding_claims():
             claims = self.ledger.claim(
                 self.edition, count, now, run=self.run, only=self._only, fresh=self._startable_count()
             )
-        except BaseException as error:  # so are the claims of the sessions that wait for a commit
-            self._group_commit.fail(error)
-            raise
         if self._limit is not None:
             self._started += sum(claim.first for claim in claims)
             if self._is_share and self._started >= self._limit:  # what waits is for the next share
                 self._state.end(Ending.INCOMPLETE, SHARE_IS_OVER)
         return claims
+
+    @contextmanager
+    def _voiding_claims(self) -> Iterator[None]:
+        """If the ledger fails, its transaction is rolled back: the claims that wait for a commit are void."""
+        try:
+            yield
+        except BaseException as error:
+            self._group_commit.fail(error)
+            raise
 
     def _startable_count(self) -> int | None:
         """How many more recipients `limit` lets this run start with; None is no limit."""

@@ -6,8 +6,18 @@ import asyncio
 
 import pytest
 
-from mailer.delivery.message_queue import GroupCommit
+from mailer.campaign.model import ServerConfig
+from mailer.delivery.clock import SystemClock
+from mailer.delivery.coordination import Coordinator
+from mailer.delivery.message_queue import GroupCommit, MessageQueue
+from mailer.delivery.observer import Observer
+from mailer.delivery.options import SendOptions
+from mailer.delivery.plan import plan
+from mailer.delivery.run_state import RunState
+from mailer.delivery.signals import StopSignal
 from mailer.errors import LedgerWriteError
+from mailer.ledger import Ledger, Release
+from tests.delivery.lists import NOW, Compiled, People, campaign
 
 
 class Disk:
@@ -79,3 +89,31 @@ def test_one_that_is_cancelled_leaves_the_others_their_commit() -> None:
         assert disk.commits == 1
 
     asyncio.run(run())
+
+
+def test_a_record_that_cannot_be_written_voids_the_claims_that_wait_for_a_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run(ledger: Ledger) -> None:
+        edition = ledger.ensure_edition("autumn")
+        plan(ledger, campaign(People("a@example.com", "b@example.com")), Compiled(), edition)
+        state = RunState(observer=Observer(), clock=SystemClock(), stop=StopSignal())
+        state.sessions.open = 2
+        record = ledger.start_run(edition, template="template", now=NOW)
+        options = SendOptions(ServerConfig("a.example", 465))
+        queue = MessageQueue(ledger, edition, record, options, state, coordinator=Coordinator())
+        (claim,) = await queue.claim(1)
+        monkeypatch.setattr(ledger, "record", fail_to_write)
+        waiting = asyncio.ensure_future(queue.claim(1))
+        await asyncio.sleep(0)
+        with pytest.raises(LedgerWriteError):
+            queue.record(claim, Release())
+        with pytest.raises(LedgerWriteError):
+            await waiting
+
+    with Ledger.open_temporary() as ledger:
+        asyncio.run(run(ledger))
+
+
+def fail_to_write(*_: object, **__: object) -> None:
+    raise LedgerWriteError("the disk is full")
