@@ -174,11 +174,16 @@ def stage_list(ledger: Ledger, edition: Edition) -> Iterator[Stage]:
 
 def apply_suppressions(ledger: Ledger, edition: Edition) -> None:
     """Suppress the messages to suppressed addresses, and reopen those to addresses that no longer are."""
-    has_any = fetch_value(ledger.store, sql.ANY_SUPPRESSION)
+    queries = []
+    if fetch_value(ledger.store, sql.ANY_SUPPRESSED, edition=edition.id):
+        queries.append(sql.LIFT_SUPPRESSIONS)
+    if fetch_value(ledger.store, sql.ANY_SUPPRESSION):
+        queries.append(sql.APPLY_SUPPRESSIONS)
+    if not queries:  # most campaigns: their messages need not be read
+        return
     for store, given in _iterate_slices(ledger, edition):
-        store.execute(sql.LIFT_SUPPRESSIONS, given)
-        if has_any:
-            store.execute(sql.APPLY_SUPPRESSIONS, given)
+        for query in queries:
+            store.execute(query, given)
 
 
 def _iterate_slices(ledger: Ledger, edition: Edition) -> Iterator[tuple[Store, dict[str, object]]]:

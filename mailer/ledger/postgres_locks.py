@@ -60,15 +60,10 @@ class AdvisoryLocks(ABC):
         return self._lock(_CAMPAIGN, self._campaign_id(campaign), _SHARE, _UNSHARE)
 
     def is_campaign_locked(self, campaign: str) -> bool:
-        held = self.fetch_one(
-            _IS_LOCKED, {"class": self._lock_class(_CAMPAIGN), "object": self._campaign_id(campaign)}
-        )
-        return bool(held and held[0])
+        return self._is_held(_CAMPAIGN, self._campaign_id(campaign))
 
     def has_other_senders(self, campaign: str) -> bool:
-        given = {"class": self._lock_class(_CAMPAIGN), "object": self._campaign_id(campaign)}
-        found = self.fetch_one(_IS_LOCKED_BY_OTHERS, given)
-        return bool(found and found[0])
+        return self._is_held(_CAMPAIGN, self._campaign_id(campaign), _IS_LOCKED_BY_OTHERS)
 
     @contextmanager
     def prepare_alone(self, campaign: str) -> Iterator[None]:
@@ -108,8 +103,10 @@ class AdvisoryLocks(ABC):
 
     def is_command_alive(self, edition: int) -> bool:
         """Whether a command distributes the work of an edition."""
-        given = {"class": self._lock_class(_COMMAND), "object": edition}
-        found = self.fetch_one(_IS_LOCKED, given)
+        return self._is_held(_COMMAND, edition)
+
+    def _is_held(self, kind: int, number: int, query: str = _IS_LOCKED) -> bool:
+        found = self.fetch_one(query, {"class": self._lock_class(kind), "object": number})
         return bool(found and found[0])
 
     def _campaign_id(self, campaign: str) -> int:

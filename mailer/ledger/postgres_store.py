@@ -315,8 +315,7 @@ def translate(query: str) -> tuple[str, list[str]]:
             names.append(found[1])
         return f"${names.index(found[1]) + 1}"
 
-    text = _PARAMETER.sub(number, query).replace(sql.LOCK_ROWS, "FOR UPDATE OF m SKIP LOCKED")
-    return text, names
+    return _PARAMETER.sub(number, query), names
 
 
 def describe_url(url: str) -> str:

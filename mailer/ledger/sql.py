@@ -144,6 +144,8 @@ SUPPRESSIONS = """SELECT address, reason, source, at FROM suppressions
     WHERE address > :after ORDER BY address LIMIT :limit"""
 SUPPRESSION = "SELECT address, reason, source, at FROM suppressions WHERE address = :address"
 COUNT_SUPPRESSIONS = "SELECT COUNT(*) FROM suppressions"
+ANY_SUPPRESSED = """SELECT EXISTS (SELECT 1 FROM messages
+    WHERE edition_id = :edition AND status = 'suppressed')"""
 ANY_SUPPRESSION = "SELECT EXISTS (SELECT 1 FROM suppressions)"
 _SUPPRESSED = "EXISTS (SELECT 1 FROM suppressions s WHERE s.address = messages.address)"
 APPLY_SUPPRESSIONS = f"""UPDATE messages SET status = 'suppressed', next_at = NULL
@@ -174,17 +176,14 @@ REOPEN_RENDERED = (
 
 # The queue
 
-LOCK_ROWS = (
-    "/* rows that no other sender is claiming */"  # PostgreSQL locks them; in SQLite there is one writer
-)
 _CLAIMABLE = """SELECT m.id, m.key, m.email, m.columns, m.line, m.column_no, m.attempts, m.tries, m.doubts,
         m.copies, s.address, e.list_file
     FROM messages m JOIN editions e ON e.id = m.edition_id LEFT JOIN suppressions s ON s.address = m.address
     WHERE m.edition_id = :edition AND (CAST(:only AS TEXT) IS NULL OR m.address = :only OR m.key IN (:only, :key))
         AND m.status = """
-DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit {LOCK_ROWS}"
-DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit {LOCK_ROWS}"
-FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit {LOCK_ROWS}"
+DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit"
+DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit"
+FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit"
 CLAIM = "UPDATE messages SET status = 'claimed', run_id = :run, next_at = NULL WHERE id = :id"
 SUPPRESS_CLAIM = "UPDATE messages SET status = 'suppressed', next_at = NULL WHERE id = :id"
 # A clock that went back must not put anybody off for longer than any wait can be.
