@@ -128,6 +128,13 @@ def decide_unsent(error: str, losses_at_head: int, policy: DispositionPolicy, no
     return Retry(now + seconds, error=error, attempted=False)
 
 
+def status_of_failure(claim: Claim, error: str | None) -> tuple[Status, str | None]:
+    """Return the status and the error of a message that fails for good, because of `error` or a reply."""
+    if not claim.in_doubt:
+        return Status.FAILED, error
+    return Status.IN_DOUBT, "; ".join(filter(None, (error, EARLIER_COPY)))
+
+
 def concerns_session(stage: Stage, reply: ServerReply) -> bool:
     """Return whether a refusal speaks of the dialogue and not of the message (RFC 5321 4.2.4).
 
@@ -189,9 +196,7 @@ def _fail(
     attempts: int = 1,
 ) -> Outcome:
     """Return the outcome of a message that is refused for good."""
-    status = Status.FAILED
-    if claimed.claim.in_doubt:
-        status, error = Status.IN_DOUBT, "; ".join(filter(None, (error, EARLIER_COPY)))
+    status, error = status_of_failure(claimed.claim, error)
     return _outcome(claimed, status, now, reply, result, error=error, attempts=attempts)
 
 

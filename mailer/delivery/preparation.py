@@ -100,7 +100,7 @@ class Preparation:
         counts = self._ledger.count_by_status(self.edition, only=self._options.only)
         if not any(counts.values()) and self._options.only is not None:
             raise InputError(f"{self._options.only} is not in the list")
-        pending = counts[Status.PENDING] + self._count_reopened(only=self._options.only)
+        pending = counts[Status.PENDING] + self._count_reopened()
         return min(pending, self._options.limit or pending)
 
     def result_without_sending(self) -> RunResult:
@@ -128,7 +128,7 @@ class Preparation:
         """Tell the observer that sending begins. It may raise what is not an Exception to prevent that."""
         counts = self._ledger.count_by_status(self.edition)
         total = sum(counts.values()) - self._skipped
-        pending = counts[Status.PENDING] + self._count_reopened(only=self._options.only)
+        pending = counts[Status.PENDING] + self._count_reopened()
         self._observer.on_start(total, total - pending)
 
     def apply_decisions(self) -> None:
@@ -140,8 +140,10 @@ class Preparation:
             reopen_failed(ledger, self.edition, only=options.only)
         set_texts(ledger, self.edition, self._campaign.subject.source, self._campaign.sender.source)
 
-    def _count_reopened(self, *, only: str | None) -> int:
-        return count_retryable(self._ledger, self.edition, only=only) if self._options.retry_failed else 0
+    def _count_reopened(self) -> int:
+        if not self._options.retry_failed:
+            return 0
+        return count_retryable(self._ledger, self.edition, only=self._options.only)
 
     def _recover(self) -> Recovered:
         """Return what claims of former runs became.
@@ -194,10 +196,8 @@ class Preparation:
             )
 
     def _warn_of_duplicates(self, planned: PlanResult) -> None:
-        for text in planned.duplicates:
-            self._observer.on_warning(str(text))
-        if (more := planned.duplicate_count - len(planned.duplicates)) > 0:
-            self._observer.on_warning(f"and {more:,} more")
+        for problem in append_remainder(planned.duplicates, planned.duplicate_count):
+            self._observer.on_warning(str(problem))
 
 
 def _describe_skipped(count: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from mailer.delivery.dispositions import (
-    EARLIER_COPY,
     ClaimedMessage,
     Disposition,
     DispositionPolicy,
@@ -13,6 +12,7 @@ from mailer.delivery.dispositions import (
     decide_unanswered,
     decide_unsent,
     format_second,
+    status_of_failure,
 )
 from mailer.delivery.failure_limit import FailureLimit
 from mailer.delivery.message_queue import MessageQueue
@@ -68,15 +68,16 @@ class ResultRecorder:
 
         The next preflight looks at it again, unless an earlier copy may have arrived.
         """
+        status, said = status_of_failure(claim, error)
         outcome = Outcome(
             claim.recipient.email,
             claim.key,
-            Status.IN_DOUBT if claim.in_doubt else Status.FAILED,
+            status,
             attempts=claim.attempts,
             at=format_second(int(self._state.clock.now())),
-            error=f"{error}; {EARLIER_COPY}" if claim.in_doubt else error,
+            error=said,
         )
-        self._record_outcome(claim, outcome, unrendered=not claim.in_doubt)
+        self._record_outcome(claim, outcome, unrendered=status is Status.FAILED)
 
     def record_unanswered(self, claimed: ClaimedMessage, error: str) -> None:
         """Record that the last byte of a message may have left, and no reply came.
