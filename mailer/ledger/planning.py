@@ -262,7 +262,7 @@ def record_checked(ledger: Ledger, failed: Iterable[tuple[int, str]], passed: It
 
 
 def set_preflight(ledger: Ledger, edition: Edition, mark: str) -> None:
-    """Remember that every message was rendered with the templates that `mark` stands for."""
+    """Remember that every message was rendered with the templates that `mark` identifies."""
     with ledger.transaction() as store:
         store.execute(sql.SET_PREFLIGHT, {"edition": edition.id, "preflight": mark})
         store.execute(sql.NOTE_ALL_CHECKED, {"edition": edition.id})
