@@ -62,8 +62,7 @@ def test_every_key_has_a_description_and_an_example_that_loads(
     path: str, field: Field, tmp_path: Path
 ) -> None:
     assert field.description.endswith(".")
-    if not field.example:
-        pytest.skip("this key has no example")
+    assert field.example
     inner = {**SPECIAL.get(field.name, NEEDED.get(path, {})), field.name: yaml.safe_load(field.example)}
     top, _, below = path.partition(".")
     if path == "campaign":

@@ -129,6 +129,7 @@ COMMAND_LINES = sorted(
         for document in DOCUMENTS
         if document.name != "CHANGELOG.md"
         for line in re.findall(_COMMAND, document.read_text(encoding="utf-8"), re.MULTILINE)
+        if "…" not in line  # shortened
     }
 )
 
@@ -136,8 +137,6 @@ COMMAND_LINES = sorted(
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_the_documents_command_lines_are_ones_that_the_command_takes(line: str) -> None:
     words = shlex.split(re.split(r"   #| \|\| | 2>", line)[0], comments=True)[1:]
-    if "…" in line or words[0] not in commands.mailer.commands:
-        pytest.skip("shortened, or of a later version")
     command = commands.mailer.commands[words[0]]
     context = click.Context(command, help_option_names=["-h", "--help"])
     _, arguments, order = command.make_parser(context).parse_args(words[1:])

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the tests against real programs need, from Debian's packages: mail servers, a browser, a second MIME parser.
+# What the tests against real programs need, from Debian's packages: mail servers, a browser, a second MIME parser, the
+# shells whose completions are tested.
 # Safe to run again: what is there is left alone, and apt-get is called only when something is missing.
 #
 # Debian lets one mail server only be installed at a time, and starts it on port 25. So the mail servers are unpacked
@@ -88,6 +89,9 @@ command -v redis-server >/dev/null || wanted="$wanted redis-server"
 command -v chromium >/dev/null || wanted="$wanted chromium"
 command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"
+command -v zsh >/dev/null || wanted="$wanted zsh"
+command -v fish >/dev/null || wanted="$wanted fish"
+command -v groff >/dev/null || wanted="$wanted groff-base"
 parser=mailparser
 [ ! -d "$tests/node_modules/$parser" ] || parser=
 haraka=Haraka@3.3.4

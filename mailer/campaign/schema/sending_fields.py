@@ -85,9 +85,18 @@ CLIENT_CERTIFICATE = MappingType(
     "a mapping with 'cert' and 'key'",
     (
         Field(
-            "cert", FilePath(exists=True), "The certificate, with its chain if it has one: a PEM file.", True
+            "cert",
+            FilePath(exists=True),
+            "The certificate, with its chain if it has one: a PEM file.",
+            True,
+            example="me.pem",
         ),
-        Field("key", FilePath(exists=True), "The private key: a PEM file. Default: the file of `cert`."),
+        Field(
+            "key",
+            FilePath(exists=True),
+            "The private key: a PEM file. Default: the file of `cert`.",
+            example="me.key",
+        ),
     ),
     build=_build_certificate,
 )
