@@ -1,6 +1,6 @@
 """An SMTPS server that breaks at the place it is given, and remembers exactly what it accepted.
 
-It is a plain, strict server (RFC 5321, 2920, 3030) in a thread of its own, with one TLS certificate and one login.
+It is the model server on sockets, in a thread of its own, with one TLS certificate and one login.
 `Fault` says at which occurrence of which step it breaks, and how; `script` may answer any step with a line of its
 own. What it accepted is recorded at the instant where a real server would have put it on disk: before the reply.
 """
@@ -8,7 +8,6 @@ own. What it accepted is recorded at the instant where a real server would have 
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import re
 import socket
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailer.sandbox.server import create_server_context
+from tests.smtp.model_server import Behaviour, Login, ModelServer, make_reply
 
 USERNAME, PASSWORD = "faults", "s3cret-Pa55"
 
@@ -61,10 +61,6 @@ class Step:
     count: int  # how often this step came, in all sessions
     session: int  # which session, from 1
     in_session: int  # messages accepted in this session so far
-
-
-class Broken(Exception):
-    """The session is over."""
 
 
 @dataclass
@@ -135,19 +131,33 @@ class FaultServer:
         self.open_now += 1
         self.sessions += 1
         try:
-            await _Session(self, reader, writer, self.sessions).run()
-        except (
-            Broken,
-            OSError,
-            asyncio.IncompleteReadError,
-            asyncio.CancelledError,
-            asyncio.LimitOverrunError,
-        ):
+            await self._converse(_Session(self, self.sessions), reader, writer)
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             self.open_now -= 1
             self._tasks.discard(task)
             writer.close()
+
+    async def _converse(
+        self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            writer.write(session.take_out())
+            await writer.drain()
+            if session.closed:
+                await _end_connection(session.end, reader, writer)
+                return
+            if session.pause is not None:
+                await asyncio.sleep(session.pause)
+                session.resume()
+            elif session.wants_tls:
+                await writer.start_tls(self.context)
+                session.start_tls()
+            elif data := await asyncio.wait_for(reader.read(1 << 16), self.idle):
+                session.feed(data)
+            else:
+                return
 
     # -- what a test asks
 
@@ -162,238 +172,167 @@ class FaultServer:
         return sum(count - 1 for count in ids.values())
 
 
-class _Session:
-    def __init__(
-        self, server: FaultServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
-    ) -> None:
-        self.server, self.reader, self.writer, self.number = server, reader, writer, number
+class _Session(ModelServer):
+    """One session: the model server with the faults, the script and the delay of its `server`.
+
+    What the owner of the socket has to do is in `pause` (seconds to wait, then `resume`) and, once it is closed, in
+    `end`: how the connection ends.
+    """
+
+    def __init__(self, server: FaultServer, number: int) -> None:
+        self.server, self.number = server, number
         self.in_session = 0
         self.due = 0.0  # when the last message was done, by the loop's clock
-        self.logged_in = False
-        self.secure = server.security == "tls"
-        self.sender: str | None = None
-        self.recipients: list[str] = []
-        self.chunks = b""
-
-    async def run(self) -> None:
-        await self.reply("greeting", "", "220 faults.example.com ESMTP")
-        while True:
-            line = await asyncio.wait_for(self.reader.readuntil(b"\r\n"), self.server.idle)
-            text = line[:-2].decode("utf-8", "replace")
-            self.server.commands.append(text)
-            verb, _, argument = text.partition(" ")
-            handler = getattr(self, f"do_{verb.lower()}", None)
-            if handler is None:
-                await self.send("502 5.5.1 what?")
-            else:
-                await handler(argument)
-
-    # -- commands
-
-    async def do_ehlo(self, _argument: str) -> None:
-        lines = ["faults.example.com", *STRATEGIES[self.server.strategy], *self.server.extensions]
-        if self.secure or self.server.security == "none":
-            lines.append(f"AUTH {self.server.mechanism} LOGIN")
-        elif self.server.security == "starttls":
-            lines.append("STARTTLS")
-        self.reset()
-        await self.reply(
-            "ehlo", "", "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
+        self.pause: float | None = None
+        self.end = "drop"
+        self.content_fault: Fault | None = None
+        behaviour = Behaviour(
+            pipelining="PIPELINING" in STRATEGIES[server.strategy],
+            chunking="CHUNKING" in STRATEGIES[server.strategy],
+            login=Login(server.mechanism, USERNAME, server.password),
         )
+        super().__init__(behaviour)
 
-    async def do_starttls(self, _argument: str) -> None:
-        await self.reply("starttls", "", "220 2.0.0 go ahead")
-        await self.writer.start_tls(self.server.context)
-        self.secure = True
+    # -- the dialogue
 
-    async def do_auth(self, argument: str) -> None:
-        mechanism, _, initial = argument.partition(" ")
-        if mechanism.upper() != self.server.mechanism:
-            await self.send(f"504 5.5.4 only {self.server.mechanism}")
-            return
-        if not initial:
-            await self.send("334 ")
-            initial = (await self.reader.readuntil(b"\r\n")).strip().decode()
-        decoded = base64.b64decode(initial).decode()
-        if mechanism.upper() == "XOAUTH2":
-            user, password = re.fullmatch("user=(.*)\x01auth=Bearer (.*)\x01\x01", decoded).groups()  # type: ignore[union-attr]
-        else:
-            _, user, password = decoded.split("\0")
+    def list_offers(self) -> list[str]:
+        offers = [*super().list_offers(), *self.server.extensions]
+        if self.is_secure or self.server.security != "starttls":
+            return [*offers, f"AUTH {self.server.mechanism} LOGIN"]
+        return [*offers, "STARTTLS"]
+
+    def check_login(self, is_right: bool) -> None:
         self.server.logins += 1
-        if (user, password) == (USERNAME, self.server.password):
-            self.logged_in = True
-            await self.reply("auth", user, "235 2.7.0 welcome")
-        else:
-            self.server.refused_logins += 1
-            await self.send("535 5.7.8 wrong")
+        self.server.refused_logins += not is_right
+        super().check_login(is_right)
 
-    async def do_mail(self, argument: str) -> None:
-        if not self.logged_in:
-            await self.send("530 5.7.0 log in first")
-        elif self.sender is not None:
-            await self.send("503 5.5.1 nested MAIL")
-        elif await self.reply("mail", _address(argument), "250 2.1.0 ok"):
-            self.sender = _address(argument)
+    def take_step(self) -> bool:
+        if self.pause is not None:
+            return False
+        done = super().take_step()
+        self.server.commands += [line.decode("utf-8", "replace") for line in self.lines]
+        self.lines.clear()
+        return done
 
-    async def do_rcpt(self, argument: str) -> None:
-        if self.sender is None:
-            await self.send("503 5.5.1 MAIL first")
-        elif await self.reply("rcpt", _address(argument), "250 2.1.5 ok"):
-            self.recipients.append(_address(argument))
+    def begin_content(self) -> None:
+        fault = self.content_fault = self._count("content")
+        if fault and fault.moment == "before":
+            self._break(fault)
 
-    async def do_data(self, _argument: str) -> None:
-        if not self.recipients:
-            await self.send(
-                "503 5.5.1 RCPT first" if self.sender is None else "554 5.5.1 no valid recipients"
-            )
-            return
-        if not await self.reply("data", "", "354 go on"):
-            return
-        fault = await self.content_fault()
-        lines = []
-        while (line := await self.reader.readuntil(b"\r\n")) != b".\r\n":
-            lines.append(line[1:] if line.startswith(b".") else line)
-            if fault and fault.moment == "middle" and len(lines) > 5:
-                await self.break_(fault)
-        await self.take(b"".join(lines), fault)
+    def read_data(self) -> bool:
+        self._break_in_the_middle(self.buffer.count(b"\r\n") > 5)
+        return not self.closed and super().read_data()
 
-    async def do_bdat(self, argument: str) -> None:
-        size, _, last = argument.partition(" ")
-        fault = await self.content_fault() if last else None
-        if fault and fault.moment == "middle":
-            await self.reader.readexactly(int(size) // 2)
-            await self.break_(fault)
-        content = await self.reader.readexactly(int(size))
-        if not self.recipients:
-            await self.send("503 5.5.1 RCPT first")
-        elif last.upper() != "LAST":
-            self.chunks += content
-            await self.send("250 2.0.0 chunk")
-        else:
-            await self.take(self.chunks + content, fault)
+    def read_chunk(self) -> bool:
+        self._break_in_the_middle(self.last and len(self.buffer) >= self.chunk // 2)
+        return not self.closed and super().read_chunk()
 
-    async def do_rset(self, _argument: str) -> None:
-        self.reset()
-        await self.send("250 2.0.0 reset")
-
-    async def do_noop(self, _argument: str) -> None:
-        await self.send("250 2.0.0 ok")
-
-    async def do_quit(self, _argument: str) -> None:
-        await self.reply("quit", "", "221 2.0.0 bye")
-        raise Broken
+    def _break_in_the_middle(self, is_there: bool) -> None:
+        if is_there and self.content_fault and self.content_fault.moment == "middle":
+            self._break(self.content_fault)
 
     # -- the message
 
-    async def content_fault(self) -> Fault | None:
-        fault = self.fault("content")
-        if fault and fault.moment == "before":
-            await self.break_(fault)
-        return fault
-
-    async def take(self, content: bytes, fault: Fault | None) -> None:
-        sender, recipients = self.sender or "", tuple(self.recipients)
-        self.reset()
-        await self.wait_for_delay()
-        if fault and fault.moment == "after":
-            if fault.kind == "4xx":
-                await self.send("451 4.3.0 not now")
-                return
-            await self.break_(fault)
-        if (line := self.scripted("content", recipients[0])) is not None:
-            await self.send(line)
-            return
-        if self.fault_at("accepted", 1, "4xx"):
-            self.server.counts["accepted"] += 1
-            await self.send("451 4.3.0 not now")
-            return
-        found = re.search(rb"^Message-ID:\s*(\S+)", content, re.IGNORECASE | re.MULTILINE)
-        self.server.accepted.append(
-            Accepted(
-                sender,
-                recipients,
-                hashlib.sha256(re.sub(rb"(?m)^Date:.*$", b"", content)).hexdigest(),
-                found[1].decode() if found else "",
-                self.number,
-            )
-        )
-        self.in_session += 1
-        await self.reply("accepted", "", f"250 2.0.0 Ok: queued as {len(self.server.accepted):X}")
-
-    async def wait_for_delay(self) -> None:
+    def decide(self, content: bytes) -> None:
         """Wait so that a busy session takes one message in each `delay`, whatever this process's own work takes."""
         delay = self.server.delay
-        if delay:
-            now = asyncio.get_running_loop().time()
-            was_busy = now - self.due < delay
-            self.due = max(self.due + delay, now) if was_busy else now + delay
-            await asyncio.sleep(self.due - now)
+        if not delay:
+            self._take_message(content)
+            return
+        now = asyncio.get_running_loop().time()
+        was_busy = now - self.due < delay
+        self.due = max(self.due + delay, now) if was_busy else now + delay
+        self.pause, self.content = self.due - now, content
 
-    def reset(self) -> None:
-        self.sender, self.recipients, self.chunks = None, [], b""
+    def resume(self) -> None:
+        """The pause is over."""
+        self.pause = None
+        self._take_message(self.content or b"")
+        self.feed(b"")
+
+    def _take_message(self, content: bytes) -> None:
+        sender, recipients = (
+            (self.sender or b"").decode(),
+            tuple(address.decode() for address in self.recipients),
+        )
+        self.forget()
+        fault, self.content_fault = self.content_fault, None
+        if fault and fault.kind == "4xx":
+            self.say(451, "4.3.0 not now")
+        elif fault:
+            self._break(fault)
+        elif (line := self._ask_script("content", recipients[0])) is not None:
+            self._say_line(line)
+        elif self._find_fault("accepted", 1, "4xx"):
+            self.server.counts["accepted"] += 1
+            self.say(451, "4.3.0 not now")
+        else:
+            self._accept(sender, recipients, content)
+
+    def _accept(self, sender: str, recipients: tuple[str, ...], content: bytes) -> None:
+        found = re.search(rb"^Message-ID:\s*(\S+)", content, re.IGNORECASE | re.MULTILINE)
+        digest = hashlib.sha256(re.sub(rb"(?m)^Date:.*$", b"", content)).hexdigest()
+        message_id = found[1].decode() if found else ""
+        self.server.accepted.append(Accepted(sender, recipients, digest, message_id, self.number))
+        self.in_session += 1
+        self.answer("accepted", b"", make_reply(250, f"2.0.0 Ok: queued as {len(self.server.accepted):X}"))
 
     # -- replies and breaks
 
-    def fault_at(self, step: str, ahead: int = 0, kind: str | None = None) -> Fault | None:
+    def answer(self, step: str, argument: bytes, reply: bytes) -> bool:
+        fault = self._count(step)
+        if fault and fault.kind == "4xx":
+            self.say(451, "4.3.0 not now")
+            return False
+        if fault and fault.moment == "middle":
+            self.out += reply[: len(reply) // 2 - 1]
+        if fault and fault.moment != "after":
+            self._break(fault)
+            return False
+        own = self._ask_script(step, argument.decode())
+        if own is None:
+            self.out += reply
+        else:
+            self._say_line(own)
+        if fault and not self.closed:
+            self._break(fault)
+        return not self.closed and (own is None or own[0] in "23")
+
+    def _say_line(self, line: str) -> None:
+        """Say what a script wants to be said, instead of a reply."""
+        if line != "DROP":
+            self.out += line.encode() + b"\r\n"
+        if line == "DROP" or line.startswith("421"):
+            self.closed = True
+
+    def _break(self, fault: Fault) -> None:
+        if fault.kind == "421":
+            self.say(421, "4.3.2 faults.example.com shutting down")
+        self.closed, self.end = True, fault.kind
+
+    def _count(self, step: str) -> Fault | None:
+        self.server.counts[step] += 1
+        return self._find_fault(step)
+
+    def _find_fault(self, step: str, ahead: int = 0, kind: str | None = None) -> Fault | None:
         count = self.server.counts[step] + ahead
         for fault in self.server.faults:
-            if (
-                fault.step == step
-                and fault.nth <= count < fault.nth + fault.times
-                and kind in (None, fault.kind)
-            ):
+            is_due = fault.nth <= count < fault.nth + fault.times
+            if fault.step == step and is_due and kind in (None, fault.kind):
                 return fault
         return None
 
-    def fault(self, step: str) -> Fault | None:
-        self.server.counts[step] += 1
-        return self.fault_at(step)
-
-    def scripted(self, name: str, argument: str) -> str | None:
+    def _ask_script(self, name: str, argument: str) -> str | None:
         self.server.counts[f"script {name}"] += 1
         count = self.server.counts[f"script {name}"]
         return self.server.script(Step(name, argument, count, self.number, self.in_session))
 
-    async def reply(self, step: str, argument: str, line: str) -> bool:
-        """Answer a step, or break; True when the step was granted."""
-        fault = self.fault(step)
-        if fault and fault.kind == "4xx":
-            await self.send("451 4.3.0 not now")
-            return False
-        if fault and fault.moment == "before":
-            await self.break_(fault)
-        if fault and fault.moment == "middle":
-            self.writer.write(line[: len(line) // 2].encode())
-            await self.writer.drain()
-            await self.break_(fault)
-        own = self.scripted(step, argument)
-        await self.send(own or line)
-        if fault:
-            await self.break_(fault)
-        return own is None or own[0] in "23"
 
-    async def send(self, line: str) -> None:
-        if line == "DROP":
-            raise Broken
-        self.writer.write(line.encode() + b"\r\n")
-        await self.writer.drain()
-        if line.startswith("421"):
-            raise Broken
-
-    async def break_(self, fault: Fault) -> None:
-        if fault.kind == "silence":
-            while await self.reader.read(1 << 16):
-                pass
-        elif fault.kind == "reset":
-            transport = self.writer.transport
-            plain = transport.get_extra_info("socket")
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.abort()
-        elif fault.kind == "421":
-            await self.send("421 4.3.2 faults.example.com shutting down")
-        raise Broken
-
-
-def _address(argument: str) -> str:
-    found = re.search(r"<([^>]*)>", argument)
-    return found[1] if found else argument
+async def _end_connection(how: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if how == "silence":
+        while await reader.read(1 << 16):
+            pass
+    elif how == "reset":
+        plain = writer.transport.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()

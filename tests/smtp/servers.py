@@ -92,8 +92,8 @@ class Smtp:
             writer.write(model.take_out())
             if model.wants_tls and self.starttls is not None:
                 await writer.start_tls(self.starttls)
-                model.wants_tls, self.starttls = False, None
-                model.behaviour.offers = self.offers
+                model.start_tls()
+                self.starttls, model.behaviour.offers = None, self.offers
             if model.closed or not (data := await reader.read(1 << 20)):
                 await writer.drain()
                 return

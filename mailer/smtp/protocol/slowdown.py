@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import deque
 
 MIN_ERRORS = 3  # refused messages before slowness is taken for a tarpit
-SAMPLE = 4  # messages in a row that are all slow
-MIN_DELAY = 0.5  # seconds that each of them takes more than usual; less is not worth a new session
+SAMPLE = 4  # the latest messages, whose mean time is compared
+MIN_SLOW = 2  # of them that are slow: one alone is an accident
+MIN_DELAY = 0.5  # seconds that a message takes more than usual; less is not worth a new session
 MAX_REFUSAL_DELAY = 3.0  # seconds that one refusal takes more than usual: the next would take longer still
 AHEAD = 10  # messages over which a new session must pay
 
@@ -47,8 +48,12 @@ class SlowdownDetector:
             return True
         if len(self._latest) < SAMPLE:
             return False
-        delay = min(self._latest) - self._usual
-        return delay > max(MIN_DELAY, self._usual) and delay * AHEAD > self._session_cost
+        # The mean, because a server may write the replies to several messages at once: then only the first of
+        # these messages takes long.
+        delay = sum(self._latest) / SAMPLE - self._usual
+        slow = [seconds for seconds in self._latest if seconds - self._usual > MIN_DELAY]
+        is_slower = delay > max(MIN_DELAY, self._usual) and len(slow) >= MIN_SLOW
+        return is_slower and delay * AHEAD > self._session_cost
 
     @property
     def _usual(self) -> float:

@@ -37,11 +37,19 @@ def test_a_session_that_is_dear_is_kept_for_longer(seconds: float, is_cheaper: b
     assert note(detector, seconds) is is_cheaper
 
 
-def test_one_fast_answer_ends_the_suspicion() -> None:
+def test_one_slow_answer_is_an_accident() -> None:
     detector = SlowdownDetector(session_cost=0.1)
     note(detector, 0.05, MIN_ERRORS)
-    note(detector, 1.0, SAMPLE - 1)
-    assert not note(detector, 0.05, 1)
+    note(detector, 0.05, SAMPLE)
+    assert not note(detector, 10.0, 1, is_refused=False)
+    assert not note(detector, 0.05, SAMPLE)
+
+
+def test_replies_that_are_written_at_once_do_not_hide_a_tarpit() -> None:
+    """The second message of each two seems to take no time."""
+    detector = SlowdownDetector(session_cost=0.5)
+    note(detector, 0.05, 10)
+    assert any(note(detector, seconds, 1, is_refused=False) for seconds in (2.0, 0.0) * 3)
 
 
 @pytest.mark.parametrize(("session_cost", "is_cheaper"), [(0.5, True), (10.0, False)])
