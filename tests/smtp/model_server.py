@@ -22,6 +22,7 @@ class Login:
     mechanism: str
     username: str
     password: str
+    refusal: str = "5.7.8 wrong"  # what another login is told
 
     def is_proved_by(self, response: str) -> bool:
         decoded = base64.b64decode(response).decode()
@@ -226,7 +227,8 @@ class ModelServer:
             self.logged_in = True
             self.answer("auth", b"", make_reply(235, "2.7.0 welcome"))
         else:
-            self.say(535, "5.7.8 wrong")
+            assert self.behaviour.login is not None
+            self.say(535, self.behaviour.login.refusal)
 
     def _noop(self, _line: bytes) -> None:
         self.say(250, "2.0.0 ok")

@@ -14,7 +14,7 @@ from pathlib import Path
 import trustme
 
 from mailer.smtp.endpoint import Endpoint, Security
-from tests.smtp.model_server import Behaviour, ModelServer
+from tests.smtp.model_server import Behaviour, Login, ModelServer
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 OFFERS = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 50000000", "AUTH PLAIN")
@@ -76,10 +76,15 @@ async def serve(
 
 @dataclass
 class Smtp:
-    """The model server on sockets. `accepted`: (sender, recipients, content); `commands`: what it was told."""
+    """The model server on sockets. `accepted`: (sender, recipients, content); `commands`: what it was told.
+
+    `instead_of_tls` are octets that it writes behind its reply to STARTTLS; then it does no handshake.
+    """
 
     offers: tuple[str, ...] = OFFERS
     starttls: ssl.SSLContext | None = None
+    instead_of_tls: bytes | None = None
+    login: Login | None = None
     refuses: frozenset[str] = frozenset()
     accepted: list[tuple[str, tuple[str, ...], bytes]] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -89,7 +94,9 @@ class Smtp:
         self.sessions += 1
         model = ModelServer(self._behaviour())
         while True:
-            writer.write(model.take_out())
+            writer.write(model.take_out() + (self.instead_of_tls or b"" if model.wants_tls else b""))
+            if model.wants_tls and self.instead_of_tls is not None:
+                await asyncio.sleep(60)
             if model.wants_tls and self.starttls is not None:
                 await writer.start_tls(self.starttls)
                 model.start_tls()
@@ -112,13 +119,16 @@ class Smtp:
             pipelining=False,
             chunking=False,
             refused={address.encode(): 550 for address in self.refuses},
-            offers=(*self.offers, "STARTTLS") if self.starttls else self.offers,
+            offers=(*self.offers, "STARTTLS")
+            if self.starttls or self.instead_of_tls is not None
+            else self.offers,
+            login=self.login,
         )
 
 
 @dataclass
 class SocksServer:
-    """A SOCKS 5 proxy (RFC 1928) that looks names up in `names`. `login` is what it wants, `status` what it says."""
+    """A SOCKS 5 proxy (RFC 1928), which speaks no SMTP; it looks names up in `names`. `login` is what it wants, `status` what it says."""
 
     names: dict[str, str] = field(default_factory=dict)
     login: tuple[str, str] | None = None

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from mailer.secret import Secret
 from mailer.smtp.connection import Connection
 from mailer.smtp.protocol.values import Login, Transaction
+from tests.smtp.model_server import Behaviour, ModelServer
 
 LOGIN = Login("ada", Secret("pass word"))
 
@@ -47,16 +48,35 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-HELLO = b"250-hi\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+class Peer:
+    """The server's end of a session: the model server takes as many commands as the test says, one at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.model = ModelServer(Behaviour())
+
+    async def take(self, count: int, ahead: bytes = b"") -> bool:
+        """Take and answer `count` commands, with their chunks; `ahead` is written before each reply.
+
+        False: the client has closed the connection.
+        """
+        for _ in range(count):
+            if not (line := await self.reader.readline()):
+                return False
+            self.model.feed(line)
+            if self.model.chunk >= 0:
+                self.model.feed(await self.reader.readexactly(self.model.chunk))
+            self.writer.write(ahead + self.model.take_out())
+        return True
 
 
-def opening(then: Talk, hello: bytes = HELLO) -> Talk:
+def opening(then: Callable[[Peer], Awaitable[None]]) -> Talk:
     """A session that opens without a login, and continues as the test says."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 hi\r\n")
-        await reader.readline()
-        writer.write(hello)
-        await then(reader, writer)
+        peer = Peer(reader, writer)
+        writer.write(peer.model.take_out())
+        await peer.take(1)
+        await then(peer)
 
     return handler

@@ -22,9 +22,10 @@ from mailer.errors import (
 )
 from mailer.smtp import connection as shell
 from mailer.smtp.connection import connect
-from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint, Proxy
+from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint, Proxy, Security
+from tests.smtp import model_server
 from tests.smtp.servers import Authority, Smtp, SocksServer, serve
-from tests.smtp.sessions import LOGIN, message, run, send
+from tests.smtp.sessions import LOGIN, Talk, message, run, send
 from tests.smtp.test_tls import Server
 
 
@@ -64,21 +65,20 @@ def test_a_certificate_that_does_not_fit(
     run(test)
 
 
-@pytest.mark.parametrize("security", ["tls", "starttls"])
-def test_a_handshake_that_does_not_come_to_an_end(authority: Authority, security: str) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if security == "starttls":
-            writer.write(b"220 hi\r\n")
-            await reader.readline()
-            writer.write(b"250-hi\r\n250 STARTTLS\r\n")
-            await reader.readline()
-            writer.write(b"220 go\r\n")
-        await asyncio.sleep(60)
+async def stay_silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
 
+
+@pytest.mark.parametrize(
+    ("security", "server"), [("tls", stay_silent), ("starttls", Smtp(instead_of_tls=b""))]
+)
+def test_a_handshake_that_does_not_come_to_an_end(
+    authority: Authority, security: Security, server: Talk
+) -> None:
     async def test() -> None:
-        async with serve(silent) as port:
+        async with serve(server) as port:
             with pytest.raises(ConnectionLost, match="in time"):
-                await connect(authority.endpoint(port, security), LOGIN, timeout=0.2)  # type: ignore[arg-type]
+                await connect(authority.endpoint(port, security), LOGIN, timeout=0.2)
 
     run(test)
 
@@ -113,17 +113,8 @@ def test_an_unusable_ca_file(tmp_path: Path) -> None:
 
 
 def test_octets_behind_the_reply_to_starttls_are_never_read(authority: Authority) -> None:
-    async def injects(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 hi\r\n")
-        await reader.readline()
-        writer.write(b"250-hi\r\n250 STARTTLS\r\n")
-        await reader.readline()
-        writer.write(b"220 go\r\n250-hi\r\n250 AUTH PLAIN\r\n")
-        await writer.drain()
-        await asyncio.sleep(5)
-
     async def test() -> None:
-        async with serve(injects) as port:
+        async with serve(Smtp(instead_of_tls=b"250-hi\r\n250 AUTH PLAIN\r\n")) as port:
             with pytest.raises(TlsError, match="before TLS began"):
                 await connect(authority.endpoint(port, "starttls"), LOGIN)
 
@@ -131,16 +122,10 @@ def test_octets_behind_the_reply_to_starttls_are_never_read(authority: Authority
 
 
 def test_a_login_that_is_refused(authority: Authority) -> None:
-    async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 hi\r\n")
-        await reader.readline()
-        writer.write(b"250-hi\r\n250 AUTH PLAIN\r\n")
-        await reader.readline()
-        writer.write(b"535 5.7.8 pass word is wrong\r\n")
-        await asyncio.sleep(5)
+    server = Smtp(login=model_server.Login("PLAIN", "ada", "another", "5.7.8 pass word is wrong"))
 
     async def test() -> None:
-        async with serve(refuses, authority.context) as port:
+        async with serve(server, authority.context) as port:
             with pytest.raises(AuthenticationError, match="535") as caught:
                 await connect(authority.endpoint(port), LOGIN)
             assert not caught.value.temporary

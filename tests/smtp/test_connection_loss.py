@@ -16,20 +16,9 @@ from mailer.errors import (
 from mailer.smtp import connection as shell
 from mailer.smtp.connection import connect
 from tests.smtp.servers import Authority, Smtp, serve
-from tests.smtp.sessions import LOGIN, message, opening, run, send, take_all_results
+from tests.smtp.sessions import LOGIN, Peer, message, opening, run, send, take_all_results
 
-
-async def take_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """MAIL, RCPT and the first chunk, answered."""
-    for _ in range(2):
-        await reader.readline()
-    await reader.readexactly(int((await reader.readline()).split()[1]))
-    writer.write(b"250 ok\r\n" * 3)
-
-
-async def take_rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readexactly(int((await reader.readline()).split()[1]))
-    writer.write(b"250 queued\r\n")
+FIRST = 3  # commands of the first message: MAIL, RCPT and a chunk
 
 
 @pytest.mark.parametrize("drip", [b"", b"2", b"250-x\r\n"])
@@ -37,10 +26,10 @@ def test_the_time_for_a_reply_is_for_all_of_it(authority: Authority, drip: bytes
     """A byte, or a line, now and then does not extend it; and the session is closed, since the reply may still come."""
     closed = asyncio.Event()
 
-    async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reading = asyncio.ensure_future(reader.read())
+    async def drips(peer: Peer) -> None:
+        reading = asyncio.ensure_future(peer.reader.read())
         while not reading.done():
-            writer.write(drip)
+            peer.writer.write(drip)
             await asyncio.wait([reading], timeout=0.05)
         closed.set()
 
@@ -62,13 +51,12 @@ def test_the_time_for_a_reply_is_for_all_of_it(authority: Authority, drip: bytes
 def test_a_reader_that_is_slow_is_not_late(authority: Authority) -> None:
     """As long as octets leave, the reply to them is not due."""
 
-    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await take_first(reader, writer)
-        size = int((await reader.readline()).split()[1])
-        while size:
-            size -= len(await reader.read(min(size, 1 << 18)))
+    async def slow(peer: Peer) -> None:
+        await peer.take(FIRST)
+        while not peer.model.out:
+            peer.model.feed(await peer.reader.read(1 << 18))
             await asyncio.sleep(0.01)
-        writer.write(b"250 queued\r\n")
+        peer.writer.write(peer.model.take_out())
 
     async def test() -> None:
         async with serve(opening(slow), authority.context) as port:
@@ -85,13 +73,10 @@ def test_a_reader_that_is_slow_is_not_late(authority: Authority) -> None:
 def test_no_deadlock_with_a_server_that_reads_only_when_its_replies_are_read(authority: Authority) -> None:
     """10 KB a reply, through small buffers, while messages of 100 KB are on their way to it."""
 
-    async def stubborn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def stubborn(peer: Peer) -> None:
         long = b"".join(b"250-%s\r\n" % (b"x" * 1000) for _ in range(10))
-        while line := await reader.readline():
-            if line.startswith(b"BDAT"):
-                await reader.readexactly(int(line.split()[1]))
-            writer.write(long + b"250 ok\r\n")
-            await writer.drain()
+        while await peer.take(1, ahead=long):
+            await peer.writer.drain()
 
     async def test() -> None:
         async with serve(opening(stubborn), authority.context) as port:
@@ -109,13 +94,12 @@ def test_replies_that_came_before_a_reset_are_read(authority: Authority) -> None
     """We write into a connection that was reset, and what the server said before is still in our buffer."""
     gone = asyncio.Event()
 
-    async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def resets(peer: Peer) -> None:
         await asyncio.sleep(0.05)
-        await take_first(reader, writer)
-        await take_rest(reader, writer)
-        await writer.drain()
+        await peer.take(FIRST + 1)
+        await peer.writer.drain()
         await asyncio.sleep(0.05)  # on its way before the reset
-        reset(writer)
+        reset(peer.writer)
         gone.set()
 
     async def test() -> None:
@@ -153,10 +137,9 @@ def reset(writer: asyncio.StreamWriter) -> None:
 def test_what_has_not_left_whole_is_not_in_doubt(authority: Authority) -> None:
     """The second message is in the socket's buffers in part: it is surely not at the server."""
 
-    async def stops_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await take_first(reader, writer)
-        await take_rest(reader, writer)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+    async def stops_reading(peer: Peer) -> None:
+        await peer.take(FIRST + 1)
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.sleep(10)
 
     async def test() -> None:
@@ -174,17 +157,16 @@ def test_what_has_not_left_whole_is_not_in_doubt(authority: Authority) -> None:
 @pytest.mark.parametrize("tls", [True, False])
 @pytest.mark.parametrize("rude", ["close", "reset", "garbage"])
 def test_a_drop_leaves_what_was_sent_in_doubt(authority: Authority, tls: bool, rude: str) -> None:
-    async def drops(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await take_first(reader, writer)
-        await take_rest(reader, writer)
+    async def drops(peer: Peer) -> None:
+        await peer.take(FIRST + 1)
         for _ in range(6):
-            await reader.readline()
+            await peer.reader.readline()
         if rude == "garbage":
-            writer.write(b"\x00\xff what is this\r\n")
-            await writer.drain()
+            peer.writer.write(b"\x00\xff what is this\r\n")
+            await peer.writer.drain()
             await asyncio.sleep(5)
         if rude == "reset":
-            reset(writer)
+            reset(peer.writer)
 
     async def test() -> None:
         async with serve(opening(drops), authority.context if tls else None) as port:
@@ -203,9 +185,9 @@ def test_a_drop_leaves_what_was_sent_in_doubt(authority: Authority, tls: bool, r
 
 
 def test_421_while_idle_ends_the_session(authority: Authority) -> None:
-    async def idle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def idle(peer: Peer) -> None:
         await asyncio.sleep(0.02)
-        writer.write(b"421 4.4.2 idle too long\r\n")
+        peer.writer.write(b"421 4.4.2 idle too long\r\n")
 
     async def test() -> None:
         async with serve(opening(idle), authority.context) as port:
@@ -223,8 +205,8 @@ def test_421_while_idle_ends_the_session(authority: Authority) -> None:
 def test_a_server_that_does_not_answer_quit(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell, "GOODBYE", 0.05)
 
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+    async def silent(peer: Peer) -> None:
+        await peer.reader.read()
 
     async def test() -> None:
         async with serve(opening(silent), authority.context) as port:
@@ -237,8 +219,8 @@ def test_a_server_that_does_not_answer_quit(authority: Authority, monkeypatch: p
 
 
 def test_abort_leaves_every_message_unfinished(authority: Authority) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+    async def silent(peer: Peer) -> None:
+        await peer.reader.read()
 
     async def test() -> None:
         async with serve(opening(silent), authority.context) as port:
@@ -257,11 +239,10 @@ def test_abort_leaves_every_message_unfinished(authority: Authority) -> None:
 def test_tls_that_breaks_in_a_session(authority: Authority) -> None:
     """Exim says its last words in plaintext: no traceback, and the name of the trouble."""
 
-    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await take_first(reader, writer)
-        await take_rest(reader, writer)
-        await writer.drain()
-        writer.get_extra_info("socket")._sock.send(b"554 Too many nonmail commands\r\n")
+    async def breaks(peer: Peer) -> None:
+        await peer.take(FIRST + 1)
+        await peer.writer.drain()
+        peer.writer.get_extra_info("socket")._sock.send(b"554 Too many nonmail commands\r\n")
         await asyncio.sleep(5)
 
     async def test() -> None:

@@ -17,7 +17,7 @@ from mailer.smtp import tcp
 from mailer.smtp.endpoint import Endpoint, Proxy, parse_proxy
 from mailer.smtp.protocol.values import SocketAddress
 from mailer.smtp.tcp import TcpConnection, make_address_literal, open_tcp
-from tests.smtp.servers import SocksServer, serve
+from tests.smtp.servers import Smtp, SocksServer, serve
 
 
 def make_info(address: str, port: int) -> tuple[Any, ...]:
@@ -231,11 +231,8 @@ def test_a_proxy_that_does_not_help(server: SocksServer, proxy: Proxy, text: str
 
 
 def test_what_is_not_a_proxy() -> None:
-    async def speaks_smtp(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 hello\r\n")
-
     with pytest.raises(Unreachable, match="not a SOCKS 5 proxy"):
-        through(speaks_smtp, PROXY, Endpoint("mail.example", 465))  # type: ignore[arg-type] # any handler will do
+        through(Smtp(), PROXY, Endpoint("mail.example", 465))  # type: ignore[arg-type] # any handler will do
 
 
 def test_a_proxy_that_does_not_listen_is_named() -> None:

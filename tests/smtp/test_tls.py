@@ -29,13 +29,15 @@ from mailer.smtp.tls import (
     make_tls_error,
     summarize_certificate,
 )
+from tests.smtp.servers import Smtp
+from tests.smtp.servers import serve as serve_sessions
 
 NOW = datetime.now(UTC)
 Serve = Callable[[ssl.SSLContext | bytes], int]
 
 
 class Server:
-    """Accepts on loopback; does TLS with a context, or writes some octets and closes."""
+    """Accepts on loopback; does TLS with a context, or writes some octets and closes. It speaks no SMTP."""
 
     def __init__(self, behaviour: ssl.SSLContext | bytes) -> None:
         self.behaviour = behaviour
@@ -217,19 +219,9 @@ def test_what_does_not_speak_tls_has_no_names(serve: Serve, ca_file: Path, behav
 
 
 def test_names_behind_starttls(ca: trustme.CA, ca_file: Path) -> None:
-    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 ready\r\n")
-        for reply in (b"250-hello\r\n250 STARTTLS\r\n", b"220 go\r\n"):
-            await reader.readline()
-            writer.write(reply)
-        with suppress(OSError):  # 3.11's start_tls on the server's side
-            await writer.start_tls(with_certificate(ca.issue_cert("mail.example.com")))
-        writer.close()
-
-    async def main() -> tuple[str, ...]:
-        server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
-        async with server:
-            port = server.sockets[0].getsockname()[1]
+    async def main() -> tuple[str, ...] | None:
+        server = Smtp(starttls=with_certificate(ca.issue_cert("mail.example.com")))
+        async with serve_sessions(server) as port:
             return await fetch_certificate_names(Endpoint("127.0.0.1", port, "starttls", ca_file))
 
     assert asyncio.run(main()) == ("mail.example.com",)
