@@ -128,7 +128,10 @@ class Smtp:
 
 @dataclass
 class SocksServer:
-    """A SOCKS 5 proxy (RFC 1928), which speaks no SMTP; it looks names up in `names`. `login` is what it wants, `status` what it says."""
+    """A SOCKS 5 proxy (RFC 1928), which speaks no SMTP. It looks names up in `names`.
+
+    `login` is what it wants, `status` what it says.
+    """
 
     names: dict[str, str] = field(default_factory=dict)
     login: tuple[str, str] | None = None
