@@ -1,4 +1,4 @@
-"""Preflight: every message is rendered before the first connection is opened.
+"""Preflight: every message is checked before the first connection is opened.
 
 The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. This
 process renders those that took little time again, which teaches its compiled templates the ways through their
