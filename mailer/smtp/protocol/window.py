@@ -12,8 +12,8 @@ from __future__ import annotations
 
 INITIAL = 8  # messages in flight at the beginning
 FREE = 64  # up to which it grows whatever the messages' time
-MAX_MESSAGES = 512  # 35 KB messages at 100 ms and 5,000 a second
-MAX_OCTETS = 32 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
+MAX_MESSAGES = 1024  # at 100 ms and 5,000 a second: what is on its way, and what waits for a commit
+MAX_OCTETS = 48 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
 QUEUEING = 2.0  # how many times a lone message's time says that there is a queue
 WINDOWS_TO_RECOVER = 4  # full windows of results before the ceiling of a session after a loss is doubled
 IDLE = 1.25  # and that there is nearly none: the window is far too small
@@ -57,7 +57,7 @@ class Window:
             return
         slower = self._total / self._count / self._shortest
         if self._was_full and (slower < QUEUEING or self.limit < FREE):
-            grown = self.limit * (4 if slower < IDLE else 2)
+            grown = self.limit * (8 if slower < IDLE else 2)
             grown = min(grown if slower < QUEUEING else min(grown, FREE), self.maximum)
             self.limit = grown if self.ceiling is None else min(grown, self.ceiling)
         self._count, self._total, self._was_full = 0, 0.0, False
