@@ -24,8 +24,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mailer.frozen import frozen_value
 
-@dataclass(frozen=True, slots=True, order=True)
+
+@frozen_value(order=True)
 class Place:
     """A place in a file. `line` and `column` count from 1; 0 means that they are not known.
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final, Literal, Protocol
 
 from mailer.errors import Place, Problem
+from mailer.frozen import frozen_value
 from mailer.secret import Secret
 
 Security = Literal["tls", "starttls", "none"]
@@ -49,7 +50,7 @@ class Mailbox:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_value()
 class Recipient:
     """One row of the list. `columns` holds JSON values only, `email` included; dates are text as a person
     sees them.

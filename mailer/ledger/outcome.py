@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mailer.frozen import frozen_value
+
 
 class Status(StrEnum):
     """The contract's six, section 3."""
@@ -26,7 +28,7 @@ class CopyRefused:
     reply: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_value()
 class Outcome:
     """One recipient's line in the report.
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mailer.campaign.model import Recipient
+from mailer.frozen import frozen_value
 
 Policy = Literal["resend", "hold", "sent"]
 
@@ -27,7 +28,7 @@ class Edition:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_value()
 class Claim:
     """A message that this run may send, with all that it takes to render it.
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from mailer.campaign.addresses import check_address, parse_mailbox
 from mailer.campaign.model import Campaign, Recipient
+from mailer.frozen import frozen_value
 from mailer.idna import encode_address
 from mailer.render import headers
 from mailer.render.failure import RenderFailure
@@ -55,7 +56,7 @@ class PatternSet:
             yield from pair
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_value()
 class MessageHead:
     """One message's envelope and its header, without the fields of its body."""
 

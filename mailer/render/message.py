@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from mailer.frozen import frozen_value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_value()
 class Message:
     """RFC 5321 2.3.1: envelope and content.
 

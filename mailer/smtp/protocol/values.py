@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
+from mailer.frozen import frozen_value
 from mailer.secret import Secret
 from mailer.smtp.protocol.reply import Reply
 
@@ -42,7 +43,7 @@ class Login:
     auth: Literal["auto"] | tuple[str, ...] = "auto"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen_value(eq=False)
 class Transaction:
     """One message to some recipients; `recipients[0]` is the person it is for, the others are copies.
 
@@ -64,7 +65,7 @@ class Transaction:
             raise ValueError("a message without recipients")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen_value(eq=False)
 class TransactionResult:
     """What became of a transaction.
 
