@@ -6,10 +6,10 @@ What is recorded stays in memory until a commit succeeds, so that a disk which h
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailer.errors import LedgerError, LedgerWriteError
+from mailer.frozen import frozen_value
 from mailer.ledger import postgres_sql, rows, sql
 from mailer.ledger.outcome import Outcome, Status
 from mailer.ledger.records import Claim, Edition, Release, Retry, RunRecord
@@ -19,7 +19,7 @@ BATCH = 512  # records that may wait for a commit; one more commits by itself
 LONGEST_WAIT = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_value()
 class _Write:
     claim: Claim
     query: str
@@ -150,10 +150,18 @@ class Queue:
             if not found:
                 break
             fresh, suppressed = rows.parse_claims(found, edition, run, self._store, first=first)
-            self._store.execute_many(sql.CLAIM, [{"id": claim.id, "run": run.id} for claim in fresh])
-            self._store.execute_many(sql.SUPPRESS_CLAIM, [{"id": id_} for id_ in suppressed])
+            self._mark_claimed([claim.id for claim in fresh], run)
+            if suppressed:
+                self._store.execute_many(sql.SUPPRESS_CLAIM, [{"id": id_} for id_ in suppressed])
             claims += fresh
         return claims
+
+    def _mark_claimed(self, ids: list[int], run: RunRecord) -> None:
+        """Mark the messages as claimed: most claims are of consecutive rows, which one statement marks."""
+        if ids and ids == list(range(ids[0], ids[-1] + 1)):
+            self._store.execute(sql.CLAIM_RANGE, {"run": run.id, "first": ids[0], "last": ids[-1]})
+        else:
+            self._store.execute_many(sql.CLAIM, [{"id": id_, "run": run.id} for id_ in ids])
 
 
 class BatchQueue(Queue):

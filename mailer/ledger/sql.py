@@ -185,6 +185,8 @@ DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :l
 DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit"
 FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit"
 CLAIM = "UPDATE messages SET status = 'claimed', run_id = :run, next_at = NULL WHERE id = :id"
+CLAIM_RANGE = """UPDATE messages SET status = 'claimed', run_id = :run, next_at = NULL
+    WHERE id BETWEEN :first AND :last"""
 SUPPRESS_CLAIM = "UPDATE messages SET status = 'suppressed', next_at = NULL WHERE id = :id"
 # A clock that went back must not put anybody off for longer than any wait can be.
 LIMIT_WAITS = """UPDATE messages SET next_at = :horizon

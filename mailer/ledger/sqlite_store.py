@@ -7,11 +7,13 @@ What is SQLite's alone lives here. WAL with `synchronous=FULL`: a commit is one 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from mailer.campaign.addresses import normalize_address
@@ -30,6 +32,7 @@ SMALL = 32 << 20  # octets up to which the whole check (indexes against rows) co
 CACHE_KIB = (
     5_120  # a larger one hardly shortens the merge of a million rows, and memory is not to grow with the list
 )
+_PARAMETER = re.compile(r":([a-z_]+)")
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _ADD_STAGED = f"INSERT INTO planned ({sql.STAGED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - names of our own
 
@@ -71,8 +74,9 @@ class SqliteStore:
             return self.connection.execute(query, given or {}).rowcount
 
     def execute_many(self, query: str, rows: Iterable[Parameters]) -> None:
+        text, take_values = _number_parameters(query)
         with self._report_errors():
-            self.connection.executemany(query, rows)
+            self.connection.executemany(text, map(take_values, rows))
 
     # Transactions
 
@@ -196,6 +200,16 @@ class SqliteStore:
             UnicodeDecodeError,
         ) as error:  # the latter: sqlite3 decodes what is damaged, too
             raise explain_sqlite_error(error, self.name, writing=writing and not self._is_frozen) from error
+
+
+@lru_cache(maxsize=64)
+def _number_parameters(query: str) -> tuple[str, Callable[[Parameters], Row]]:
+    """Return a statement with `?` for each named parameter, and what takes their values from a row.
+
+    Python binds a dozen values by position in a third of the time that it needs to bind them by name.
+    """
+    names = _PARAMETER.findall(query)
+    return _PARAMETER.sub("?", query), lambda row: tuple([row[name] for name in names])
 
 
 class _SqliteSnapshot:
