@@ -18,7 +18,11 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 20)
     from mailer.cli import main as command_line
 
-    command_line()
+    try:
+        command_line()
+    finally:
+        # The interpreter would look for garbage among all objects several times while it ends.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -99,6 +99,8 @@ class Sandbox:
         Raises OSError if it is in use or a folder cannot be created, ValueError if `ca_dir` is not usable.
         """
         listener = socket.create_server(("127.0.0.1", self._given_port))
+        # Inherited by each connection. asyncio sets it only for sockets whose protocol was named.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             context = self._prepare_folders()
         except BaseException:

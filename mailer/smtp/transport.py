@@ -77,10 +77,21 @@ class Transport:
             else:
                 self._from_peer.write_eof()
         await self._flush_handshake()
+        self._acknowledge_at_once()
         self.tls = tls
         self.start()
         self._loop.call_soon(self._read_tls)  # what came with the end of the handshake
         return tls
+
+    def _acknowledge_at_once(self) -> None:
+        """Acknowledge the next segments without the usual delay of 40 ms (Linux only).
+
+        A server in TLS 1.3 sends session tickets and then its greeting. If it has not turned Nagle's algorithm
+        off, the greeting waits until the tickets are acknowledged.
+        """
+        if (quick := getattr(socket, "TCP_QUICKACK", None)) is not None:
+            with suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, quick, 1)
 
     async def _flush_handshake(self) -> None:
         if self._to_peer.pending:

@@ -27,6 +27,8 @@ class WebServer:
 
     def __init__(self, routes: Sequence[BaseRoute], *, port: int = 0, login: ApiLogin | None = None) -> None:
         self._socket = socket.create_server(("127.0.0.1", port))
+        # Inherited by each connection. asyncio sets it only for sockets whose protocol was named.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
         self.origin = f"http://127.0.0.1:{self.port}"
         access = AccessControl(Starlette(routes=list(routes)), port=self.port, login=login)
