@@ -15,7 +15,7 @@ def main() -> None:
         return
     # Loading the modules makes many objects and no garbage: with Python's own threshold (700), a tenth of the
     # time of a short command would be spent on looking for it.
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     from mailer.cli import main as command_line
 
     try:

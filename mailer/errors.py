@@ -21,9 +21,9 @@ own code is a plain `RuntimeError` or `ValueError` and never part of this tree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from mailer.dataclass import dataclass
 from mailer.frozen import frozen_value
 
 

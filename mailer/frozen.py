@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar, dataclass_transform
+
+from mailer.dataclass import dataclass
 
 T = TypeVar("T")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from mailer.dataclass import dataclass
 
 Value = TypeVar("Value")
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from mailer.dataclass import dataclass
 
 HINT = "`--trusted` reads what `mailer send` would read"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from mailer.campaign.schema.fields import CAMPAIGN, check_campaign_name
 from mailer.campaign.schema.mapping_types import ParsedMapping
 from mailer.campaign.schema.recipients import Recipients
 from mailer.campaign.sources import InlineSource, IterableSource, check_variable_name
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, Place, Problem, sort_problems
 from mailer.text import make_printable
 

@@ -7,12 +7,13 @@ is rendered can still say FILE:LINE:COLUMN. Durations are seconds; paths are abs
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, Protocol
 
+from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem
 from mailer.frozen import frozen_value
 from mailer.secret import Secret

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import codecs
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from mailer.campaign.access import is_project_file
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, Place, Problem
 from mailer.files import UnusableFile, describe_kind, explain_error, open_beneath, open_regular_file
 

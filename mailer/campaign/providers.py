@@ -9,9 +9,10 @@ so they have none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mailer.campaign.model import Rate, Security
+from mailer.dataclass import dataclass
 
 _MINUTE = 60.0
 

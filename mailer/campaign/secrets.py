@@ -11,11 +11,12 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from mailer.campaign.named_file import NamedFile
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.secret import Secret
 

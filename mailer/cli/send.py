@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from mailer.cli.render import show_first_message
 from mailer.cli.summary import conclude
 from mailer.cli.telemetry import watch_run
 from mailer.cli.trace import Trace, check_output_path, open_trace
+from mailer.dataclass import dataclass
 from mailer.delivery.proof import find_recipient
 from mailer.delivery.run import RunResult, SendOptions, StopSignal, run
 from mailer.delivery.signals import Interrupted

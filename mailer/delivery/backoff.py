@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mailer.campaign.model import Backoff
+from mailer.dataclass import dataclass
 
 # RFC 6647 section 4.5: a greylisted message may have to wait for minutes. As multiples of the first backoff
 # (1 s by default), before the last try but one and before the last one.

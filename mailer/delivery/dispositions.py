@@ -6,11 +6,11 @@ session.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
+from mailer.dataclass import dataclass
 from mailer.delivery.backoff import RetryPolicy, exponential_bound
 from mailer.delivery.reply_rules import ReplyAction, ReplyRule, find_reply_rule
 from mailer.errors import ServerReply

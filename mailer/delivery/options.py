@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Literal
 
 from mailer.campaign.model import Delivery, ServerConfig
+from mailer.dataclass import dataclass
 from mailer.errors import InputError
 from mailer.ledger import RunRecord
 from mailer.ledger.outcome import Outcome

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from mailer.bounded_process import is_limit_error
 from mailer.campaign.addresses import normalize_address
 from mailer.campaign.model import Campaign, Recipient
 from mailer.campaign.sources import convert_recipients
+from mailer.dataclass import dataclass
 from mailer.delivery.observer import Observer
 from mailer.errors import InputError, Place, Problem, RenderError, append_remainder
 from mailer.ledger import Edition, Ledger, rows

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
+from mailer.dataclass import dataclass
 from mailer.errors import ServerReply
 
 

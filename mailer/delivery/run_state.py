@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
+from mailer.dataclass import dataclass
 from mailer.delivery.clock import Clock
 from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending

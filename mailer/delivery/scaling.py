@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import log2
 
 from mailer.campaign.providers import PROVIDERS
+from mailer.dataclass import dataclass
 from mailer.delivery.run_state import RunState
 from mailer.smtp.protocol.values import Strategy
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mailer.campaign.model import SecretSource, ServerConfig
+from mailer.dataclass import dataclass
 from mailer.errors import AuthenticationError, InputError
 from mailer.secret import Secret
 from mailer.smtp.connection import SessionDetails

@@ -11,10 +11,11 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from mailer.campaign.model import Recipient
+from mailer.dataclass import dataclass
 from mailer.delivery.dispositions import SessionAction
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from mailer.dataclass import dataclass
 from mailer.frozen import frozen_value
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from mailer.campaign.model import Recipient
+from mailer.dataclass import dataclass
 from mailer.frozen import frozen_value
 
 Policy = Literal["resend", "hold", "sent"]

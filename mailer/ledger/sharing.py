@@ -9,8 +9,9 @@ All times in that row are the database's, so that no machine's clock matters.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from mailer.dataclass import dataclass
 from mailer.ledger import postgres_sql, sql
 from mailer.ledger.ledger import Ledger
 from mailer.ledger.postgres_store import PostgresStore

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from mailer.campaign.addresses import normalize_address
+from mailer.dataclass import dataclass
 from mailer.ledger import rows, sql
 from mailer.ledger.queue import Queue
 from mailer.ledger.records import format_time

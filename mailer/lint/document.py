@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from mailer.dataclass import dataclass
 
 _UNSEEN = frozenset({"style", "script", "head", "title", "template"})
 _INLINE = frozenset({"a", "b", "i", "em", "strong", "span"})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mailer.dataclass import dataclass
 from mailer.errors import Place
 
 # id -> why. The ids are fixed: users put them under `ignore:` in a campaign file.

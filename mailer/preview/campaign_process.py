@@ -14,12 +14,12 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 from mailer.campaign import Recipient
+from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem
 
 Answer = TypeVar("Answer")

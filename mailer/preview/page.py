@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from mailer.dataclass import dataclass
 from mailer.preview.session import PreviewSession
 from mailer.web.message_view import MessageView
 from mailer.web.responses import ShownJson, answer_not_found, make_asset_routes, make_message_routes

@@ -12,11 +12,11 @@ import random
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mailer.campaign import Recipient, RecipientSource
+from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem
 from mailer.ledger.rows import encode_columns, escape_surrogates
 from mailer.text import make_printable

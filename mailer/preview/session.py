@@ -13,13 +13,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from time import monotonic, time_ns
 
 import watchfiles
 
+from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem
 from mailer.files import UnusableFile, open_regular_file
 from mailer.preview.campaign_process import CampaignProcess, CampaignState

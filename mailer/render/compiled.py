@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from mailer.campaign.addresses import normalize_address
 from mailer.campaign.model import Campaign, Recipient, RowView
+from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem, RenderError
 from mailer.files import format_binary_size
 from mailer.render.attachments import FileProblem

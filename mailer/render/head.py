@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from time import time
 from typing import TypeVar
 
 from mailer.campaign.addresses import check_address, parse_mailbox
 from mailer.campaign.model import Campaign, Recipient
+from mailer.dataclass import dataclass
 from mailer.frozen import frozen_value
 from mailer.idna import encode_address
 from mailer.render import headers

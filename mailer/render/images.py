@@ -7,9 +7,9 @@ import mimetypes
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from mailer.dataclass import dataclass
 from mailer.render.attachments import FileProblem, ProjectFiles
 from mailer.render.body import encode_base64
 from mailer.render.headers import check_text, format_name, format_parameter

@@ -9,8 +9,9 @@ without a last line end: the boundary brings it (RFC 2046 5.1.1).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mailer.dataclass import dataclass
 from mailer.render.body import Body
 
 Part = list[bytes]

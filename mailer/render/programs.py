@@ -12,11 +12,12 @@ fails for a recipient, Jinja2 renders that recipient's message, and says what is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from jinja2 import Template
 
+from mailer.dataclass import dataclass
 from mailer.errors import Place
 from mailer.render.growth import Growth
 from mailer.render.symbols import Guard, Instruction, Piece, Slot, Trace, Untraceable

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from mailer.dataclass import dataclass
 from mailer.ledger.outcome import Outcome, Status
 from mailer.text import make_printable
 

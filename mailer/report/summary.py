@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from mailer.dataclass import dataclass
 from mailer.errors import InputError
 from mailer.ledger import Ledger, RunRecord
 from mailer.ledger.outcome import Outcome, Status

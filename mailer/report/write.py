@@ -10,11 +10,11 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, Problem
 from mailer.files import PRIVATE, check_folder, replace_text_file
 from mailer.report.summary import Report

@@ -17,10 +17,10 @@ import math
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
 from mailer.campaign import parse_duration
+from mailer.dataclass import dataclass
 
 Given = TypeVar("Given")
 Parsed = TypeVar("Parsed")

@@ -7,8 +7,10 @@ import re
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from mailer.dataclass import dataclass
 
 MAX_SESSIONS = 100  # kept in memory and in files, the newest
 MAX_LINES = 4_000  # of one session; what happens after them is counted

@@ -16,9 +16,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
+
+from mailer.dataclass import dataclass
 
 REHEARSAL_PREFIX = "rehearsal-"
 _LOCK = "lock"  # held as long as a rehearsal runs, so that another one does not remove its folder

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 
@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mailer.dataclass import dataclass
 from mailer.sandbox.behavior import Behavior
 from mailer.sandbox.dialogue import DialogueLog, read_dialogue
 from mailer.sandbox.maildir import Maildir

@@ -13,12 +13,12 @@ import logging
 import re
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session, syntax
 
+from mailer.dataclass import dataclass
 from mailer.sandbox.behavior import Behavior, FailurePlan
 from mailer.sandbox.dialogue import DialogueLog
 

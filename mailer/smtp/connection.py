@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from mailer.dataclass import dataclass
 from mailer.errors import ConnectionLost, ServerError
 from mailer.smtp.endpoint import Endpoint
 from mailer.smtp.protocol.bdat_writer import CHUNK

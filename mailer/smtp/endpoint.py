@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from mailer.dataclass import dataclass
 from mailer.secret import Secret
 
 Security = Literal["tls", "starttls", "none"]

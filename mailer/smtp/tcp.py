@@ -12,10 +12,10 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
 
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, TlsError, Unreachable
 from mailer.secret import Secret
 from mailer.smtp.endpoint import Endpoint, Proxy

@@ -12,11 +12,11 @@ import asyncio
 import ssl
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from mailer.dataclass import dataclass
 from mailer.errors import ConnectionLost, InputError, ServerError, TlsError
 from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint
 from mailer.smtp.protocol.values import SocketAddress

@@ -11,7 +11,6 @@ import email.policy
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message as MimePart
@@ -19,6 +18,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from mailer.dataclass import dataclass
 from mailer.text import make_printable
 
 MAX_DECODED = 4_000  # characters of a header in which encoded words are decoded; the rest is shown as it is

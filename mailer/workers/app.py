@@ -16,11 +16,12 @@ import time
 import warnings
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from mailer.dataclass import dataclass
 from mailer.delivery.kept_sessions import SessionKeeper
 from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending, RunResult

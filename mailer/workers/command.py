@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mailer.campaign.model import AUTO, Campaign
+from mailer.dataclass import dataclass
 from mailer.delivery.clock import SystemClock
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions

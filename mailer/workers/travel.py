@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mailer.campaign import parse_server
 from mailer.campaign.access import TRAVELLED
 from mailer.campaign.load import load_campaign
 from mailer.campaign.model import Backoff, Campaign, Delivery, Pattern, Rate, ServerConfig, StopAfter
+from mailer.dataclass import dataclass
 from mailer.delivery.options import SendOptions
 from mailer.errors import InputError
 from mailer.files import format_binary_size

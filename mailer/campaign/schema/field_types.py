@@ -11,7 +11,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from mailer.campaign.named_file import NamedFile
 from mailer.campaign.schema import nodes
 from mailer.campaign.schema.nodes import Node, Scalar, describe
 from mailer.campaign.schema.scalars import MAX_QUOTED
+from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem
 from mailer.text import find_similar, make_printable, shorten, shorten_middle
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, TypeVar
 
 from mailer.campaign.schema import nodes
@@ -16,6 +16,7 @@ from mailer.campaign.schema.field_types import (
 )
 from mailer.campaign.schema.nodes import Node, describe
 from mailer.campaign.schema.scalars import MAX_QUOTED
+from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem
 from mailer.text import shorten
 

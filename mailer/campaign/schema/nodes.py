@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mailer.campaign.schema.scalars import MAX_QUOTED, ScalarValue, written_number
+from mailer.dataclass import dataclass
 from mailer.errors import Place
 from mailer.text import shorten
 

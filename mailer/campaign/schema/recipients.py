@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mailer.campaign.addresses import SEPARATORS, check_address
@@ -35,6 +34,7 @@ from mailer.campaign.sources import (
     check_variable_name,
     list_format,
 )
+from mailer.dataclass import dataclass
 from mailer.errors import InputError
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +34,7 @@ from mailer.campaign.secrets import (
 from mailer.campaign.sources import check_variable_name
 from mailer.campaign.sources.names import RESERVED
 from mailer.campaign.sources.rows import empty_if_null
+from mailer.dataclass import dataclass
 from mailer.errors import Problem
 from mailer.secret import Secret
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mailer.campaign.model import Recipient
 from mailer.campaign.sources.rows import MAX_SHOWN, SPLIT_ADVICE, recipients_from_value
+from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem, append_remainder
 
 

@@ -10,8 +10,9 @@ import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, Place, Problem
 from mailer.text import make_printable, shorten
 

@@ -6,7 +6,7 @@ import datetime
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from mailer.campaign.addresses import SEVERAL, check_address, find_separator
@@ -19,6 +19,7 @@ from mailer.campaign.sources.names import (
     is_address_name,
     variable_name,
 )
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, Place, Problem
 from mailer.text import count_noun, shorten
 
@@ -145,7 +146,7 @@ def recipients_from_cells(
     yield from _split_addresses(header.make_columns(cells), place, rules, nulls)
 
 
-def recipients_from_value(value: object, place: Place, rules: RowRules = RowRules()) -> Iterator[Recipient]:
+def recipients_from_value(value: object, place: Place, rules: RowRules = PLAIN_RULES) -> Iterator[Recipient]:
     """Yield the recipients of an item of a list in YAML or JSON: an address, or a mapping with `email`."""
     if isinstance(value, str):
         yield from _split_addresses({"email": value}, place, rules, ())

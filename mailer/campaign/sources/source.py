@@ -12,7 +12,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, TypeVar
 
@@ -28,6 +28,7 @@ from mailer.campaign.sources.rows import (
     to_json_value,
 )
 from mailer.campaign.sources.sql import SqlSource
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, Place, Problem
 from mailer.text import make_printable
 

@@ -14,7 +14,6 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
@@ -29,6 +28,7 @@ from mailer.campaign.sources.rows import (
     select_recipients,
     to_json_value,
 )
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.secret import blank_secrets
 from mailer.text import make_printable, shorten, shorten_quotes

@@ -16,7 +16,6 @@ import re
 import warnings
 import zipfile
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import IO, Any, BinaryIO, NoReturn
 from xml.parsers import expat
@@ -24,6 +23,7 @@ from xml.parsers import expat
 from mailer.campaign.model import Recipient
 from mailer.campaign.sources.names import MAX_COLUMNS, MAX_QUOTED, parse_header
 from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_cells
+from mailer.dataclass import dataclass
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.text import make_printable, shorten, shorten_quotes
 

@@ -18,7 +18,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import cache
 from itertools import pairwise
@@ -29,6 +29,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from mailer._version import __version__
+from mailer.dataclass import dataclass
 from mailer.ledger.outcome import Outcome, Status
 from mailer.report import words
 from mailer.report.escape import escape_json

@@ -6,8 +6,7 @@ returns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mailer.dataclass import dataclass
 from mailer.errors import ProtocolViolation, ServerError
 from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.values import TransactionResult

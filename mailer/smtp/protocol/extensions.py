@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mailer.dataclass import dataclass
 from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.values import Strategy
 

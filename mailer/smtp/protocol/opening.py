@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mailer.dataclass import dataclass
 from mailer.errors import ConnectionLost, ProtocolViolation, ServerError, TlsError, Unreachable
 from mailer.smtp.protocol import commands
 from mailer.smtp.protocol.extensions import Extensions, parse_extensions

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from mailer.dataclass import dataclass
 from mailer.errors import ProtocolViolation
 from mailer.secret import make_blanker
 from mailer.text import make_printable, shorten

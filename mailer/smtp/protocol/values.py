@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
+from mailer.dataclass import dataclass
 from mailer.frozen import frozen_value
 from mailer.secret import Secret
 from mailer.smtp.protocol.reply import Reply

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from mailer.dataclass import dataclass
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret, blank_secrets
 from mailer.smtp.sasl.mechanism import ChannelBinding, Mechanism, UnfitCredentials

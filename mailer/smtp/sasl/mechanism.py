@@ -16,9 +16,9 @@ from __future__ import annotations
 import base64
 import binascii
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
+from mailer.dataclass import dataclass
 from mailer.errors import AuthenticationError
 from mailer.secret import Secret
 
