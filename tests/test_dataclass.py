@@ -74,7 +74,7 @@ def describe(action: Callable[[], object]) -> object:
         lambda cls: (cls(1) < cls(2), cls(1) > cls(2), cls(1) <= cls(1), cls(1) >= cls(2)),
         lambda cls: cls(1) < (2,),
         lambda cls: sorted([cls(2), cls(1, 3), cls(1)]),
-        lambda cls: hash(cls(1, 2, ())) == hash(cls(1, 2, (), "other")),
+        lambda cls: len({cls(1, 2, ()), cls(1, 2, (), "other"), cls(2, 2, ())}),
         lambda cls: isinstance(hash(cls(1)), int),
         lambda cls: setattr(cls(1), "x", 2),
         lambda cls: delattr(cls(1), "x"),
