@@ -182,7 +182,7 @@ def _defer(
     seconds = policy.retry.seconds_after(claimed.claim.tries + 1, greylisted=greylisted)
     if seconds is None:
         return _outcome(claimed, Status.DEFERRED, now, reply, result)
-    accepted = result.accepted if result is not None else ()
+    accepted = result.accepted_recipients if result is not None else ()
     return Retry(now + seconds, reply.code, reply.enhanced, reply.text, copies_taken=accepted)
 
 
@@ -225,16 +225,18 @@ def _outcome(
         format_second(int(now)),
         error,
         _refused_copies(result),
-        result.accepted if result is not None and status is not Status.SENT else (),
+        result.accepted_recipients if result is not None and status is not Status.SENT else (),
     )
 
 
 def _refused_copies(result: TransactionResult | None) -> tuple[CopyRefused, ...]:
-    if result is None or not result.refused:
+    if result is None or not result.refused_recipients:
         return ()
     recipient = result.transaction.recipients[0]
     return tuple(
-        CopyRefused(email, reply.code, reply.text) for email, reply in result.refused if email != recipient
+        CopyRefused(email, reply.code, reply.text)
+        for email, reply in result.refused_recipients
+        if email != recipient
     )
 
 

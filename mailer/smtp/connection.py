@@ -10,10 +10,10 @@ from dataclasses import replace
 from mailer.dataclass import dataclass
 from mailer.errors import ConnectionLost, ServerError
 from mailer.smtp.endpoint import Endpoint
-from mailer.smtp.protocol.bdat_writer import CHUNK
+from mailer.smtp.protocol.bdat_writer import WRITE_SIZE
 from mailer.smtp.protocol.events import Event, NoopAnswered, SessionEnded
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.opening import OpeningSettings
+from mailer.smtp.protocol.opening import SessionSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import (
@@ -86,7 +86,7 @@ async def connect(
     began_at = asyncio.get_running_loop().time()
     context = get_client_context(endpoint) if endpoint.security != "none" else None
     tcp = await open_tcp(endpoint, timeout, preferred=traits.address)
-    settings = OpeningSettings(
+    settings = SessionSettings(
         host=endpoint.host,
         ehlo_name=endpoint.ehlo_name or tcp.own_literal,
         starttls=endpoint.security == "starttls",
@@ -176,7 +176,7 @@ class Connection:
             self._results.append(result)
         self._unwritten += len(transaction.content)
         if (
-            self._unwritten >= CHUNK and not self._transport.is_full
+            self._unwritten >= WRITE_SIZE and not self._transport.is_full
         ):  # the server works while the caller makes the next
             self._write()
 

@@ -230,7 +230,7 @@ def test_a_message_of_one_line_is_sent_whole(feeding: str) -> None:
 OFFER_BURL = STREAMED.replace("S: 250 CHUNKING", "S: 250-CHUNKING\nS: 250 BURL imap")
 
 
-KEEPS = ServerTraits(keeps_resets=True)
+KEEPS = ServerTraits(needs_resets=True)
 
 
 @pytest.mark.parametrize(("offer", "traits"), [(STREAMED, KEEPS), (OFFER_BURL, ServerTraits())])
@@ -244,14 +244,14 @@ def test_if_resets_are_kept_none_is_left_out(feeding: str, offer: str, traits: S
         then=lambda run: run.submit(M[2]),
     )
     assert run.outcomes == dict.fromkeys((1, 2), ("content", 250))
-    assert run.session.traits.keeps_resets
+    assert run.session.traits.needs_resets
 
 
 def test_a_session_that_is_lost_after_a_reset_was_left_out_keeps_them(feeding: str) -> None:
     run = converse(VERIFIED + "S: 250 queued\n!:\n" + whole(2) + "E:", [M[1]], feeding=feeding, then=lambda run: (
         run.submit(M[2])
     ))  # fmt: skip
-    assert run.session.traits.keeps_resets
+    assert run.session.traits.needs_resets
     assert run.unfinished == ([], [2])
 
 

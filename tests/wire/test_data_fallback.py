@@ -27,7 +27,7 @@ def test_commands_behind_the_end_that_are_refused_go_again_and_wait_from_then_on
         feeding=feeding,
     )  # fmt: skip
     assert run.outcomes == dict.fromkeys((1, 2, 3), ("content", 250))
-    assert run.session.traits.waits_for_content
+    assert run.session.traits.refuses_behind_content
     assert run.session.strategy is Strategy.PIPELINED
 
 
@@ -45,7 +45,7 @@ def test_the_next_session_waits_from_its_first_message(feeding: str) -> None:
         + WAITING,
         [ONE, TWO, THREE],
         feeding=feeding,
-        traits=ServerTraits(waits_for_content=True),
+        traits=ServerTraits(refuses_behind_content=True),
     )
     assert run.outcomes == dict.fromkeys((1, 2, 3), ("content", 250))
 
@@ -59,7 +59,7 @@ def test_commands_behind_the_end_that_are_dropped_cost_one_timeout(feeding: str)
     )
     assert run.outcomes == {1: ("content", 250)}
     assert run.unfinished == ([2], [])
-    assert run.session.traits == ServerTraits(waits_for_content=True, window_at_most=1)
+    assert run.session.traits == ServerTraits(refuses_behind_content=True, window_at_most=1)
 
 
 @pytest.mark.parametrize("code", [500, 501, 502, 503, 504])
@@ -117,7 +117,7 @@ def test_a_transaction_that_a_refused_message_left_open_is_met_once(feeding: str
     assert type(run.failure) is ConnectionLost
     assert run.outcomes == {1: ("content", 554)}
     assert run.unfinished == ([2], [])
-    assert run.session.traits.resets_after_content
+    assert run.session.traits.keeps_refused_transaction
 
 
 def test_the_final_dot_never_closes_a_transaction_that_a_refused_message_left_open(feeding: str) -> None:
@@ -129,7 +129,7 @@ def test_the_final_dot_never_closes_a_transaction_that_a_refused_message_left_op
         feeding=feeding,
     )  # fmt: skip
     assert type(run.failure) is ConnectionLost
-    assert run.session.traits.resets_after_content
+    assert run.session.traits.keeps_refused_transaction
 
 
 def test_after_a_refused_message_reset_precedes_the_next_mail_in_the_same_group(feeding: str) -> None:
@@ -138,7 +138,7 @@ def test_after_a_refused_message_reset_precedes_the_next_mail_in_the_same_group(
         + "S: 554 5.7.1 not this\nS: 250 ok\n" + GO + CONTENT[2] + "S: 250 q\n-:",
         [ONE, TWO],
         feeding=feeding,
-        traits=ServerTraits(resets_after_content=True),
+        traits=ServerTraits(keeps_refused_transaction=True),
     )  # fmt: skip
     assert run.outcomes == {1: ("content", 554), 2: ("content", 250)}
     assert run.failure is None

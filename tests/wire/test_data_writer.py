@@ -250,8 +250,8 @@ def test_a_refused_copy_does_not_stop_the_message(feeding: str) -> None:
     )
     (settled,) = run.results
     assert settled.is_success
-    assert [(who, reply.code) for who, reply in settled.refused] == [("boss@example.com", 550)]
-    assert settled.accepted == ()
+    assert [(who, reply.code) for who, reply in settled.refused_recipients] == [("boss@example.com", 550)]
+    assert settled.accepted_recipients == ()
 
 
 def test_the_recipient_is_refused_and_a_copy_is_accepted(feeding: str) -> None:
@@ -268,7 +268,7 @@ def test_the_recipient_is_refused_and_a_copy_is_accepted(feeding: str) -> None:
     )
     (settled,) = run.results
     assert (settled.stage, settled.reply and settled.reply.code) == ("rcpt", 550)
-    assert settled.accepted == ("boss@example.com",)
+    assert settled.accepted_recipients == ("boss@example.com",)
     assert not settled.is_success
 
 

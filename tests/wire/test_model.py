@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailer.smtp.protocol.events import Event
-from mailer.smtp.protocol.opening import OpeningSettings
+from mailer.smtp.protocol.opening import SessionSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits, Transaction, TransactionResult
@@ -82,7 +82,7 @@ def run_session(
     """One session: messages go in as there is room, octets cross in any split, until nothing moves any more."""
     server = ModelServer(behaviour)
     session = SmtpSession(
-        OpeningSettings(
+        SessionSettings(
             "model", "client", window=window, strategy_at_most=traits.strategy_at_most, traits=traits
         )
     )
@@ -137,11 +137,11 @@ def check(outcome: Outcome, submitted: list[Transaction]) -> tuple[set[object], 
         taken[tag] = [taken_for]
     for result in outcome.results:
         tag, recipients = result.transaction.context, result.transaction.recipients
-        refused = {who for who, _ in result.refused}
+        refused = {who for who, _ in result.refused_recipients}
         if result.is_success:
             assert taken.pop(tag) == [tuple(r.encode() for r in recipients if r not in refused)]
-        elif result.accepted:
-            assert taken.pop(tag) == [tuple(r.encode() for r in result.accepted)]
+        elif result.accepted_recipients:
+            assert taken.pop(tag) == [tuple(r.encode() for r in result.accepted_recipients)]
         else:
             assert tag not in taken, f"{tag} has the result {result} and was accepted"
     for transaction in unsent:

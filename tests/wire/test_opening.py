@@ -238,7 +238,7 @@ def test_after_scram_nothing_weaker_is_tried(
 
 def test_where_scram_was_used_no_later_session_takes_less(feeding: str) -> None:
     script = OPENING + "S: 250 AUTH PLAIN LOGIN\n"
-    run = converse(script, feeding=feeding, login=LOGIN, traits=ServerTraits(proves_itself=True))
+    run = converse(script, feeding=feeding, login=LOGIN, traits=ServerTraits(has_scram=True))
     assert isinstance(run.failure, AuthenticationError)
     assert "offered SCRAM before" in str(run.failure)
     assert b"AUTH" not in run.written

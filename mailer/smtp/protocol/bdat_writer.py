@@ -34,7 +34,7 @@ from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.transaction_queue import TransactionQueue
 from mailer.smtp.protocol.values import ServerTraits, Strategy
 
-CHUNK = 64 * 1024  # octets written at once: four TLS records, one send
+WRITE_SIZE = 64 * 1024  # octets written at once: four TLS records, one send
 
 
 class BdatWriter:
@@ -64,8 +64,8 @@ class BdatWriter:
             if end.is_violation or is_at_first_bdat:
                 self._lower_strategy()
         elif end.announcement is None and self._has_left_out_reset:
-            self.traits = replace(self.traits, keeps_resets=True)
-        elif end.announcement is None and self.traits.keeps_resets and not self._queue.completed_count:
+            self.traits = replace(self.traits, needs_resets=True)
+        elif end.announcement is None and self.traits.needs_resets and not self._queue.completed_count:
             self._lower_strategy()
 
     def _lower_strategy(self) -> None:
@@ -78,7 +78,7 @@ class BdatWriter:
         if self._is_leaving:
             self._leave()
             return
-        while queue.may_begin and len(queue.in_flight) < maximum and self._pipeline.buffered < CHUNK:
+        while queue.may_begin and len(queue.in_flight) < maximum and self._pipeline.buffered < WRITE_SIZE:
             self._write_message(now)
 
     def _choose_max_in_flight(self) -> float:
@@ -130,9 +130,9 @@ class BdatWriter:
             previous.end_offset == NOT_WRITTEN
         ):  # refused at its first chunk: the server still waits for the last one
             return [commands.RSET], [self._handle_reset_reply]
-        is_closed = previous.is_accepted or previous.mail_refusal is not None
+        is_closed = previous.is_content_accepted or previous.mail_refusal is not None
         if is_closed or (self._closes_transactions and previous.is_envelope_refused):
-            if self.traits.keeps_resets:
+            if self.traits.needs_resets:
                 return [commands.RSET], [self._handle_reset_reply]
             self._has_left_out_reset = True
             return [], []
@@ -179,36 +179,48 @@ class BdatWriter:
     def _handle_last_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if not self._handle_refusal(current, reply):
             self._is_verified = True
-            current.mark_accepted()
+            current.mark_content_accepted()
             self._complete_read(current, reply)
 
     def _handle_refusal(self, current: InFlightTransaction, reply: Reply) -> bool:
-        """Act on a reply to BDAT that is not 2xx. Return False if it is."""
+        """Act on a reply that refuses BDAT. Return False if the reply is 2xx.
+
+        Raises ProtocolViolation if it cannot be a reply to BDAT.
+        """
         if reply.is_intermediate or (reply.is_success and current.is_envelope_refused):
             raise ProtocolViolation(f"the server answered BDAT with {reply}")
         if reply.is_success:
             return False
-        is_session_refusal = current.session_refusal is not None and self._queue.announcement is None
-        if current.is_envelope_refused and not self._failed and not is_session_refusal:
-            self._queue.complete(current, "rcpt", reply)
-        elif reply.concerns_session or self._failed or is_session_refusal:
+        if self._is_bdat_refused(current, reply):
             self._send_again_without_bdat(current)
-        elif current.end_offset == NOT_WRITTEN:
+        elif current.is_envelope_refused:
+            self._queue.complete(current, "rcpt", reply)
+        elif (
+            current.end_offset == NOT_WRITTEN
+        ):  # the server refused the first chunk, and the rest is not written
             self._queue.complete(current, "content", reply)
         else:
             self._complete_read(current, reply)
         return True
 
-    def _send_again_without_bdat(self, current: InFlightTransaction) -> None:
-        """BDAT does not work here.
+    def _is_bdat_refused(self, current: InFlightTransaction, reply: Reply) -> bool:
+        """Whether the refusal may concern BDAT itself, and not this message."""
+        if self._failed:
+            return True
+        if current.is_envelope_refused:
+            return current.session_refusal is not None and self._queue.announcement is None
+        return reply.concerns_session
 
-        What is refused from now on may have been refused for that: it goes again.
+    def _send_again_without_bdat(self, current: InFlightTransaction) -> None:
+        """Note that BDAT does not work here.
+
+        What is refused from now on may have been refused for that reason: it goes again.
         """
         self._failed.append(current)
         self._is_leaving = True
         self._lower_strategy()
         if not self._is_verified:
-            self._pipeline.forgive_refusals(1)  # the chunk, a line, may have been read as a command
+            self._pipeline.ignore_refusals(1)  # the chunk, a line, may have been read as a command
 
     def _complete_read(self, current: InFlightTransaction, reply: Reply) -> None:
         """The server has read the whole content."""
@@ -238,9 +250,9 @@ class BdatWriter:
     def _handle_resync_reply(self, reply: Reply) -> None:
         """To the RSET behind a refused BDAT."""
         if reply.is_success:
-            self._pipeline.forgive_refusals(0)
+            self._pipeline.ignore_refusals(0)
             self._last = None
-        elif self._pipeline.forgive(reply):
+        elif self._pipeline.ignore_refusal(reply):
             self._pipeline.expect_again(self._handle_resync_reply)
         else:
             raise ProtocolViolation(f"the server does not find its way back after BDAT: {reply}")

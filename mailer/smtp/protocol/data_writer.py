@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from enum import Enum, auto
 from functools import partial
 
 from mailer.errors import ConnectionLost, ProtocolViolation
@@ -37,6 +38,39 @@ from mailer.smtp.protocol.pipeline import Pipeline, ReplyHandler
 from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.transaction_queue import TransactionQueue
 from mailer.smtp.protocol.values import ServerTraits, Strategy
+
+
+class LastContent(Enum):
+    """What the server said to the content that was written last, as far as it matters for the next message."""
+
+    SETTLED = auto()  # accepted, or RSET came behind its refusal, or nothing was written yet
+    UNANSWERED = auto()
+    REFUSED = auto()  # and nothing has ended its transaction since
+
+
+class _Envelope:
+    """The envelope that is written and answered now. `steps` are the commands of it that are not written yet."""
+
+    __slots__ = ("has_joined", "is_behind_content", "steps", "transaction")
+
+    def __init__(
+        self, transaction: InFlightTransaction, *, has_joined: bool, is_behind_content: bool
+    ) -> None:
+        """`has_joined`: without a MAIL of its own, it uses the transaction that a refused message left open.
+
+        `is_behind_content`: it was written before the reply to the content of the message before.
+        """
+        self.transaction = transaction
+        self.has_joined = has_joined
+        self.is_behind_content = is_behind_content
+        self.steps: deque[tuple[bytes, ReplyHandler]] = deque()
+
+    @property
+    def has_joined_nothing(self) -> bool:
+        """The transaction that it joined did not exist: 503 concerns the missing MAIL, not the recipient."""
+        refusal = self.transaction.person_refusal
+        is_missing = not self.transaction.accepted_recipients and refusal is not None and refusal.code == 503
+        return self.has_joined and is_missing
 
 
 class DataWriter:
@@ -58,15 +92,11 @@ class DataWriter:
         self._queue = queue
         self._pipeline = pipeline
         self._is_grouped = is_grouped
-        self._steps: deque[tuple[bytes, ReplyHandler]] = deque()  # of the current envelope, not written yet
-        self._current: InFlightTransaction | None = None  # whose envelope is not answered
+        self._envelope: _Envelope | None = None
+        self._last_content = LastContent.SETTLED
         self._left_open = left_open
-        self._keeps_open = True  # the server, as far as is known; see _has_joined_nothing
-        self._has_joined = False  # the current envelope has no MAIL of its own
+        self._may_join_left_open = True  # until the server has shown that it leaves no transaction open
         self._needs_reset = False  # before the next MAIL
-        self._is_content_pending = False  # the end of a message has no reply yet
-        self._is_content_refused = False  # and nothing has ended its transaction since
-        self._is_behind_content = False  # the current envelope was written before the reply to the content
 
     @property
     def strategy(self) -> Strategy:
@@ -74,61 +104,64 @@ class DataWriter:
 
     def learn_from_loss(self, end: SessionEnded) -> None:
         """Note what the loss of the session says about the server."""
-        current = self._current
+        envelope = self._envelope
         if end.is_violation and self._is_grouped and not self._queue.completed_count:
             # Replies that fit nothing before the first result: groups are perhaps too much for the server.
             self.traits = replace(self.traits, strategy_at_most=Strategy.SEQUENTIAL)
         elif (
             end.has_timed_out
-            and current is not None
-            and self._is_behind_content
-            and not self._is_content_pending
-            and not current.is_mail_answered
+            and envelope is not None
+            and envelope.is_behind_content
+            and self._last_content is not LastContent.UNANSWERED
+            and not envelope.transaction.is_mail_answered
         ):
-            self.traits = replace(self.traits, waits_for_content=True)
+            self.traits = replace(self.traits, refuses_behind_content=True)
 
     def write(self, now: float) -> None:
         """Write what may be written now."""
-        while True:
-            if self._steps and (self._is_grouped or not self._pipeline.is_waiting):
-                self._pipeline.write_command(*self._steps.popleft())
-            elif (
-                self._current is None
-                and not self._steps
-                and self._queue.may_begin
-                and self._may_open_envelope()
-            ):
-                self._open_envelope(now)
-            else:
-                return
+        if self._envelope is None and self._queue.may_begin and self._may_open_envelope():
+            self._envelope = self._open_envelope(now)
+        if self._envelope is None:
+            return
+        steps = self._envelope.steps
+        while steps and (self._is_grouped or not self._pipeline.is_waiting):
+            self._pipeline.write_command(*steps.popleft())
 
     def _may_open_envelope(self) -> bool:
         if self._is_grouped:
-            return not (self._is_content_pending and self.traits.waits_for_content)
+            is_unanswered = self._last_content is LastContent.UNANSWERED
+            return not (is_unanswered and self.traits.refuses_behind_content)
         return not self._pipeline.is_waiting
 
-    def _open_envelope(self, now: float) -> None:
+    def _open_envelope(self, now: float) -> _Envelope:
+        """Take the next message from the queue, and return its envelope."""
         current = self._queue.begin(now)
         previous, self._left_open = self._left_open, None
-        self._has_joined = joins = previous is not None and self._may_join(previous, current)
-        self._current = current
-        self._is_behind_content = self._is_content_pending
-        if self._must_reset(previous) and not joins:
-            self._steps.append((commands.RSET, self._handle_reset_reply))
-            self._needs_reset = self._is_content_refused = False
-        if not joins:
-            self._steps.append((current.mail_line, partial(self._handle_mail_reply, current)))
-        self._steps.extend((line, partial(self._handle_rcpt_reply, current)) for line in current.rcpt_lines)
-        self._steps.append((commands.DATA, partial(self._handle_data_reply, current)))
+        envelope = _Envelope(
+            current,
+            has_joined=previous is not None and self._may_join(previous, current),
+            is_behind_content=self._last_content is LastContent.UNANSWERED,
+        )
+        steps = envelope.steps
+        if not envelope.has_joined:
+            if self._must_reset(previous):
+                steps.append((commands.RSET, self._handle_reset_reply))
+                self._needs_reset = False
+                if self._last_content is LastContent.REFUSED:
+                    self._last_content = LastContent.SETTLED
+            steps.append((current.mail_line, partial(self._handle_mail_reply, envelope)))
+        steps.extend((line, partial(self._handle_rcpt_reply, envelope)) for line in current.rcpt_lines)
+        steps.append((commands.DATA, partial(self._handle_data_reply, envelope)))
+        return envelope
 
     def _may_join(self, previous: InFlightTransaction, current: InFlightTransaction) -> bool:
         """Never if `previous` has a recipient, as after a refused DATA: that one would get the other's
         message.
         """
         return (
-            self._keeps_open
+            self._may_join_left_open
             and not self._needs_reset
-            and not previous.accepted
+            and not previous.accepted_recipients
             and not self._queue.budget.has_free_reset
             and previous.profile == current.profile
         )
@@ -137,7 +170,7 @@ class DataWriter:
         """The server has a transaction, or may have one."""
         if previous is not None or self._needs_reset:
             return True
-        return self.traits.resets_after_content and (self._is_content_pending or self._is_content_refused)
+        return self.traits.keeps_refused_transaction and self._last_content is not LastContent.SETTLED
 
     def _handle_reset_reply(self, reply: Reply) -> None:
         self._queue.budget.note_reset()
@@ -148,29 +181,40 @@ class DataWriter:
         ):  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
             self._queue.announce_end(reply)
 
-    def _handle_mail_reply(self, current: InFlightTransaction, reply: Reply) -> None:
+    def _handle_mail_reply(self, envelope: _Envelope, reply: Reply) -> None:
+        current = envelope.transaction
         current.handle_mail_reply(reply)
         if current.mail_refusal is not None and not self._is_grouped:
-            self._end_envelope(current, reply)
+            self._end_envelope(envelope, reply)
 
-    def _handle_rcpt_reply(self, current: InFlightTransaction, reply: Reply) -> None:
-        if reply.is_success and current.mail_refusal is not None and self._is_content_refused:
+    def _handle_rcpt_reply(self, envelope: _Envelope, reply: Reply) -> None:
+        current = envelope.transaction
+        if (
+            reply.is_success
+            and current.mail_refusal is not None
+            and self._last_content is LastContent.REFUSED
+        ):
             raise self._note_kept_transaction(reply)
         current.handle_rcpt_reply(reply)
         if current.is_envelope_refused and not self._is_grouped:
-            self._end_envelope(current, reply)
+            self._end_envelope(envelope, reply)
 
     def _note_kept_transaction(self, reply: Reply) -> ConnectionLost:
         """The server kept the transaction of a message that it refused, and adds this one to it."""
-        self.traits = replace(self.traits, resets_after_content=True)
+        self.traits = replace(self.traits, keeps_refused_transaction=True)
         return ConnectionLost(f"the server kept the transaction of a message that it refused: {reply}")
 
-    def _handle_data_reply(self, current: InFlightTransaction, reply: Reply) -> None:
+    def _handle_data_reply(self, envelope: _Envelope, reply: Reply) -> None:
+        current = envelope.transaction
         if reply.is_success:
             raise ProtocolViolation(f"the server answered DATA with {reply}")
         if not reply.is_intermediate:
-            self._end_envelope(current, reply)
-        elif current.is_envelope_refused and current.mail_refusal is not None and self._is_content_refused:
+            self._end_envelope(envelope, reply)
+        elif (
+            current.is_envelope_refused
+            and current.mail_refusal is not None
+            and self._last_content is LastContent.REFUSED
+        ):
             raise self._note_kept_transaction(reply)  # the final dot would send nothing to the old recipients
         elif current.is_envelope_refused:
             # RFC 2920, section 3.1: a server may say 354 without a recipient; then only the final dot
@@ -187,25 +231,26 @@ class DataWriter:
     def _handle_content_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if reply.is_intermediate:
             raise ProtocolViolation(f"the server answered the end of a message with {reply}")
-        self._is_content_pending = False
-        self._is_content_refused = not reply.is_success
+        self._last_content = LastContent.SETTLED if reply.is_success else LastContent.REFUSED
         self._queue.complete(current, "content", reply)
 
     def _handle_empty_content_reply(self, _reply: Reply) -> None:
         """To a message without content and recipients: every reply is acceptable."""
-        self._is_content_pending = False
+        self._last_content = LastContent.SETTLED
 
-    def _end_envelope(self, current: InFlightTransaction, reply: Reply) -> None:
+    def _end_envelope(self, envelope: _Envelope, reply: Reply) -> None:
         """The message is refused before any content: by MAIL, by every RCPT, or by DATA."""
-        self._steps.clear()
-        self._current = None
-        if self._has_joined_nothing(current):
-            self._keeps_open = False
+        self._envelope = None
+        current = envelope.transaction
+        if envelope.has_joined_nothing:
+            self._may_join_left_open = False
             self._queue.requeue([current])
             return
-        refusal = current.session_refusal or (reply if current.accepted and reply.concerns_session else None)
+        refusal = current.session_refusal
+        if refusal is None and current.accepted_recipients and reply.concerns_session:
+            refusal = reply  # to DATA
         if refusal is not None and self._queue.announcement is None:
-            if self._ask_less():
+            if self._ask_less(envelope):
                 self._needs_reset = self._needs_reset or current.mail_refusal is None
                 self._queue.requeue([current])
                 return
@@ -216,29 +261,23 @@ class DataWriter:
             self._left_open = current
         self._queue.complete(current, "data", reply)
 
-    def _ask_less(self) -> bool:
-        """Ask less of the server from now on. Return False if there is nothing less to ask."""
-        if self._is_behind_content:
-            self.traits = replace(self.traits, waits_for_content=True)
+    def _ask_less(self, envelope: _Envelope) -> bool:
+        """Ask less of the server after it refused `envelope`. Return False if there is nothing less to ask."""
+        if envelope.is_behind_content:
+            self.traits = replace(self.traits, refuses_behind_content=True)
         elif self._is_grouped:
             self._is_grouped = False
             self._needs_reset = True
             self.traits = replace(self.traits, strategy_at_most=Strategy.SEQUENTIAL)
-        elif self._is_content_refused:
+        elif self._last_content is LastContent.REFUSED:
             self._needs_reset = True
-            self.traits = replace(self.traits, resets_after_content=True)
+            self.traits = replace(self.traits, keeps_refused_transaction=True)
         else:
             return False
         return True
 
-    def _has_joined_nothing(self, current: InFlightTransaction) -> bool:
-        """The transaction that it joined did not exist: 503 concerns the missing MAIL, not the recipient."""
-        refusal = current.first_refusal
-        return self._has_joined and not current.accepted and refusal is not None and refusal.code == 503
-
     def _end_content(self) -> None:
         """The end of content ends the transaction, whatever its reply is (RFC 5321 4.1.1.4)."""
-        self._current = None
-        self._is_content_pending = True
-        self._is_content_refused = False
+        self._envelope = None
+        self._last_content = LastContent.UNANSWERED
         self._queue.budget.note_content()

@@ -32,14 +32,13 @@ class SessionEnded:
     """How the session ended.
 
     `error` says why; it is None after QUIT. `announcement` is the reply by which the server announced the
-    end: 421, or the refusal of RSET. `has_closed` is False if the server refused RSET and then only fell
-    silent: without a 421 it may still accept what it was sent. It is True in every other case.
-    `has_timed_out` is True if a reply did not come in time.
+    end: 421, or the refusal of RSET. `may_still_accept` is True if the server refused RSET and then fell silent:
+    without a 421 it may still accept what it was sent. `has_timed_out` is True if a reply did not come in time.
     """
 
     error: ServerError | None
     announcement: Reply | None = None
-    has_closed: bool = True
+    may_still_accept: bool = False
     has_timed_out: bool = False
 
     @property
@@ -50,7 +49,7 @@ class SessionEnded:
     @property
     def discards_messages(self) -> bool:
         """The server does not accept what it has not accepted by now (RFC 5321 3.8)."""
-        return self.announcement is not None and self.has_closed
+        return self.announcement is not None and not self.may_still_accept
 
 
 Event = HandshakeNeeded | SessionReady | NoopAnswered | TransactionResult | SessionEnded

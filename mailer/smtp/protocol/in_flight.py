@@ -23,8 +23,8 @@ class InFlightTransaction:
     """
 
     __slots__ = (
-        "_answered", "accepted", "end_offset", "first_refusal", "is_accepted", "is_mail_answered",
-        "mail_line", "mail_refusal", "profile", "rcpt_lines", "refused", "started_at", "transaction",
+        "_answered", "accepted_recipients", "end_offset", "is_content_accepted", "is_mail_answered", "mail_line",
+        "mail_refusal", "person_refusal", "profile", "rcpt_lines", "refused_recipients", "started_at", "transaction",
     )  # fmt: skip
 
     def __init__(self, transaction: Transaction, extensions: Extensions) -> None:
@@ -40,12 +40,12 @@ class InFlightTransaction:
         self.end_offset = NOT_WRITTEN
         self.is_mail_answered = False
         self.mail_refusal: Reply | None = None
-        self.first_refusal: Reply | None = None  # of recipients[0]
-        self.is_accepted = (
+        self.person_refusal: Reply | None = None  # of recipients[0]
+        self.is_content_accepted = (
             False  # with BDAT: the server has accepted the content, and nothing of the transaction is left
         )
-        self.refused: list[tuple[str, Reply]] = []
-        self.accepted: list[str] = []
+        self.refused_recipients: list[tuple[str, Reply]] = []
+        self.accepted_recipients: list[str] = []
         self._answered = 0
 
     def begin(self, now: float) -> None:
@@ -56,9 +56,9 @@ class InFlightTransaction:
         """Note where the last octet of the content is in the session's output."""
         self.end_offset = offset
 
-    def mark_accepted(self) -> None:
+    def mark_content_accepted(self) -> None:
         """Note that the server has accepted the content."""
-        self.is_accepted = True
+        self.is_content_accepted = True
 
     def handle_mail_reply(self, reply: Reply) -> None:
         """Note the reply to MAIL. Raises ProtocolViolation if it is 3xx."""
@@ -74,13 +74,13 @@ class InFlightTransaction:
         self._answered += 1
         if not reply.is_success:
             if self._answered == 1:
-                self.first_refusal = reply
-            self.refused.append((recipient, reply))
+                self.person_refusal = reply
+            self.refused_recipients.append((recipient, reply))
         elif self.mail_refusal is not None:
             # It would join another message's transaction, and leave under that one's sender.
             raise ProtocolViolation(f"the server refused MAIL and then took a recipient: {reply}")
         else:
-            self.accepted.append(recipient)
+            self.accepted_recipients.append(recipient)
 
     @property
     def is_envelope_answered(self) -> bool:
@@ -90,7 +90,7 @@ class InFlightTransaction:
     @property
     def is_envelope_refused(self) -> bool:
         """MAIL or every RCPT is refused: no content can be accepted."""
-        return self.mail_refusal is not None or (self.is_envelope_answered and not self.accepted)
+        return self.mail_refusal is not None or (self.is_envelope_answered and not self.accepted_recipients)
 
     @property
     def leaves_transaction_open(self) -> bool:
@@ -104,8 +104,8 @@ class InFlightTransaction:
         """The reply that refuses the whole envelope for a reason that is not in the envelope."""
         if self.mail_refusal is not None:
             return self.mail_refusal if self.mail_refusal.concerns_session else None
-        if self.is_envelope_refused and all(reply.code == 503 for _, reply in self.refused):
-            return self.first_refusal
+        if self.is_envelope_refused and all(reply.code == 503 for _, reply in self.refused_recipients):
+            return self.person_refusal
         return None
 
     def make_result(self, stage: Stage, reply: Reply) -> TransactionResult:
@@ -113,10 +113,12 @@ class InFlightTransaction:
         transaction = self.transaction
         if self.mail_refusal is not None:
             return TransactionResult(transaction, "mail", self.mail_refusal)
-        if self.first_refusal is None:
-            return TransactionResult(transaction, stage, reply, tuple(self.refused))
-        accepted = tuple(self.accepted) if stage == "content" and reply.is_success else ()
-        return TransactionResult(transaction, "rcpt", self.first_refusal, tuple(self.refused), accepted)
+        if self.person_refusal is None:
+            return TransactionResult(transaction, stage, reply, tuple(self.refused_recipients))
+        accepted = tuple(self.accepted_recipients) if stage == "content" and reply.is_success else ()
+        return TransactionResult(
+            transaction, "rcpt", self.person_refusal, tuple(self.refused_recipients), accepted
+        )
 
 
 def _check_decision(reply: Reply) -> None:

@@ -17,7 +17,7 @@ from mailer.smtp.sasl.mechanism import CANCEL, ChannelBinding, Mechanism, SaslEr
 
 
 @dataclass(frozen=True, slots=True)
-class OpeningSettings:
+class SessionSettings:
     """What a session is to be.
 
     `security` is that of the channel: a login needs TLS or loopback. `timeout` is the seconds for one
@@ -44,7 +44,7 @@ class Opening:
 
     def __init__(
         self,
-        settings: OpeningSettings,
+        settings: SessionSettings,
         machine: StateMachine,
         pipeline: Pipeline,
         parser: ReplyParser,
@@ -124,7 +124,7 @@ class Opening:
                 self.extensions.auth,
                 security=self._security,
                 binding=self._binding,
-                needs_proof=self._settings.traits.proves_itself,
+                needs_proof=self._settings.traits.has_scram,
             )
             self._log_in()
         else:

@@ -30,7 +30,7 @@ class Pipeline:
         self.waiting_since = 0.0  # the time from which the wait for the oldest reply counts
         self._trace = trace
         self._expected: deque[tuple[ReplyHandler, int]] = deque()  # its handler, and the end of its command
-        self._forgiven_refusals = 0
+        self._ignored_refusals = 0
         self._output: list[bytes] = []
 
     @property
@@ -114,18 +114,18 @@ class Pipeline:
         """Expect another reply in place of the one that was just given to `handler`."""
         self._expected.appendleft((handler, self.written_offset))
 
-    def forgive_refusals(self, count: int) -> None:
-        """Set how many 5xx replies that no command asked for are ignored."""
-        self._forgiven_refusals = count
+    def ignore_refusals(self, count: int) -> None:
+        """Set how many more 5xx replies are ignored that no command asked for."""
+        self._ignored_refusals = count
 
-    def forgive(self, reply: Reply) -> bool:
-        """Use up one of the refusals that are forgiven.
+    def ignore_refusal(self, reply: Reply) -> bool:
+        """Ignore `reply` if it is 5xx and one more refusal may be ignored.
 
-        Return False if there is none, or the reply is not 5xx.
+        Return False if it is not ignored.
         """
-        if not self._forgiven_refusals or not reply.is_permanent:
+        if not self._ignored_refusals or not reply.is_permanent:
             return False
-        self._forgiven_refusals -= 1
+        self._ignored_refusals -= 1
         return True
 
     def handle_reply(self, reply: Reply, now: float) -> None:
@@ -134,7 +134,7 @@ class Pipeline:
         Raises ProtocolViolation if no command waits for one.
         """
         if not self._expected or self._expected[0][1] > self.written_offset - self.buffered:
-            if self.forgive(reply):
+            if self.ignore_refusal(reply):
                 return
             raise ProtocolViolation(f"the server sent a reply that nothing asked for: {reply}")
         handler, _ = self._expected.popleft()

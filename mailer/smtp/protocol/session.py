@@ -20,7 +20,7 @@ from mailer.errors import ConnectionLost, ServerError
 from mailer.smtp.protocol import commands
 from mailer.smtp.protocol.events import Event, HandshakeNeeded, NoopAnswered, SessionEnded, SessionReady
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.opening import Opening, OpeningSettings
+from mailer.smtp.protocol.opening import Opening, SessionSettings
 from mailer.smtp.protocol.pipeline import Pipeline, Trace
 from mailer.smtp.protocol.reply import Reply, ReplyParser
 from mailer.smtp.protocol.states import State, StateMachine, Step
@@ -40,7 +40,7 @@ ENDING_SECONDS = 5.0  # for what a server still answers behind its 421
 class SmtpSession:
     """One session, from the greeting to the end."""
 
-    def __init__(self, settings: OpeningSettings, *, trace: Trace | None = None) -> None:
+    def __init__(self, settings: SessionSettings, *, trace: Trace | None = None) -> None:
         """`trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked."""
         self.settings = settings
         self._machine = StateMachine()
@@ -98,7 +98,7 @@ class SmtpSession:
         if announcement is not None:
             # 421 says that the server closes (RFC 5321 3.8); behind another refusal of RSET it may yet take
             # messages.
-            self._close(self._make_ended_error(announcement), has_closed=announcement.code == 421)
+            self._close(self._make_ended_error(announcement), may_still_accept=announcement.code != 421)
         else:
             seconds = f"{self.settings.timeout:g}"
             error = ConnectionLost(f"{self.settings.host} did not answer within {seconds} seconds")
@@ -178,7 +178,7 @@ class SmtpSession:
         if self._submission is None:
             return self.settings.traits
         traits = self._submission.traits
-        return replace(traits, proves_itself=True) if self._opening.has_proof else traits
+        return replace(traits, has_scram=True) if self._opening.has_proof else traits
 
     def note(self, text: str) -> None:
         """Add a line to the trace that is not SMTP."""
@@ -298,7 +298,7 @@ class SmtpSession:
         return ConnectionLost(f"{self.settings.host} ended the session: {reply}", reply=reply)
 
     def _close(
-        self, error: ServerError | None, *, has_closed: bool = True, has_timed_out: bool = False
+        self, error: ServerError | None, *, may_still_accept: bool = False, has_timed_out: bool = False
     ) -> None:
         """The only way to CLOSED. Behind an announced end, that is what ended the session."""
         if self._machine.state is State.CLOSED:
@@ -307,7 +307,7 @@ class SmtpSession:
         if announcement is not None and error is not None:
             error = self._make_ended_error(announcement)
         self._machine.advance(Step.CLOSE)
-        self._end = SessionEnded(error, announcement, has_closed, has_timed_out)
+        self._end = SessionEnded(error, announcement, may_still_accept, has_timed_out)
         if self._submission is not None:
             self._submission.close(self._end)
 

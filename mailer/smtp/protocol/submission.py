@@ -19,7 +19,7 @@ from mailer.smtp.protocol.values import (
     Transaction,
     TransactionResult,
     UnfinishedTransactions,
-    lower_strategy,
+    choose_lower_strategy,
 )
 from mailer.smtp.protocol.window import Window
 
@@ -66,8 +66,8 @@ class Submission:
         if (
             "BURL" in extensions.names
         ):  # RFC 4468: Dovecot's submission proxy, which fails if they are left out
-            traits = replace(traits, keeps_resets=True)
-        limit = lower_strategy(strategy_at_most, traits.strategy_at_most)
+            traits = replace(traits, needs_resets=True)
+        limit = choose_lower_strategy(strategy_at_most, traits.strategy_at_most)
         strategy = Strategy.SEQUENTIAL if window == 1 else extensions.strategy.at_most(limit)
         if strategy in DATA_WINDOWS:
             window = min(window or DATA_WINDOWS[strategy], DATA_WINDOWS[strategy])

@@ -180,7 +180,7 @@ class TransactionQueue:
     def complete(self, transaction: InFlightTransaction, stage: Stage, reply: Reply) -> None:
         """Note the server's last word on a message. After an announced end only an acceptance counts."""
         result = transaction.make_result(stage, reply)
-        if self.announcement is not None and not (result.is_success or result.accepted):
+        if self.announcement is not None and not (result.is_success or result.accepted_recipients):
             return
         self.in_flight.remove(transaction)  # mostly the first
         self._octets -= len(transaction.transaction.content)
@@ -197,7 +197,9 @@ class TransactionQueue:
             each for each in self.in_flight if each.is_envelope_refused and each.session_refusal is None
         ]
         for transaction in refused:
-            self.complete(transaction, "rcpt", transaction.mail_refusal or transaction.refused[0][1])
+            self.complete(
+                transaction, "rcpt", transaction.mail_refusal or transaction.refused_recipients[0][1]
+            )
 
     def requeue(self, transactions: list[InFlightTransaction]) -> None:
         """Put messages whose attempt came to nothing, for no reason of their own, first in the queue."""

@@ -27,7 +27,7 @@ class Strategy(StrEnum):
         return self if cap is None else order[min(order.index(self), order.index(cap))]
 
 
-def lower_strategy(one: Strategy | None, other: Strategy | None) -> Strategy | None:
+def choose_lower_strategy(one: Strategy | None, other: Strategy | None) -> Strategy | None:
     """Return the lower of two limits; None is no limit."""
     return other if one is None else one.at_most(other)
 
@@ -69,17 +69,17 @@ class Transaction:
 class TransactionResult:
     """What became of a transaction.
 
-    `reply` is the one that decided. Where the person's RCPT was refused, that is the one, and `stage` is
-    "rcpt"; should the server have taken the message for copies all the same, `accepted` names them. `refused`
-    has every refused recipient with its reply. Without `reply` it was not sent: `problem` says why this
-    server cannot be given it.
+    `reply` is the one that decided, and `stage` says to which command it belongs. If the RCPT of the person was
+    refused, that reply decided, and `stage` is "rcpt"; if the server took the message for copies all the same,
+    `accepted_recipients` names them. `refused_recipients` has every refused recipient with its reply. Without a
+    `reply` the message was not sent, and `problem` says why this server cannot be given it.
     """
 
     transaction: Transaction
     stage: Stage
     reply: Reply | None
-    refused: tuple[tuple[str, Reply], ...] = ()
-    accepted: tuple[str, ...] = ()
+    refused_recipients: tuple[tuple[str, Reply], ...] = ()
+    accepted_recipients: tuple[str, ...] = ()
     problem: str | None = None
 
     @property
@@ -107,32 +107,34 @@ class ServerTraits:
     Give the traits of one session to the next `connect`, so that it need not learn them again.
 
     - `strategy_at_most`: the highest strategy that worked; None if no session had to go to a lower one.
-    - `waits_for_content`: the server refuses or drops commands behind a message, so MAIL waits for its reply.
-    - `resets_after_content`: a refused message leaves its transaction open, so RSET precedes the next MAIL.
-    - `keeps_resets`: a session was lost after RSETs were left out, so none is.
+    - `refuses_behind_content`: it refuses or drops commands that come with the end of a message, so the next MAIL
+      waits for the reply to the content.
+    - `keeps_refused_transaction`: a message that it refuses leaves its transaction open, so RSET precedes the next
+      MAIL.
+    - `needs_resets`: a session was lost after RSETs were left out, so none is left out any more.
     - `window_at_most`: halved by each lost session, and doubled by success; None is no limit.
     - `address`: the one of the host's addresses that worked.
-    - `proves_itself`: the server logs in by SCRAM, so that no session uses a weaker mechanism.
+    - `has_scram`: the login by SCRAM worked, so that no session uses a weaker mechanism.
     """
 
     strategy_at_most: Strategy | None = None
-    waits_for_content: bool = False
-    resets_after_content: bool = False
-    keeps_resets: bool = False
+    refuses_behind_content: bool = False
+    keeps_refused_transaction: bool = False
+    needs_resets: bool = False
     window_at_most: int | None = None
     address: SocketAddress | None = None
-    proves_itself: bool = False
+    has_scram: bool = False
 
     def merged_with(self, newer: ServerTraits) -> ServerTraits:
         """Return these traits with those that a later session learned."""
         return ServerTraits(
-            strategy_at_most=lower_strategy(self.strategy_at_most, newer.strategy_at_most),
-            waits_for_content=self.waits_for_content or newer.waits_for_content,
-            resets_after_content=self.resets_after_content or newer.resets_after_content,
-            keeps_resets=self.keeps_resets or newer.keeps_resets,
+            strategy_at_most=choose_lower_strategy(self.strategy_at_most, newer.strategy_at_most),
+            refuses_behind_content=self.refuses_behind_content or newer.refuses_behind_content,
+            keeps_refused_transaction=self.keeps_refused_transaction or newer.keeps_refused_transaction,
+            needs_resets=self.needs_resets or newer.needs_resets,
             window_at_most=newer.window_at_most,
             address=newer.address or self.address,
-            proves_itself=self.proves_itself or newer.proves_itself,
+            has_scram=self.has_scram or newer.has_scram,
         )
 
 

@@ -42,11 +42,11 @@ def test_a_reply_to_what_was_not_written_yet() -> None:
 
 def test_strays_are_forgiven_as_often_as_said() -> None:
     pipeline = Pipeline()
-    pipeline.forgive_refusals(1)
+    pipeline.ignore_refusals(1)
     pipeline.handle_reply(NO, 0)
     with pytest.raises(ProtocolViolation):
         pipeline.handle_reply(NO, 0)
-    pipeline.forgive_refusals(1)
+    pipeline.ignore_refusals(1)
     with pytest.raises(ProtocolViolation):
         pipeline.handle_reply(OK, 0)
 
