@@ -10,7 +10,7 @@ from mailer.campaign import load_campaign
 from mailer.cli import console
 from mailer.cli.credentials import choose_server_and_password
 from mailer.cli.trace import format_dialogue_line
-from mailer.delivery.server_access import ServerAccess, server_access
+from mailer.delivery.server_access import ServerAccess, make_server_access
 from mailer.errors import InputError, ServerError
 from mailer.smtp.connection import SessionDetails, connect
 from mailer.smtp.protocol.extensions import Extensions
@@ -39,7 +39,7 @@ def probe_server(
     own = load_campaign(campaign_file, variables=variables).server if campaign_file else None
     config, password = choose_server_and_password(own, server, ca_file)
     try:
-        details, extensions = asyncio.run(_open_session(server_access(config, password), timeout))
+        details, extensions = asyncio.run(_open_session(make_server_access(config, password), timeout))
     except ServerError as error:
         if error.hint:  # the advice to run this very command is left out
             parts = [part for part in error.hint.split("; ") if "`mailer probe`" not in part]

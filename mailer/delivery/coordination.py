@@ -19,7 +19,7 @@ from mailer.delivery.run_state import RunState
 from mailer.ledger import Edition, Ledger, RunRecord
 from mailer.ledger.postgres_locks import MAX_SESSIONS
 from mailer.ledger.records import Policy
-from mailer.ledger.sharing import SharedRun, ShareProgress, ShareState
+from mailer.ledger.sharing import RunProgress, SharedRun, SharedState
 from mailer.ledger.store import CampaignLock
 
 SYNC_SECONDS = 1.0
@@ -37,10 +37,11 @@ class Coordinator:
         """Return what counts the failures for `stop_after` of `delivery`."""
         return FailureLimit(delivery.stop_after)
 
-    async def take_session(self) -> CampaignLock | None:
+    async def acquire_permit(self) -> CampaignLock | None:
         """Wait until this run may open one more session.
 
-        Returns what is to be released after it, if anything.
+        Returns the permit, which is to be released after the session. None is no permit: either none is needed, or
+        the run is over.
         """
         return None
 
@@ -80,47 +81,47 @@ class SharedCoordinator(Coordinator):
         policy: Policy,
         is_new: bool = True,
     ) -> None:
-        self._share = SharedRun(ledger, edition, run)
-        self._share.join(is_new=is_new)
+        self._shared_run = SharedRun(ledger, edition, run)
+        self._shared_run.join(is_new=is_new)
         self._is_share = not is_new
         self._state, self._policy = state, policy
         self._connections = MAX_SESSIONS if delivery.connections == AUTO else delivery.connections
         self._pacer: Pacer | None = None
         self._failures = SharedFailureLimit(delivery)
-        self._live_runs = self._share.count_live_runs()
+        self._live_runs = self._shared_run.count_live_runs()
         self._leaving = 0  # sessions that were told to go and are still open
         self._recovered_at = self._synced_at = state.clock.now()
 
     def make_pacer(self, rate: Rate | None) -> Pacer:
-        self._pacer = SharedPacer(rate, self._share) if rate else Pacer(rate)
+        self._pacer = SharedPacer(rate, self._shared_run) if rate else Pacer(rate)
         return self._pacer
 
     def make_failure_limit(self, delivery: Delivery) -> FailureLimit:
         return self._failures
 
-    async def take_session(self) -> CampaignLock | None:
+    async def acquire_permit(self) -> CampaignLock | None:
         state = self._state
         while not state.is_over:
-            has_room = state.sessions.open < self._fair_share()
-            if has_room and (lock := self._share.take_session(self._connections)):
+            has_room = state.sessions.open < self._session_quota()
+            if has_room and (lock := self._shared_run.acquire_permit(self._connections)):
                 return lock
             await state.sleep(SYNC_SECONDS / 2)
         return None
 
     def tell_session_to_leave(self) -> bool:
-        if self._state.sessions.open - self._leaving <= self._fair_share():
+        if self._state.sessions.open - self._leaving <= self._session_quota():
             return False
         self._leaving += 1
         return True
 
-    def _fair_share(self) -> int:
+    def _session_quota(self) -> int:
         return ceil(self._connections / max(self._live_runs, 1))
 
     def may_get_messages(self) -> bool:
-        return self._live_runs > 1 and self._share.has_messages_left()
+        return self._live_runs > 1 and self._shared_run.has_messages_left()
 
     def pause_others(self, seconds: float, why: str) -> None:
-        self._share.pause(seconds, why)
+        self._shared_run.pause(seconds, why)
 
     def sync_after_commit(self) -> None:
         if self._failures.has_failures or self._state.clock.now() - self._synced_at >= SYNC_SECONDS:
@@ -134,30 +135,30 @@ class SharedCoordinator(Coordinator):
 
     def leave(self) -> None:
         state = self._state
-        shared = self._share.sync(self._progress(), state.clock.now())
+        shared = self._shared_run.sync(self._take_progress(), state.clock.now())
         # A server that one sender cannot reach may be there for the others.
         is_alone = self._is_share and shared.live_runs <= 1
         if state.ending is Ending.GIVEN_UP or (state.ending is Ending.UNREACHABLE and is_alone):
-            self._share.end(state.ending.value, state.reason, state.hint)
+            self._shared_run.end(state.ending.value, state.reason, state.hint)
 
     def _sync(self) -> None:
         state, now = self._state, self._state.clock.now()
         self._synced_at = now
-        shared = self._share.sync(self._progress(), now)
+        shared = self._shared_run.sync(self._take_progress(), now)
         self._live_runs = shared.live_runs
         self._leaving = 0
         self._act_on(shared, now)
         if state.ending is Ending.GIVEN_UP:
-            self._share.end(state.ending.value, state.reason, state.hint)
+            self._shared_run.end(state.ending.value, state.reason, state.hint)
 
-    def _progress(self) -> ShareProgress:
+    def _take_progress(self) -> RunProgress:
         total, failed, tail = self._failures.take_counts()
         figures = self._state.figures
-        return ShareProgress(
+        return RunProgress(
             total, failed, tail, figures.messages, figures.octets, figures.sessions, figures.reconnects
         )
 
-    def _act_on(self, shared: ShareState, now: float) -> None:
+    def _act_on(self, shared: SharedState, now: float) -> None:
         state = self._state
         if shared.ending is not None:
             state.end(Ending(shared.ending), shared.reason, shared.hint)
@@ -172,7 +173,7 @@ class SharedCoordinator(Coordinator):
         if now - self._recovered_at < RECOVER_SECONDS:
             return
         self._recovered_at = now
-        if count := self._share.recover_dead_runs(self._policy, now):
+        if count := self._shared_run.recover_dead_runs(self._policy, now):
             fate = "sent again" if self._policy == "resend" else "held back as in doubt"
             self._state.observer.on_warning(f"{count} were in flight when another sender died: {fate}")
             self._state.wake_waiters()
@@ -183,19 +184,19 @@ class SharedPacer(Pacer):
 
     def __init__(self, rate: Rate, share: SharedRun) -> None:
         super().__init__(rate)
-        self._share = share
+        self._shared_run = share
 
-    def available(self, wanted: int, now: float) -> int:
+    def reserve(self, wanted: int, now: float) -> int:
         """Reserve the start of up to `wanted` messages at `now`. Returns how many may start."""
-        if now < self._next:
+        if now < self._next_start:
             return 0
         slack = min(max(self.interval / 10, MIN_SLACK), MAX_SLACK)
-        count, seconds = self._share.reserve(wanted, self.interval, slack)
-        self._next = now + seconds
+        count, seconds = self._shared_run.reserve(wanted, self.interval, slack)
+        self._next_start = now + seconds
         return count
 
-    def spend(self, count: int, now: float) -> None:
-        """Count `count` messages that start at `now`; `available` has reserved them."""
+    def note_started(self, count: int, now: float) -> None:
+        """Count `count` messages that start at `now`; `reserve` has reserved them."""
         self._count_from(now)
 
 

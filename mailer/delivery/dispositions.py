@@ -90,7 +90,7 @@ def decide(
     if result.is_success:
         return Disposition(_outcome(claimed, Status.SENT, now, reply, result))
     rule = find_reply_rule(reply)
-    if rule is not None and rule.is_unmarked:
+    if rule is not None and rule.is_about_session:
         return Disposition(_requeue(reply, now), rule, _session_action(rule), is_progress=False)
     if concerns_session(result.stage, reply):
         return _decide_session_refusal(result.stage, reply, claimed, policy, now)

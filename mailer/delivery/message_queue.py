@@ -77,6 +77,11 @@ class MessageQueue:
         coordinator: Coordinator,
         is_share: bool = False,
     ) -> None:
+        """Start with no message in flight.
+
+        `edition` is the one that is sent, `run` the record of this run, and `coordinator` what it has to do with other
+        runs. `is_share` says that the run is one share of a worker's: reaching `limit` of `options` ends it.
+        """
         self.ledger, self.edition, self.run = ledger, edition, run
         self.coordinator = coordinator
         self.pacer = coordinator.make_pacer(options.delivery.rate)
@@ -96,9 +101,9 @@ class MessageQueue:
         claims: Sequence[Claim] = ()
         if not self._state.is_over and room > 0:
             now = self._clock.now()
-            if count := self.pacer.available(room, now):
+            if count := self.pacer.reserve(room, now):
                 claims = self._claim(count, now)
-                self.pacer.spend(len(claims), now)
+                self.pacer.note_started(len(claims), now)
                 self.in_flight += len(claims)
         if claims and self._state.sessions.open > 1 and not self.ledger.is_shared:
             return await self._commit_with_others(claims)
@@ -144,12 +149,16 @@ class MessageQueue:
         self._has_unsaved_records = False
         self.coordinator.sync_after_commit()
 
-    def seconds_until_due(self) -> float | None:
-        """Return the seconds until a message may start, by queue and pace; None if the queue has none."""
-        if self._has_unsaved_records:  # the ledger finds what is committed
+    def find_seconds_until_due(self) -> float | None:
+        """Return the seconds until a message may start, by queue and pace; None if the queue has none.
+
+        Records that are not durable are committed first, because the ledger finds only what is committed. Raises
+        LedgerWriteError.
+        """
+        if self._has_unsaved_records:
             self.commit()
         now = self._clock.now()
-        at = self.ledger.find_next_due(self.edition, only=self._only, fresh=self._startable_count() != 0)
+        at = self.ledger.find_next_due(self.edition, only=self._only, fresh=self._count_startable() != 0)
         return None if at is None else max(at - now, self.pacer.seconds_until_next(now), 0.0)
 
     async def wait_for_message(self) -> bool:
@@ -159,11 +168,11 @@ class MessageQueue:
         """
         state = self._state
         while not state.is_over:
-            seconds = self.seconds_until_due()
+            seconds = self.find_seconds_until_due()
             if seconds == 0:
                 return True
             if seconds is None and not self.in_flight:
-                if self._startable_count() == 0 or not self.coordinator.may_get_messages():
+                if self._count_startable() == 0 or not self.coordinator.may_get_messages():
                     return False
                 seconds = SYNC_SECONDS
             if seconds is not None and seconds >= 1 and not self.in_flight:
@@ -174,7 +183,7 @@ class MessageQueue:
     def _claim(self, count: int, now: float) -> Sequence[Claim]:
         with self._voiding_claims():
             claims = self.ledger.claim(
-                self.edition, count, now, run=self.run, only=self._only, fresh=self._startable_count()
+                self.edition, count, now, run=self.run, only=self._only, fresh=self._count_startable()
             )
         if self._limit is not None:
             self._started += sum(claim.first for claim in claims)
@@ -191,6 +200,6 @@ class MessageQueue:
             self._group_commit.fail(error)
             raise
 
-    def _startable_count(self) -> int | None:
-        """How many more recipients `limit` lets this run start with; None is no limit."""
+    def _count_startable(self) -> int | None:
+        """Return how many more recipients `limit` lets this run start with; None is no limit."""
         return None if self._limit is None else max(self._limit - self._started, 0)

@@ -107,7 +107,7 @@ class Preparation:
         """Return the result of a run that has nothing to send."""
         only = self._options.only
         counts = self._ledger.count_by_status(self.edition, only=only)
-        is_incomplete = has_problems(counts)
+        is_incomplete = has_unsent(counts)
         reason = "every recipient has an outcome, but not all of them have the message"
         if not is_incomplete:
             reason = "the campaign is complete"
@@ -206,7 +206,7 @@ def _describe_skipped(count: int) -> str:
     return f"{count:,} recipients cannot be sent to: they are skipped, and reported as failed"
 
 
-def describe_problems(counts: Mapping[Status, int]) -> str:
+def describe_unsent(counts: Mapping[Status, int]) -> str:
     """Return how many recipients do not have the message, by status: `2 failed, 1 in doubt`."""
     missing = (Status.FAILED, Status.DEFERRED, Status.IN_DOUBT, Status.PENDING)
     return ", ".join(
@@ -214,6 +214,6 @@ def describe_problems(counts: Mapping[Status, int]) -> str:
     )
 
 
-def has_problems(counts: Mapping[Status, int]) -> bool:
+def has_unsent(counts: Mapping[Status, int]) -> bool:
     """Return whether a recipient failed, is deferred or in doubt, from the number of each status."""
     return bool(counts[Status.FAILED] or counts[Status.DEFERRED] or counts[Status.IN_DOUBT])

@@ -18,7 +18,7 @@ from mailer.delivery.clock import Clock
 from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
 from mailer.delivery.race import race
-from mailer.delivery.server_access import server_access, session_record
+from mailer.delivery.server_access import describe_session, make_server_access
 from mailer.delivery.signals import StopSignal
 from mailer.errors import ConnectionLost, InputError, ServerError
 from mailer.ledger import RunRecord, format_time
@@ -129,7 +129,7 @@ class _Proof:
             started=format_time(self._started),
             finished=format_time(now),
             seconds=round(now - self._started, 3),
-            server=None if self._details is None else session_record(self._details),
+            server=None if self._details is None else describe_session(self._details),
             messages=0 if outcome is None else 1,
             bytes=(outcome.size or 0) if outcome is not None and sent else 0,
             sessions=0 if self._details is None else 1,
@@ -139,7 +139,7 @@ class _Proof:
         return RunResult(ending, 1, record, reason, hint, proof=outcome)
 
     async def _deliver(self) -> Outcome:
-        access, options = server_access(self._options.server, self._options.password), self._options
+        access, options = make_server_access(self._options.server, self._options.password), self._options
         connection = await connect(
             access.endpoint,
             access.login,

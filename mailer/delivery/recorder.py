@@ -54,7 +54,7 @@ class ResultRecorder:
 
     def record_result(self, result: TransactionResult) -> Disposition:
         """Record a result, and return what was decided: the session does what it says of the session."""
-        claimed = claimed_message(result.transaction)
+        claimed = get_claimed_message(result.transaction)
         disposition = decide(result, claimed, self._policy, self._state.clock.now())
         self._record(claimed.claim, disposition)
         if disposition.rule is not None and result.reply is not None:
@@ -123,7 +123,7 @@ class ResultRecorder:
             self._state.end(Ending.GIVEN_UP, reason, hint)
 
 
-def claimed_message(transaction: Transaction) -> ClaimedMessage:
+def get_claimed_message(transaction: Transaction) -> ClaimedMessage:
     """Return the claimed message that a transaction carries."""
     claimed: ClaimedMessage = transaction.context  # type: ignore[assignment]  # smtp carries it and never looks
     return claimed

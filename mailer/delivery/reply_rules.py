@@ -38,8 +38,8 @@ class ReplyAction(Enum):
     UNKNOWN_USER = "unknown user"  # failed permanently, and offered for suppression
 
 
-# The reply says nothing of the message that drew it: it is sent again, and bears no mark.
-UNMARKED = frozenset({
+# The reply is about the session, and not about the message that drew it: that one is sent again, without a mark.
+ABOUT_SESSION = frozenset({
     ReplyAction.NEW_SESSION, ReplyAction.FEWER_SESSIONS, ReplyAction.WAIT_FOR_LOGIN, ReplyAction.PAUSE,
     ReplyAction.GIVE_UP, ReplyAction.UNUSABLE_SERVER,
 })  # fmt: skip
@@ -61,9 +61,9 @@ class ReplyRule:
     source: str
 
     @property
-    def is_unmarked(self) -> bool:
-        """Whether the message that drew the reply is sent again without a mark."""
-        return self.action in UNMARKED
+    def is_about_session(self) -> bool:
+        """Whether the reply is not about the message that drew it, which is then sent again without a mark."""
+        return self.action in ABOUT_SESSION
 
     def matches(self, reply: ServerReply) -> bool:
         """Return whether the rule applies to a reply whose code is one of `codes`."""

@@ -22,13 +22,13 @@ from mailer.delivery.kept_sessions import SessionKeeper
 from mailer.delivery.message_queue import SHARE_IS_OVER, MessageQueue
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.delivery.options import Ending, RunResult, SendOptions
-from mailer.delivery.preparation import Preparation, describe_problems, has_problems
+from mailer.delivery.preparation import Preparation, describe_unsent, has_unsent
 from mailer.delivery.proof import send_proof
 from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder
 from mailer.delivery.run_state import RunState
 from mailer.delivery.scaling import ConnectionScaler, ScalingPolicy, find_known_limit
-from mailer.delivery.server_access import server_access, session_record
+from mailer.delivery.server_access import describe_session, make_server_access
 from mailer.delivery.session import BoundedRenderer, DirectRenderer, Renderer, Session
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.throttle import Throttle
@@ -193,7 +193,7 @@ class _SendPhase:
         )
         make_worker = partial(
             Worker,
-            server_access(options.server, options.password),
+            make_server_access(options.server, options.password),
             options,
             state,
             queue,
@@ -293,9 +293,9 @@ class _SendPhase:
             return self._state.ending
         counts = self._queue.ledger.count_by_status(self._queue.edition, only=self._options.only)
         is_unfinished = counts[Status.PENDING] and self._options.limit is None
-        if not is_unfinished and not has_problems(counts):
+        if not is_unfinished and not has_unsent(counts):
             return Ending.COMPLETE
-        self._problems = describe_problems(counts)
+        self._problems = describe_unsent(counts)
         return Ending.INCOMPLETE
 
     def _make_server_record(self, details: SessionDetails) -> dict[str, object]:
@@ -303,7 +303,7 @@ class _SendPhase:
 
         With `connections: auto`, it has the number of sessions to begin with the next time.
         """
-        record = session_record(details)
+        record = describe_session(details)
         if self._scaling is not None:
             record |= self._scaling.make_record(self._state.sessions.workers)
         return record

@@ -37,9 +37,10 @@ class RunFigures:
 
 @dataclass(slots=True)
 class Sessions:
-    """The sessions of a run.
+    """How many sessions a run has.
 
-    `workers` are those that open sessions, less those that the server has no room for.
+    `workers` is the number of workers that open sessions, less those that the server has no room for. `open` is the
+    number of sessions that are open now.
     """
 
     workers: int = 0

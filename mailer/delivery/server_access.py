@@ -37,7 +37,7 @@ class ServerAccess:
             raise AuthenticationError(f"no token for the login: {error}", hint=error.hint) from error
 
 
-def server_access(server: ServerConfig, password: Secret | None) -> ServerAccess:
+def make_server_access(server: ServerConfig, password: Secret | None) -> ServerAccess:
     """Return the campaign's `server` with its password as the SMTP client needs them.
 
     If the login needs a token, and `server` has the source of the password, the token is read for each login.
@@ -65,7 +65,7 @@ def server_access(server: ServerConfig, password: Secret | None) -> ServerAccess
     return ServerAccess(endpoint, Login(server.username, password, server.auth or "auto"), source)
 
 
-def session_record(details: SessionDetails) -> dict[str, object]:
+def describe_session(details: SessionDetails) -> dict[str, object]:
     """Return the `details` of a session as the report shows its server."""
     return {
         "host": details.host,

@@ -20,7 +20,7 @@ from mailer.delivery.dispositions import SessionAction
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending
 from mailer.delivery.race import race
-from mailer.delivery.recorder import ResultRecorder, claimed_message
+from mailer.delivery.recorder import ResultRecorder, get_claimed_message
 from mailer.delivery.run_state import RunState
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.errors import ConnectionLost, RenderError, ServerError
@@ -225,11 +225,11 @@ class Session:
         """
         unfinished = self._connection.list_unfinished()
         for transaction in unfinished.in_doubt:
-            self._recorder.record_unanswered(claimed_message(transaction), error)
+            self._recorder.record_unanswered(get_claimed_message(transaction), error)
         is_fruitless = not self._made_progress and not unfinished.in_doubt
         for index, transaction in enumerate(unfinished.unsent):
             is_head = is_fruitless and index == 0
-            self._recorder.record_unsent(claimed_message(transaction), error, is_fruitless_head=is_head)
+            self._recorder.record_unsent(get_claimed_message(transaction), error, is_fruitless_head=is_head)
         self._in_flight = 0
         self._release_held()
         self._queue.commit()
@@ -253,13 +253,13 @@ class Session:
             # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each
             # reply. But with a pace, messages start one by one, and none waits for the reply to another.
             is_paced = queue.pacer.interval > 0
-            has_asked = room > 0 and (is_paced or room >= min(self._in_flight, BATCH))
-            if has_asked:
+            may_claim = room > 0 and (is_paced or room >= min(self._in_flight, BATCH))
+            if may_claim:
                 claims = await self._claim(room)
                 if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
                     self._must_leave = self._doubts_are_done = True  # messages in doubt are claimed first
             if self._in_flight:
-                await self._take_results(until_due=has_asked and (is_paced or not claims))
+                await self._take_results(until_due=may_claim and (is_paced or not claims))
             else:
                 await asyncio.sleep(
                     0
@@ -292,7 +292,7 @@ class Session:
 
     def _release_held(self) -> None:
         while self._held:
-            self._queue.record(claimed_message(self._held.popleft()).claim, Release())
+            self._queue.record(get_claimed_message(self._held.popleft()).claim, Release())
 
     def _room(self) -> int:
         room, limit = self._connection.room, self._plan.message_limit
@@ -300,7 +300,7 @@ class Session:
 
     async def _take_results(self, *, until_due: bool) -> None:
         """Wait for results and record them. With `until_due`, wait only until another message may start."""
-        seconds = self._queue.seconds_until_due() if until_due else None
+        seconds = self._queue.find_seconds_until_due() if until_due else None
         started = time.perf_counter()
         results = await self._next_results(seconds)
         if results:

@@ -109,10 +109,10 @@ class Worker:
         if not await self._queue.wait_for_message():
             return
         kept = self._keeper.take() if self._keeper is not None and not self._plan.is_careful else None
-        connection, permit = kept or (None, await self._queue.coordinator.take_session())
+        connection, permit = kept or (None, await self._queue.coordinator.acquire_permit())
         is_kept = False
         try:
-            if kept is None and self._queue.seconds_until_due() is None:
+            if kept is None and self._queue.find_seconds_until_due() is None:
                 return  # the messages were sent while this worker waited
             is_kept = await self._run_permitted_session(connection, permit)
         finally:
@@ -205,7 +205,7 @@ class Worker:
             self._lost_message_count = end.message_count
         self._was_lost = end.is_lost
         self._plan = SessionPlan(end.needs_care, limit)
-        if end.fewer_sessions_reply is not None and not self._retire(
+        if end.fewer_sessions_reply is not None and not self._retire_unless_alone(
             "the server allows fewer connections at once"
         ):
             self._throttle.pause(
@@ -219,7 +219,7 @@ class Worker:
         """
         if isinstance(error, AuthenticationError):
             if error.temporary:  # too many logins: the sessions that are open continue
-                return self._retire(str(error))
+                return self._retire_unless_alone(str(error))
             if self._access.token_source is not None and not self._has_new_token:  # it may have just expired
                 self._has_new_token = True
                 return True
@@ -239,13 +239,13 @@ class Worker:
         if rule is None or reply is None:
             return False
         if rule.action is ReplyAction.FEWER_SESSIONS:
-            return self._retire(rule.meaning)
+            return self._retire_unless_alone(rule.meaning)
         return self._throttle.apply_rule(rule, reply)
 
-    def _retire(self, why: str) -> bool:
-        """The server allows fewer sessions: end this worker if there is another one.
+    def _retire_unless_alone(self, why: str) -> bool:
+        """End this worker if there is another one, because the server allows fewer sessions.
 
-        Returns whether it ends.
+        `why` is for a person. Returns whether the worker ends.
         """
         sessions = self._state.sessions
         if sessions.workers > 1 and not self._is_retired:

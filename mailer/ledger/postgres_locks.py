@@ -86,8 +86,8 @@ class AdvisoryLocks(ABC):
         query = f"{_LOCKED} AND pid <> pg_backend_pid()" if of_others else _LOCKED
         return [run for (run,) in self.fetch_all(query, {"class": self._lock_class(_RUN)})]
 
-    def take_session(self, edition: int, limit: int) -> CampaignLock | None:
-        """A session out of `limit` for all senders of an edition, to be released; None if all are in use."""
+    def acquire_permit(self, edition: int, limit: int) -> CampaignLock | None:
+        """Return a permit for one session, out of `limit` for all senders of an edition; None if all are in use."""
         for number in range(min(limit, MAX_SESSIONS)):
             session = edition * MAX_SESSIONS + number
             if session in self._sessions:  # the database gives a lock twice to the same connection

@@ -21,7 +21,7 @@ from mailer.ledger.store import CampaignLock
 
 
 @dataclass(frozen=True, slots=True)
-class ShareProgress:
+class RunProgress:
     """What a run did since its last `sync`, and its figures so far.
 
     `total` messages were sent or failed, `failed` of them failed, and the last `tail` of them failed in a
@@ -38,7 +38,7 @@ class ShareProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class ShareState:
+class SharedState:
     """What all runs of the edition did, and what holds for all. `pause_seconds` is 0 if there is no pause."""
 
     total: int
@@ -83,17 +83,17 @@ class SharedRun:
             return 0, interval
         return int(found[0]), max(0.0, float(found[1]))
 
-    def sync(self, progress: ShareProgress, now: float) -> ShareState:
+    def sync(self, progress: RunProgress, now: float) -> SharedState:
         """Add what this run did, and return what all did. `now` is this machine's time."""
         given = {"edition": self._edition.id, "run": self._run.id, **asdict(progress)}
         found = self._store.fetch_one(postgres_sql.SYNC, given)
         live = self.count_live_runs()
         if found is None:  # the database crashed meanwhile
             self._store.execute(postgres_sql.ENSURE, given)
-            return ShareState(0, 0, 0, None, None, None, 0.0, None, live)
+            return SharedState(0, 0, 0, None, None, None, 0.0, None, live)
         there, total, failed, in_a_row, ending, reason, hint, pause, why = found
         self._ledger.set_clock_offset(there - now)
-        return ShareState(total, failed, in_a_row, ending, reason, hint, max(0.0, pause), why, live)
+        return SharedState(total, failed, in_a_row, ending, reason, hint, max(0.0, pause), why, live)
 
     def pause(self, seconds: float, reason: str) -> None:
         """Let no run start a message for `seconds`."""
@@ -106,9 +106,9 @@ class SharedRun:
         given = {"edition": self._edition.id, "ending": ending, "reason": reason, "hint": hint}
         self._store.execute(postgres_sql.END, given)
 
-    def take_session(self, limit: int) -> CampaignLock | None:
-        """A session out of `limit` for all runs together, to be released; None if all are in use."""
-        return self._store.take_session(self._edition.id, limit)
+    def acquire_permit(self, limit: int) -> CampaignLock | None:
+        """Return a permit for one session, out of `limit` for all runs together; None if all are in use."""
+        return self._store.acquire_permit(self._edition.id, limit)
 
     def count_live_runs(self) -> int:
         """How many runs of this edition are alive, this one included."""

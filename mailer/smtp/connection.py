@@ -13,7 +13,7 @@ from mailer.smtp.endpoint import Endpoint
 from mailer.smtp.protocol.bdat_writer import WRITE_SIZE
 from mailer.smtp.protocol.events import Event, NoopAnswered, SessionEnded
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.opening import ClientSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import (
@@ -86,7 +86,7 @@ async def connect(
     began_at = asyncio.get_running_loop().time()
     context = get_client_context(endpoint) if endpoint.security != "none" else None
     tcp = await open_tcp(endpoint, timeout, preferred=traits.address)
-    settings = SessionSettings(
+    settings = ClientSettings(
         host=endpoint.host,
         ehlo_name=endpoint.ehlo_name or tcp.own_literal,
         starttls=endpoint.security == "starttls",

@@ -6,7 +6,7 @@ from mailer.errors import LedgerBusy, LedgerError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
 from mailer.ledger.recovery import recover_claims
-from mailer.ledger.sharing import SharedRun, ShareProgress
+from mailer.ledger.sharing import RunProgress, SharedRun
 from tests.delivery.lists import NOW
 from tests.ledger.conftest import Started, make_schema
 
@@ -123,45 +123,45 @@ class TestWhatHoldsForAll:
 
     def test_the_sessions_are_counted_over_all_senders(self, senders):
         first, second = senders
-        held = [first.share.take_session(3), second.share.take_session(3), second.share.take_session(3)]
+        held = [first.share.acquire_permit(3), second.share.acquire_permit(3), second.share.acquire_permit(3)]
         assert all(held)
-        assert first.share.take_session(3) is None
+        assert first.share.acquire_permit(3) is None
         held[1].release()
-        assert first.share.take_session(3) is not None
+        assert first.share.acquire_permit(3) is not None
 
     def test_the_sessions_of_a_dead_run_are_free(self, senders):
         first, second = senders
-        assert first.share.take_session(1)
-        assert second.share.take_session(1) is None
+        assert first.share.acquire_permit(1)
+        assert second.share.acquire_permit(1) is None
         first.die()
-        assert wait_until(lambda: second.share.take_session(1))
+        assert wait_until(lambda: second.share.acquire_permit(1))
 
     def test_failures_in_a_row_and_in_all(self, senders):
         first, second = senders
-        first.share.sync(ShareProgress(total=3, failed=2, tail=2), NOW)
-        second.share.sync(ShareProgress(total=4, failed=4, tail=4), NOW)
-        state = first.share.sync(ShareProgress(), NOW)
+        first.share.sync(RunProgress(total=3, failed=2, tail=2), NOW)
+        second.share.sync(RunProgress(total=4, failed=4, tail=4), NOW)
+        state = first.share.sync(RunProgress(), NOW)
         assert (state.total, state.failed, state.failed_in_a_row, state.live_runs) == (7, 6, 6, 2)
-        state = second.share.sync(ShareProgress(total=5, failed=1, tail=1), NOW)
+        state = second.share.sync(RunProgress(total=5, failed=1, tail=1), NOW)
         assert (state.total, state.failed, state.failed_in_a_row) == (12, 7, 1)
 
     def test_the_longest_pause_holds_for_all_senders(self, senders):
         first, second = senders
         first.share.pause(60, "too fast")
         first.share.pause(5, "a shorter one changes nothing")
-        state = second.share.sync(ShareProgress(), NOW)
+        state = second.share.sync(RunProgress(), NOW)
         assert (state.pause_seconds, state.pause_reason) == (pytest.approx(60, abs=5), "too fast")
 
     def test_the_first_end_counts_until_a_new_sender_begins_alone(self, senders, url):
         first, second = senders
         first.share.end("given_up", "the account is blocked", "ask them")
         second.share.end("given_up", "later", None)
-        state = second.share.sync(ShareProgress(), NOW)
+        state = second.share.sync(RunProgress(), NOW)
         assert (state.ending, state.reason, state.hint) == ("given_up", "the account is blocked", "ask them")
         for sender in senders:
             sender.ledger.finish_run(sender.started.run)
         third = Sender(url)
-        assert third.share.sync(ShareProgress(), NOW).ending is None
+        assert third.share.sync(RunProgress(), NOW).ending is None
         third.close()
 
 
@@ -170,7 +170,7 @@ def test_the_clocks_of_the_machines_need_not_agree(senders):
     from mailer.ledger import Retry
 
     first, second = senders
-    second.share.sync(ShareProgress(), NOW + 3600)
+    second.share.sync(RunProgress(), NOW + 3600)
     (claim,) = first.started.claim(1)
     first.ledger.record(claim, Retry(NOW + 60))
     first.ledger.commit()

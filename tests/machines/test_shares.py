@@ -38,9 +38,9 @@ class LocalWorker:
     def send_share(self) -> bool:
         return self.runner.send_share("faults", 1)
 
-    def take_session(self) -> Any:
+    def acquire_permit(self) -> Any:
         """What another worker would get: the only session of the campaign, or None."""
-        return self.ledger.store.take_session(self.edition.id, 1)  # type: ignore[attr-defined]
+        return self.ledger.store.acquire_permit(self.edition.id, 1)  # type: ignore[attr-defined]
 
 
 def wait_until(is_true: Callable[[], bool], seconds: float = 30) -> None:
@@ -84,14 +84,14 @@ def test_a_session_that_no_share_uses_is_ended_and_its_place_is_free(
     assert worker.send_share()
     wait_until(lambda: not server.open_now)
     assert server.commands[-1].upper().startswith("QUIT")
-    wait_until(lambda: (lock := worker.take_session()) is not None and lock.release() is None)
+    wait_until(lambda: (lock := worker.acquire_permit()) is not None and lock.release() is None)
     assert worker.send_share()
     assert server.sessions == 2
 
 
 def test_a_kept_session_counts_among_the_connections(worker: LocalWorker) -> None:
     assert worker.send_share()
-    assert worker.take_session() is None
+    assert worker.acquire_permit() is None
 
 
 def test_a_kept_session_that_the_server_ended_is_replaced(worker: LocalWorker, server: FaultServer) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from mailer.errors import ServerError
 from mailer.smtp.protocol.events import Event, NoopAnswered
-from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.opening import ClientSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import (
@@ -125,7 +125,7 @@ def converse(
     then: Callable[[Run], None] | None = None,
 ) -> Run:
     """Run a script. `messages` are submitted as soon as the session is open; `then` is called at a line `!:`."""
-    settings = SessionSettings(
+    settings = ClientSettings(
         "server.example",
         "client.example",
         starttls=starttls,

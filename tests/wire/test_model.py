@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailer.smtp.protocol.events import Event
-from mailer.smtp.protocol.opening import SessionSettings
+from mailer.smtp.protocol.opening import ClientSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits, Transaction, TransactionResult
@@ -82,7 +82,7 @@ def run_session(
     """One session: messages go in as there is room, octets cross in any split, until nothing moves any more."""
     server = ModelServer(behaviour)
     session = SmtpSession(
-        SessionSettings(
+        ClientSettings(
             "model", "client", window=window, strategy_at_most=traits.strategy_at_most, traits=traits
         )
     )

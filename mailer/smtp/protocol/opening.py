@@ -17,7 +17,7 @@ from mailer.smtp.sasl.mechanism import CANCEL, ChannelBinding, Mechanism, SaslEr
 
 
 @dataclass(frozen=True, slots=True)
-class SessionSettings:
+class ClientSettings:
     """What a session is to be.
 
     `security` is that of the channel: a login needs TLS or loopback. `timeout` is the seconds for one
@@ -44,7 +44,7 @@ class Opening:
 
     def __init__(
         self,
-        settings: SessionSettings,
+        settings: ClientSettings,
         machine: StateMachine,
         pipeline: Pipeline,
         parser: ReplyParser,

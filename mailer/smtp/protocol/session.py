@@ -20,7 +20,7 @@ from mailer.errors import ConnectionLost, ServerError
 from mailer.smtp.protocol import commands
 from mailer.smtp.protocol.events import Event, HandshakeNeeded, NoopAnswered, SessionEnded, SessionReady
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.opening import Opening, SessionSettings
+from mailer.smtp.protocol.opening import ClientSettings, Opening
 from mailer.smtp.protocol.pipeline import Pipeline, Trace
 from mailer.smtp.protocol.reply import Reply, ReplyParser
 from mailer.smtp.protocol.states import State, StateMachine, Step
@@ -40,7 +40,7 @@ ENDING_SECONDS = 5.0  # for what a server still answers behind its 421
 class SmtpSession:
     """One session, from the greeting to the end."""
 
-    def __init__(self, settings: SessionSettings, *, trace: Trace | None = None) -> None:
+    def __init__(self, settings: ClientSettings, *, trace: Trace | None = None) -> None:
         """`trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked."""
         self.settings = settings
         self._machine = StateMachine()
