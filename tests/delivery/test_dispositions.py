@@ -172,16 +172,16 @@ def test_a_refusal_of_the_dialogue_counts_as_an_attempt_in_the_end_but_never_fai
 
 def test_refused_and_accepted_copies_are_kept() -> None:
     refused = ((COPY, reply("550 5.7.1 no copy")),)
-    sent = decided("content", "250 ok", refused=refused).record
+    sent = decided("content", "250 ok", refused_recipients=refused).record
     assert isinstance(sent, Outcome)
     assert [(copy.email, copy.code, copy.reply) for copy in sent.copies_refused] == [
         (COPY, 550, "5.7.1 no copy")
     ]
     own = ((ADA, reply("450 4.2.1 busy")),)
-    later = decided("rcpt", "450 4.2.1 busy", refused=own, accepted=(COPY,)).record
+    later = decided("rcpt", "450 4.2.1 busy", refused_recipients=own, accepted_recipients=(COPY,)).record
     assert isinstance(later, Retry)
     assert later.copies_taken == (COPY,)
-    never = decided("rcpt", "550 5.7.1 no", refused=own, accepted=(COPY,)).record
+    never = decided("rcpt", "550 5.7.1 no", refused_recipients=own, accepted_recipients=(COPY,)).record
     assert isinstance(never, Outcome)
     assert (never.copies_refused, never.copies_taken) == ((), (COPY,))
 
