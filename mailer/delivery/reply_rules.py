@@ -55,7 +55,7 @@ class ReplyRule:
     action: ReplyAction
     codes: frozenset[int]
     enhanced: frozenset[str]
-    text: re.Pattern[str] | None
+    text: str | None  # a regular expression
     meaning: str
     hint: str | None
     source: str
@@ -69,7 +69,12 @@ class ReplyRule:
         """Return whether the rule applies to a reply whose code is one of `codes`."""
         if self.enhanced and reply.enhanced not in self.enhanced:
             return False
-        return self.text is None or self.text.search(reply.text) is not None
+        return self.text is None or _search(self.text, reply.text)
+
+
+def _search(expression: str, text: str) -> bool:
+    """Whether `expression` matches in `text`. It is compiled (and kept) only now: most runs need none of them."""
+    return re.search(expression, text, re.IGNORECASE) is not None
 
 
 def _rule(
@@ -82,8 +87,7 @@ def _rule(
     text: str | None = None,
     hint: str | None = None,
 ) -> ReplyRule:
-    pattern = re.compile(text, re.IGNORECASE) if text else None
-    return ReplyRule(action, frozenset(codes), frozenset(enhanced.split()), pattern, meaning, hint, source)
+    return ReplyRule(action, frozenset(codes), frozenset(enhanced.split()), text, meaning, hint, source)
 
 
 _4XX = range(400, 500)

@@ -56,6 +56,9 @@ def compile_campaign(
 def _try_compile(campaign: Campaign, limits: MessageLimits, edition: int) -> None:
     """Compile in a process of its own first: a template may be made so that compiling it takes hours."""
 
+    if campaign.template is not None and campaign.css == "inline":
+        import css_inline  # noqa: F401 - here, because the child would import it for itself alone
+
     def try_compile() -> None:
         _Compilation(campaign, limits, edition).compile()
 
