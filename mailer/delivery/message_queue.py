@@ -86,11 +86,12 @@ class MessageQueue:
         self.coordinator = coordinator
         self.pacer = coordinator.make_pacer(options.delivery.rate)
         self.in_flight = 0
-        self.commit_seconds = 0.0  # how long a commit takes, of late
+        self.commit_seconds = 0.0  # how long it takes, of late, to make claims and records durable
+        self._claim_seconds = 0.0  # of a shared ledger's last claim: its statement writes records, too
         self._only, self._limit, self._is_share = options.only, options.limit, is_share
         self._state, self._clock = state, state.clock
         self._started = 0  # recipients that this run claimed for the first time, for `limit`
-        self._has_unsaved_records = False
+        self._has_uncommitted = False  # claims or records
         self._group_commit = GroupCommit(self.commit)
 
     async def claim(self, room: int) -> Sequence[Claim]:
@@ -107,7 +108,7 @@ class MessageQueue:
                 self.in_flight += len(claims)
         if claims and self._state.sessions.open > 1 and not self.ledger.is_shared:
             return await self._commit_with_others(claims)
-        if claims or self._has_unsaved_records:
+        if self._has_uncommitted:
             self.commit()
         return claims
 
@@ -138,15 +139,17 @@ class MessageQueue:
         self.in_flight -= 1
         with self._voiding_claims():
             self.ledger.record(claim, record, unrendered=unrendered)
-        self._has_unsaved_records = True
+        self._has_uncommitted = True
 
     def commit(self) -> None:
         """Make all claims and records durable. Raises LedgerWriteError."""
         started = time.perf_counter()
         with self._voiding_claims():
             self.ledger.commit()
-        self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
-        self._has_unsaved_records = False
+        if self._has_uncommitted:
+            seconds = self._claim_seconds + time.perf_counter() - started
+            self.commit_seconds += (seconds - self.commit_seconds) / 8
+        self._has_uncommitted, self._claim_seconds = False, 0.0
         self.coordinator.sync_after_commit()
 
     def find_seconds_until_due(self) -> float | None:
@@ -155,7 +158,7 @@ class MessageQueue:
         Records that are not durable are committed first, because the ledger finds only what is committed. Raises
         LedgerWriteError.
         """
-        if self._has_unsaved_records:
+        if self._has_uncommitted:
             self.commit()
         now = self._clock.now()
         at = self.ledger.find_next_due(self.edition, only=self._only, fresh=self._count_startable() != 0)
@@ -181,10 +184,14 @@ class MessageQueue:
         return False
 
     def _claim(self, count: int, now: float) -> Sequence[Claim]:
+        started = time.perf_counter()
         with self._voiding_claims():
             claims = self.ledger.claim(
                 self.edition, count, now, run=self.run, only=self._only, fresh=self._count_startable()
             )
+        self._has_uncommitted = self._has_uncommitted or bool(claims)
+        if self.ledger.is_shared:
+            self._claim_seconds = time.perf_counter() - started
         if self._limit is not None:
             self._started += sum(claim.first for claim in claims)
             if self._is_share and self._started >= self._limit:  # what waits is for the next share
