@@ -260,6 +260,7 @@ def _split_error(error: Exception) -> _ErrorParts:
 
 
 def rebuild_error(kind: type[Exception], args: tuple[object, ...], state: dict[str, object]) -> Exception:
+    """Return the exception that `_split_error` took apart: of type `kind`, with its `args` and attributes."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(state)

@@ -81,6 +81,12 @@ class SharedCoordinator(Coordinator):
         policy: Policy,
         is_new: bool = True,
     ) -> None:
+        """Join the other runs of `edition` on `ledger` with this `run`, whose state is `state`.
+
+        `delivery` has the limits of the campaign, which hold for all runs together. `policy` says what becomes of
+        messages that a run left in flight when it died. `is_new` is False for a share: the runs of all shares are
+        counted as one.
+        """
         self._shared_run = SharedRun(ledger, edition, run)
         self._shared_run.join(is_new=is_new)
         self._is_share = not is_new
@@ -204,6 +210,7 @@ class SharedFailureLimit(FailureLimit):
     """Counts what this run has to tell the others. The limit is compared with the counts of all."""
 
     def __init__(self, delivery: Delivery) -> None:
+        """The limit is `stop_after` of `delivery`."""
         super().__init__(delivery.stop_after)
 
     @property

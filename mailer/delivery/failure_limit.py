@@ -11,6 +11,7 @@ class FailureLimit:
     """Counts the sent and the failed messages of one run."""
 
     def __init__(self, stop_after: StopAfter | None) -> None:
+        """Count from zero. `stop_after` is the campaign's limit; None is no limit."""
         self._stop_after = stop_after
         self._in_a_row = 0
         self._failed = 0

@@ -21,6 +21,7 @@ class Pacer:
     """Limits how many messages start. Times are seconds, as the caller's clock has them."""
 
     def __init__(self, rate: Rate | None) -> None:
+        """`rate` is the campaign's limit; None is no limit."""
         self._rate_interval = rate.interval if rate else 0.0
         self._ramp_pace: float | None = None  # messages a second while the pace grows after a pause
         self._next_start = float("-inf")  # when the next message may start

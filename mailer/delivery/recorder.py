@@ -37,6 +37,11 @@ class ResultRecorder:
         policy: DispositionPolicy,
         limit: FailureLimit,
     ) -> None:
+        """Record into `queue` what `policy` decides of each result.
+
+        `state` is the run's, `throttle` pauses it when a reply asks for that, and `limit` ends it after too many
+        failures.
+        """
         self._state, self._queue, self._throttle = state, queue, throttle
         self._policy, self._failure_limit = policy, limit
         self._session_refusals: Counter[int] = Counter()  # by the claim's id

@@ -79,7 +79,10 @@ class LoginGate:
 
 
 class RunState:
-    """Shared by all workers of a run. `ending`, `reason` and `hint` are set when the run is to end."""
+    """Shared by all workers of a run. `ending`, `reason` and `hint` are set when the run is to end.
+
+    `observer` is told what happens, `clock` gives the time and sleeps, and `stop` says whether a signal came.
+    """
 
     def __init__(self, *, observer: Observer, clock: Clock, stop: StopSignal) -> None:
         self.observer, self.clock, self.stop = observer, clock, stop

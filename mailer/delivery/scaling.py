@@ -75,7 +75,7 @@ class ScalingPolicy:
         return cls(min(start, limit, messages), maximum, _learned=kept)
 
     def make_record(self, count: int) -> dict[str, object]:
-        """Return what to keep with the run's record: the number of sessions, and whether the server objected.
+        """Return what to keep with the run's record: `count` sessions, and whether the server objected to more.
 
         A run of too few messages to measure anything keeps what the last one learned.
         """

@@ -73,7 +73,7 @@ class SessionEnd:
 
 
 class Renderer(Protocol):
-    """What makes the recipients' messages: `render_each` yields the messages in order.
+    """What makes the messages: `render_each` yields those of `recipients` in order.
 
     A message may need 8BITMIME (`eight_bit`). In place of one that cannot be made there is a RenderError. If the
     run is to stop, the generator may raise Interrupted; it has ended then.
@@ -93,7 +93,7 @@ class DirectRenderer:
     def render_each(
         self, recipients: Sequence[Recipient], *, eight_bit: bool
     ) -> Generator[Message | RenderError, None, None]:
-        """Render one message when the iterator is asked for it."""
+        """Render the message of each of `recipients` when the iterator is asked for it. See Renderer."""
         for recipient in recipients:
             try:
                 message: Message | RenderError = self._compiled.render(recipient, eight_bit=eight_bit)
@@ -125,7 +125,11 @@ class BoundedRenderer:
 
 
 class Session:
-    """The messages of one connection, from the login to QUIT."""
+    """The messages of one connection, from the login to QUIT.
+
+    `plan` says how the connection is to be used. `renderer` makes the messages of the claims that `queue` gives, and
+    `recorder` records their results. `state` is the run's. With `may_stay_open`, the connection may outlive the run.
+    """
 
     def __init__(
         self,

@@ -16,6 +16,10 @@ class Throttle:
     """Pauses the run, or ends it, as a server's replies say. `pause_count` counts the pauses of the run."""
 
     def __init__(self, state: RunState, pacer: Pacer, backoff: Backoff, coordinator: Coordinator) -> None:
+        """Pause `pacer`, and by `coordinator` the other runs; end the run by its `state`.
+
+        `backoff` says how long pauses last.
+        """
         self._state, self._pacer, self._backoff = state, pacer, backoff
         self._coordinator = coordinator
         self._pauses_in_a_row = 0

@@ -46,8 +46,10 @@ SessionFactory = Callable[[Connection, SessionPlan], Session]
 class Worker:
     """Opens sessions one after the other.
 
-    `make_session` is called with a connection and how it is to be used. `keeper` has the sessions of the run
-    before, and keeps those that the end of this run leaves open.
+    `access` says where to connect and as whom. `make_session` is called with a connection and how it is to be used.
+    `throttle` pauses or ends the run when a reply asks for that. `keeper` has the sessions of the run before, and
+    keeps those that the end of this run leaves open. With `is_careful`, the first session sends messages in doubt
+    alone, one command at a time.
     """
 
     def __init__(
@@ -323,6 +325,7 @@ class ReconnectPolicy:
     """Decides for one worker. Only tries in a row count; each call begins anew."""
 
     def __init__(self, state: RunState, backoff: Backoff) -> None:
+        """`state` is the run's; `backoff` says how long to wait between two tries."""
         self._state, self._backoff = state, backoff
         self._started = 0.0
         self._sessions_before = 0

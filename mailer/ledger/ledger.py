@@ -386,9 +386,11 @@ class Ledger(Suppressions):
         return self.store.frozen()
 
     def fetch_one(self, query: str, **given: object) -> Row | None:
+        """Return the first row of a query, or None. `given` are the values of its parameters."""
         return self.store.fetch_one(query, given)
 
     def fetch_all(self, query: str, **given: object) -> list[Row]:
+        """Return all rows of a query. `given` are the values of its parameters."""
         return self.store.fetch_all(query, given)
 
     def fetch_value(self, query: str, **given: object) -> Any:

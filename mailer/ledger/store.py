@@ -59,9 +59,13 @@ class Store(Protocol):
         """Call `on_lost`, from another thread, when the connection ends before `close`."""
         ...
 
-    def fetch_all(self, query: str, given: Parameters | None = None) -> list[Row]: ...
+    def fetch_all(self, query: str, given: Parameters | None = None) -> list[Row]:
+        """Return all rows of a query. `given` are the values of its parameters, by name."""
+        ...
 
-    def fetch_one(self, query: str, given: Parameters | None = None) -> Row | None: ...
+    def fetch_one(self, query: str, given: Parameters | None = None) -> Row | None:
+        """Return the first row of a query, or None. `given` are the values of its parameters, by name."""
+        ...
 
     def execute(self, query: str, given: Parameters | None = None) -> int:
         """Run a statement. Returns the number of rows that it changed."""
@@ -139,7 +143,9 @@ class Store(Protocol):
         """Show that the run of this id is alive, until `unlock_run` or the end of the connection."""
         ...
 
-    def unlock_run(self, run: int) -> None: ...
+    def unlock_run(self, run: int) -> None:
+        """Show the run of this id no longer as alive."""
+        ...
 
     def list_live_runs(self, *, of_others: bool = False) -> list[int]:
         """The ids of the runs that `lock_run` shows; none in a ledger that is not shared.

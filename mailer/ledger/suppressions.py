@@ -93,6 +93,7 @@ class Suppressions:
         return Suppression(*found) if found else None
 
     def is_suppressed(self, address: str) -> bool:
+        """Return whether `address` gets no mail."""
         return self.find_suppression(address) is not None
 
 

@@ -72,6 +72,10 @@ class FileStore:
         return self._files
 
     def find_path(self, name: str, *beside: Path) -> str:
+        """Return the path of the file `name` in the project: the first that is there, `beside` before the folders.
+
+        Raises FileProblem if there is none.
+        """
         return self._files.find(name, [*beside, *self._folders])
 
     def load_encoded(self, name: str, title: str) -> tuple[str, EncodedFile]:

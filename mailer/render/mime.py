@@ -31,12 +31,15 @@ class Boundaries:
         object.__setattr__(self, "mark", MARK + self.token.encode("ascii"))
 
     def make_alternative(self, parts: Sequence[Part]) -> Part:
+        """Return a multipart/alternative of `parts`: the same message in several forms, the richest last."""
         return self._make_multipart("alternative", b"a", parts, b"")
 
     def make_related(self, parts: Sequence[Part]) -> Part:
+        """Return a multipart/related of `parts`: HTML, and the images that it shows (RFC 2387)."""
         return self._make_multipart("related", b"r", parts, b'; type="text/html"')
 
     def make_mixed(self, parts: Sequence[Part]) -> Part:
+        """Return a multipart/mixed of `parts`: the message, and its attachments."""
         return self._make_multipart("mixed", b"m", parts, b"")
 
     def _make_multipart(self, kind: str, sign: bytes, parts: Sequence[Part], more: bytes) -> Part:
