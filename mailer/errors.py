@@ -91,6 +91,13 @@ class InputError(MailerError):
 class RenderError(InputError):
     """A message that cannot be made for one recipient (undefined name, missing file, time or size exceeded)."""
 
+    @property
+    def summary(self) -> str:
+        """The first problem, and the number of the others: one line for the report."""
+        count = len(self.problems) - 1
+        more = f"; and {count:,} more problem{'s' if count > 1 else ''}" if count else ""
+        return f"{self.problems[0]}{more}"
+
 
 class LedgerError(MailerError):
     """The ledger cannot be used."""

@@ -202,10 +202,11 @@ class _Preflight:
     def _render(self, work: _Work) -> _Rendered:
         """Render a message in a child process, and by Jinja2 alone too if it is compared."""
         recipient = work.message.recipient
-        is_same = not work.is_compared or self._compiled.compare_with_jinja2(recipient)
         started = time.process_time()
-        self._compiled.render(recipient)
-        return _Rendered(is_same, time.process_time() - started)
+        self._compiled.render(recipient)  # first, because it says all that is wrong
+        seconds = time.process_time() - started
+        is_same = not work.is_compared or self._compiled.compare_with_jinja2(recipient)
+        return _Rendered(is_same, seconds)
 
     def _record(self, group: MessageGroup, page: list[_Result]) -> None:
         failed: list[tuple[int, str]] = []
@@ -215,7 +216,7 @@ class _Preflight:
                 passed.append(message.id)
                 continue
             error = make_render_error(message.recipient, outcome.error)
-            failed.append((message.id, str(error)))
+            failed.append((message.id, error.summary))
             self._failed_count += 1
             for problem in error.problems:
                 self._add_problem(problem, message.recipient.email)

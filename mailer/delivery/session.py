@@ -353,7 +353,7 @@ class Session:
             self._queue.record(claim, Release())
             return None
         if isinstance(message, RenderError):
-            self._recorder.record_unrendered(claim, str(message))
+            self._recorder.record_unrendered(claim, message.summary)
             return None
         recipients = message.recipients
         if claim.copies_taken:  # not sent twice

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
+from mailer.bounded_process import is_limit_error
 from mailer.campaign.addresses import normalize_address
 from mailer.campaign.model import Campaign, Recipient, RowView
 from mailer.dataclass import dataclass
-from mailer.errors import Place, Problem, RenderError
+from mailer.errors import Place, Problem, RenderError, sort_problems
 from mailer.files import format_binary_size
 from mailer.render.attachments import FileProblem
 from mailer.render.body import BodyEncoder
@@ -28,6 +31,7 @@ from mailer.render.template_page import Content, FilledText
 from mailer.render.templates import TemplateVariables, UnboundedWork
 from mailer.templating import describe_error, find_template_place, shorten_error
 
+T = TypeVar("T")
 MAX_ENCODED = 16  # bytes of a character: four in UTF-8, each of them `=XX` in quoted-printable; and line ends
 
 
@@ -92,10 +96,15 @@ class CompiledCampaign:
         """Render one recipient's message.
 
         :param eight_bit: whether the message may need 8BITMIME (RFC 6152).
-        :raises RenderError: what is wrong, with the place and the recipient.
+        :raises RenderError: all that is wrong, each with the place and the recipient.
         """
-        with _ErrorContext(recipient):
-            return self._message(self._variables(recipient), recipient, eight_bit=eight_bit)
+        try:
+            with _ErrorContext(recipient):
+                return self._message(self._variables(recipient), recipient, eight_bit=eight_bit)
+        except RenderError as error:
+            if is_limit_error(error):  # the other parts may need as much
+                raise
+            raise RenderError(self._find_problems(recipient, error)) from error
 
     def render_if_bounded(self, recipient: Recipient, *, eight_bit: bool = False) -> Message | None:
         """As `render`, but only if the work is known to be little; None if it is not.
@@ -188,6 +197,29 @@ class CompiledCampaign:
         patterns = [pattern.program for pattern in self._patterns.list_patterns()]
         return [*self._pages.list_programs(), *(program for program in patterns if program is not None)]
 
+    def _find_problems(self, recipient: Recipient, error: RenderError) -> list[Problem]:
+        """Return the problems of `error`, and those of the parts of the message that come after it."""
+        if recipient.problem is not None:
+            return list(error.problems)
+        found = list(error.problems)
+        try:
+            variables = self._variables(recipient)
+        except RenderFailure:  # of the address to unsubscribe at, which every part may use
+            return found
+        steps: list[Callable[[], object]] = [
+            partial(pattern.render, variables) for pattern in self._patterns.list_patterns()
+        ]
+        steps += [partial(self._write_part, write, variables) for write in self._pages.list_writers()]
+        for step in steps:
+            try:
+                with _ErrorContext(recipient):
+                    step()
+            except RenderError as other:
+                if is_limit_error(other):
+                    raise
+                found += other.problems
+        return sort_problems(found)
+
     def _variables(self, recipient: Recipient, *, only_bounded: bool = False) -> TemplateVariables:
         """The names that a template sees: the mailer's own ones, then columns, then `vars`."""
         if recipient.problem is not None:
@@ -243,8 +275,11 @@ class CompiledCampaign:
         return whole, needs_eight_bit
 
     def _content(self, variables: TemplateVariables) -> Content:
+        return self._write_part(self._pages.write, variables)
+
+    def _write_part(self, write: Callable[[TemplateVariables], T], variables: TemplateVariables) -> T:
         try:
-            return self._pages.write(variables)
+            return write(variables)
         except FileProblem as problem:
             raise self._image_failure(problem, variables) from problem
 

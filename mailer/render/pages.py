@@ -184,6 +184,16 @@ class Pages:
         text = self._text.page(variables, self._max_output).write_text(variables)
         return Content(html.html, text, html.images) if html else Content(None, text, {})
 
+    def list_writers(self) -> list[Callable[[TemplateVariables], object]]:
+        """Functions that write the HTML, the text and the invitation, each alone: so each can fail alone."""
+        html, text, most = self._html, self._text, self._max_output
+        writers: list[Callable[[TemplateVariables], object]] = []
+        if html is not None:
+            writers.append(lambda variables: html.page(variables, most).write_html(variables))
+        if text is not None:
+            writers.append(lambda variables: text.page(variables, most).write_text(variables))
+        return [*writers, self._write_calendar]
+
     def compare(self, variables: TemplateVariables) -> bool:
         """Whether the compiled templates give this recipient what Jinja2 gives."""
         sources = [source for source in (self._html, self._text) if source is not None]

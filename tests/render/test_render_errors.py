@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mailer.bounded_process import is_limit_error
 from mailer.campaign.model import Attachment, Recipient
 from mailer.errors import Place, Problem, RenderError
 from mailer.render.render_process import RenderProcess
@@ -64,6 +65,34 @@ def test_an_error_names_the_place_the_reason_and_the_recipient(
     assert "ada@example.com" in said
     assert "people.csv:2" in said
     assert said.isprintable()
+
+
+def test_all_errors_of_a_recipient_are_told_at_once(project: Project) -> None:
+    compiled = project.compile(
+        subject="{{ a }}", to="{{ b }}", headers={"X-A": "{{ c }}"}, template="{{ d }}", text="\n{{ e }}"
+    )
+    with pytest.raises(RenderError) as caught:
+        compiled.render(person())
+    told = [str(problem).replace(f"{project.root}/", "") for problem in caught.value.problems]
+    assert [problem.partition(" is undefined")[0] for problem in told] == [
+        "body.html:1: 'd'",
+        "body.txt:2: 'e'",
+        "campaign.yaml:1: 'a'",
+        "campaign.yaml:1: 'b'",
+        "campaign.yaml:1: 'c'",
+    ]
+    assert caught.value.summary == f"{caught.value.problems[0]}; and 4 more problems"
+    assert all("ada@example.com" in problem for problem in told)
+
+
+def test_a_limit_ends_the_search_for_more_errors(project: Project) -> None:
+    compiled = project.compile(
+        subject="{{ a }}", text="{% for _ in range(10**9) %}x{% endfor %}", max_bytes=1000
+    )
+    with pytest.raises(RenderError) as caught:
+        compiled.render(person())
+    assert is_limit_error(caught.value)
+    assert len(caught.value.problems) == 1
 
 
 def test_an_error_in_an_include_names_the_include(project: Project) -> None:
