@@ -241,33 +241,47 @@ class Session:
 
     async def _send_messages(self) -> None:
         """Claim, render, submit, record. Returns when nothing is in flight and the session is to be left."""
-        connection, queue = self._connection, self._queue
         while True:
-            self._must_leave = self._must_leave or queue.coordinator.tell_session_to_leave()
-            is_leaving = self._must_leave or connection.is_exhausted
+            is_leaving = self._decide_to_leave()
             if self._held and (is_leaving or self._state.is_over):
                 self._release_held()
             if not self._in_flight and not self._held and (is_leaving or not await self._is_ready()):
                 return
-            room = 0 if is_leaving else self._room()
-            while room and self._held:
-                self._submit(self._held.popleft())
-                room -= 1
-            claims: Sequence[Claim] = ()
-            # A commit is an fsync: wait for half of the window, or a batch, rather than pay one for each
-            # reply. But with a pace, messages start one by one, and none waits for the reply to another.
-            is_paced = queue.pacer.interval > 0
-            may_claim = room > 0 and (is_paced or room >= min(self._in_flight, BATCH))
-            if may_claim:
-                claims = await self._claim(room)
-                if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
-                    self._must_leave = self._doubts_are_done = True  # messages in doubt are claimed first
+            room = 0 if is_leaving else self._submit_held(self._room())
+            may_claim = self._may_claim(room)
+            claims = await self._claim(room) if may_claim else ()
             if self._in_flight:
-                await self._take_results(until_due=may_claim and (is_paced or not claims))
+                # With a pace, a message may be due before the next reply comes.
+                is_due_next = may_claim and (self._is_paced or not claims)
+                await self._take_results(until_due=is_due_next)
             else:
-                await asyncio.sleep(
-                    0
-                )  # other sessions claimed what there was: they and the signals have their turn
+                # Other sessions claimed what there was: they and the signals have their turn.
+                await asyncio.sleep(0)
+
+    def _decide_to_leave(self) -> bool:
+        """Return whether the session starts no more messages."""
+        self._must_leave = self._must_leave or self._queue.coordinator.tell_session_to_leave()
+        return self._must_leave or self._connection.is_exhausted
+
+    @property
+    def _is_paced(self) -> bool:
+        """Messages start one by one, and none waits for the reply to another."""
+        return self._queue.pacer.interval > 0
+
+    def _may_claim(self, room: int) -> bool:
+        """Return whether to claim now, with room for `room` messages.
+
+        A claim ends with a commit, which is an fsync: wait for half of the window, or a batch, rather than pay one
+        for each reply.
+        """
+        return room > 0 and (self._is_paced or room >= min(self._in_flight, BATCH))
+
+    def _submit_held(self, room: int) -> int:
+        """Submit what was claimed ahead, up to `room` messages. Return how much room is left."""
+        while room and self._held:
+            self._submit(self._held.popleft())
+            room -= 1
+        return room
 
     async def _claim(self, room: int) -> Sequence[Claim]:
         """Claim as many messages as there is room for, and submit them.
@@ -277,9 +291,11 @@ class Session:
         """
         ahead = self._plan.claims_ahead
         is_slow = self._message_seconds >= MAX_COMMITS_IN_MESSAGE * self._queue.commit_seconds
-        if is_slow or self._queue.pacer.interval:
+        if is_slow or self._is_paced:
             ahead = 0
         claims = await self._queue.claim(room + ahead)
+        if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
+            self._must_leave = self._doubts_are_done = True  # messages in doubt are claimed first
         room = min(room, self._room())  # the server may have ended the session meanwhile
         self._found_messages = bool(claims)
         rendered = self._renderer.render_each(
