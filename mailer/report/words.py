@@ -89,10 +89,9 @@ def describe_times(report: Report) -> str:
     rate, volume = report.throughput.messages_per_second, report.throughput.bytes
     parts = [
         format_moment(report.started),
-        format_duration(report.seconds),
+        format_duration(report.seconds) if report.finished else "",
         f"{rate:,.1f} messages/s" if rate else "",
         format_size(volume) if volume else "",
-        "" if report.finished else "not finished",
     ]
     return " · ".join(part for part in parts if part)
 
@@ -121,7 +120,7 @@ def describe_ending(report: Report) -> str:
     Such as `ended early: 50 recipients in a row failed permanently`.
     """
     if report.ending is None:
-        return "not run yet" if report.started is None else "not finished"
+        return "not run yet" if report.started is None else "not finished: it is still sending, or was killed"
     words = ENDING_WORDS.get(report.ending, report.ending)
     return f"{words}: {report.reason}" if report.reason else words
 

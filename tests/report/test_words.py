@@ -71,8 +71,11 @@ def test_each_ending_has_words_and_the_reason_follows() -> None:
         describe_ending(report("given_up", "the daily limit is reached"))
         == "ended early: the daily limit is reached"
     )
-    assert describe_ending(report(None)) == "not finished"
-    assert describe_times(report(None)).endswith("not finished")
+    assert describe_ending(report(None)).startswith("not finished")
+
+
+def test_a_run_that_is_not_finished_has_no_duration_yet() -> None:
+    assert " s" not in describe_times(report(None))
 
 
 @pytest.mark.parametrize(
