@@ -225,9 +225,9 @@ class CompiledCampaign:
         if recipient.problem is not None:
             raise RenderError(recipient.problem)
         names = (*recipient.columns, "email", "row")
-        own = {**self._own, "email": recipient.email, "row": RowView(recipient.columns)}
-        values = {**self._base, **recipient.columns, **own}
-        variables = TemplateVariables(values, names, only_bounded=only_bounded)
+        variables = TemplateVariables(self._base, names, only_bounded=only_bounded)
+        variables.update(recipient.columns)
+        variables.update(self._own, email=recipient.email, row=RowView(recipient.columns))
         if (url := self._header.render_unsubscribe_url(variables)) is not None:
             variables["unsubscribe_url"] = url
             variables.own_names = (*names, "unsubscribe_url")

@@ -102,19 +102,11 @@ class HeadMaker:
         """
         patterns = self._patterns
         to = encode_address(recipient.email)
-        display = self._find_display_name(recipient, variables)
-        subject = patterns.subject
         from_address, from_field = self._find_sender(variables)
         fields = [
             from_field,
-            _at(
-                "to" if patterns.to else "name",
-                patterns.to or recipient,
-                lambda: headers.format_mailboxes("To", [(display, to)]),
-            ),
-            _at(
-                "subject", subject, lambda: headers.format_unstructured("Subject", subject.render(variables))
-            ),
+            self._make_to(recipient, to, variables),
+            self._make_subject(variables),
             headers.format_date(int(time())),
             f"Message-ID: {message_id}\r\n".encode("ascii"),
         ]
@@ -134,6 +126,24 @@ class HeadMaker:
         # Only an address is written in UTF-8; everything else in a header is encoded.
         utf8 = not (sender.isascii() and all(map(str.isascii, people)) and all(map(bytes.isascii, fields)))
         return MessageHead(sender, tuple(dict.fromkeys(people)), utf8, fields)
+
+    # These two are made for each message: `_at` would take as long as they do.
+
+    def _make_to(self, recipient: Recipient, to: str, variables: TemplateVariables) -> bytes:
+        display = self._find_display_name(recipient, variables)
+        try:
+            return headers.format_mailboxes("To", [(display, to)])
+        except ValueError as error:
+            pattern = self._patterns.to
+            place, name = (recipient.place, "name") if pattern is None else (pattern.place, "to")
+            raise RenderFailure(place, f"{name}: {error}") from error
+
+    def _make_subject(self, variables: TemplateVariables) -> bytes:
+        subject = self._patterns.subject
+        try:
+            return headers.format_unstructured("Subject", subject.render(variables))
+        except ValueError as error:
+            raise RenderFailure(subject.place, f"subject: {error}") from error
 
     def _find_display_name(self, recipient: Recipient, variables: TemplateVariables) -> str:
         """The display name in To: the pattern `to`, or else the column `name`.
@@ -204,6 +214,8 @@ class HeadMaker:
 
 def _join_lines(name: str) -> str:
     """A display name on one line."""
+    if name.isprintable():  # then it has no line end
+        return name.strip()
     return _LINE_ENDS.sub(" ", name).strip()
 
 

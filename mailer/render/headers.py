@@ -203,6 +203,8 @@ def _is_extended_by(cluster: str, char: str) -> bool:
 
 def _fold(name: str, words: list[str]) -> bytes | None:
     """Words in lines of at most 78 octets (RFC 5322 2.2.3); None if a word does not fit."""
+    if words and len(whole := f"{name}: {' '.join(words)}") <= LINE + 2:
+        return f"{whole}\r\n".encode()
     lines, line = [], f"{name}:"
     for word in words:
         if len(line) + 1 + len(word) > LINE + 2 and line != f"{name}:":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
+from functools import lru_cache
 
 from mailer.dataclass import dataclass
 from mailer.render.body import Body
@@ -45,32 +46,35 @@ class Boundaries:
     def _make_multipart(self, kind: str, sign: bytes, parts: Sequence[Part], more: bytes) -> Part:
         if len(parts) == 1:
             return parts[0]
-        boundary = self.mark + sign
-        delimiter = b"\r\n--" + boundary + b"\r\n"
-        made: Part = [
-            b"Content-Type: multipart/"
-            + kind.encode()
-            + more
-            + b';\r\n boundary="'
-            + boundary
-            + b'"\r\n\r\n--',
-            boundary + b"\r\n",
-            *parts[0],
-        ]
+        opening, delimiter, closing = _make_delimiters(kind, self.mark + sign, more)
+        made: Part = [opening, *parts[0]]
         for part in parts[1:]:
             made.append(delimiter)
             made += part
-        made.append(b"\r\n--" + boundary + b"--\r\n")
+        made.append(closing)
         return made
+
+
+@lru_cache(maxsize=64)
+def _make_delimiters(kind: str, boundary: bytes, more: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands before the first part of a multipart, between two parts, and behind the last one."""
+    opening = b'Content-Type: multipart/%s%s;\r\n boundary="%s"\r\n\r\n--%s\r\n' % (
+        kind.encode(),
+        more,
+        boundary,
+        boundary,
+    )
+    return opening, b"\r\n--%s\r\n" % boundary, b"\r\n--%s--\r\n" % boundary
 
 
 def make_text_part(subtype: bytes, body: Body) -> Part:
     """A part of type `text/SUBTYPE`; parameters of the type may follow the subtype."""
-    return [
-        b"Content-Type: text/"
-        + subtype
-        + b"; charset=utf-8\r\nContent-Transfer-Encoding: "
-        + body.encoding
-        + b"\r\n\r\n",
-        body.content,
-    ]
+    return [_make_text_fields(subtype, body.encoding), body.content]
+
+
+@lru_cache(maxsize=64)
+def _make_text_fields(subtype: bytes, encoding: bytes) -> bytes:
+    return b"Content-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: %s\r\n\r\n" % (
+        subtype,
+        encoding,
+    )
