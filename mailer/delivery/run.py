@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from mailer.campaign.model import AUTO, Campaign
+from mailer.delivery.ahead_renderer import AheadRenderer, is_worth_a_process
 from mailer.delivery.backoff import RetryPolicy
 from mailer.delivery.clock import Clock, SystemClock
 from mailer.delivery.coordination import Coordinator, SharedCoordinator, watch_ledger
@@ -38,7 +39,9 @@ from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
 from mailer.ledger.postgres_locks import MAX_SESSIONS
 from mailer.ledger.records import Policy, format_time
+from mailer.ledger.upcoming import iterate_upcoming
 from mailer.render.compiled import CompiledCampaign
+from mailer.render.render_ahead import RenderAhead
 from mailer.render.render_process import RenderProcess
 from mailer.smtp.connection import SessionDetails
 
@@ -89,6 +92,10 @@ async def run(
         )
         with ExitStack() as stack:
             renderer: Renderer = DirectRenderer(preparation.compiled)
+            if preparation.is_checked and is_worth_a_process(count, options) and not ledger.is_shared:
+                upcoming = iterate_upcoming(ledger, preparation.edition)
+                ahead = stack.enter_context(RenderAhead(preparation.compiled, upcoming))
+                renderer = AheadRenderer(preparation.compiled, ahead)
             if not preparation.is_checked:
                 process = stack.enter_context(RenderProcess(preparation.compiled))
                 renderer = BoundedRenderer(process, stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 
 from mailer.campaign.addresses import normalize_address
 from mailer.campaign.model import Recipient
@@ -73,6 +74,21 @@ def parse_recipient(email: str, columns: str, line: int, column: int, file: str 
     return Recipient(email, _mapping(columns), Place(file or "", line, column))
 
 
+_MAX_RECALLED = 2048  # characters of columns: what is kept stays little
+
+
+def recall_recipient(email: str, columns: str, line: int, column: int, file: str | None) -> Recipient:
+    """As `parse_recipient`; for a row that was read a moment ago, the same object again.
+
+    The messages that come next are read twice: ahead, to be rendered, and when they are claimed.
+    """
+    parse = _recall if len(columns) <= _MAX_RECALLED else parse_recipient
+    return parse(email, columns, line, column, file)
+
+
+_recall = lru_cache(maxsize=512)(parse_recipient)
+
+
 def _mapping(text: str) -> dict[str, object]:
     value, end = _decode(text)  # half the time of json.loads, which allows blanks around the value
     if not isinstance(value, dict) or end != len(text):
@@ -89,7 +105,7 @@ def parse_claims(
     with reading_rows(store):
         for id_, key, email, columns, line, column, attempts, tries, doubts, copies, hit, file in found:
             if hit is None:
-                person = parse_recipient(email, columns, line, column, file)
+                person = recall_recipient(email, columns, line, column, file)
                 taken = _copies(copies)[1]
                 claim = Claim(id_, person, key, attempts, tries, first, doubts > 0, taken, edition.id, run.id)
                 fresh.append(claim)

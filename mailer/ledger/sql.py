@@ -184,6 +184,10 @@ _CLAIMABLE = """SELECT m.id, m.key, m.email, m.columns, m.line, m.column_no, m.a
 DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit"
 DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit"
 FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit"
+UPCOMING = """SELECT m.position, m.email, m.columns, m.line, m.column_no, e.list_file
+    FROM messages m JOIN editions e ON e.id = m.edition_id
+    WHERE m.edition_id = :edition AND m.status = 'pending' AND m.position > :position
+    ORDER BY m.position LIMIT :limit"""
 CLAIM = "UPDATE messages SET status = 'claimed', run_id = :run, next_at = NULL WHERE id = :id"
 CLAIM_RANGE = """UPDATE messages SET status = 'claimed', run_id = :run, next_at = NULL
     WHERE id BETWEEN :first AND :last"""

@@ -23,7 +23,7 @@ from mailer.render.growth import is_short
 from mailer.render.head import HeadMaker, PatternSet
 from mailer.render.html import Images
 from mailer.render.images import FileStore, make_attachment_part
-from mailer.render.message import Message
+from mailer.render.message import Message, MessageParts
 from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Pages
 from mailer.render.programs import Explanation, Program
@@ -99,12 +99,16 @@ class CompiledCampaign:
         :raises RenderError: all that is wrong, each with the place and the recipient.
         """
         try:
-            with _ErrorContext(recipient):
-                return self._message(self._variables(recipient), recipient, eight_bit=eight_bit)
+            return self.render_parts(recipient, eight_bit=eight_bit).join()
         except RenderError as error:
             if is_limit_error(error):  # the other parts may need as much
                 raise
             raise RenderError(self._find_problems(recipient, error)) from error
+
+    def render_parts(self, recipient: Recipient, *, eight_bit: bool = False) -> MessageParts:
+        """As `render`, but the content is left in pieces, and the first problem ends it."""
+        with _ErrorContext(recipient):
+            return self._message(self._variables(recipient), recipient, eight_bit=eight_bit)
 
     def render_if_bounded(self, recipient: Recipient, *, eight_bit: bool = False) -> Message | None:
         """As `render`, but only if the work is known to be little; None if it is not.
@@ -117,7 +121,7 @@ class CompiledCampaign:
         try:
             with _ErrorContext(recipient):
                 variables = self._variables(recipient, only_bounded=True)
-                return self._message(variables, recipient, eight_bit=eight_bit)
+                return self._message(variables, recipient, eight_bit=eight_bit).join()
         except UnboundedWork:
             return None
 
@@ -233,25 +237,28 @@ class CompiledCampaign:
             variables.own_names = (*names, "unsubscribe_url")
         return variables
 
-    def _message(self, variables: TemplateVariables, recipient: Recipient, *, eight_bit: bool) -> Message:
+    def _message(
+        self, variables: TemplateVariables, recipient: Recipient, *, eight_bit: bool
+    ) -> MessageParts:
         key = self._patterns.key
         message_id = self._message_id(
             key.render(variables) if key else normalize_address(recipient.email), variables
         )
         head = self._header.make_head(recipient, variables, message_id)
         body, needs_eight_bit = self._body(variables, eight_bit=eight_bit and self._signer is None)
-        content = b"".join([*head.fields, *body])
-        if not content.endswith(b"\r\n"):
-            content += b"\r\n"
+        pieces = [*head.fields, *body]
+        if not b"".join(pieces[-2:]).endswith(b"\r\n"):
+            pieces.append(b"\r\n")
         if (
             self._signer is not None
         ):  # never 8bit: a relay that re-encodes the message would break the signature
-            content = self._signer.sign(content) + content
-        if len(content) > (most := self.limits.message):
+            content = b"".join(pieces)
+            pieces = [self._signer.sign(content), content]
+        if (size := sum(map(len, pieces))) > (most := self.limits.message):
             raise FileProblem(
-                f"the message is {format_binary_size(len(content))}; the limit is {format_binary_size(most)}"
+                f"the message is {format_binary_size(size)}; the limit is {format_binary_size(most)}"
             )
-        return Message(head.sender, head.recipients, content, message_id, needs_eight_bit, head.utf8)
+        return MessageParts(head.sender, head.recipients, pieces, message_id, needs_eight_bit, head.utf8)
 
     def _body(self, variables: TemplateVariables, *, eight_bit: bool) -> tuple[Part, bool]:
         """The parts, and whether one of them is 8bit."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mailer.frozen import frozen_value
 
 
@@ -21,3 +23,22 @@ class Message:
     message_id: str
     eight_bit: bool = False
     utf8: bool = False
+
+
+class MessageParts(NamedTuple):
+    """A message whose content is still in pieces.
+
+    A piece that no recipient changes is the same object in each message.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    pieces: list[bytes]
+    message_id: str
+    eight_bit: bool
+    utf8: bool
+
+    def join(self) -> Message:
+        """Return the message."""
+        sender, recipients, pieces, message_id, eight_bit, utf8 = self
+        return Message(sender, recipients, b"".join(pieces), message_id, eight_bit, utf8)

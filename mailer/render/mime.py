@@ -57,7 +57,7 @@ class Boundaries:
 
 @lru_cache(maxsize=64)
 def _make_delimiters(kind: str, boundary: bytes, more: bytes) -> tuple[bytes, bytes, bytes]:
-    """What stands before the first part of a multipart, between two parts, and behind the last one."""
+    """What precedes the first part of a multipart, what separates two parts, and what follows the last one."""
     opening = b'Content-Type: multipart/%s%s;\r\n boundary="%s"\r\n\r\n--%s\r\n' % (
         kind.encode(),
         more,

@@ -9,9 +9,11 @@ from dataclasses import replace
 import pytest
 
 from mailer.campaign.model import Backoff, Rate, StopAfter
+from mailer.delivery import ahead_renderer
 from mailer.delivery.options import Ending
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
+from mailer.render.compiled import CompiledCampaign
 from tests.faults.harness import QUICK, Bench, FakeClock
 from tests.faults.scripts import number, rcpt
 from tests.faults.server import FaultServer, Step
@@ -34,6 +36,31 @@ def test_refusals_concern_their_message_alone(tmp_path, strategy):
     refused = bench.outcomes()["r1@example.com"]
     assert (refused.code, refused.enhanced, refused.reply, refused.attempts) == (550, "5.7.1", "5.7.1 no", 1)
     assert server.sessions == 1
+
+
+@STRATEGY
+def test_what_a_second_process_renders_ahead_is_sent_once_to_each_recipient(tmp_path, strategy, monkeypatch):
+    monkeypatch.setattr(ahead_renderer, "MIN_MESSAGES", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    rendered_here = []
+    render = CompiledCampaign.render
+    bench = Bench(tmp_path, 300)
+    server = FaultServer(
+        strategy,
+        script=rcpt(lambda address, n: "451 4.7.1 later" if number(address) % 7 == 3 and n == 1 else None),
+    )
+    with server:
+        monkeypatch.setattr(
+            CompiledCampaign,
+            "render",
+            lambda self, recipient, **how: rendered_here.append(recipient) or render(self, recipient, **how),
+        )
+        result = bench.send(server)
+        bench.compare_with(server)
+    assert result.ending is Ending.COMPLETE
+    # Preflight renders a few in this process, and those that were deferred have lost their place in the list.
+    assert len(rendered_here) < 200
+    assert bench.statuses() == {Status.SENT: 300}
 
 
 def test_a_server_that_refuses_the_bdat_it_offers_is_reported_with_what_was_used_instead(tmp_path):

@@ -131,7 +131,7 @@ def _make_profile(transaction: Transaction, extensions: Extensions) -> tuple[str
     content = transaction.content
     if not transaction.clean and not data.has_only_crlf(content):
         raise UnsendableTransaction("the message has a line end that is not CRLF")
-    eight_bit = transaction.eight_bit or not content.isascii()
+    eight_bit = transaction.eight_bit or not (transaction.clean or content.isascii())
     if eight_bit and not extensions.eight_bit_mime:
         raise UnsendableTransaction("the message has 8-bit content, and the server does not offer 8BITMIME")
     utf8 = transaction.utf8 or any(map(commands.needs_utf8, (transaction.sender, *transaction.recipients)))

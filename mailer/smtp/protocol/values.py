@@ -47,9 +47,9 @@ class Login:
 class Transaction:
     """One message to some recipients; `recipients[0]` is the person it is for, the others are copies.
 
-    `content` has CRLF line ends only and is not dot-stuffed. That is checked here, unless `clean` says that
-    its maker promises it (the check costs a third of what sending costs). `context` is the caller's: it is
-    carried with the transaction and never looked at.
+    `content` has CRLF line ends only and is not dot-stuffed; if it has octets of 8 bits, `eight_bit` says so.
+    Both are checked here, unless `clean` says that its maker promises them (the check costs a third of what
+    sending costs). `context` is the caller's: it is carried with the transaction and never looked at.
     """
 
     sender: str
