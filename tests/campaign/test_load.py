@@ -225,7 +225,7 @@ def test_paths_are_shown_as_typed_and_relative_to_the_campaign(folder: Path) -> 
     campaign = load_campaign("deep/campaigns/x.yaml")
     assert campaign.root == folder / "deep"
     (recipient,) = campaign.recipients
-    assert str(recipient.problem).startswith("deep/campaigns/../people.csv:2: 'bad' is not an address")
+    assert str(recipient.problem).startswith("deep/campaigns/../people.csv:2: email: 'bad' is not an address")
 
 
 def test_loading_reads_no_secret_and_runs_no_command(folder: Path, load) -> None:

@@ -94,12 +94,13 @@ def _fold_name(name: str) -> str:
 class Header:
     """A table's columns: `names` has the variable's name of each, or None for one that templates do not get.
 
-    `address` is the index of the column with the address. `extra` are columns with one more name: index and
-    name.
+    `address` is the index of the column with the address, and `title` its name in the list. `extra` are columns
+    with one more name: index and name.
     """
 
     names: tuple[str | None, ...]
     address: int
+    title: str
     extra: tuple[tuple[int, str], ...] = ()
     plain: bool = field(default=False)  # each column has one name: a row is a dict of names and cells
 
@@ -134,7 +135,9 @@ def parse_header(cells: Sequence[object], place: Place, aliases: Mapping[str, st
         more = [f"and {len(problems) - MAX_SHOWN:,} more like these"] if len(problems) > MAX_SHOWN else []
         raise InputError([Problem(place, text) for text in [*problems[:MAX_SHOWN], *more]])
     assert address is not None  # noqa: S101 - else there is a problem
-    return Header(tuple(names), address, tuple(extra), plain=not extra and None not in names)
+    return Header(
+        tuple(names), address, written[address], tuple(extra), plain=not extra and None not in names
+    )
 
 
 def describe_columns(names: Sequence[str]) -> str:

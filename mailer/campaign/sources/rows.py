@@ -21,7 +21,7 @@ from mailer.campaign.sources.names import (
 )
 from mailer.dataclass import dataclass
 from mailer.errors import InputError, Place, Problem
-from mailer.text import count_noun, shorten
+from mailer.text import count_noun, make_printable, shorten
 
 MAX_SHOWN = 20  # problems of a list that are listed; the others are counted
 SPLIT_ADVICE = "; to send to each of them: recipients: "
@@ -143,20 +143,20 @@ def recipients_from_cells(
     nulls = tuple(name for name, cell in zip(header.names, cells, strict=True) if cell is None and name)
     if nulls or None in cells:
         cells = ["" if cell is None else cell for cell in cells]
-    yield from _split_addresses(header.make_columns(cells), place, rules, nulls)
+    yield from _split_addresses(header.make_columns(cells), place, rules, nulls, header.title)
 
 
 def recipients_from_value(value: object, place: Place, rules: RowRules = PLAIN_RULES) -> Iterator[Recipient]:
     """Yield the recipients of an item of a list in YAML or JSON: an address, or a mapping with `email`."""
     if isinstance(value, str):
-        yield from _split_addresses({"email": value}, place, rules, ())
+        yield from _split_addresses({"email": value}, place, rules, (), "")
         return
     if not isinstance(value, dict):
         text = f"expected an address or a mapping with 'email', found {_describe_value(value)}"
         yield Recipient("", {}, place, Problem(place, text))
         return
     try:
-        columns = _name_values(value, rules.columns)
+        columns, title = _name_values(value, rules.columns)
     except ValueError as error:
         yield Recipient(str(value.get("email", "")), {}, place, Problem(place, str(error)))
         return
@@ -169,7 +169,7 @@ def recipients_from_value(value: object, place: Place, rules: RowRules = PLAIN_R
             columns[name] = item.strip()
         elif isinstance(item, (list, dict)):
             columns[name] = empty_if_null(item)
-    yield from _split_addresses(columns, place, rules, tuple(nulls))
+    yield from _split_addresses(columns, place, rules, tuple(nulls), title)
 
 
 def empty_if_null(value: object) -> object:
@@ -183,9 +183,13 @@ def empty_if_null(value: object) -> object:
     return value
 
 
-def _name_values(value: dict[str, object], aliases: Mapping[str, str]) -> dict[str, object]:
-    """Return the item's values by the names that templates use. ValueError if that is not possible."""
+def _name_values(value: dict[str, object], aliases: Mapping[str, str]) -> tuple[dict[str, object], str]:
+    """Return the item's values by the names that templates use, and the item's own name of the address.
+
+    ValueError if that is not possible.
+    """
     columns: dict[str, object] = {}
+    title = aliases.get("email", "email")
     given = {column: name for name, column in aliases.items()}
     for key, item in value.items():
         alias = given.get(key)
@@ -211,34 +215,40 @@ def _name_values(value: dict[str, object], aliases: Mapping[str, str]) -> dict[s
             raise ValueError(
                 f"there is no {column!r}" + describe_columns(list(value)).replace("columns", "names")
             )
-        columns["email"] = value[found]
+        columns["email"], title = value[found], found
         if variable_name(found).lower() == "email":
             del columns[variable_name(found)]
-    return columns
+    return columns, title
 
 
 def _split_addresses(
-    columns: dict[str, object], place: Place, rules: RowRules, nulls: tuple[str, ...]
+    columns: dict[str, object], place: Place, rules: RowRules, nulls: tuple[str, ...], title: str
 ) -> Iterator[Recipient]:
     email = columns["email"]
     if rules.split is None or not isinstance(email, str) or rules.split not in email:
-        yield make_recipient(columns, place, nulls)
+        yield make_recipient(columns, place, nulls, title)
         return
     addresses = [part for part in map(str.strip, email.split(rules.split)) if part]
     for address in addresses or [""]:
-        yield make_recipient({**columns, "email": address}, place, nulls)
+        yield make_recipient({**columns, "email": address}, place, nulls, title)
 
 
-def make_recipient(columns: dict[str, object], place: Place, nulls: tuple[str, ...] = ()) -> Recipient:
-    """Return the recipient of a row with the column `email`; a wrong address is its problem."""
+def make_recipient(
+    columns: dict[str, object], place: Place, nulls: tuple[str, ...] = (), title: str = ""
+) -> Recipient:
+    """Return the recipient of a row with the column `email`; a wrong address is its problem.
+
+    The problem begins with `title`, the list's own name of that column, if it has one.
+    """
     email = columns["email"]
+    key = f"{make_printable(shorten(title, MAX_QUOTED))}: " if title else ""
     if not isinstance(email, str):
-        text = f"expected an address in 'email', found {_describe_value(email)}"
+        text = f"{key}expected an address, found {_describe_value(email)}"
         return Recipient("", columns, place, Problem(place, text), nulls)
     try:
         address = check_address(email.strip())
     except ValueError as error:
-        text = str(error)
+        text = key + str(error)
         if text.endswith(SEVERAL):
             text += f'{SPLIT_ADVICE}{{file: …, split: "{find_separator(email)}"}}'
         return Recipient(email, columns, place, Problem(place, text), nulls)

@@ -98,6 +98,26 @@ def test_blanks_stay_if_the_campaign_says_so(rows) -> None:
 
 
 @pytest.mark.parametrize(
+    ("title", "rules", "shown"),
+    [
+        ("email", RowRules(), "email"),
+        ("E-mail 1 - Value", RowRules(), "E-mail 1 - Value"),
+        ("Contact", RowRules(columns={"email": "Contact"}), "Contact"),
+        ("An e-mail address that has a long name", RowRules(columns={"email": "an E-MAIL address that has a long name"}),
+         "An e-mail address t…"),
+        ("email", RowRules(split=";"), "email"),
+    ],
+)  # fmt: skip
+def test_a_wrong_address_is_in_the_column_by_the_lists_own_name(
+    rows, title: str, rules: RowRules, shown: str
+) -> None:
+    (found,) = rows("people.csv", f"{title},name\nnonsense,Ada\n", rules=rules)
+    assert str(found.problem).startswith(f"people.csv:2: {shown}: 'nonsense' is not an address")
+    (empty,) = rows("people.csv", f"{title},name\n,Ada\n", rules=rules)
+    assert str(empty.problem) == f"people.csv:2: {shown}: the address is empty"
+
+
+@pytest.mark.parametrize(
     ("cells", "problem"),
     [
         ("ada@example.com", "the row has 1 cell; the header has 2"),

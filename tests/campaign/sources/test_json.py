@@ -40,7 +40,7 @@ def test_a_json_array_gives_a_recipient_for_each_element(rows) -> None:
         ('["ada@example.com"]', "expected an address or a mapping with 'email'"),
         ("{}", "there is no 'email'"),
         ('{"email": null}', "the address is empty"),
-        ('{"email": 5}', "expected an address in 'email'"),
+        ('{"email": 5}', "email: expected an address"),
         ('{"email": "a@example.com", "image": 1}', "'image' needs another name"),
         ('{"email": "a@example.com", "x": "\\ud800"}', "half of a surrogate pair"),
         ('{"email": "a@example.com", "\\uDFFF": 1}', "half of a surrogate pair"),

@@ -63,7 +63,7 @@ def test_rows_of_sqlite_are_recipients() -> None:
         "s": "a%:b",
     }
     assert str(ada.place) == "x.yaml:5:3: row 1"
-    assert str(bad.problem).startswith("x.yaml:5:3: row 2: 'bad' is not an address")
+    assert str(bad.problem).startswith("x.yaml:5:3: row 2: Email: 'bad' is not an address")
 
 
 @pytest.mark.usefixtures("database")

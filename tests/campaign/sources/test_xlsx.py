@@ -116,7 +116,7 @@ def test_a_wrong_row_of_xlsx_has_a_problem_and_the_others_are_read(rows) -> None
     found = rows("a.xlsx", workbook(["email", "n"], ["a@example.com", 1, 2], [5, 1], ["b@example.com"]))
     assert [str(r.problem or "") for r in found] == [
         "a.xlsx:2: the row has 3 cells; the header has 2",
-        "a.xlsx:3: '5' is not an address: an email address must have an @-sign",
+        "a.xlsx:3: email: '5' is not an address: an email address must have an @-sign",
         "",
     ]
 
