@@ -238,7 +238,7 @@ def open_store(path: Path, *, create: bool) -> SqliteStore:
     path = Path(os.path.abspath(path))
     with _report_os_errors(path):
         if create and not os.path.lexists(path):
-            _create_file(path)
+            create_file(path)
         _check_files(path)
     store = SqliteStore(_open_connection(path), path)
     try:
@@ -289,8 +289,11 @@ def _report_os_errors(path: Path) -> Iterator[None]:
         raise LedgerError(f"{path}: the ledger cannot be used ({error.strerror or error})") from error
 
 
-def _create_file(path: Path) -> None:
-    """A new ledger appears under its name whole: a file that is empty there is one that lost its contents."""
+def create_file(path: Path) -> None:
+    """Create an empty ledger at `path`, unless there is one.
+
+    It appears under its name whole: a file that is empty there is one that lost its contents. Raises LedgerError.
+    """
     _create_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # 0600
     os.close(handle)

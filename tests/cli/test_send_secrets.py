@@ -121,9 +121,12 @@ def test_a_short_password_blanks_nothing_of_our_own_words(
 def test_a_server_that_repeats_the_password_gives_nothing_away(
     campaign: Path, command: Command, tmp_path: Path
 ) -> None:
-    sandbox = Sandbox(maildir=tmp_path / "caught")
-    encoded = base64.b64encode(f"\0sandbox\0{sandbox.password}".encode()).decode()
-    sandbox._refuse = lambda _: f"550 5.1.1 {sandbox.password} {encoded}"
+    encoded = base64.b64encode(b"\0sandbox\0Zw9-s3cret-kQ4").decode()
+    sandbox = Sandbox(
+        maildir=tmp_path / "caught",
+        password="Zw9-s3cret-kQ4",
+        refuse=lambda _: f"550 5.1.1 {sandbox.password} {encoded}",
+    )
     sandbox.start()
     try:
         reports = ["r.json", "r.csv", "r.html", "r.md", "r.xml", "t.txt"]

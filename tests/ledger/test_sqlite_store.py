@@ -82,7 +82,7 @@ class TestNew:
         with Ledger.open(path) as ledger:
             ledger.ensure_edition("autumn")
         assert sorted(entry.name for entry in path.parent.iterdir()) == [".gitignore", "ledger.sqlite3"]
-        sqlite_store._create_file(path)
+        sqlite_store.create_file(path)
         with Ledger.open(path) as ledger:
             assert ledger.list_campaigns() == ["autumn"]
 

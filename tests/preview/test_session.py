@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,10 +114,11 @@ def test_a_list_that_cannot_be_read_is_a_problem(session: PreviewSession) -> Non
 
 def test_a_new_folder_is_watched(session: PreviewSession, project: Path) -> None:
     Path("templates").mkdir()
-    wait_for(lambda: Path("templates").absolute() in session._list_folders())
     Path("templates/other.html.j2").write_text("<p>Other</p>")
     project.write_text(project.read_text().replace("letter.html.j2", "other.html.j2"))
     wait_for(lambda: "Other" in html_of(session))
+    Path("templates/other.html.j2").write_text("<p>Changed</p>")
+    wait_for(lambda: "Changed" in html_of(session))
 
 
 def test_the_failing_recipient_is_found(session: PreviewSession) -> None:
@@ -126,10 +128,13 @@ def test_the_failing_recipient_is_found(session: PreviewSession) -> None:
     assert session.find_failing(1) == (None, 3)
 
 
-def test_nothing_is_left_behind(project: Path) -> None:
+def test_nothing_is_left_behind(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     session = PreviewSession(project, {})
     session.start()
-    folder = session._folder
+    assert list(temporary.iterdir())
     session.close()
-    assert not folder.exists()
+    assert not list(temporary.iterdir())
     assert session.is_closed

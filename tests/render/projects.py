@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Iterator
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
@@ -110,3 +113,17 @@ class Project:
 def render_one(project: Project, recipient: Recipient | None = None, **fields: Any) -> EmailMessage:
     """The message of one recipient, as the standard library reads it."""
     return parsed(project.compile(**fields).render(recipient or person()).content)
+
+
+@contextmanager
+def measure_growth() -> Iterator[Callable[[], int]]:
+    """Give a function that returns, after the block, how many bytes of memory the block kept."""
+    gc.collect()
+    tracemalloc.start()
+    kept = 0
+    try:
+        yield lambda: kept
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()

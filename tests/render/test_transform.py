@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailer.render import plain_text
-from mailer.render.pages import Pages
 from mailer.render.plain_text import derive_text
 from mailer.render.skeleton import Skeleton, make_token
 from mailer.render.template_page import COMPILED_AFTER
@@ -155,4 +154,3 @@ def test_pages_need_no_thread_and_no_signal(project: Project) -> None:
         made = all(b"Zo " in compiled.render(person(name=f"Zo {n}")).content for n in range(40))
         os._exit(0 if made else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert isinstance(compiled._pages, Pages)
