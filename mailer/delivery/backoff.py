@@ -2,7 +2,7 @@
 
 Waits grow exponentially and have full jitter: uniform between 0 and the exponential bound, so that messages
 that were refused together do not come back together. Thousands of messages wait in the ledger, not in a task
-each, so this is plain arithmetic. The one loop that tries again in place is in `worker`.
+each, so this is plain arithmetic. The one loop that tries again in place is in `session_runner`.
 """
 
 from __future__ import annotations

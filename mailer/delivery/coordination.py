@@ -17,7 +17,7 @@ from mailer.delivery.options import Ending
 from mailer.delivery.pacing import MAX_SLACK, MIN_SLACK, Pacer
 from mailer.delivery.run_state import RunState
 from mailer.ledger import Edition, Ledger, RunRecord
-from mailer.ledger.postgres_locks import MAX_SESSIONS
+from mailer.ledger.postgres_locks import MAX_PERMITS
 from mailer.ledger.records import Policy
 from mailer.ledger.sharing import RunProgress, SharedRun, SharedState
 from mailer.ledger.store import CampaignLock
@@ -91,7 +91,7 @@ class SharedCoordinator(Coordinator):
         self._shared_run.join(is_new=is_new)
         self._is_share = not is_new
         self._state, self._policy = state, policy
-        self._connections = MAX_SESSIONS if delivery.connections == AUTO else delivery.connections
+        self._connections = MAX_PERMITS if delivery.connections == AUTO else delivery.connections
         self._pacer: Pacer | None = None
         self._failures = SharedFailureLimit(delivery)
         self._live_runs = self._shared_run.count_live_runs()
@@ -188,9 +188,9 @@ class SharedCoordinator(Coordinator):
 class SharedPacer(Pacer):
     """The rate of all runs together; pauses and the pace after them are this run's."""
 
-    def __init__(self, rate: Rate, share: SharedRun) -> None:
+    def __init__(self, rate: Rate, shared_run: SharedRun) -> None:
         super().__init__(rate)
-        self._shared_run = share
+        self._shared_run = shared_run
 
     def reserve(self, wanted: int, now: float) -> int:
         """Reserve the start of up to `wanted` messages at `now`. Returns how many may start."""

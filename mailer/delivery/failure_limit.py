@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailer.campaign.model import StopAfter
 
-MIN_FOR_SHARE = 50  # results; a share of fewer says nothing
+MIN_RESULTS = 50  # a percentage of fewer says nothing
 
 
 class FailureLimit:
@@ -42,7 +42,7 @@ class FailureLimit:
         row, share = self._stop_after.in_a_row, self._stop_after.share
         if row is not None and in_a_row >= row:
             return f"{in_a_row} {_recipients(in_a_row)} in a row failed permanently"
-        if share is not None and total >= MIN_FOR_SHARE and failed >= share * total:
+        if share is not None and total >= MIN_RESULTS and failed >= share * total:
             return f"{failed} of {total} recipients failed permanently"
         return None
 

@@ -128,7 +128,7 @@ class _Preflight:
         self._failed_count = 0
         self._is_ended = False  # by a message that needed too much
         self._is_worth_compiling = True  # so many messages that their templates are compiled
-        self._uncompared = COMPARED
+        self._left_to_compare = COMPARED
         self._repeats = QuickRepeats(compiled)
         self._done = self._total = 0
 
@@ -156,7 +156,7 @@ class _Preflight:
             count_unchecked(self._ledger, self._edition, group, only=self._only) for group in groups
         )
         self._is_worth_compiling = self._total > COMPILED_AFTER
-        self._uncompared = COMPARED if self._is_worth_compiling else 0
+        self._left_to_compare = COMPARED if self._is_worth_compiling else 0
         pool: ProcessPool[_Work, _Rendered] = ProcessPool(
             self._render, limits=ProcessLimits(self._compiled.limits.seconds), processes=_count_cores()
         )
@@ -179,11 +179,11 @@ class _Preflight:
         for page in read_unchecked(self._ledger, self._edition, group, only=self._only):
             sure: list[int] = []
             for message in page:
-                self._uncompared -= 1
-                if self._uncompared < 0 and self._compiled.is_sure_to_render(message.recipient):
+                self._left_to_compare -= 1
+                if self._left_to_compare < 0 and self._compiled.is_sure_to_render(message.recipient):
                     sure.append(message.id)
                 else:
-                    yield _Work(message, self._uncompared >= 0)
+                    yield _Work(message, self._left_to_compare >= 0)
             if sure:
                 if group != _REFUSED and group.status == "failed":
                     record_checked(self._ledger, [], sure)

@@ -183,7 +183,7 @@ RULES: tuple[ReplyRule, ...] = (
         text=r"address(es)? (is|are) not verified",
         hint="verify the sender, or move the account out of the SES sandbox, then run the same command again",
     ),
-    # -- the day's share is used up
+    # -- the day's limit is reached
     _rule(
         ReplyAction.GIVE_UP,
         (550, 552, 554),
@@ -201,7 +201,7 @@ RULES: tuple[ReplyRule, ...] = (
         r"|SubmissionQuotaExceeded",
         hint=_TOMORROW,
     ),
-    # -- this session has had its share
+    # -- the limit of this session is reached
     _rule(
         ReplyAction.NEW_SESSION,
         _4XX,

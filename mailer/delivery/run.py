@@ -31,13 +31,13 @@ from mailer.delivery.run_state import RunState
 from mailer.delivery.scaling import ConnectionScaler, ScalingPolicy, find_known_limit
 from mailer.delivery.server_access import describe_session, make_server_access
 from mailer.delivery.session import BoundedRenderer, DirectRenderer, Renderer, Session
+from mailer.delivery.session_runner import SessionRunner, SessionRunnerPool
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.throttle import Throttle
-from mailer.delivery.worker import Worker, WorkerPool
 from mailer.errors import LedgerError
 from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
-from mailer.ledger.postgres_locks import MAX_SESSIONS
+from mailer.ledger.postgres_locks import MAX_PERMITS
 from mailer.ledger.records import Policy, format_time
 from mailer.ledger.upcoming import iterate_upcoming
 from mailer.render.compiled import CompiledCampaign
@@ -129,7 +129,7 @@ async def run_share(
         phase = _SendPhase(state, queue, BoundedRenderer(process, stop), options, keeper)
         timer = asyncio.get_running_loop().call_later(seconds, state.end, Ending.INCOMPLETE, SHARE_IS_OVER)
         try:
-            return await phase.send(MAX_SESSIONS, is_careful=False)
+            return await phase.send(MAX_PERMITS, is_careful=False)
         finally:
             timer.cancel()
             keeper.traits = state.traits
@@ -198,8 +198,8 @@ class _SendPhase:
             recorder=recorder,
             may_stay_open=keeper is not None,
         )
-        make_worker = partial(
-            Worker,
+        make_runner = partial(
+            SessionRunner,
             make_server_access(options.server, options.password),
             options,
             state,
@@ -208,21 +208,22 @@ class _SendPhase:
             make_session=make_session,
             keeper=keeper,
         )
-        self._pool = WorkerPool(state, make_worker)
+        self._pool = SessionRunnerPool(state, make_runner)
         self._scaling: ScalingPolicy | None = None  # of `connections: auto`
         self._problems: str | None = None  # why the run is incomplete
         self._started = state.clock.now()
 
-    async def send(self, count: int, *, is_careful: bool) -> RunResult:
-        """Send to up to `count` recipients, and return how the run ended.
+    async def send(self, expected_count: int, *, is_careful: bool) -> RunResult:
+        """Send what the queue has, and return how the run ended.
 
-        `is_careful` says that some are in doubt from a run before: the first session sends only those.
+        `expected_count` is the number of recipients that are known to be left: no more sessions are opened than
+        that. `is_careful` says that some are in doubt from a run before: the first session sends only those.
         """
         state = self._state
         watcher = asyncio.ensure_future(self._end_on_signal())
         watch_ledger(self._queue.ledger, self._end_without_ledger)
         try:
-            await self._run_workers(count, is_careful=is_careful)
+            await self._run_sessions(expected_count, is_careful=is_careful)
             self._queue.commit()
             self._queue.coordinator.leave()
             if state.stop.requested:  # it may have come between the last message and here
@@ -248,7 +249,7 @@ class _SendPhase:
         state.observer.on_finish(state.reason)
         return RunResult(ending, self._queue.edition.number, record, state.reason, state.hint)
 
-    async def _run_workers(self, count: int, *, is_careful: bool) -> None:
+    async def _run_sessions(self, count: int, *, is_careful: bool) -> None:
         connections = self._options.delivery.connections
         if connections != AUTO:
             keep_in_sync = self._queue.coordinator.keep_in_sync
@@ -264,14 +265,16 @@ class _SendPhase:
         scaler = ConnectionScaler(
             self._state,
             policy,
-            add_worker=self._pool.add,
-            retire_worker=self._pool.retire_one,
+            add_runner=self._pool.add,
+            remove_runner=self._pool.remove_one,
             count_left=lambda: count - self._state.figures.messages,
             count_pauses=lambda: self._throttle.pause_count,
         )
-        await self._pool.run(policy.count, is_careful=is_careful, beside=partial(self._keep_in_sync, scaler))
+        await self._pool.run(
+            policy.count, is_careful=is_careful, beside=partial(self._scale_and_keep_in_sync, scaler)
+        )
 
-    async def _keep_in_sync(self, scaler: ConnectionScaler) -> None:
+    async def _scale_and_keep_in_sync(self, scaler: ConnectionScaler) -> None:
         scaling = asyncio.ensure_future(scaler.run())
         try:
             await self._queue.coordinator.keep_in_sync()
@@ -312,7 +315,7 @@ class _SendPhase:
         """
         record = describe_session(details)
         if self._scaling is not None:
-            record |= self._scaling.make_record(self._state.sessions.workers)
+            record |= self._scaling.make_record(self._state.sessions.runners)
         return record
 
     def _finish(self, ending: Ending) -> RunRecord:

@@ -36,21 +36,21 @@ class RunFigures:
 
 
 @dataclass(slots=True)
-class Sessions:
-    """How many sessions a run has.
+class SessionCounts:
+    """How many sessions a run has, and how many it is to have.
 
-    `workers` is the number of workers that open sessions, less those that the server has no room for. `open` is the
-    number of sessions that are open now.
+    `runners` is the number of session runners that have not ended and are not about to. `open` is the number of
+    sessions that are open now.
     """
 
-    workers: int = 0
+    runners: int = 0
     open: int = 0
 
 
 class LoginGate:
     """Limits the logins that happen at the same time.
 
-    Until the first one succeeds there is one at a time: a wrong password is tried once, not by each worker.
+    Until the first one succeeds there is one at a time: a wrong password is tried once, not by each session runner.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class LoginGate:
 
     @asynccontextmanager
     async def enter(self) -> AsyncIterator[None]:
-        """In this block, a worker may connect and log in."""
+        """In this block, a session runner may connect and log in."""
         if not self._is_open:
             await self._first.acquire()
             if not self._is_open:
@@ -79,7 +79,7 @@ class LoginGate:
 
 
 class RunState:
-    """Shared by all workers of a run. `ending`, `reason` and `hint` are set when the run is to end.
+    """What all sessions of a run need to know. `ending`, `reason` and `hint` are set when the run is to end.
 
     `observer` is told what happens, `clock` gives the time and sleeps, and `stop` says whether a signal came.
     """
@@ -90,7 +90,7 @@ class RunState:
         self.reason: str | None = None
         self.hint: str | None = None
         self.figures = RunFigures()
-        self.sessions = Sessions()
+        self.sessions = SessionCounts()
         self.server: SessionDetails | None = None
         self.traits: ServerTraits = NOTHING_LEARNED
         self.login_gate = LoginGate()

@@ -86,8 +86,8 @@ class ScalingPolicy:
     def choose(self, rate: float, left: int, busy: float = 0.0) -> int:
         """Return the number of sessions wanted after `rate` messages per second were measured with `count`.
 
-        `left` is the number of messages that are still to be sent. `busy` is the share of the time in which
-        this process worked: no more sessions are opened than the rest of it can serve.
+        `left` is the number of messages that are still to be sent. `busy` is the part of the time (0 to 1) in
+        which this process worked: no more sessions are opened than the rest of it can serve.
         """
         self._has_measured = True
         if self.is_settled:
@@ -119,9 +119,9 @@ class ScalingPolicy:
 
 
 class ConnectionScaler:
-    """Measures a run and changes its number of workers.
+    """Measures a run and changes its number of session runners.
 
-    `add_worker` and `retire_worker` change it by one. `count_left` returns how many messages are still to be
+    `add_runner` and `remove_runner` change it by one. `count_left` returns how many messages are still to be
     sent, and `count_pauses` how often the server asked to slow down. `read_cpu_seconds` returns the processor
     time of this process.
     """
@@ -131,14 +131,14 @@ class ConnectionScaler:
         state: RunState,
         policy: ScalingPolicy,
         *,
-        add_worker: Callable[[], None],
-        retire_worker: Callable[[], None],
+        add_runner: Callable[[], None],
+        remove_runner: Callable[[], None],
         count_left: Callable[[], int],
         count_pauses: Callable[[], int],
         read_cpu_seconds: Callable[[], float] = time.process_time,
     ) -> None:
         self._state, self._policy = state, policy
-        self._add_worker, self._retire_worker = add_worker, retire_worker
+        self._add_runner, self._remove_runner = add_runner, remove_runner
         self._count_left, self._count_pauses = count_left, count_pauses
         self._read_cpu_seconds = read_cpu_seconds
 
@@ -156,7 +156,7 @@ class ConnectionScaler:
                 self._change_to(self._policy.limit_to(self._policy.count - 1))
 
     async def _measure(self) -> tuple[float, float] | None:
-        """Return the messages per second with all workers in a session, and how busy this process was.
+        """Return the messages per second with all runners in a session, and how busy this process was.
 
         Returns None if the server objected meanwhile.
         """
@@ -166,8 +166,8 @@ class ConnectionScaler:
         messages, cpu_seconds = 0, 0.0
         while not state.is_over:
             await state.clock.sleep(LOOK_INTERVAL)
-            if state.sessions.workers < wanted:  # it refused sessions: those that are left are what it takes
-                self._policy.limit_to(state.sessions.workers)
+            if state.sessions.runners < wanted:  # it refused sessions: those that are left are what it takes
+                self._policy.limit_to(state.sessions.runners)
                 return None
             if self._count_pauses() > pauses:
                 self._change_to(self._policy.limit_to(wanted - 1))
@@ -193,7 +193,7 @@ class ConnectionScaler:
         return MESSAGES_TO_MEASURE_STREAMED if is_streamed else MESSAGES_TO_MEASURE
 
     def _change_to(self, wanted: int) -> None:
-        for _ in range(wanted - self._state.sessions.workers):
-            self._add_worker()
-        for _ in range(self._state.sessions.workers - wanted):
-            self._retire_worker()
+        for _ in range(wanted - self._state.sessions.runners):
+            self._add_runner()
+        for _ in range(self._state.sessions.runners - wanted):
+            self._remove_runner()

@@ -58,14 +58,14 @@ class SessionEnd:
     """How a session ended.
 
     `error` says why it was useless, or how it was lost (`is_lost`); it is None if we ended it.
-    `message_count` is the number of messages that it took. `made_progress` says that the server judged a
+    `taken_count` is the number of messages that the server took or refused. `made_progress` says that the server judged a
     message. `needs_care` says that the next session has to be careful. `fewer_sessions_reply` is a reply that
     allows fewer sessions at once. `is_open` says that the connection is open, for the next run.
     """
 
     error: ServerError | None
     is_lost: bool
-    message_count: int
+    taken_count: int
     made_progress: bool
     needs_care: bool
     fewer_sessions_reply: Reply | None
@@ -148,7 +148,7 @@ class Session:
         self._held: deque[Transaction] = deque()  # claimed ahead, rendered, and not submitted yet
         self._found_messages = False  # by the last claim
         self._message_seconds = 1.0  # how long a message takes, of late
-        self._message_count = 0
+        self._taken_count = 0
         self._made_progress = False
         self._last_used = state.clock.now()
         self._must_leave = False
@@ -176,7 +176,7 @@ class Session:
         return SessionEnd(
             error,
             is_lost,
-            self._message_count,
+            self._taken_count,
             self._made_progress,
             needs_care,
             self._fewer_sessions_reply(),
@@ -203,7 +203,7 @@ class Session:
         self._record_unfinished("the run was cancelled before the reply came")
 
     def _find_why_useless(self) -> ServerError | None:
-        if self._message_count or self._state.is_over:
+        if self._taken_count or self._state.is_over:
             return None
         if not self._connection.is_exhausted and self._leave_reply is None:
             return None
@@ -316,7 +316,7 @@ class Session:
 
     def _room(self) -> int:
         room, limit = self._connection.room, self._plan.message_limit
-        return room if limit is None else max(0, min(room, limit - self._message_count - self._in_flight))
+        return room if limit is None else max(0, min(room, limit - self._taken_count - self._in_flight))
 
     async def _take_results(self, *, until_due: bool) -> None:
         """Wait for results and record them. With `until_due`, wait only until another message may start."""
@@ -332,17 +332,17 @@ class Session:
             disposition = self._recorder.record_result(result)
             self._made_progress = self._made_progress or disposition.is_progress
             if disposition.session is SessionAction.CONTINUE:
-                self._message_count += 1
+                self._taken_count += 1
             else:
                 self._leave(disposition.session, result.reply)
         self._last_used = self._state.clock.now()
         limit = self._plan.message_limit
-        self._must_leave = self._must_leave or (limit is not None and self._message_count >= limit)
+        self._must_leave = self._must_leave or (limit is not None and self._taken_count >= limit)
 
     def _leave(self, action: SessionAction, reply: Reply | None) -> None:
         self._must_leave = True
         if action is SessionAction.USE_FEWER:
-            self._message_count += 1
+            self._taken_count += 1
         self._leave_action, self._leave_reply = action, reply
 
     async def _next_results(self, seconds: float | None) -> Sequence[TransactionResult]:

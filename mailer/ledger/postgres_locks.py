@@ -1,7 +1,7 @@
 """Locks of the senders on a ledger in PostgreSQL.
 
-They are advisory locks of the session (PostgreSQL's documentation, 13.3.5): the server frees them when the
-connection ends, however the sender died. A lock is a pair of numbers: the ledger's own number with a kind,
+They are advisory locks (PostgreSQL's documentation, 13.3.5) of a connection: the server frees them when it
+ends, however the sender died. A lock is a pair of numbers: the ledger's own number with a kind,
 and what is locked.
 """
 
@@ -16,11 +16,11 @@ from mailer.errors import LedgerError
 from mailer.ledger import sql
 from mailer.ledger.store import CampaignLock, Parameters, Row
 
-MAX_SESSIONS = 1000  # of one campaign: how many locks an edition has
+MAX_PERMITS = 1000  # of one edition: each allows one SMTP session, and is a lock
 PREPARE_PAUSE = 0.2  # seconds between two looks whether another sender is done with planning
 
 OPENING = 0x4D61_696C  # the lock of a process that makes or upgrades a ledger: there is no number yet
-_WRITER, _CAMPAIGN, _RUN, _SESSION, _PREPARE, _COMMAND = range(6)
+_WRITER, _CAMPAIGN, _RUN, _PERMIT, _PREPARE, _COMMAND = range(6)
 
 _LOCK = "SELECT pg_try_advisory_lock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
 _UNLOCK = "SELECT pg_advisory_unlock(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
@@ -32,8 +32,8 @@ _LOCKED = f"SELECT DISTINCT CAST(objid AS BIGINT) {_LOCKS}"
 _IS_LOCKED_BY_OTHERS = (
     f"SELECT EXISTS (SELECT 1 {_LOCKS} AND CAST(objid AS BIGINT) = :object AND pid <> pg_backend_pid())"
 )
-_SHARE = "SELECT pg_try_advisory_lock_shared(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
-_UNSHARE = "SELECT pg_advisory_unlock_shared(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+_LOCK_SHARED = "SELECT pg_try_advisory_lock_shared(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
+_UNLOCK_SHARED = "SELECT pg_advisory_unlock_shared(CAST(:class AS INTEGER), CAST(:object AS INTEGER))"
 
 
 class AdvisoryLocks(ABC):
@@ -42,7 +42,7 @@ class AdvisoryLocks(ABC):
     ledger_number = 0
 
     def __init__(self) -> None:
-        self._sessions: set[int] = set()
+        self._permits: set[int] = set()
 
     @abstractmethod
     def fetch_one(self, query: str, given: Parameters | None = None) -> Row | None:
@@ -57,7 +57,7 @@ class AdvisoryLocks(ABC):
         self.fetch_one(f"SELECT pg_advisory_xact_lock({self._lock_class(_WRITER)}, 0)")
 
     def lock_campaign(self, campaign: str) -> CampaignLock | None:
-        return self._lock(_CAMPAIGN, self._campaign_id(campaign), _SHARE, _UNSHARE)
+        return self._lock(_CAMPAIGN, self._campaign_id(campaign), _LOCK_SHARED, _UNLOCK_SHARED)
 
     def is_campaign_locked(self, campaign: str) -> bool:
         return self._is_held(_CAMPAIGN, self._campaign_id(campaign))
@@ -88,18 +88,18 @@ class AdvisoryLocks(ABC):
 
     def acquire_permit(self, edition: int, limit: int) -> CampaignLock | None:
         """Return a permit for one session, out of `limit` for all senders of an edition; None if all are in use."""
-        for number in range(min(limit, MAX_SESSIONS)):
-            session = edition * MAX_SESSIONS + number
-            if session in self._sessions:  # the database gives a lock twice to the same connection
+        for number in range(min(limit, MAX_PERMITS)):
+            permit = edition * MAX_PERMITS + number
+            if permit in self._permits:  # the database gives a lock twice to the same connection
                 continue
-            if lock := self._lock(_SESSION, session):
-                self._sessions.add(session)
-                return _SessionLock(lock, self._sessions, session)
+            if lock := self._lock(_PERMIT, permit):
+                self._permits.add(permit)
+                return _SessionPermit(lock, self._permits, permit)
         return None
 
     def lock_command(self, edition: int) -> None:
         """Show that a command distributes the work of an edition, until the end of the connection."""
-        self._lock(_COMMAND, edition, _SHARE, _UNSHARE)
+        self._lock(_COMMAND, edition, _LOCK_SHARED, _UNLOCK_SHARED)
 
     def is_command_alive(self, edition: int) -> bool:
         """Whether a command distributes the work of an edition."""
@@ -133,12 +133,12 @@ class _AdvisoryLock:
             self._locks.fetch_one(self._query, self._given)
 
 
-class _SessionLock:
-    """One of the sessions of an edition."""
+class _SessionPermit:
+    """Allows one SMTP session; `permits` are the numbers of those that this connection to the database has."""
 
-    def __init__(self, lock: CampaignLock, sessions: set[int], session: int) -> None:
-        self._lock, self._sessions, self._session = lock, sessions, session
+    def __init__(self, lock: CampaignLock, permits: set[int], permit: int) -> None:
+        self._lock, self._permits, self._permit = lock, permits, permit
 
     def release(self) -> None:
-        self._sessions.discard(self._session)
+        self._permits.discard(self._permit)
         self._lock.release()

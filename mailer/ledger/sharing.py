@@ -1,8 +1,8 @@
 """What the runs that send one campaign from one ledger in PostgreSQL have in common.
 
-Each run has a lock of its session. The database frees it when the run's connection ends, so a run that died
+Each run has a lock. The database frees it when the run's connection to it ends, so a run that died
 is found out without a timeout, and its claims are taken over. Rate, pauses, the failures that count for
-`stop_after`, and an early end are in one row an edition; sessions are limited by locks, one for each.
+`stop_after`, and an early end are in one row for each edition. A lock for each SMTP session limits their number.
 
 All times in that row are the database's, so that no machine's clock matters.
 """

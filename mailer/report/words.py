@@ -77,7 +77,7 @@ def format_moment(at: str | None) -> str:
     return at[:19].replace("T", " ") + " UTC" if at else "never"
 
 
-def format_share(count: int, total: int) -> str:
+def format_percent(count: int, total: int) -> str:
     """Return `count` in percent of `total`: `12.5 %`; nothing if there is no total."""
     return f"{100 * count / total:.1f} %" if total else ""
 

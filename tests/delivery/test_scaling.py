@@ -134,15 +134,15 @@ class Simulation:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
         state, self.time = self.state, self.time + seconds
-        state.sessions.workers = min(state.sessions.workers, self.takes)
-        state.sessions.open = state.sessions.workers
+        state.sessions.runners = min(state.sessions.runners, self.takes)
+        state.sessions.open = state.sessions.runners
         self.sent += seconds * self.rate_of(state.sessions.open)
         self.cpu_seconds += seconds * self.cpu_share * state.sessions.open
         state.figures.messages = int(self.sent)
         if self.pause_at is not None and self.time >= self.pause_at:
             self.pauses, self.pause_at = self.pauses + 1, None
-        if not self.counts or self.counts[-1] != state.sessions.workers:
-            self.counts.append(state.sessions.workers)
+        if not self.counts or self.counts[-1] != state.sessions.runners:
+            self.counts.append(state.sessions.runners)
         if self.sent >= self.total or self.time > 3600:
             state.end(Ending.COMPLETE)
 
@@ -150,16 +150,16 @@ class Simulation:
         """The numbers of sessions over time."""
         self.state = RunState(observer=Observer(), clock=self, stop=StopSignal())
         sessions = self.state.sessions
-        sessions.workers = start
+        sessions.runners = start
 
         def change(by: int) -> None:
-            sessions.workers += by
+            sessions.runners += by
 
         scaler = ConnectionScaler(
             self.state,
             ScalingPolicy(start, maximum),
-            add_worker=lambda: change(1),
-            retire_worker=lambda: change(-1),
+            add_runner=lambda: change(1),
+            remove_runner=lambda: change(-1),
             count_left=lambda: self.total - int(self.sent),
             count_pauses=lambda: self.pauses,
             read_cpu_seconds=lambda: self.cpu_seconds,

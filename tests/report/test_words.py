@@ -12,7 +12,7 @@ from mailer.report.words import (
     describe_times,
     describe_verdict,
     format_duration,
-    format_share,
+    format_percent,
     format_size,
 )
 
@@ -95,4 +95,4 @@ def test_a_duration_in_words(seconds: float, words: str) -> None:
 
 def test_sizes_are_decimal_and_shares_in_percent() -> None:
     assert (format_size(812), format_size(30_211), format_size(4_100_000)) == ("812 B", "30.2 kB", "4.1 MB")
-    assert (format_share(1, 3), format_share(0, 0)) == ("33.3 %", "")
+    assert (format_percent(1, 3), format_percent(0, 0)) == ("33.3 %", "")

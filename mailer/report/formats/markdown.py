@@ -22,7 +22,7 @@ from mailer.report.words import (
     describe_times,
     describe_verdict,
     describe_workers,
-    format_share,
+    format_percent,
 )
 from mailer.text import count_noun, make_printable, shorten
 
@@ -87,7 +87,7 @@ def _describe_lines(report: Report) -> list[str]:
 def _write_counts(report: Report, stream: TextIO) -> None:
     counts = report.counts
     rows = [
-        [STATUS_WORDS[status], f"{count:,}", format_share(count, counts.total), STATUS_ADVICE[status]]
+        [STATUS_WORDS[status], f"{count:,}", format_percent(count, counts.total), STATUS_ADVICE[status]]
         for status, count in counts.by_status()
         if count or status is Status.SENT
     ]

@@ -17,7 +17,7 @@ from mailer.report.words import (
     describe_server,
     describe_times,
     describe_workers,
-    format_share,
+    format_percent,
 )
 from mailer.text import count_noun, make_printable
 
@@ -77,7 +77,7 @@ def _print_table(report: Report, groups: FailureGroups, copies: CopyGroups, stre
     table.add_column("recipients", justify="right")
     table.add_column("", justify="right", style="dim")
     for status, count in _list_figures(report):
-        share = format_share(count, report.counts.total)
+        share = format_percent(count, report.counts.total)
         table.add_row(Text(STATUS_WORDS[status], STYLES[status]), f"{count:,}", share)
     table.add_section()
     table.add_row("total", f"{report.counts.total:,}", "")

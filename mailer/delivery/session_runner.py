@@ -1,4 +1,4 @@
-"""One connection's part of a run: a session, and the next one when it is lost or used up.
+"""Sessions one after the other: the next one when the last is lost or used up. `connections` of the campaign run at once.
 
 The loop that tries to connect again is tenacity's. `ReconnectPolicy` says for how long it waits, and when it
 stops.
@@ -43,8 +43,8 @@ MIN_WAIT, MAX_FIRST_WAIT = 1.5, 2.0
 SessionFactory = Callable[[Connection, SessionPlan], Session]
 
 
-class Worker:
-    """Opens sessions one after the other.
+class SessionRunner:
+    """Opens and uses sessions, one after the other.
 
     `access` says where to connect and as whom. `make_session` is called with a connection and how it is to be used.
     `throttle` pauses or ends the run when a reply asks for that. `keeper` has the sessions of the run before, and
@@ -73,15 +73,15 @@ class Worker:
         self._plan = SessionPlan(is_careful)
         self._connection: Connection | None = None
         self._session: Session | None = None
-        self._is_retired = False
+        self._is_ending = False
         self._has_new_token = False  # one was asked for after a refusal, and there was no login since
         self._was_lost = False  # the last session, so that the next one is a reconnect
-        self._lost_message_count = 0  # messages of the last session that was lost
+        self._taken_before_loss = 0  # messages of the last session that was lost
 
     async def run(self) -> None:
         """Send until no message is left or the run is over. Raises LedgerWriteError."""
         try:
-            while not self._is_retired and await self._queue.wait_for_message():
+            while not self._is_ending and await self._queue.wait_for_message():
                 try:
                     await self._reconnect.call_with_retries(self._run_session)
                 except ServerError as error:
@@ -90,14 +90,14 @@ class Worker:
             self.abort()
 
     @property
-    def is_retired(self) -> bool:
-        """Whether the worker has ended, or ends after its messages in flight."""
-        return self._is_retired
+    def is_ending(self) -> bool:
+        """Whether the runner has ended, or ends after its messages in flight."""
+        return self._is_ending
 
-    def retire(self) -> None:
-        """End after the messages in flight: other workers continue."""
-        self._is_retired = True
-        self._state.sessions.workers -= 1
+    def end(self) -> None:
+        """End after the messages in flight: other runners continue."""
+        self._is_ending = True
+        self._state.sessions.runners -= 1
         if self._session is not None:
             self._session.leave()
 
@@ -115,7 +115,7 @@ class Worker:
         is_kept = False
         try:
             if kept is None and self._queue.find_seconds_until_due() is None:
-                return  # the messages were sent while this worker waited
+                return  # the messages were sent while this runner waited
             is_kept = await self._run_permitted_session(connection, permit)
         finally:
             if permit is not None and not is_kept:
@@ -202,12 +202,12 @@ class Worker:
         if end.is_lost:
             # Some servers end a session without a word after so many messages: the same number twice is a
             # rule.
-            if end.message_count and end.message_count == self._lost_message_count:
-                limit = end.message_count
-            self._lost_message_count = end.message_count
+            if end.taken_count and end.taken_count == self._taken_before_loss:
+                limit = end.taken_count
+            self._taken_before_loss = end.taken_count
         self._was_lost = end.is_lost
         self._plan = SessionPlan(end.needs_care, limit)
-        if end.fewer_sessions_reply is not None and not self._retire_unless_alone(
+        if end.fewer_sessions_reply is not None and not self._end_unless_alone(
             "the server allows fewer connections at once"
         ):
             self._throttle.pause(
@@ -221,7 +221,7 @@ class Worker:
         """
         if isinstance(error, AuthenticationError):
             if error.temporary:  # too many logins: the sessions that are open continue
-                return self._retire_unless_alone(str(error))
+                return self._end_unless_alone(str(error))
             if self._access.token_source is not None and not self._has_new_token:  # it may have just expired
                 self._has_new_token = True
                 return True
@@ -241,40 +241,40 @@ class Worker:
         if rule is None or reply is None:
             return False
         if rule.action is ReplyAction.FEWER_SESSIONS:
-            return self._retire_unless_alone(rule.meaning)
+            return self._end_unless_alone(rule.meaning)
         return self._throttle.apply_rule(rule, reply)
 
-    def _retire_unless_alone(self, why: str) -> bool:
-        """End this worker if there is another one, because the server allows fewer sessions.
+    def _end_unless_alone(self, why: str) -> bool:
+        """End this runner if there is another one, because the server allows fewer sessions.
 
-        `why` is for a person. Returns whether the worker ends.
+        `why` is for a person. Returns whether the runner ends.
         """
         sessions = self._state.sessions
-        if sessions.workers > 1 and not self._is_retired:
-            sessions.workers -= 1
-            self._is_retired = True
-            self._state.observer.on_warning(f"{why}: continuing with {_count_sessions(sessions.workers)}")
-        return self._is_retired
+        if sessions.runners > 1 and not self._is_ending:
+            sessions.runners -= 1
+            self._is_ending = True
+            self._state.observer.on_warning(f"{why}: continuing with {_count_sessions(sessions.runners)}")
+        return self._is_ending
 
     def _stop_trying(self, error: ServerError) -> None:
         """No further try makes sense: the open sessions continue, or else the run ends."""
         sessions = self._state.sessions
-        if self._is_retired:
+        if self._is_ending:
             return
         if sessions.open:
-            self._is_retired = True
-            sessions.workers -= 1
+            self._is_ending = True
+            sessions.runners -= 1
             self._state.observer.on_warning(f"{error}: continuing with {_count_sessions(sessions.open)}")
             return
         self._state.end(Ending.UNREACHABLE, str(error), error.hint)
 
 
-class WorkerPool:
-    """The workers of a run, as many as are wanted. `make_worker` makes one."""
+class SessionRunnerPool:
+    """The session runners of a run, as many as are wanted. `make_runner` makes one."""
 
-    def __init__(self, state: RunState, make_worker: Callable[..., Worker]) -> None:
-        self._state, self._make_worker = state, make_worker
-        self._workers: list[Worker] = []
+    def __init__(self, state: RunState, make_runner: Callable[..., SessionRunner]) -> None:
+        self._state, self._make_runner = state, make_runner
+        self._runners: list[SessionRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._group = asyncio.TaskGroup()
 
@@ -285,10 +285,10 @@ class WorkerPool:
         is_careful: bool = False,
         beside: Callable[[], Coroutine[object, object, None]] | None = None,
     ) -> None:
-        """Run `count` workers, and those that are added, until each has ended; `beside` runs meanwhile.
+        """Run `count` runners, and those that are added, until each has ended; `beside` runs meanwhile.
 
         With `is_careful`, the first session sends messages in doubt alone, one command at a time. The first
-        error ends all workers at once, and is raised: without a ledger no message may leave.
+        error ends all runners at once, and is raised: without a ledger no message may leave.
         """
         try:
             async with self._group as group:
@@ -303,26 +303,26 @@ class WorkerPool:
             raise errors.exceptions[0] from errors
 
     def add(self, *, is_careful: bool = False) -> None:
-        """Start one more worker; with `is_careful`, its first session sends messages in doubt alone."""
-        worker = self._make_worker(is_careful=is_careful)
-        self._workers.append(worker)
-        self._state.sessions.workers += 1
-        self._tasks.append(self._group.create_task(worker.run()))
+        """Start one more runner; with `is_careful`, its first session sends messages in doubt alone."""
+        runner = self._make_runner(is_careful=is_careful)
+        self._runners.append(runner)
+        self._state.sessions.runners += 1
+        self._tasks.append(self._group.create_task(runner.run()))
 
-    def retire_one(self) -> None:
-        """Let one worker end after its messages in flight, if more than one is left."""
-        active = [worker for worker in self._workers if not worker.is_retired]
+    def remove_one(self) -> None:
+        """Let one runner end after its messages in flight, if more than one is left."""
+        active = [runner for runner in self._runners if not runner.is_ending]
         if len(active) > 1:
-            active[-1].retire()
+            active[-1].end()
 
     def abort(self) -> None:
         """Close all sessions at once."""
-        for worker in self._workers:
-            worker.abort()
+        for runner in self._runners:
+            runner.abort()
 
 
 class ReconnectPolicy:
-    """Decides for one worker. Only tries in a row count; each call begins anew."""
+    """Says for one session runner when it tries to connect again. Only tries in a row count; each call begins anew."""
 
     def __init__(self, state: RunState, backoff: Backoff) -> None:
         """`state` is the run's; `backoff` says how long to wait between two tries."""
