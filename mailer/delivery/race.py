@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def race(work: Coroutine[object, object, T], *others: Coroutine[object, object, object]) -> T | None:
+async def race(work: Awaitable[T], *others: Coroutine[object, object, object]) -> T | None:
     """Run `work` until it or one of `others` finishes, and cancel the rest.
 
     Returns what `work` returned, or None if another one finished first. Raises what `work` raised.

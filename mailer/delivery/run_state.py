@@ -15,10 +15,10 @@ from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending
 from mailer.delivery.race import race
 from mailer.delivery.signals import StopSignal
-from mailer.smtp.connection import SessionDetails
+from mailer.smtp.connection import ServerHello, SessionDetails
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits
 
-MAX_LOGINS = 20  # at the same time: more look like an attack
+MAX_OPENING = 20  # sessions at the same time: more look like an attack
 
 
 @dataclass(slots=True)
@@ -39,23 +39,31 @@ class RunFigures:
 class SessionCounts:
     """How many sessions a run has, and how many it is to have.
 
-    `runners` is the number of session runners that have not ended and are not about to. `open` is the number of
-    sessions that are open now.
+    `runners` is the number of session runners that have not ended and are not about to. `open` is the
+    number of sessions that are used now. A session that would be one more than `open_at_most` waits to be used; None
+    is no limit.
     """
 
     runners: int = 0
     open: int = 0
+    open_at_most: int | None = None
+
+    @property
+    def may_use_another(self) -> bool:
+        """Whether another session may be used now."""
+        return self.open_at_most is None or self.open < self.open_at_most
 
 
 class LoginGate:
     """Limits the logins that happen at the same time.
 
     Until the first one succeeds there is one at a time: a wrong password is tried once, not by each session runner.
+    `slots` limits the sessions that are being opened.
     """
 
     def __init__(self) -> None:
+        self.slots = asyncio.Semaphore(MAX_OPENING)
         self._first = asyncio.Lock()
-        self._others = asyncio.Semaphore(MAX_LOGINS)
         self._is_open = False
 
     def open(self) -> None:
@@ -64,7 +72,7 @@ class LoginGate:
 
     @asynccontextmanager
     async def enter(self) -> AsyncIterator[None]:
-        """In this block, a session runner may connect and log in."""
+        """In this block, a session runner may log in."""
         if not self._is_open:
             await self._first.acquire()
             if not self._is_open:
@@ -74,8 +82,7 @@ class LoginGate:
                     self._first.release()
                 return
             self._first.release()
-        async with self._others:
-            yield
+        yield
 
 
 class RunState:
@@ -92,6 +99,7 @@ class RunState:
         self.figures = RunFigures()
         self.sessions = SessionCounts()
         self.server: SessionDetails | None = None
+        self.hello: ServerHello | None = None  # of the first session that reached the login
         self.traits: ServerTraits = NOTHING_LEARNED
         self.login_gate = LoginGate()
         self._ended = asyncio.Event()

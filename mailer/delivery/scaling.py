@@ -4,6 +4,10 @@ Without CHUNKING a session sends one message per round trip, so several sessions
 long line. How many may pay is known from the first messages on: as long as this process is idle for most of
 a message's time, more sessions can use that time. A server takes only so many of them. It says so by a
 refusal (421), by asking to slow down (4.7.x), or by slower replies. The next run begins with what it took.
+
+It takes several round trips to open a session. On a long line, the next step's sessions are therefore opened
+while those before them are measured. They send nothing until then. If those before them bring too little,
+both steps are taken back.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ MAX_CONNECTIONS = 64  # more is never chosen automatically
 MAX_FAILURES = (
     2  # steps that brought too little; the first may have met a slow moment, so a part of it is tried again
 )
-MESSAGES_TO_MEASURE = 3  # results for each session; fewer say little about the rate
+MESSAGES_TO_MEASURE = 2  # results for each session; fewer say little about the rate
 MESSAGES_TO_MEASURE_STREAMED = 500  # as long as it takes until a session's window has grown
 MESSAGES_TO_GROW = 10  # that are left for each session; for fewer, another login costs more than it saves
-LOOK_INTERVAL = 0.01  # seconds
+LOOK_INTERVAL = 0.005  # seconds
+LONG_ROUND_TRIP = 0.008  # seconds; on a shorter line, measuring takes no time that could be saved
 
 
 def find_known_limit(host: str) -> int:
@@ -44,12 +49,14 @@ def find_known_limit(host: str) -> int:
 class ScalingPolicy:
     """Chooses the number of sessions from measurements. It has no clock and does no I/O.
 
-    `count` is the number that is wanted now, `maximum` is never exceeded. `is_settled` says that it stays.
-    `is_limited` says that the server objected to more.
+    `count` is the number that is wanted now, `maximum` is never exceeded. `ahead` of them are a step that was
+    begun while the others are measured. `is_settled` says that the number stays. `is_limited` says that the
+    server objected to more.
     """
 
     count: int
     maximum: int
+    ahead: int = 0
     is_settled: bool = False
     is_limited: bool = False
     _learned: Mapping[str, object] | None = None  # by the last run
@@ -83,8 +90,24 @@ class ScalingPolicy:
             return dict(self._learned)
         return {"connections": max(1, count), "connections_limited": self.is_limited}
 
+    @property
+    def measured_count(self) -> int:
+        """The number of sessions that are being measured."""
+        return self.count - self.ahead
+
+    def step_ahead(self, left: int) -> int:
+        """Return the number of sessions wanted while those that are open are measured.
+
+        `left` is the number of messages that are still to be sent. After a number that was learned, or a step
+        that brought too little, nothing is begun without a measurement.
+        """
+        if not self.ahead and self._learned is None and not self._failures:
+            self.ahead = max(0, self._next_count(left) - self.count)
+            self.count += self.ahead
+        return self.count
+
     def choose(self, rate: float, left: int, busy: float = 0.0) -> int:
-        """Return the number of sessions wanted after `rate` messages per second were measured with `count`.
+        """Return the number of sessions wanted after `rate` messages per second with those that were measured.
 
         `left` is the number of messages that are still to be sent. `busy` is the part of the time (0 to 1) in
         which this process worked: no more sessions are opened than the rest of it can serve.
@@ -93,27 +116,34 @@ class ScalingPolicy:
         if self.is_settled:
             return self.count
         if self._previous_count and rate < self._required_rate():
-            self.count, self._previous_count = self._previous_count, 0
+            self.count, self._previous_count, self.ahead = self._previous_count, 0, 0
             self._failures += 1
             self.is_settled = self._failures >= MAX_FAILURES
             return self.count
-        servable = int(self.count / busy) if busy > 0 else self.maximum
-        step = max(1, MAX_STEP // 4**self._failures)
-        wanted = min(self.count + step, self.maximum, left // MESSAGES_TO_GROW, servable)
-        if wanted > self.count:
-            self._previous_count, self._previous_rate, self.count = self.count, rate, wanted
-        elif self.count >= min(self.maximum, servable):
+        measured = self.measured_count
+        servable = int(measured / busy) if busy > 0 else self.maximum
+        # With a step ahead, most of the work was that of opening sessions: it says nothing about messages.
+        wanted = self.count if self.ahead else min(self._next_count(left), servable)
+        if wanted > measured:
+            self._previous_count, self._previous_rate = measured, rate
+        elif measured >= min(self.maximum, servable):
             self.is_settled = True
+        self.count, self.ahead = max(measured, wanted), 0
         return self.count
+
+    def _next_count(self, left: int) -> int:
+        step: int = max(1, MAX_STEP // 4**self._failures)
+        return min(self.count + step, self.maximum, left // MESSAGES_TO_GROW)
 
     def _required_rate(self) -> float:
         """The rate that the last step must have brought: 15 % more for each doubling, and at least 15 %."""
-        doublings = log2(self.count / self._previous_count)
+        doublings = log2(self.measured_count / self._previous_count)
         return self._previous_rate * float(MIN_GROWTH ** max(1.0, doublings))
 
     def limit_to(self, count: int) -> int:
         """The server objected: return `count`, at least one, and never exceed it again."""
         self.count = self.maximum = max(1, min(count, self.count))
+        self.ahead = 0
         self.is_settled = self.is_limited = True
         return self.count
 
@@ -144,11 +174,14 @@ class ConnectionScaler:
 
     async def run(self) -> None:
         """Measure and change until the number of sessions is settled, or the run ends."""
+        while not self._state.is_over and not self._state.sessions.open and self._state.hello is None:
+            await self._state.clock.sleep(LOOK_INTERVAL)
         while not self._state.is_over and not self._policy.is_settled:
             measured = await self._measure()
             if measured is not None:
                 rate, busy = measured
                 self._change_to(self._policy.choose(rate, self._count_left(), busy))
+        self._use_at_most(None)
         while not self._state.is_over:  # the server may still object
             pauses = self._count_pauses()
             await self._state.clock.sleep(1.0)
@@ -160,37 +193,55 @@ class ConnectionScaler:
 
         Returns None if the server objected meanwhile.
         """
-        state, wanted, pauses = self._state, self._policy.count, self._count_pauses()
+        state, policy, pauses = self._state, self._policy, self._count_pauses()
+        measured = policy.measured_count
+        self._use_at_most(measured)
         expected: int | None = None  # messages at which measuring begins, once all sessions are open
         started: float | None = None
         messages, cpu_seconds = 0, 0.0
         while not state.is_over:
+            if self._may_step_ahead():
+                self._change_to(policy.step_ahead(self._count_left()))
             await state.clock.sleep(LOOK_INTERVAL)
-            if state.sessions.runners < wanted:  # it refused sessions: those that are left are what it takes
-                self._policy.limit_to(state.sessions.runners)
+            # If it refused sessions, those that are left are what it takes.
+            if state.sessions.runners < policy.count:
+                policy.limit_to(state.sessions.runners)
                 return None
             if self._count_pauses() > pauses:
-                self._change_to(self._policy.limit_to(wanted - 1))
+                self._change_to(policy.limit_to(policy.count - 1))
                 return None
             if expected is None:
-                if (
-                    state.sessions.open >= wanted
-                ):  # a new session's first result comes late: it is not counted
-                    expected = state.figures.messages + wanted
+                # A new session's first result comes late: it is not counted.
+                if state.sessions.open >= measured:
+                    expected = state.figures.messages + measured
             elif started is None:
                 if state.figures.messages >= expected:
                     started, messages = state.clock.now(), state.figures.messages
                     cpu_seconds = self._read_cpu_seconds()
             else:
                 taken, seconds = state.figures.messages - messages, state.clock.now() - started
-                if taken >= self._messages_to_measure() * wanted and seconds > 0:
+                if taken >= self._messages_to_measure() * measured and seconds > 0:
                     return taken / seconds, (self._read_cpu_seconds() - cpu_seconds) / seconds
         return None
+
+    def _may_step_ahead(self) -> bool:
+        """The line is long, and the sessions to be measured are open, or the first one nearly is."""
+        hello, measured = self._state.hello, self._policy.measured_count
+        return (
+            hello is not None
+            and hello.strategy is not Strategy.STREAMED
+            and hello.round_trip >= LONG_ROUND_TRIP
+            and (measured == 1 or self._state.sessions.open >= measured)
+        )
 
     def _messages_to_measure(self) -> int:
         server = self._state.server
         is_streamed = server is not None and server.strategy is Strategy.STREAMED
         return MESSAGES_TO_MEASURE_STREAMED if is_streamed else MESSAGES_TO_MEASURE
+
+    def _use_at_most(self, count: int | None) -> None:
+        self._state.sessions.open_at_most = count
+        self._state.wake_waiters()
 
     def _change_to(self, wanted: int) -> None:
         for _ in range(wanted - self._state.sessions.runners):

@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
@@ -27,7 +28,7 @@ from mailer.delivery.session import Session, SessionEnd, SessionPlan
 from mailer.delivery.throttle import Throttle
 from mailer.errors import AuthenticationError, ConnectionLost, LedgerError, ServerError, TlsError
 from mailer.ledger.store import CampaignLock
-from mailer.smtp.connection import Connection, connect
+from mailer.smtp.connection import Connection, ServerHello, connect
 from mailer.smtp.protocol.values import Strategy
 
 CLAIMS_AHEAD = 2  # if a session sends one message at a time, and the server is as fast as the disk
@@ -100,6 +101,7 @@ class SessionRunner:
         self._state.sessions.runners -= 1
         if self._session is not None:
             self._session.leave()
+        self._state.wake_waiters()
 
     def abort(self) -> None:
         """Close the session at once; nothing more leaves."""
@@ -135,6 +137,8 @@ class SessionRunner:
             return False
         if connection is None:
             return False
+        if not await self._may_use(connection):
+            return False
         end = await self._use(connection, is_new=is_new)
         if end.is_open and self._keeper is not None:
             self._keeper.keep(connection, permit)
@@ -146,18 +150,42 @@ class SessionRunner:
 
     async def _open(self) -> Connection | None:
         """Return a session that is logged in; None if the run is over."""
+        gate, may_log_in = self._state.login_gate, asyncio.Event()
+        connection: Connection | None = None
+        async with gate.slots:
+            # While another session logs in, this one gets as far as its own login. But a server that refused
+            # a session is not asked by all workers at once.
+            opening = None if self._was_lost else asyncio.ensure_future(self._connect(may_log_in))
+            try:
+                async with gate.enter():
+                    connection = await self._finish_opening(opening, may_log_in)
+            finally:
+                if opening is not None and connection is None:
+                    await _discard(opening)
+        return connection
+
+    async def _finish_opening(
+        self, opening: asyncio.Future[Connection] | None, may_log_in: asyncio.Event
+    ) -> Connection | None:
+        """Return the session of `opening`. If that has failed, or is None, open one."""
         state = self._state
-        async with state.login_gate.enter():
-            if state.is_over:
-                return None
-            connection = await race(self._connect(), state.wait_until_ended())
-            if connection is not None:
-                state.login_gate.open()
+        if opening is not None and opening.done() and opening.exception() is not None:
+            opening = None  # without a word: it was only ahead of its turn
+        if state.is_over:
+            return None
+        may_log_in.set()
+        connection = await race(opening or self._connect(may_log_in), state.wait_until_ended())
         if connection is not None:
+            state.login_gate.open()
             self._has_new_token = False
         return connection
 
-    async def _connect(self) -> Connection:
+    async def _wait_to_log_in(self, hello: ServerHello, may_log_in: asyncio.Event) -> None:
+        if self._state.hello is None and not self._plan.is_careful:
+            self._state.hello = hello
+        await may_log_in.wait()
+
+    async def _connect(self, may_log_in: asyncio.Event) -> Connection:
         delivery, is_careful = self._options.delivery, self._plan.is_careful
         strategy = None if delivery.strategy == AUTO else Strategy(delivery.strategy)
         return await connect(
@@ -169,7 +197,21 @@ class SessionRunner:
             traits=self._state.traits,
             trace=self._options.trace,
             on_notice=self._state.observer.on_warning,
+            before_login=partial(self._wait_to_log_in, may_log_in=may_log_in),
         )
+
+    async def _may_use(self, connection: Connection) -> bool:
+        """Wait until the session may be used. Return False, with the session closed, if it is not needed."""
+        state = self._state
+        self._connection = connection
+        while not (state.sessions.may_use_another or self._is_retired or state.is_over):
+            if self._queue.seconds_until_due() is None:
+                break  # the others have sent what there was
+            await state.wait_for_change(None)
+        if not self._is_retired:
+            return True
+        await connection.quit()
+        return False
 
     async def _use(self, connection: Connection, *, is_new: bool) -> SessionEnd:
         self._connection = connection
@@ -361,7 +403,7 @@ class ReconnectPolicy:
     def _seconds_until_next_try(self, call: RetryCallState) -> float:
         if isinstance(_error(call), AuthenticationError):  # too many logins
             return seconds_of_pause(self._backoff, call.attempt_number) or 0.0
-        seconds = random.uniform(0.0, exponential_bound(self._backoff, call.attempt_number))  # noqa: S311 - jitter
+        seconds = random.uniform(0.0, exponential_bound(self._backoff, call.attempt_number))
         if call.attempt_number > QUICK_TRIES and not self._has_opened_sessions:
             seconds = max(seconds, MIN_WAIT)
         return seconds if self._state.figures.sessions else min(seconds, MAX_FIRST_WAIT)
@@ -372,6 +414,18 @@ class ReconnectPolicy:
 
 def _error(call: RetryCallState) -> BaseException | None:
     return call.outcome.exception() if call.outcome is not None else None
+
+
+async def _discard(opening: asyncio.Future[Connection]) -> None:
+    """Give up a session that is being opened, or was.
+
+    If that has failed, this does not wait: the worker must end the run before another one may log in.
+    """
+    if not opening.done():
+        opening.cancel()
+        await asyncio.wait([opening])
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abort()
 
 
 def _count_sessions(count: int) -> str:

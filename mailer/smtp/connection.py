@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from mailer.dataclass import dataclass
@@ -62,6 +62,14 @@ class SessionDetails:
     certificate: CertificateSummary | None
 
 
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """What is known of a server before the login: the strategy it allows, and the seconds of a round trip."""
+
+    strategy: Strategy
+    round_trip: float
+
+
 async def connect(
     endpoint: Endpoint,
     login: Login | None,
@@ -72,13 +80,15 @@ async def connect(
     traits: ServerTraits = NOTHING_LEARNED,
     trace: Callable[[str, str], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
+    before_login: Callable[[ServerHello], Awaitable[None]] | None = None,
 ) -> Connection:
     """Return a session that is ready for messages.
 
     `timeout` is the seconds for one complete reply, `window` the maximum of messages in flight,
     `strategy_at_most` the campaign's limit, and `traits` what earlier sessions learned about this server.
     `trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked; `on_notice` with what
-    a person who waits may want to know.
+    a person who waits may want to know. `before_login` is awaited before AUTH is written; not if there is no
+    login.
 
     Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable file or
     address.
@@ -96,6 +106,7 @@ async def connect(
         window=window,
         strategy_at_most=strategy_at_most,
         traits=traits,
+        waits_to_log_in=before_login is not None,
     )
     try:
         session = SmtpSession(settings, trace=trace)
@@ -104,7 +115,7 @@ async def connect(
         raise
     connection = Connection(endpoint, tcp, session)
     try:
-        await connection._open(context, began_at, on_notice)
+        await connection._open(context, began_at, on_notice, before_login)
     except BaseException:
         connection.abort()
         raise
@@ -243,7 +254,11 @@ class Connection:
     # -- opening --
 
     async def _open(
-        self, context: ssl.SSLContext | None, began_at: float, on_notice: Callable[[str], None] | None
+        self,
+        context: ssl.SSLContext | None,
+        began_at: float,
+        on_notice: Callable[[str], None] | None,
+        before_login: Callable[[ServerHello], Awaitable[None]] | None,
     ) -> None:
         session = self._session
         if context is not None and self._endpoint.security == "tls":
@@ -255,10 +270,15 @@ class Connection:
         await self._wait_until(lambda: session.state is not State.GREETING, at_most=SILENCE)
         if session.state is State.GREETING and on_notice is not None:
             on_notice(self._describe_silence())
-        await self._wait_until(lambda: session.state in (State.READY, State.HANDSHAKE))
+        await self._wait_until(lambda: session.state in (State.READY, State.HANDSHAKE, State.BEFORE_LOGIN))
         if session.state is State.HANDSHAKE and context is not None:
             await self._start_tls(context)
             session.complete_handshake(self._loop.time(), binding=self._binding)
+            self._write()
+            await self._wait_until(lambda: session.state in (State.READY, State.BEFORE_LOGIN))
+        if session.state is State.BEFORE_LOGIN and before_login is not None:
+            await before_login(ServerHello(session.strategy, session.round_trip))
+            self._handle_events(session.log_in(self._loop.time()))
             self._write()
             await self._wait_until(lambda: session.state is State.READY)
         if session.state is State.CLOSED:

@@ -13,6 +13,8 @@ from mailer.delivery.options import Ending
 from mailer.delivery.run_state import RunState
 from mailer.delivery.scaling import MAX_CONNECTIONS, ConnectionScaler, ScalingPolicy, find_known_limit
 from mailer.delivery.signals import StopSignal
+from mailer.smtp.connection import ServerHello
+from mailer.smtp.protocol.values import Strategy
 
 MANY = 1_000_000
 
@@ -61,6 +63,30 @@ def test_slower_replies_are_a_step_back() -> None:
     policy = ScalingPolicy(4, 64)
     assert policy.choose(40.0, MANY) == 12
     assert policy.choose(20.0, MANY) == 4
+
+
+def test_a_step_is_begun_while_the_one_before_is_measured() -> None:
+    policy = ScalingPolicy(1, 20)
+    assert (policy.step_ahead(MANY), policy.measured_count) == (9, 1)
+    assert policy.step_ahead(MANY) == 9  # one step ahead, and no more
+    # The work of opening sessions is not that of sending.
+    assert policy.choose(10.0, MANY, busy=1.0) == 9
+    assert (policy.step_ahead(MANY), policy.measured_count) == (17, 9)
+    assert policy.choose(90.0, MANY) == 17
+    assert (policy.step_ahead(MANY), policy.measured_count) == (20, 17)
+    assert policy.choose(100.0, MANY) == 9  # with both steps
+    assert policy.step_ahead(MANY) == 9
+
+
+@pytest.mark.parametrize("left", [10, 19])
+def test_no_step_is_begun_ahead_for_a_few_messages(left: int) -> None:
+    assert ScalingPolicy(1, 20).step_ahead(left) == 1
+
+
+def test_nothing_is_begun_ahead_of_a_number_that_was_learned() -> None:
+    policy = ScalingPolicy.from_last_run(ScalingPolicy(8, 64).make_record(8), limit=64, messages=MANY)
+    assert policy.step_ahead(MANY) == 8
+    assert policy.choose(100.0, MANY) == 16
 
 
 def test_no_session_is_opened_for_a_few_messages() -> None:
@@ -126,7 +152,10 @@ class Simulation:
     pauses: int = 0
     pause_at: float | None = None
     cpu_share: float = 0.0  # of one session
+    hello: ServerHello | None = None
+    opening_seconds: float = 0.0
     counts: list[int] = field(default_factory=list)
+    wanted_at: list[tuple[float, int]] = field(default_factory=list)
 
     def now(self) -> float:
         return self.time
@@ -135,7 +164,10 @@ class Simulation:
         await asyncio.sleep(0)
         state, self.time = self.state, self.time + seconds
         state.sessions.runners = min(state.sessions.runners, self.takes)
-        state.sessions.open = state.sessions.runners
+        self.wanted_at.append((self.time, state.sessions.runners))
+        ready = [wanted for time, wanted in self.wanted_at if time <= self.time - self.opening_seconds]
+        limit = state.sessions.open_at_most or state.sessions.runners
+        state.sessions.open = min([limit, state.sessions.runners, *ready[-1:]] if ready else [0])
         self.sent += seconds * self.rate_of(state.sessions.open)
         self.cpu_seconds += seconds * self.cpu_share * state.sessions.open
         state.figures.messages = int(self.sent)
@@ -146,9 +178,14 @@ class Simulation:
         if self.sent >= self.total or self.time > 3600:
             state.end(Ending.COMPLETE)
 
+    def time_of(self, count: int) -> float:
+        """The time at which `count` sessions were wanted."""
+        return next(time for time, wanted in self.wanted_at if wanted >= count)
+
     def run(self, start: int = 1, maximum: int = 64) -> list[int]:
         """The numbers of sessions over time."""
         self.state = RunState(observer=Observer(), clock=self, stop=StopSignal())
+        self.state.hello = self.hello
         sessions = self.state.sessions
         sessions.runners = start
 
@@ -170,6 +207,43 @@ class Simulation:
 
 def test_a_long_line_is_filled_with_sessions_as_far_as_allowed() -> None:
     assert Simulation(lambda sessions: 10.0 * sessions).run(maximum=20) == [1, 9, 17, 20]
+
+
+def open_slowly(rate_of: Callable[[int], float], hello: ServerHello, **more: int) -> Simulation:
+    """A run in which it takes four round trips of 0.1 s to open a session."""
+    return Simulation(rate_of, hello=hello, opening_seconds=0.4, **more)
+
+
+FAR = ServerHello(Strategy.PIPELINED, 0.1)
+NEAR = ServerHello(Strategy.PIPELINED, 0.001)
+STREAMS = ServerHello(Strategy.STREAMED, 0.1)
+
+
+def test_on_a_long_line_the_next_sessions_are_opened_before_those_before_are_measured() -> None:
+    far = open_slowly(lambda sessions: 10.0 * sessions, FAR)
+    assert far.run(maximum=20) == [9, 17, 20]
+    near = open_slowly(lambda sessions: 10.0 * sessions, NEAR)
+    assert near.run(maximum=20) == [1, 9, 17, 20]
+    assert [simulation.time_of(20) for simulation in (far, near)] == [
+        pytest.approx(1.4, abs=0.3),
+        pytest.approx(2.3, abs=0.3),
+    ]
+
+
+def test_a_streamed_session_is_measured_before_another_is_opened() -> None:
+    simulation = open_slowly(lambda sessions: 1000.0 * sessions, STREAMS)
+    assert simulation.run(maximum=20)[0] == 1
+    assert simulation.time_of(9) > 0.4
+
+
+def test_steps_that_were_begun_ahead_are_taken_back() -> None:
+    simulation = open_slowly(lambda sessions: min(10.0 * sessions, 30.0), FAR)
+    assert simulation.run() == [9, 17, 25, 9, 11, 9]
+    assert open_slowly(lambda _sessions: 10.0, FAR).run() == [9, 17, 1, 3, 1]
+
+
+def test_sessions_that_are_refused_ahead_are_not_asked_for_again() -> None:
+    assert open_slowly(lambda sessions: 10.0 * sessions, FAR, takes=12).run() == [9, 12]
 
 
 def test_a_process_that_has_no_time_left_opens_no_more_sessions() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,10 @@ from mailer.delivery.options import Ending
 from mailer.errors import InputError
 from mailer.ledger.outcome import Status
 from mailer.secret import Secret
+from mailer.smtp.connection import connect
+from mailer.smtp.protocol.values import Strategy
 from tests.faults.harness import QUICK, Bench, FakeClock
-from tests.faults.server import Fault, FaultServer, Step
+from tests.faults.server import PASSWORD, Fault, FaultServer, Step
 
 
 def test_a_wrong_password_is_tried_once(tmp_path):
@@ -71,6 +74,30 @@ def test_a_wrong_password_is_tried_once_by_all_connections_together(tmp_path):
         result = bench.send(server, replace(QUICK, connections=4))
     assert result.ending is Ending.UNREACHABLE
     assert server.refused_logins == 1
+
+
+@pytest.mark.parametrize(("password", "refused", "logins"), [("another", 1, 1), (PASSWORD, 0, 4)])
+def test_sessions_get_as_far_as_their_login_while_another_logs_in(
+    tmp_path, monkeypatch, password, refused, logins
+):
+    arrived, everyone = [], asyncio.Event()
+
+    async def connect_together(*given, before_login, **more):
+        async def meet(hello):
+            arrived.append(hello.strategy)
+            if len(arrived) == 4:
+                everyone.set()
+            await everyone.wait()
+            await before_login(hello)
+
+        return await connect(*given, before_login=meet, **more)
+
+    monkeypatch.setattr("mailer.delivery.worker.connect", connect_together)
+    bench = Bench(tmp_path, 40)
+    with FaultServer("pipelined", delay=0.01, password=password) as server:
+        bench.send(server, replace(QUICK, connections=4))
+    assert (server.refused_logins, server.logins) == (refused, logins)
+    assert arrived == [Strategy.PIPELINED] * 4
 
 
 class Tokens:

@@ -118,6 +118,7 @@ def converse(
     starttls: bool = False,
     security: str = "tls",
     login: Login | None = None,
+    waits_to_log_in: bool = False,
     window: int | None = None,
     at_most: Strategy | None = None,
     traits: ServerTraits = NOTHING_LEARNED,
@@ -131,6 +132,7 @@ def converse(
         starttls=starttls,
         security=security,  # type: ignore[arg-type] # the scripts' word
         login=login,
+        waits_to_log_in=waits_to_log_in,
         timeout=10.0,
         window=window,
         strategy_at_most=at_most,

@@ -190,6 +190,26 @@ def test_a_login_opens_the_session(feeding: str) -> None:
     assert run.session.mechanism == "PLAIN"
 
 
+def test_a_login_waits_until_it_may_happen(feeding: str) -> None:
+    script = OPENING + "S: 250-PIPELINING\nS: 250 AUTH PLAIN LOGIN\n-:"
+    run = converse(script, feeding=feeding, login=LOGIN, waits_to_log_in=True)
+    assert run.session.state is State.BEFORE_LOGIN
+    assert run.session.strategy is Strategy.PIPELINED
+    assert b"AUTH" not in run.written
+    assert run.session.log_in(run.now) == []
+    assert run.session.data_to_send(run.now) == f"AUTH PLAIN {PLAIN}\r\n".encode()
+    run.session.receive(b"235 2.7.0 welcome\r\n", run.now)
+    assert run.session.state is State.READY
+
+
+def test_a_session_that_ends_before_its_login_does_not_log_in(feeding: str) -> None:
+    script = OPENING + "S: 250 AUTH PLAIN LOGIN\n-:\nE:"
+    run = converse(script, feeding=feeding, login=LOGIN, waits_to_log_in=True)
+    assert isinstance(run.failure, ConnectionLost)
+    run.session.log_in(run.now)
+    assert run.session.data_to_send(run.now) == b""
+
+
 @pytest.mark.parametrize(
     "reply", ["535 5.7.8 no", "534 5.7.9 application-specific password required", "550 no"]
 )

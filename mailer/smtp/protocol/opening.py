@@ -22,7 +22,8 @@ class ClientSettings:
 
     `security` is that of the channel: a login needs TLS or loopback. `timeout` is the seconds for one
     complete reply, `window` the maximum of messages in flight, `strategy_at_most` the campaign's limit, and
-    `traits` what earlier sessions learned about the server.
+    `traits` what earlier sessions learned about the server. `waits_to_log_in` says that AUTH is not written
+    before `log_in` is called.
     """
 
     host: str
@@ -34,6 +35,7 @@ class ClientSettings:
     window: int | None = None
     strategy_at_most: Strategy | None = None
     traits: ServerTraits = NOTHING_LEARNED
+    waits_to_log_in: bool = False
 
 
 class Opening:
@@ -126,7 +128,10 @@ class Opening:
                 binding=self._binding,
                 needs_proof=self._settings.traits.has_scram,
             )
-            self._log_in()
+            if self._settings.waits_to_log_in:
+                self._machine.advance(Step.WAIT_FOR_TURN)
+            else:
+                self.log_in()
         else:
             self._open()
 
@@ -157,7 +162,7 @@ class Opening:
 
     # -- the login --
 
-    def _log_in(self) -> None:
+    def log_in(self) -> None:
         """Try the next mechanism; each is tried once."""
         exchange = SaslExchange(self._mechanisms[0])
         self._machine.advance(Step.IDENTIFY)
@@ -191,7 +196,7 @@ class Opening:
             if not reply.concerns_session or not fallbacks:  # 535: a wrong password is tried once
                 raise make_login_error(self._settings.host, exchange.mechanism, reply)
             self._mechanisms = fallbacks
-            self._log_in()
+            self.log_in()
 
     def _answer_challenge(self, exchange: SaslExchange, reply: Reply) -> None:
         try:

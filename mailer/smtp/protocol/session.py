@@ -24,7 +24,7 @@ from mailer.smtp.protocol.opening import ClientSettings, Opening
 from mailer.smtp.protocol.pipeline import Pipeline, Trace
 from mailer.smtp.protocol.reply import Reply, ReplyParser
 from mailer.smtp.protocol.states import State, StateMachine, Step
-from mailer.smtp.protocol.submission import Submission
+from mailer.smtp.protocol.submission import Submission, choose_strategy
 from mailer.smtp.protocol.values import (
     ServerTraits,
     Strategy,
@@ -52,6 +52,7 @@ class SmtpSession:
         self._end: SessionEnded | None = None
         self._is_end_told = False
         self._began_at = 0.0
+        self.round_trip = 0.0  # seconds between EHLO and its reply
 
     # -- octets and time --
 
@@ -108,6 +109,15 @@ class SmtpSession:
     def complete_handshake(self, now: float, *, binding: ChannelBinding | None = None) -> None:
         """The TLS handshake that a HandshakeNeeded asked for is done."""
         self._opening.complete_handshake(now, binding)
+
+    def log_in(self, now: float) -> list[Event]:
+        """Write AUTH: the login, for which the state BEFORE_LOGIN waits, may happen now."""
+        if self._machine.state is State.BEFORE_LOGIN:
+            try:
+                self._opening.log_in()
+            except ServerError as error:
+                self._close(error)
+        return self._take_events(now)
 
     def data_to_send(self, now: float) -> bytes:
         """Return the octets to send now; b"" if there are none.
@@ -170,7 +180,13 @@ class SmtpSession:
 
     @property
     def strategy(self) -> Strategy:
-        return self._submission.strategy if self._submission is not None else Strategy.SEQUENTIAL
+        """The strategy in use; before the session is ready, the one that it will begin with."""
+        if self._submission is not None:
+            return self._submission.strategy
+        settings = self.settings
+        return choose_strategy(
+            self.extensions, settings.traits, window=settings.window, at_most=settings.strategy_at_most
+        )
 
     @property
     def traits(self) -> ServerTraits:
@@ -266,6 +282,8 @@ class SmtpSession:
             self._submission.announce_end(reply)  # 421, to anything or to nothing (RFC 5321 3.8)
             if not self._pipeline.is_waiting:
                 raise self._make_ended_error(reply)
+        if self._machine.state is State.EHLO:
+            self.round_trip = now - self._pipeline.waiting_since
         self._pipeline.handle_reply(reply, now)
         submission = self._submission
         if submission is None:

@@ -19,6 +19,7 @@ class State(Enum):
     HELO = auto()  # EHLO was refused
     STARTTLS = auto()
     HANDSHAKE = auto()  # of TLS, done by the owner of the socket
+    BEFORE_LOGIN = auto()  # until the owner lets it log in
     LOGIN = auto()
     READY = auto()  # for messages
     ENDING = auto()  # the server announced the end; replies that are on their way still count
@@ -33,6 +34,7 @@ class Step(Enum):
     OLD_HELLO = auto()  # HELO is written
     SECURE = auto()  # STARTTLS is written
     GO_AHEAD = auto()  # 220 to STARTTLS
+    WAIT_FOR_TURN = auto()  # others log in first
     IDENTIFY = auto()  # AUTH is written
     OPEN = auto()  # nothing is left to be agreed
     ANNOUNCED_END = auto()  # 421, or a refusal of RSET
@@ -45,6 +47,8 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.EHLO, Step.OLD_HELLO): State.HELO,
     (State.EHLO, Step.SECURE): State.STARTTLS,
     (State.EHLO, Step.IDENTIFY): State.LOGIN,
+    (State.EHLO, Step.WAIT_FOR_TURN): State.BEFORE_LOGIN,
+    (State.BEFORE_LOGIN, Step.IDENTIFY): State.LOGIN,
     (State.EHLO, Step.OPEN): State.READY,
     (State.HELO, Step.OPEN): State.READY,
     (State.STARTTLS, Step.GO_AHEAD): State.HANDSHAKE,

@@ -27,6 +27,17 @@ from mailer.smtp.protocol.window import Window
 DATA_WINDOWS = {Strategy.SEQUENTIAL: 1, Strategy.PIPELINED: 2}
 
 
+def choose_strategy(
+    extensions: Extensions, traits: ServerTraits, *, window: int | None, at_most: Strategy | None
+) -> Strategy:
+    """Return the highest strategy that the server offers, up to `at_most` and to what its `traits` say.
+
+    `window` is the maximum of messages in flight; None is no such maximum.
+    """
+    limit = choose_lower_strategy(at_most, traits.strategy_at_most)
+    return Strategy.SEQUENTIAL if window == 1 else extensions.strategy.at_most(limit)
+
+
 class Writer(Protocol):
     """Decides what is written when, and handles the replies."""
 
@@ -67,8 +78,7 @@ class Submission:
             "BURL" in extensions.names
         ):  # RFC 4468: Dovecot's submission proxy, which fails if they are left out
             traits = replace(traits, needs_resets=True)
-        limit = choose_lower_strategy(strategy_at_most, traits.strategy_at_most)
-        strategy = Strategy.SEQUENTIAL if window == 1 else extensions.strategy.at_most(limit)
+        strategy = choose_strategy(extensions, traits, window=window, at_most=strategy_at_most)
         if strategy in DATA_WINDOWS:
             window = min(window or DATA_WINDOWS[strategy], DATA_WINDOWS[strategy])
         self._queue = TransactionQueue(
