@@ -124,7 +124,7 @@ def test_send_within_a_loop_says_what_to_do(path: Path) -> None:
 def test_wrong_input_and_an_unusable_server_raise_their_errors(
     path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailer.delivery.session_runner.MIN_CONNECT_SECONDS", 0.0)  # of trying to connect
+    monkeypatch.setattr("mailer.delivery.reconnect.MIN_CONNECT_SECONDS", 0.0)  # of trying to connect
     campaign = mailer.load_campaign(path)
     with pytest.raises(InputError, match="no server is named"):
         mailer.send(campaign)

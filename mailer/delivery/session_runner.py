@@ -1,26 +1,19 @@
-"""Sessions one after the other: the next one when the last is lost or used up. `connections` of the campaign run at once.
-
-The loop that tries to connect again is tenacity's. `ReconnectPolicy` says for how long it waits, and when it
-stops.
-"""
+"""Sessions one after the other: the next one when the last is lost or used up. `connections` of the campaign run at once."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-
-from mailer.campaign.model import AUTO, Backoff
-from mailer.delivery.backoff import MAX_PAUSES, exponential_bound, seconds_of_pause
+from mailer.campaign.model import AUTO
 from mailer.delivery.kept_sessions import SessionKeeper
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending, SendOptions
 from mailer.delivery.race import race
+from mailer.delivery.reconnect import ReconnectPolicy
 from mailer.delivery.reply_rules import ReplyAction, find_reply_rule
 from mailer.delivery.run_state import RunState
 from mailer.delivery.server_access import ServerAccess
@@ -32,14 +25,6 @@ from mailer.smtp.connection import Connection, ServerHello, connect
 from mailer.smtp.protocol.values import Strategy
 
 CLAIMS_AHEAD = 2  # if a session sends one message at a time, and the server is as fast as the disk
-
-# Tries to open a session. A server that starts within MIN_CONNECT_SECONDS is found. Once the server has let
-# us in, MAX_TRIES in a row are enough. Waits are in seconds. After QUICK_TRIES they have a minimum, so that
-# the server is not asked too often. They have a maximum as long as the server has never let us in.
-MIN_CONNECT_SECONDS = 10.0
-MAX_TRIES = 6
-QUICK_TRIES = 2
-MIN_WAIT, MAX_FIRST_WAIT = 1.5, 2.0
 
 SessionFactory = Callable[[Connection, SessionPlan], Session]
 
@@ -154,7 +139,7 @@ class SessionRunner:
         connection: Connection | None = None
         async with gate.slots:
             # While another session logs in, this one gets as far as its own login. But a server that refused
-            # a session is not asked by all workers at once.
+            # a session is not asked by all runners at once.
             opening = None if self._was_lost else asyncio.ensure_future(self._connect(may_log_in))
             try:
                 async with gate.enter():
@@ -204,11 +189,11 @@ class SessionRunner:
         """Wait until the session may be used. Return False, with the session closed, if it is not needed."""
         state = self._state
         self._connection = connection
-        while not (state.sessions.may_use_another or self._is_retired or state.is_over):
-            if self._queue.seconds_until_due() is None:
+        while not (state.sessions.may_use_another or self._is_ending or state.is_over):
+            if self._queue.find_seconds_until_due() is None:
                 break  # the others have sent what there was
             await state.wait_for_change(None)
-        if not self._is_retired:
+        if not self._is_ending:
             return True
         await connection.quit()
         return False
@@ -363,63 +348,10 @@ class SessionRunnerPool:
             runner.abort()
 
 
-class ReconnectPolicy:
-    """Says for one session runner when it tries to connect again. Only tries in a row count; each call begins anew."""
-
-    def __init__(self, state: RunState, backoff: Backoff) -> None:
-        """`state` is the run's; `backoff` says how long to wait between two tries."""
-        self._state, self._backoff = state, backoff
-        self._started = 0.0
-        self._sessions_before = 0
-
-    async def call_with_retries(self, run_session: Callable[[], Awaitable[None]]) -> None:
-        """Call `run_session`, and again after a wait as long as it raises ServerError and another try makes
-        sense.
-
-        Raises the last error if it does not.
-        """
-        self._started, self._sessions_before = self._state.clock.now(), self._state.figures.sessions
-        await AsyncRetrying(
-            retry=retry_if_exception_type(ServerError),
-            stop=self._should_stop,
-            wait=self._seconds_until_next_try,
-            sleep=self._state.sleep,
-            before_sleep=self._announce_wait,
-            reraise=True,
-        )(run_session)
-
-    @property
-    def _has_opened_sessions(self) -> bool:
-        """Whether the server let us in during this series: it can be reached, but takes no message."""
-        return self._state.figures.sessions > self._sessions_before
-
-    def _should_stop(self, call: RetryCallState) -> bool:
-        if isinstance(_error(call), AuthenticationError):
-            return call.attempt_number >= MAX_PAUSES
-        if not self._has_opened_sessions and self._state.clock.now() - self._started < MIN_CONNECT_SECONDS:
-            return False
-        return call.attempt_number >= MAX_TRIES or not self._state.figures.sessions
-
-    def _seconds_until_next_try(self, call: RetryCallState) -> float:
-        if isinstance(_error(call), AuthenticationError):  # too many logins
-            return seconds_of_pause(self._backoff, call.attempt_number) or 0.0
-        seconds = random.uniform(0.0, exponential_bound(self._backoff, call.attempt_number))
-        if call.attempt_number > QUICK_TRIES and not self._has_opened_sessions:
-            seconds = max(seconds, MIN_WAIT)
-        return seconds if self._state.figures.sessions else min(seconds, MAX_FIRST_WAIT)
-
-    def _announce_wait(self, call: RetryCallState) -> None:
-        self._state.observer.on_waiting(call.upcoming_sleep, str(_error(call)))
-
-
-def _error(call: RetryCallState) -> BaseException | None:
-    return call.outcome.exception() if call.outcome is not None else None
-
-
 async def _discard(opening: asyncio.Future[Connection]) -> None:
     """Give up a session that is being opened, or was.
 
-    If that has failed, this does not wait: the worker must end the run before another one may log in.
+    If that has failed, this does not wait: the session runner must end the run before another one may log in.
     """
     if not opening.done():
         opening.cancel()

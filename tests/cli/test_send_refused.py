@@ -66,7 +66,7 @@ def test_the_list_is_not_overwritten_by_a_report(command: Command, campaign: Pat
 
 
 def test_no_server_is_exit_3(command: Command, campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailer.delivery.session_runner.MIN_CONNECT_SECONDS", 0.0)  # of trying to connect
+    monkeypatch.setattr("mailer.delivery.reconnect.MIN_CONNECT_SECONDS", 0.0)  # of trying to connect
     ended = command("send", campaign, "--server", "smtps://me:x@127.0.0.1:1")
     assert ended.code == 3
     assert "127.0.0.1:1" in ended.err

@@ -112,7 +112,7 @@ def test_the_trace_shows_the_dialogue_without_secrets(
 def test_a_short_password_blanks_nothing_of_our_own_words(
     command: Command, campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailer.delivery.session_runner.MIN_CONNECT_SECONDS", 0.0)  # of trying to connect
+    monkeypatch.setattr("mailer.delivery.reconnect.MIN_CONNECT_SECONDS", 0.0)  # of trying to connect
     ended = command("send", campaign, "--server", "smtps://me:p@127.0.0.1:1", "--report", "r.md")
     assert "[secret]" not in ended.err + ended.out + (campaign.parent / "r.md").read_text()
     assert "port" in ended.err or "127.0.0.1:1" in ended.err

@@ -92,7 +92,7 @@ def test_sessions_get_as_far_as_their_login_while_another_logs_in(
 
         return await connect(*given, before_login=meet, **more)
 
-    monkeypatch.setattr("mailer.delivery.worker.connect", connect_together)
+    monkeypatch.setattr("mailer.delivery.session_runner.connect", connect_together)
     bench = Bench(tmp_path, 40)
     with FaultServer("pipelined", delay=0.01, password=password) as server:
         bench.send(server, replace(QUICK, connections=4))
