@@ -37,6 +37,7 @@ from mailer.bounded_process.limits import (
     ProcessDied,
     ProcessLimits,
     TimeLimitExceeded,
+    count_cores,
     is_limit_error,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "ProcessLimits",
     "ProcessPool",
     "TimeLimitExceeded",
+    "count_cores",
     "is_limit_error",
     "iterate_bounded",
     "run_bounded",

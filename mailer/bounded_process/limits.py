@@ -68,6 +68,11 @@ class BoundedResult(Generic[Value]):
         return self.value  # type: ignore[return-value]  # there is no error, so this is the function's value
 
 
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_limit_error(error: BaseException | None) -> bool:
     """Return whether a limit of time, memory or size is `error`, or its cause."""
     while error is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 
+from mailer.bounded_process import count_cores
 from mailer.campaign.model import Recipient
 from mailer.delivery.options import SendOptions
 from mailer.errors import RenderError
@@ -45,5 +45,6 @@ def is_worth_a_process(count: int, options: SendOptions) -> bool:
     `count` is the number of messages. With a rate, rendering is not what a run waits for. Otherwise it is if
     the server is quick, and then the processor that sends has enough to do.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores > 1 and count >= MIN_MESSAGES and options.only is None and options.delivery.rate is None
+    return (
+        count_cores() > 1 and count >= MIN_MESSAGES and options.only is None and options.delivery.rate is None
+    )

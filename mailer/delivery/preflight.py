@@ -2,7 +2,8 @@
 
 The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. This
 process renders those that took little time again, which teaches its compiled templates the ways through their
-branches: a message that is then sure to render (`CompiledCampaign.is_sure_to_render`) is not rendered at all.
+branches: a message that is then sure to render (`CompiledCampaign.is_sure_to_render`) is not rendered at all;
+which ones are, is found out on all cores (`screening.py`).
 A message that cannot be rendered is recorded as failed, and the next preflight tries it again. The caller
 decides whether that stops the run. When all messages were tried, the templates are remembered: as long as
 they are the same, the next run renders only recipients that are new or changed.
@@ -12,16 +13,16 @@ The first message that needs too much time or memory ends preflight: the others 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from mailer.bounded_process import BoundedResult, ProcessLimits, ProcessPool
+from mailer.bounded_process import BoundedResult, ProcessLimits, ProcessPool, count_cores
 from mailer.campaign.model import Campaign
 from mailer.delivery.observer import Observer
 from mailer.delivery.plan import MAX_SHOWN, PlanResult, plan
+from mailer.delivery.screening import Screening
 from mailer.errors import Place, Problem, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.planning import (
@@ -29,6 +30,7 @@ from mailer.ledger.planning import (
     UncheckedMessage,
     count_unchecked,
     find_planned_list,
+    parse_unchecked,
     read_unchecked,
     record_checked,
     set_preflight,
@@ -158,11 +160,11 @@ class _Preflight:
         self._is_worth_compiling = self._total > COMPILED_AFTER
         self._left_to_compare = COMPARED if self._is_worth_compiling else 0
         pool: ProcessPool[_Work, _Rendered] = ProcessPool(
-            self._render, limits=ProcessLimits(self._compiled.limits.seconds), processes=_count_cores()
+            self._render, limits=ProcessLimits(self._compiled.limits.seconds), processes=count_cores()
         )
-        with pool:
+        with pool, Screening(self._compiled, self._total) as screening:
             for group in groups:
-                with closing(pool.map(self._read(group), batch=BATCH)) as checked:
+                with closing(pool.map(self._read(group, screening), batch=BATCH)) as checked:
                     for page in _take_pages(map(self._learn, checked)):
                         self._record(group, page)
                         self._advance(len(page))
@@ -174,21 +176,33 @@ class _Preflight:
         self._done += count
         self._observer.on_preflight(self._done, max(self._total, self._done))
 
-    def _read(self, group: MessageGroup) -> Iterator[_Work]:
+    def _read(self, group: MessageGroup, screening: Screening) -> Iterator[_Work]:
         """Yield the messages that have to be rendered."""
-        for page in read_unchecked(self._ledger, self._edition, group, only=self._only):
-            sure: list[int] = []
-            for message in page:
-                self._left_to_compare -= 1
-                if self._left_to_compare < 0 and self._compiled.is_sure_to_render(message.recipient):
-                    sure.append(message.id)
-                else:
-                    yield _Work(message, self._left_to_compare >= 0)
-            if sure:
-                if group != _REFUSED and group.status == "failed":
-                    record_checked(self._ledger, [], sure)
-                self._repeats.hits += len(sure)
-                self._advance(len(sure))
+        sure: list[int] = []
+        pages = read_unchecked(self._ledger, self._edition, group, only=self._only)
+        for row, is_sure in screening.screen(pages):
+            self._left_to_compare -= 1
+            message = None if is_sure else parse_unchecked(self._ledger, row)
+            if message is None:
+                sure.append(row.id)
+            elif self._left_to_compare < 0 and self._compiled.is_sure_to_render(message.recipient):
+                sure.append(row.id)
+                screening.note_sure()
+            else:
+                yield _Work(message, self._left_to_compare >= 0)
+            if len(sure) >= PAGE:
+                self._record_sure(group, sure)
+                sure = []
+        self._record_sure(group, sure)
+
+    def _record_sure(self, group: MessageGroup, sure: list[int]) -> None:
+        """Record messages that are sure to render, by their ids."""
+        if not sure:
+            return
+        if group != _REFUSED and group.status == "failed":
+            record_checked(self._ledger, [], sure)
+        self._repeats.hits += len(sure)
+        self._advance(len(sure))
 
     def _learn(self, result: _Result) -> _Result:
         """Render a message in this process too, if a child rendered it quickly."""
@@ -252,8 +266,3 @@ def _take_pages(checked: Iterator[_Result]) -> Iterator[list[_Result]]:
             page = []
     if page:
         yield page
-
-
-def _count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -103,6 +103,22 @@ class UncheckedMessage(NamedTuple):
     recipient: Recipient
 
 
+class UncheckedRow(NamedTuple):
+    """The row of a message that preflight has to render. `columns` is JSON."""
+
+    id: int
+    email: str
+    columns: str
+    line: int
+    column: int
+    file: str | None
+
+    def parse(self) -> UncheckedMessage:
+        """Return the message. Raises ValueError if the row is damaged."""
+        id_, email, columns, line, column, file = self
+        return UncheckedMessage(id_, rows.parse_recipient(email, columns, line, column, file))
+
+
 class Stage:
     """The list that is being read. See the module's head."""
 
@@ -213,7 +229,7 @@ def read_invalid(ledger: Ledger, edition: Edition, *, limit: int) -> tuple[list[
 
 def read_unchecked(
     ledger: Ledger, edition: Edition, group: MessageGroup, *, only: str | None = None
-) -> Iterator[list[UncheckedMessage]]:
+) -> Iterator[list[UncheckedRow]]:
     """The messages that preflight has to render, in the list's order and in pages of PAGE.
 
     They are those of `group`, or of `only`, an address or a key, in it. Pages are read one at a time, because
@@ -223,13 +239,17 @@ def read_unchecked(
     given = _select_group(edition, group, only) | {"limit": PAGE, "position": 0, "id": 0}
     query = sql.TO_CHECK_NEW if group.only_new else sql.TO_CHECK
     while found := ledger.store.fetch_all(query, given):
-        with rows.reading_rows(ledger.store):
-            page = [
-                UncheckedMessage(id_, rows.parse_recipient(email, columns, line, column, file))
-                for id_, _position, email, columns, line, column in found
-            ]
-        yield page
+        yield [
+            UncheckedRow(id_, email, columns, line, column, file)
+            for id_, _position, email, columns, line, column in found
+        ]
         given |= {"id": found[-1][0], "position": found[-1][1]}
+
+
+def parse_unchecked(ledger: Ledger, row: UncheckedRow) -> UncheckedMessage:
+    """The message of a row. Raises LedgerError if the row is damaged."""
+    with rows.reading_rows(ledger.store):
+        return row.parse()
 
 
 def count_unchecked(ledger: Ledger, edition: Edition, group: MessageGroup, *, only: str | None = None) -> int:

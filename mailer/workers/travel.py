@@ -26,7 +26,7 @@ from mailer.files import format_binary_size
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.files import hash_content, list_files, read_blob, read_settings, store_campaign
 from mailer.ledger.ownership import check_ownership
-from mailer.ledger.planning import MessageGroup, read_unchecked
+from mailer.ledger.planning import MessageGroup, parse_unchecked, read_unchecked
 from mailer.render.attachments import FileProblem
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
@@ -117,12 +117,11 @@ def _find_files(
     """The files that messages may need: those in use, and those that the patterns of file names fit."""
     with RenderProcess(compiled) as process:
         for page in read_unchecked(ledger, edition, MessageGroup("pending")):
-            for message in page[:SAMPLE]:
+            for row in page[:SAMPLE]:
+                recipient = parse_unchecked(ledger, row).recipient
                 try:
-                    process.render(
-                        message.recipient
-                    )  # within limits; then here, to see which files are opened
-                    compiled.render(message.recipient)
+                    process.render(recipient)  # within limits; then here, to see which files are opened
+                    compiled.render(recipient)
                 except InputError:  # the worker records it
                     continue
             break
