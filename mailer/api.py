@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack, cast
 
@@ -105,7 +105,11 @@ async def async_send(campaign: Campaign, **arguments: Unpack[SendArguments]) -> 
     Reading and checking the list blocks the loop.
     """
     given: dict[str, Any] = dict(arguments)
-    ledger = given.pop("ledger", None) or get_project_ledger(campaign.root)
+    ledger = given.pop("ledger", None)
+    if ledger is None:
+        ledger = get_project_ledger(campaign.root)
+    elif not fspath(ledger):
+        raise InputError("ledger: expected a path or a URL, found an empty text")
     observer, stop = given.pop("observer", None), given.pop("stop", None)
     has_password = given.get("password") is not None
     own, ca_file = campaign.server, given.pop("ca_file", None)

@@ -305,3 +305,8 @@ def test_a_cancelled_send_is_continued_by_the_next_one(path: Path, sandbox: Sand
         2,
         3,
     )  # the message in flight when the task was cancelled may be there twice
+
+
+def test_an_empty_ledger_is_not_the_default_one(path: Path) -> None:
+    with pytest.raises(InputError, match="ledger: expected a path"):
+        mailer.send(mailer.load_campaign(path), server="smtp://127.0.0.1:1", ledger="")

@@ -10,6 +10,7 @@ from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode, code_for_signal
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.errors import InputError
+from mailer.files import show_path
 
 
 def run_interruptible(work: Callable[[], ExitCode]) -> int:
@@ -47,7 +48,14 @@ def serve_until_stopped(serving: Coroutine[Any, Any, None], what: str) -> int:
         try:
             asyncio.run(serve(stop))
         except (OSError, ValueError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or str(error)
-            raise InputError(f"{what} could not start: {reason}") from error
+            raise InputError(f"{what} could not start: {explain_start_error(error)}") from error
     console.print_note("")  # the shell's prompt begins on a line of its own
     return code_for_signal(stop.number)
+
+
+def explain_start_error(error: OSError | ValueError) -> str:
+    """Return why a server could not start, with the file that is the cause, if there is one."""
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{show_path(error.filename)}: " if isinstance(error.filename, str) else ""
+    return f"{where}{error.strerror or error}"

@@ -151,7 +151,7 @@ class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic be
 
 
 class StrictCommand(click.Command):
-    """A command that refuses an option given twice, unless it is repeatable.
+    """A command that refuses an option given twice, unless it is repeatable, and one with an empty value.
 
     `ineffective` names, for an option, the options that have no effect beside it: giving both is an error.
     `needed` names, for an option, the option without which it has no effect.
@@ -170,8 +170,9 @@ class StrictCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            values, _, order = self.make_parser(ctx).parse_args(args=list(args))
             self._refuse_repeated(ctx, order)
+            self._refuse_empty(ctx, order, values)
             self._refuse_ineffective(ctx, order)
         return super().parse_args(ctx, args)
 
@@ -180,6 +181,18 @@ class StrictCommand(click.Command):
             is_repeatable = not isinstance(parameter, click.Option) or parameter.multiple or parameter.count
             if not is_repeatable and given.count(parameter) > 1:
                 raise click.UsageError(f"{parameter.opts[-1]} is given twice", ctx)
+
+    def _refuse_empty(
+        self, ctx: click.Context, given: Sequence[click.Parameter], values: Mapping[str, Any]
+    ) -> None:
+        """`--ledger "$LEDGER"` without that variable must not mean the default ledger."""
+        for parameter in given:
+            if isinstance(parameter, click.Option):
+                value = values[parameter.name or ""]
+                if "" in (value if isinstance(value, list) else [value]):
+                    raise click.UsageError(
+                        f"{parameter.opts[-1]}: expected a value, found an empty text", ctx
+                    )
 
     def _refuse_ineffective(self, ctx: click.Context, given: Sequence[click.Parameter]) -> None:
         names = {

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from mailer.cli import console
-from mailer.cli.interrupts import serve_until_stopped
+from mailer.cli.interrupts import explain_start_error, serve_until_stopped
 from mailer.cli.options import BEHAVIOR_OPTIONS
 from mailer.errors import InputError
 from mailer.files import show_path
@@ -63,7 +63,7 @@ def run_rehearsal(root: Path, behavior: Behavior | None) -> Iterator[Sandbox]:
         try:
             sandbox = stack.enter_context(Sandbox(maildir=maildir, behavior=behavior))
         except OSError as error:
-            raise InputError(f"the sandbox could not start: {error.strerror or error}") from error
+            raise InputError(f"the sandbox could not start: {explain_start_error(error)}") from error
         yield sandbox
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from mailer.render.html import Images
 from mailer.render.images import FileStore
 from mailer.render.pages import Pages
 from mailer.render.templates import PatternTemplate
+from mailer.templating import shorten_error
 
 T = TypeVar("T")
 MEGABYTE = 1024 * 1024
@@ -95,13 +97,15 @@ class _Compilation:
             self._load_attachments(patterns)
         self._check_given_variables(patterns)
         signer = self._load_signer()
-        if self.problems or patterns is None:
-            raise InputError(self._all_problems())
-        return CompiledCampaign(
-            CompiledParts(
+        compiled = None
+        if patterns is not None and not self.problems:
+            parts = CompiledParts(
                 self.campaign, self.edition, self.limits, self.pages, patterns, images, self.store, signer
             )
-        )
+            compiled = self._collect_failure(lambda: CompiledCampaign(parts))  # `from` may give no address
+        if compiled is None:
+            raise InputError(self._all_problems())
+        return compiled
 
     def _check_given_variables(self, patterns: PatternSet | None) -> None:
         """A `--var` that neither `vars` nor any template names is misspelt."""
@@ -110,7 +114,7 @@ class _Compilation:
         sources = "\n".join([*patterns.list_sources(), *self.pages.sources()])
         for name in self.campaign.unknown_variables:
             if not re.search(rf"\b{re.escape(name)}\b", sources):
-                place = Place(str(self.campaign.path))
+                place = Place(show_path(self.campaign.path))
                 self.problems.append(
                     Problem(place, f"--var {name}: no template and no key of the campaign uses it")
                 )
@@ -118,9 +122,8 @@ class _Compilation:
     def _all_problems(self) -> list[Problem]:
         """Sorted by place, with the problems of the recipients that are written in the campaign file itself."""
         rows = self.campaign.recipients
-        return sort_problems(
-            [*self.problems, *(rows.find_problems() if isinstance(rows, InlineSource) else ())]
-        )
+        own = [replace(problem, text=shorten_error(problem.text)) for problem in self.problems]
+        return sort_problems([*own, *(rows.find_problems() if isinstance(rows, InlineSource) else ())])
 
     def _compile_patterns(self) -> PatternSet | None:
         c, before = self.campaign, len(self.problems)
@@ -179,7 +182,7 @@ class _Compilation:
         try:
             return Signer(self.campaign.dkim)
         except FileProblem as problem:
-            place = self.campaign.dkim.place or Place(str(self.campaign.path))
+            place = self.campaign.dkim.place or Place(show_path(self.campaign.path))
             self.problems.append(Problem(place, f"dkim.key_file: {problem}"))
             return None
 

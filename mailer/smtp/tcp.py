@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -86,6 +87,8 @@ def _make_plaintext_error(endpoint: Endpoint) -> TlsError:
 
 
 async def _look_up(host: str, port: int, seconds: float) -> list[_AddressInfo]:
+    with suppress(socket.gaierror):  # an IP address needs no thread
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds):

@@ -31,6 +31,22 @@ def test_an_option_given_twice_is_an_error(command: Command, campaign: Path, arg
     assert "given twice" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        (name, option.opts[-1])
+        for name, command in mailer.commands.items()
+        for option in command.params
+        if isinstance(option, click.Option) and not option.is_flag
+    ],
+)
+def test_an_empty_value_is_an_error(command: Command, campaign: Path, name: str, option: str) -> None:
+    """`--ledger "$LEDGER"` without that variable must not mean the default ledger."""
+    ended = command(name, option, "")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{option}: expected a value, found an empty text" in ended.err
+
+
 def test_repeatable_options_are_not_given_twice(command: Command, campaign: Path) -> None:
     campaign.write_text(campaign.read_text().replace("Hello {{ name }}", "{{ a }}{{ b }} for {{ name }}"))
     assert command("check", campaign, "--var", "a=1", "--var", "b=2").code == 0

@@ -72,6 +72,16 @@ def test_a_port_in_use_is_an_error(tmp_path: Path) -> None:
     assert err.startswith("mailer: error: the sandbox could not start")
 
 
+@pytest.mark.parametrize("option", ["--maildir", "--ca-dir"])
+def test_a_file_in_place_of_a_folder_is_an_error_that_names_it(
+    process: Command, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    ended = process("sandbox", option, "notes.txt")
+    assert ended.code == 2
+    assert ended.err.startswith("mailer: error: the sandbox could not start: notes.txt")
+
+
 def test_a_maildir_is_printed_as_it_would_be_typed_here(tmp_path: Path) -> None:
     with start(tmp_path, "--maildir", str(tmp_path / "kept")) as running:
         assert "maildir kept" in lines(running, 6)

@@ -7,6 +7,7 @@ import pytest
 
 from mailer.campaign.model import Attachment, Dkim
 from mailer.errors import InputError, Place, RenderError
+from mailer.render.compile import compile_campaign
 from tests.render.projects import Project, content_of, parsed, pattern, person
 
 
@@ -39,6 +40,28 @@ def test_all_problems_are_told_at_once(project: Project) -> None:
     ):
         assert any(text in problem for problem in found), (text, found)
     assert len(found) >= 7
+
+
+@pytest.mark.parametrize("sender", ["${SENDER}", "{# nobody #}", "{@example.com}"])
+def test_a_sender_that_is_constant_and_no_address_is_an_error(project: Project, sender: str) -> None:
+    """Its brace could begin a Jinja2 tag, so the campaign file's schema does not look at it."""
+    (found,) = problems(project, sender=sender)
+    assert found.startswith("campaign.yaml:1: from: ")
+    assert "address" in found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"template": pattern("x" * 5000 + ".html")},
+        {"images": {"logo": "x" * 5000}},
+        {"attachments": (Attachment(pattern("x" * 5000)),)},
+    ],
+)
+def test_a_long_name_does_not_make_a_long_error(project: Project, fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as caught:
+        compile_campaign(project.campaign(text="Hi", **fields))
+    assert max(len(problem.text) for problem in caught.value.problems) < 700
 
 
 def test_an_attachment_that_is_missing_is_found(project: Project) -> None:
