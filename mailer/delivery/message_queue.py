@@ -137,8 +137,11 @@ class MessageQueue:
         It is durable after the next `commit`. `unrendered` says that no message could be made.
         """
         self.in_flight -= 1
-        with self._voiding_claims():
+        try:  # as `_voiding_claims`, which would take longer than the record: there is one for each message
             self.ledger.record(claim, record, unrendered=unrendered)
+        except BaseException as error:
+            self._group_commit.fail(error)
+            raise
         self._has_uncommitted = True
 
     def commit(self) -> None:

@@ -8,6 +8,7 @@ become A-labels here.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mailer.idna import encode_domain
 
@@ -63,7 +64,7 @@ def encode_mail(
             b" SMTPUTF8" if utf8 else b"",
         )
     )
-    return b"MAIL FROM:<%s>%s\r\n" % (encode_mailbox(sender) if sender else b"", parameters)
+    return b"MAIL FROM:<%s>%s\r\n" % (_encode_sender(sender) if sender else b"", parameters)
 
 
 def encode_rcpt(recipient: str) -> bytes:
@@ -91,6 +92,9 @@ def encode_mailbox(address: str) -> bytes:
     if len(octets) > MAX_PATH - 2:
         raise ValueError(f"{address!r} is longer than SMTP allows ({MAX_PATH - 2} octets)")
     return octets
+
+
+_encode_sender = lru_cache(maxsize=64)(encode_mailbox)  # most campaigns have one sender
 
 
 def needs_utf8(address: str) -> bool:

@@ -5,13 +5,17 @@ that pays. Up to `FREE` messages it always pays: the caller makes the outcomes o
 once, and a commit for a few messages costs more than sending them does. Beyond, it pays while a full window's
 messages come back about as fast as a lone one did: then the wire was idle. When they take twice as long they
 wait in a queue on the way, and a larger window would only make that longer. So it comes to rest near the
-bandwidth-delay product: at FREE on loopback, at hundreds where the round trip is 100 ms.
+bandwidth-delay product: at FREE_IF_QUICK on loopback, at hundreds if the round trip is 100 ms.
 """
 
 from __future__ import annotations
 
 INITIAL = 8  # messages in flight at the beginning
 FREE = 64  # up to which it grows whatever the messages' time
+FREE_IF_QUICK = (
+    128  # the same, if a message comes back in QUICK seconds: then little is in doubt after a loss
+)
+QUICK = 0.05
 MAX_MESSAGES = 1024  # at 100 ms and 5,000 a second: what is on its way, and what waits for a commit
 MAX_OCTETS = 48 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
 QUEUEING = 2.0  # how many times a lone message's time says that there is a queue
@@ -55,10 +59,11 @@ class Window:
             self._raise_ceiling(self.ceiling)
         if self._count < self.limit:
             return
-        slower = self._total / self._count / self._shortest
-        if self._was_full and (slower < QUEUEING or self.limit < FREE):
+        mean = self._total / self._count
+        slower, free = mean / self._shortest, FREE_IF_QUICK if mean < QUICK else FREE
+        if self._was_full and (slower < QUEUEING or self.limit < free):
             grown = self.limit * (8 if slower < IDLE else 2)
-            grown = min(grown if slower < QUEUEING else min(grown, FREE), self.maximum)
+            grown = min(grown if slower < QUEUEING else min(grown, free), self.maximum)
             self.limit = grown if self.ceiling is None else min(grown, self.ceiling)
         self._count, self._total, self._was_full = 0, 0.0, False
 

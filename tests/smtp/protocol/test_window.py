@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailer.smtp.protocol.window import FREE, INITIAL, MAX_MESSAGES, MAX_OCTETS, Window
+from mailer.smtp.protocol.window import FREE, FREE_IF_QUICK, INITIAL, MAX_MESSAGES, MAX_OCTETS, Window
 
 
 def run(window: Window, seconds: float, rounds: int = 20, *, full: bool = True) -> int:
@@ -30,7 +30,13 @@ def test_three_round_trips_are_enough_for_a_long_line():
 def test_where_messages_queue_it_rests_at_what_a_commit_is_for():
     window = Window()
     window.note_result(0.001)
-    assert run(window, 0.01) == FREE
+    assert run(window, 0.1) == FREE
+
+
+def test_where_messages_queue_shortly_a_commit_is_for_more_of_them():
+    window = Window()
+    window.note_result(0.001)
+    assert run(window, 0.01) == FREE_IF_QUICK
 
 
 def test_it_grows_again_when_the_wire_is_idle_again():
@@ -44,7 +50,7 @@ def test_queueing_never_takes_it_beyond_free():
     window = Window()
     window.note_result(0.001)
     for _ in range(10):
-        assert run(window, 0.01, rounds=1) <= FREE
+        assert run(window, 0.1, rounds=1) <= FREE
 
 
 def test_it_stays_small_if_something_else_limits_the_rate():
