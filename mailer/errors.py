@@ -46,7 +46,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, where, and what to do about it. Shown as `FILE:LINE:COLUMN: text`, one line."""
+    """One thing that is wrong, where, and what to do about it.
+
+    Shown as `FILE:LINE:COLUMN: text`, one line.
+    """
 
     place: Place | None
     text: str

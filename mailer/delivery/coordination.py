@@ -40,8 +40,8 @@ class Coordinator:
     async def acquire_permit(self) -> CampaignLock | None:
         """Wait until this run may open one more session.
 
-        Returns the permit, which is to be released after the session. None is no permit: either none is needed, or
-        the run is over.
+        Returns the permit, which is to be released after the session. None is no permit: either none is
+        needed, or the run is over.
         """
         return None
 
@@ -83,9 +83,9 @@ class SharedCoordinator(Coordinator):
     ) -> None:
         """Join the other runs of `edition` on `ledger` with this `run`, whose state is `state`.
 
-        `delivery` has the limits of the campaign, which hold for all runs together. `policy` says what becomes of
-        messages that a run left in flight when it died. `is_new` is False for a share: the runs of all shares are
-        counted as one.
+        `delivery` has the limits of the campaign, which hold for all runs together. `policy` says what
+        becomes of messages that a run left in flight when it died. `is_new` is False for a share: the runs of
+        all shares are counted as one.
         """
         self._shared_run = SharedRun(ledger, edition, run)
         self._shared_run.join(is_new=is_new)

@@ -79,8 +79,9 @@ class MessageQueue:
     ) -> None:
         """Start with no message in flight.
 
-        `edition` is the one that is sent, `run` the record of this run, and `coordinator` what it has to do with other
-        runs. `is_share` says that the run is one share of a worker's: reaching `limit` of `options` ends it.
+        `edition` is the one that is sent, `run` the record of this run, and `coordinator` what it has to do
+        with other runs. `is_share` says that the run is one share of a worker's: reaching `limit` of
+        `options` ends it.
         """
         self.ledger, self.edition, self.run = ledger, edition, run
         self.coordinator = coordinator
@@ -113,7 +114,8 @@ class MessageQueue:
         return claims
 
     async def _commit_with_others(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Commit together with the other sessions that have results at this moment: one fsync for all of them.
+        """Commit together with the other sessions that have results at this moment: one fsync for all of
+        them.
 
         Returns `claims`, or nothing if the run is over by then.
         """
@@ -158,8 +160,8 @@ class MessageQueue:
     def find_seconds_until_due(self) -> float | None:
         """Return the seconds until a message may start, by queue and pace; None if the queue has none.
 
-        Records that are not durable are committed first, because the ledger finds only what is committed. Raises
-        LedgerWriteError.
+        Records that are not durable are committed first, because the ledger finds only what is committed.
+        Raises LedgerWriteError.
         """
         if self._has_uncommitted:
             self.commit()

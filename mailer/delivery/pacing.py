@@ -38,7 +38,10 @@ class Pacer:
         return max(self._next_start, now - min(max(self.interval / 10, MIN_SLACK), MAX_SLACK))
 
     def reserve(self, wanted: int, now: float) -> int:
-        """Return how many of `wanted` messages may start at `now`. Those that do start are noted afterwards."""
+        """Return how many of `wanted` messages may start at `now`.
+
+        Those that do start are noted afterwards.
+        """
         if now < self._next_start:
             return 0
         if not (interval := self.interval):

@@ -44,8 +44,8 @@ class Preparation:
     ) -> None:
         """Find the edition of `campaign` in `ledger`, or begin its first one.
 
-        `compiled` is the campaign, compiled for its first edition. `options` are those of the run, `observer` is
-        told what happens, and `clock` says when.
+        `compiled` is the campaign, compiled for its first edition. `options` are those of the run, `observer`
+        is told what happens, and `clock` says when.
         """
         self.compiled = compiled
         self.edition = ledger.ensure_edition(campaign.name)

@@ -39,8 +39,8 @@ class ResultRecorder:
     ) -> None:
         """Record into `queue` what `policy` decides of each result.
 
-        `state` is the run's, `throttle` pauses it when a reply asks for that, and `limit` ends it after too many
-        failures.
+        `state` is the run's, `throttle` pauses it when a reply asks for that, and `limit` ends it after too
+        many failures.
         """
         self._state, self._queue, self._throttle = state, queue, throttle
         self._policy, self._failure_limit = policy, limit

@@ -38,7 +38,8 @@ class ReplyAction(Enum):
     UNKNOWN_USER = "unknown user"  # failed permanently, and offered for suppression
 
 
-# The reply is about the session, and not about the message that drew it: that one is sent again, without a mark.
+# The reply is about the session, and not about the message that drew it: that one is sent again, without a
+# mark.
 ABOUT_SESSION = frozenset({
     ReplyAction.NEW_SESSION, ReplyAction.FEWER_SESSIONS, ReplyAction.WAIT_FOR_LOGIN, ReplyAction.PAUSE,
     ReplyAction.GIVE_UP, ReplyAction.UNUSABLE_SERVER,
@@ -49,7 +50,8 @@ ABOUT_SESSION = frozenset({
 class ReplyRule:
     """What the run does about a reply whose code, enhanced code and text match.
 
-    An empty set or None matches any. `meaning` and `hint` are for a person; `source` says where the rule is from.
+    An empty set or None matches any. `meaning` and `hint` are for a person; `source` says where the rule is
+    from.
     """
 
     action: ReplyAction
@@ -73,7 +75,10 @@ class ReplyRule:
 
 
 def _search(expression: str, text: str) -> bool:
-    """Whether `expression` matches in `text`. It is compiled (and kept) only now: most runs need none of them."""
+    """Whether `expression` matches in `text`.
+
+    It is compiled (and kept) only now: most runs need none of them.
+    """
     return re.search(expression, text, re.IGNORECASE) is not None
 
 

@@ -39,8 +39,8 @@ class RunFigures:
 class SessionCounts:
     """How many sessions a run has, and how many it is to have.
 
-    `runners` is the number of session runners that have not ended and are not about to. `open` is the
-    number of sessions that are used now. A session that would be one more than `open_at_most` waits to be used; None
+    `runners` is the number of session runners that have not ended and are not about to. `open` is the number
+    of sessions that are used now. A session that would be one more than `open_at_most` waits to be used; None
     is no limit.
     """
 
@@ -57,8 +57,8 @@ class SessionCounts:
 class LoginGate:
     """Limits the logins that happen at the same time.
 
-    Until the first one succeeds there is one at a time: a wrong password is tried once, not by each session runner.
-    `slots` limits the sessions that are being opened.
+    Until the first one succeeds there is one at a time: a wrong password is tried once, not by each session
+    runner. `slots` limits the sessions that are being opened.
     """
 
     def __init__(self) -> None:

@@ -82,7 +82,8 @@ class ScalingPolicy:
         return cls(min(start, limit, messages), maximum, _learned=kept)
 
     def make_record(self, count: int) -> dict[str, object]:
-        """Return what to keep with the run's record: `count` sessions, and whether the server objected to more.
+        """Return what to keep with the run's record: `count` sessions, and whether the server objected to
+        more.
 
         A run of too few messages to measure anything keeps what the last one learned.
         """
@@ -107,7 +108,8 @@ class ScalingPolicy:
         return self.count
 
     def choose(self, rate: float, left: int, busy: float = 0.0) -> int:
-        """Return the number of sessions wanted after `rate` messages per second with those that were measured.
+        """Return the number of sessions wanted after `rate` messages per second with those that were
+        measured.
 
         `left` is the number of messages that are still to be sent. `busy` is the part of the time (0 to 1) in
         which this process worked: no more sessions are opened than the rest of it can serve.

@@ -57,8 +57,8 @@ class SessionPlan:
 class SessionEnd:
     """How a session ended.
 
-    `error` says why it was useless, or how it was lost (`is_lost`); it is None if we ended it.
-    `taken_count` is the number of messages that the server took or refused. `made_progress` says that the server judged a
+    `error` says why it was useless, or how it was lost (`is_lost`); it is None if we ended it. `taken_count`
+    is the number of messages that the server took or refused. `made_progress` says that the server judged a
     message. `needs_care` says that the next session has to be careful. `fewer_sessions_reply` is a reply that
     allows fewer sessions at once. `is_open` says that the connection is open, for the next run.
     """
@@ -75,8 +75,8 @@ class SessionEnd:
 class Renderer(Protocol):
     """What makes the messages: `render_each` yields those of `recipients` in order.
 
-    A message may need 8BITMIME (`eight_bit`). In place of one that cannot be made there is a RenderError. If the
-    run is to stop, the generator may raise Interrupted; it has ended then.
+    A message may need 8BITMIME (`eight_bit`). In place of one that cannot be made there is a RenderError. If
+    the run is to stop, the generator may raise Interrupted; it has ended then.
     """
 
     def render_each(
@@ -127,8 +127,9 @@ class BoundedRenderer:
 class Session:
     """The messages of one connection, from the login to QUIT.
 
-    `plan` says how the connection is to be used. `renderer` makes the messages of the claims that `queue` gives, and
-    `recorder` records their results. `state` is the run's. With `may_stay_open`, the connection may outlive the run.
+    `plan` says how the connection is to be used. `renderer` makes the messages of the claims that `queue`
+    gives, and `recorder` records their results. `state` is the run's. With `may_stay_open`, the connection
+    may outlive the run.
     """
 
     def __init__(
@@ -271,8 +272,8 @@ class Session:
     def _may_claim(self, room: int) -> bool:
         """Return whether to claim now, with room for `room` messages.
 
-        A claim ends with a commit, which is an fsync: wait for half of the window, or a batch, rather than pay one
-        for each reply.
+        A claim ends with a commit, which is an fsync: wait for half of the window, or a batch, rather than
+        pay one for each reply.
         """
         return room > 0 and (self._is_paced or room >= min(self._in_flight, BATCH))
 

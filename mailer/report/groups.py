@@ -64,7 +64,8 @@ class FailureGroup:
 
 
 class CopyGroups:
-    """The refused copies of a report, by copy and reply: the address of a cc is mostly the same in every message.
+    """The refused copies of a report, by copy and reply: the address of a cc is mostly the same in every
+    message.
 
     `len` is the number of groups. Beyond MAX_GROUPS, a new kind is not kept.
     """

@@ -132,7 +132,7 @@ class Connection:
         self._address = tcp.address
         self._session = session
         self._loop = asyncio.get_running_loop()
-        self._transport = Transport(tcp.sock, self)
+        self.transport = Transport(tcp.sock, self)
         self._tls_version: str | None = None
         self._cipher: str | None = None
         self._certificate: CertificateSummary | None = None
@@ -187,7 +187,7 @@ class Connection:
             self._results.append(result)
         self._unwritten += len(transaction.content)
         if (
-            self._unwritten >= WRITE_SIZE and not self._transport.is_full
+            self._unwritten >= WRITE_SIZE and not self.transport.is_full
         ):  # the server works while the caller makes the next
             self._write()
 
@@ -239,7 +239,7 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._transport.close()
+        self.transport.close()
         error = ConnectionLost(f"we closed the session with {self._endpoint.host}")
         self._handle_events(self._session.fail(error, self._loop.time()))
 
@@ -264,8 +264,8 @@ class Connection:
         if context is not None and self._endpoint.security == "tls":
             await self._start_tls(context)
         session.start(self._loop.time(), since=began_at, binding=self._binding)
-        if self._transport.tls is None:
-            self._transport.start()
+        if self.transport.tls is None:
+            self.transport.start()
         self._write()
         await self._wait_until(lambda: session.state is not State.GREETING, at_most=SILENCE)
         if session.state is State.GREETING and on_notice is not None:
@@ -295,7 +295,7 @@ class Connection:
         endpoint = self._endpoint
         try:
             async with asyncio.timeout(self._session.settings.timeout):
-                tls = await self._transport.start_tls(context, endpoint.host)
+                tls = await self.transport.start_tls(context, endpoint.host)
         except OSError as error:
             names: tuple[str, ...] | None = None
             is_wrong_name = (
@@ -347,7 +347,7 @@ class Connection:
 
     def _write(self) -> None:
         self._unwritten = 0
-        self._transport.write()
+        self.transport.write()
         if self._timer is None and (deadline := self._session.deadline) is not None:
             self._timer = self._loop.call_at(deadline, self._check_deadline)
 
@@ -367,7 +367,7 @@ class Connection:
             elif isinstance(event, NoopAnswered):
                 self._noops_answered += 1
             elif isinstance(event, SessionEnded):
-                self._transport.close()  # what came now would be taken for something else
+                self.transport.close()  # what came now would be taken for something else
         if self._waiter is not None and (self._is_enough() or self._session.state is State.CLOSED):
             self._wake()
 

@@ -33,13 +33,17 @@ class TransportListener(Protocol):
 
 
 class Transport:
-    """Every method is called in the event loop's thread."""
+    """Every method is called in the event loop's thread.
+
+    `sock` is the socket, `tls` what encrypts its octets (None without TLS). `is_broken` says that the peer
+    has closed or reset the connection: nothing more is written, and what came before can still be read.
+    """
 
     def __init__(self, sock: socket.socket, listener: TransportListener) -> None:
         """`sock` is connected and does not block."""
         self.tls: ssl.SSLObject | None = None
         self._loop = asyncio.get_running_loop()
-        self._sock = sock
+        self.sock = sock
         self._listener = listener
         self._from_peer = ssl.MemoryBIO()
         self._to_peer = ssl.MemoryBIO()
@@ -49,11 +53,11 @@ class Transport:
         self._last_piece = 0  # octets of the last piece of output
         self._last_piece_sent = 0  # octets of the last piece that the socket took, encrypted
         self._waits_to_write = False
-        self._is_broken = False  # it takes nothing any more
+        self.is_broken = False
 
     def start(self) -> None:
         """Read from now on."""
-        self._loop.add_reader(self._sock, self._read_socket)
+        self._loop.add_reader(self.sock, self.read_available)
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> ssl.SSLObject:
         """Do the TLS handshake, and read from then on. The caller bounds the time.
@@ -61,7 +65,7 @@ class Transport:
         `host` is the name that the certificate must have. Raises OSError (ssl.SSLError is one) if the
         handshake fails.
         """
-        self._loop.remove_reader(self._sock)
+        self._loop.remove_reader(self.sock)
         tls = context.wrap_bio(self._from_peer, self._to_peer, server_hostname=host)
         while True:
             try:
@@ -72,7 +76,7 @@ class Transport:
             except ssl.SSLError:
                 await self._flush_handshake()  # the alert that says why
                 raise
-            if data := await self._loop.sock_recv(self._sock, READ_SIZE):
+            if data := await self._loop.sock_recv(self.sock, READ_SIZE):
                 self._from_peer.write(data)
             else:
                 self._from_peer.write_eof()
@@ -86,39 +90,40 @@ class Transport:
     def _acknowledge_at_once(self) -> None:
         """Acknowledge the next segments without the usual delay of 40 ms (Linux only).
 
-        A server in TLS 1.3 sends session tickets and then its greeting. If it has not turned Nagle's algorithm
-        off, the greeting waits until the tickets are acknowledged.
+        A server in TLS 1.3 sends session tickets and then its greeting. If it has not turned Nagle's
+        algorithm off, the greeting waits until the tickets are acknowledged.
         """
         if (quick := getattr(socket, "TCP_QUICKACK", None)) is not None:
             with suppress(OSError):
-                self._sock.setsockopt(socket.IPPROTO_TCP, quick, 1)
+                self.sock.setsockopt(socket.IPPROTO_TCP, quick, 1)
 
     async def _flush_handshake(self) -> None:
         if self._to_peer.pending:
-            await self._loop.sock_sendall(self._sock, self._to_peer.read())
+            await self._loop.sock_sendall(self.sock, self._to_peer.read())
 
     def close(self) -> None:
         """Close at once. The peer of a TLS connection is told so, if the socket takes it (RFC 8446 6.1)."""
-        if self._sock.fileno() < 0:
+        if self.sock.fileno() < 0:
             return
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
+        self._loop.remove_reader(self.sock)
+        self._loop.remove_writer(self.sock)
         if self.tls is not None and not self._pending:
             with suppress(OSError):  # the peer was faster
                 self._send_close_notify(self.tls)
-        self._sock.close()
+        self.sock.close()
 
     def _send_close_notify(self, tls: ssl.SSLObject) -> None:
         with suppress(ssl.SSLError):  # the peer's own has not come, and is not waited for
             tls.unwrap()
         if self._to_peer.pending:
-            self._sock.send(self._to_peer.read())
+            self.sock.send(self._to_peer.read())
 
     # -- reading --
 
-    def _read_socket(self) -> None:
+    def read_available(self) -> None:
+        """Read once what the socket has, and give it to the listener. The event loop calls this."""
         try:
-            count = self._sock.recv_into(self._buffer)
+            count = self.sock.recv_into(self._buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -133,7 +138,7 @@ class Transport:
             self._read_tls()
 
     def _read_tls(self) -> None:
-        while self.tls is not None and self._sock.fileno() >= 0:
+        while self.tls is not None and self.sock.fileno() >= 0:
             try:
                 data = self.tls.read(READ_SIZE)
             except ssl.SSLWantReadError:
@@ -150,7 +155,7 @@ class Transport:
             self._listener.receive_data(data)
 
     def _end_input(self, error: OSError | None) -> None:
-        self._loop.remove_reader(self._sock)
+        self._loop.remove_reader(self.sock)
         self._listener.end_input(error)
 
     # -- writing --
@@ -165,18 +170,18 @@ class Transport:
 
     def write(self) -> None:
         """Send output as long as the socket takes it; called whenever there may be some."""
-        if self._sock.fileno() < 0 or self._is_broken:
+        if self.sock.fileno() < 0 or self.is_broken:
             return
         while self._pending or self._refill():
             try:
-                count = self._sock.send(self._pending)
+                count = self.sock.send(self._pending)
             except (BlockingIOError, InterruptedError):
                 self._wait_to_write(True)
                 return
             except OSError:
                 # The peer has closed. What it said before is still to be read, and reading will meet the end
                 # too.
-                self._is_broken = True
+                self.is_broken = True
                 break
             self._pending = self._pending[count:]
             self._last_piece_sent += count
@@ -207,6 +212,6 @@ class Transport:
         if waits != self._waits_to_write:
             self._waits_to_write = waits
             if waits:
-                self._loop.add_writer(self._sock, self.write)
+                self._loop.add_writer(self.sock, self.write)
             else:
-                self._loop.remove_writer(self._sock)
+                self._loop.remove_writer(self.sock)

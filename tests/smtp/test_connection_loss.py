@@ -81,8 +81,8 @@ def test_no_deadlock_with_a_server_that_reads_only_when_its_replies_are_read(aut
     async def test() -> None:
         async with serve(opening(stubborn), authority.context) as port:
             session = await connect(authority.endpoint(port), None, timeout=5)
-            session._transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            session._transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            session.transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            session.transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             assert await send(session, [message(n, 100_000) for n in range(40)]) == dict.fromkeys(
                 range(40), 250
             )
@@ -105,19 +105,19 @@ def test_replies_that_came_before_a_reset_are_read(authority: Authority) -> None
     async def test() -> None:
         async with serve(opening(resets)) as port:
             session = await connect(authority.endpoint(port, "none"), None)
-            channel, loop = session._transport, asyncio.get_running_loop()
+            channel, loop = session.transport, asyncio.get_running_loop()
 
             def once() -> None:
-                channel._read_socket()
-                loop.remove_reader(channel._sock)
+                channel.read_available()
+                loop.remove_reader(channel.sock)
 
-            loop.add_reader(channel._sock, once)  # answers the first line; then the server does not read
+            loop.add_reader(channel.sock, once)  # answers the first line; then the server does not read
             session.submit(message(1, 5000))
-            session._write()
+            channel.write()
             await gone.wait()
             for n in range(2, 12):
                 session.submit(message(n, 100_000))  # written, which fails
-            assert channel._is_broken
+            assert channel.is_broken
             channel.start()
             assert [s.transaction.context for s in await session.next_results()] == [1]
             with pytest.raises(ConnectionLost):
@@ -260,9 +260,9 @@ def test_sockets_send_without_delay(authority: Authority) -> None:
     async def test() -> None:
         async with serve(Smtp(), authority.context) as port:
             session = await connect(authority.endpoint(port), LOGIN)
-            assert session._transport._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert isinstance(session._transport.tls, ssl.SSLObject)
+            assert session.transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert isinstance(session.transport.tls, ssl.SSLObject)
             await session.quit()
-            assert session._transport._sock.fileno() == -1
+            assert session.transport.sock.fileno() == -1
 
     run(test)

@@ -49,7 +49,10 @@ class LastContent(Enum):
 
 
 class _Envelope:
-    """The envelope that is written and answered now. `steps` are the commands of it that are not written yet."""
+    """The envelope that is written and answered now.
+
+    `steps` are the commands of it that are not written yet.
+    """
 
     __slots__ = ("has_joined", "is_behind_content", "steps", "transaction")
 
@@ -262,7 +265,10 @@ class DataWriter:
         self._queue.complete(current, "data", reply)
 
     def _ask_less(self, envelope: _Envelope) -> bool:
-        """Ask less of the server after it refused `envelope`. Return False if there is nothing less to ask."""
+        """Ask less of the server after it refused `envelope`.
+
+        Return False if there is nothing less to ask.
+        """
         if envelope.is_behind_content:
             self.traits = replace(self.traits, refuses_behind_content=True)
         elif self._is_grouped:

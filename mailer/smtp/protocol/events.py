@@ -32,8 +32,9 @@ class SessionEnded:
     """How the session ended.
 
     `error` says why; it is None after QUIT. `announcement` is the reply by which the server announced the
-    end: 421, or the refusal of RSET. `may_still_accept` is True if the server refused RSET and then fell silent:
-    without a 421 it may still accept what it was sent. `has_timed_out` is True if a reply did not come in time.
+    end: 421, or the refusal of RSET. `may_still_accept` is True if the server refused RSET and then fell
+    silent: without a 421 it may still accept what it was sent. `has_timed_out` is True if a reply did not
+    come in time.
     """
 
     error: ServerError | None

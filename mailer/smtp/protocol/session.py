@@ -231,8 +231,8 @@ class SmtpSession:
     def submit(self, transaction: Transaction) -> TransactionResult | None:
         """Queue a message. Return a result at once if this server cannot be given it.
 
-        Check `room` first. A message that a closed session takes is among the unfinished ones. Raises RuntimeError if
-        the session was never ready.
+        Check `room` first. A message that a closed session takes is among the unfinished ones. Raises
+        RuntimeError if the session was never ready.
         """
         if self._submission is None:
             raise RuntimeError("the session is not open")

@@ -69,10 +69,10 @@ class Transaction:
 class TransactionResult:
     """What became of a transaction.
 
-    `reply` is the one that decided, and `stage` says to which command it belongs. If the RCPT of the person was
-    refused, that reply decided, and `stage` is "rcpt"; if the server took the message for copies all the same,
-    `accepted_recipients` names them. `refused_recipients` has every refused recipient with its reply. Without a
-    `reply` the message was not sent, and `problem` says why this server cannot be given it.
+    `reply` is the one that decided, and `stage` says to which command it belongs. If the RCPT of the person
+    was refused, that reply decided, and `stage` is "rcpt"; if the server took the message for copies all the
+    same, `accepted_recipients` names them. `refused_recipients` has every refused recipient with its reply.
+    Without a `reply` the message was not sent, and `problem` says why this server cannot be given it.
     """
 
     transaction: Transaction
