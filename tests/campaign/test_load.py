@@ -238,14 +238,14 @@ def test_an_alias_bomb_is_refused(folder: Path) -> None:
     text += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     (folder / "x.yaml").write_text(text)
     started = time.process_time()
-    with pytest.raises(InputError, match="more than 500,000 values"):
+    with pytest.raises(InputError, match="more than 100,000 values"):
         load_campaign("x.yaml")
     assert time.process_time() - started < 5
 
 
 @pytest.mark.slow
-def test_a_file_with_100000_mistakes_lists_about_1000(folder: Path) -> None:
-    (folder / "x.yaml").write_text("".join(f"key{number}: 1\n" for number in range(100_000)))
+def test_a_file_with_40000_mistakes_lists_about_1000(folder: Path) -> None:
+    (folder / "x.yaml").write_text("".join(f"key{number}: 1\n" for number in range(40_000)))
     started = time.process_time()
     with pytest.raises(InputError) as caught:
         load_campaign("x.yaml")

@@ -19,7 +19,7 @@ from mailer.campaign.schema.scalars import CORE, MAX_QUOTED, scalar_value, show_
 from mailer.errors import InputError, Place, Problem, sort_problems
 from mailer.text import shorten
 
-MAX_VALUES = 500_000  # nodes of one file, counted with aliases unfolded
+MAX_VALUES = 100_000  # nodes of one file, counted with aliases unfolded: less than a second
 MAX_PROBLEMS = 1_000
 MAX_SHOWN = 20  # values without quotes that are listed after a syntax error
 
@@ -274,7 +274,8 @@ class _Composer:
     def _count_values(self, event: Any, size: int) -> None:
         self._values += size
         if self._values > MAX_VALUES:
-            self._fail(event, f"more than {MAX_VALUES:,} values (aliases counted as often as they are used)")
+            text = f"more than {MAX_VALUES:,} values (aliases counted as often as they are used)"
+            self._fail(event, f"{text}; a long list goes into a file of its own")
 
     def _expect_tag(self, event: Any, name: str, what: str) -> None:
         if event.tag not in (None, "!", CORE + name):

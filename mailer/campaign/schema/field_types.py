@@ -29,6 +29,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Schema = dict[str, Any]
 
+MAX_ITEMS = 1000  # of a list or a mapping, recipients and `vars` excepted: each may be a template to compile
 MAX_SHOWN_PATH = 200  # characters of a path in a message
 MAX_TEMPLATE = 10_000  # characters; also keeps the search for tags, quadratic at worst, short
 
@@ -276,11 +277,15 @@ class ListOf(Generic[T]):
             raise context.error(
                 node.place, f"expected a list of {self.minimum} or more, found {len(node.items)}"
             )
+        if len(node.items) > MAX_ITEMS:
+            raise _too_many_items(len(node.items), node, context)
         return tuple(collect_values(functools.partial(self.type.read, item, context) for item in node.items))
 
     def schema(self) -> Schema:
         items = self.type.schema()
-        many: Schema = {"type": "array", "items": items, "minItems": self.minimum}
+        many: Schema = {
+            "type": "array", "items": items, "minItems": self.minimum, "maxItems": MAX_ITEMS
+        }  # fmt: skip
         return {"anyOf": [items, many]} if self.or_one else many
 
 
@@ -295,6 +300,8 @@ class MapOf(Generic[T]):
     def read(self, node: Node, context: LoadContext) -> dict[str, T]:
         if not isinstance(node, nodes.Mapping):
             raise context.error(node.place, f"expected a mapping, found {describe(node)}")
+        if len(node.entries) > MAX_ITEMS:
+            raise _too_many_items(len(node.entries), node, context)
         values = collect_values(
             functools.partial(self._read, node, *entry, context) for entry in node.entries.items()
         )
@@ -312,7 +319,12 @@ class MapOf(Generic[T]):
             "type": "object",
             "propertyNames": {"pattern": f"^(?:{self.key_pattern})$"},
             "additionalProperties": self.type.schema(),
+            "maxProperties": MAX_ITEMS,
         }
+
+
+def _too_many_items(count: int, node: Node, context: LoadContext) -> ValidationError:
+    return context.error(node.place, f"expected at most {MAX_ITEMS:,} items, found {count:,}")
 
 
 def text_matching(pattern: str, what: str, *examples: str) -> Text[str]:
