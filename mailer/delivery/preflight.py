@@ -44,7 +44,8 @@ PAGE = 500  # messages whose results are recorded at once
 BATCH = 50  # messages that a process gets at once
 COMPARED = 100  # messages that Jinja2 alone renders too: the compiled templates must give the same
 
-_REFUSED = MessageGroup("failed", "refused")  # to be reopened: their problems are shown and not recorded
+# Messages that a person wants to be sent again: their problems are shown, and nothing of them is recorded.
+_REFUSED, _HELD = MessageGroup("failed", "refused"), MessageGroup("in_doubt")
 
 
 class _Work(NamedTuple):
@@ -86,14 +87,17 @@ def preflight(
     *,
     only: str | None = None,
     with_failed: bool = False,
+    with_held: bool = False,
 ) -> PreflightResult:
     """Render all messages of `edition` that are to be sent, or those of `only`, an address or a key.
 
     To be called by the sender that holds the campaign, after planning. Messages that cannot be rendered are
-    recorded in `ledger` as failed. With `with_failed`, messages that the server refused are rendered too, and
-    nothing is recorded of them: they are to be reopened. `observer` is told how many were rendered. Returns what was found.
+    recorded in `ledger` as failed. With `with_failed`, messages that the server refused are rendered too, and with
+    `with_held` those that are in doubt. They are to be sent again, and nothing is recorded of them. `observer` is
+    told how many were rendered. Returns what was found.
     """
-    return _Preflight(ledger, edition, compiled, observer or Observer(), only).run(with_failed=with_failed)
+    again = [group for group, is_wanted in ((_REFUSED, with_failed), (_HELD, with_held)) if is_wanted]
+    return _Preflight(ledger, edition, compiled, observer or Observer(), only).run(again)
 
 
 def check_messages(
@@ -134,15 +138,15 @@ class _Preflight:
         self._repeats = QuickRepeats(compiled)
         self._done = self._total = 0
 
-    def run(self, *, with_failed: bool) -> PreflightResult:
+    def run(self, again: Sequence[MessageGroup]) -> PreflightResult:
+        """Check the messages that are to be sent, and those of `again`, which are to be reopened."""
         mark = self._compiled.fingerprint
         is_known = find_planned_list(self._ledger, self._edition).preflight == mark
         groups = [
             MessageGroup("failed", "render"),
             *(MessageGroup(status, only_new=is_known) for status in ("doubtful", "pending")),
+            *again,
         ]
-        if with_failed:
-            groups.append(_REFUSED)
         count = self._check_all(groups)
         if self._only is None and not self._is_ended and (count or not is_known):
             set_preflight(self._ledger, self._edition, mark)
@@ -199,7 +203,7 @@ class _Preflight:
         """Record messages that are sure to render, by their ids."""
         if not sure:
             return
-        if group != _REFUSED and group.status == "failed":
+        if group not in (_REFUSED, _HELD) and group.status == "failed":
             record_checked(self._ledger, [], sure)
         self._repeats.hits += len(sure)
         self._advance(len(sure))
@@ -235,7 +239,7 @@ class _Preflight:
             for problem in error.problems:
                 self._add_problem(problem, message.recipient.email)
             self._is_ended = self._is_ended or outcome.is_limit_exceeded
-        if group != _REFUSED:
+        if group not in (_REFUSED, _HELD):
             record_checked(self._ledger, failed, passed if group.status == "failed" else [])
 
     def _add_problem(self, problem: Problem, email: str) -> None:

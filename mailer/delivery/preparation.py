@@ -2,8 +2,8 @@
 
     recover claims of former runs -> another edition if asked for -> plan -> preflight -> ask -> decide
 
-What the user decides by an option (to try failed recipients again, to give up the rest of an edition) is
-written only when sending begins, so an answer of no changes nothing of it.
+What the user decides by an option (about messages in doubt, to try failed recipients again, to give up the rest of
+an edition) is written only when sending begins, so an answer of no changes nothing of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
 from mailer.ledger.planning import set_texts
 from mailer.ledger.records import Policy, Recovered
-from mailer.ledger.recovery import abandon_rest, count_retryable, recover_claims, reopen_failed
+from mailer.ledger.recovery import (
+    Decisions,
+    abandon_rest,
+    apply_decisions,
+    count_as_decided,
+    recover_claims,
+    reopen_deferred,
+)
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.text import count_noun
@@ -55,6 +62,7 @@ class Preparation:
         )
         self._campaign, self._ledger, self._options = campaign, ledger, options
         self._observer, self._clock = observer, clock
+        self._recovered_edition = self.edition  # that `in_doubt` of `options` decides about
         self._abandoned: Edition | None = None  # its rest is to be given up
         self._skipped = 0  # recipients for whom no message can be made
 
@@ -65,7 +73,7 @@ class Preparation:
         a message cannot be made (unless such recipients are to be skipped).
         """
         ledger, options, campaign = self._ledger, self._options, self._campaign
-        self.recovered = self._recover()
+        self._recover()
         if other := ledger.note_campaign_file(campaign.name, campaign.path, campaign.root):
             self._observer.on_warning(
                 f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?"
@@ -87,6 +95,7 @@ class Preparation:
                 self._observer,
                 only=options.only,
                 with_failed=options.retry_failed,
+                with_held=options.in_doubt == "resend",
             )
             problems += checked.problems
             self.is_checked = checked.is_complete
@@ -102,14 +111,14 @@ class Preparation:
 
     def count_recipients(self) -> int:
         """Return how many recipients are to be sent to. Raises InputError if `only` names none."""
-        counts = self._ledger.count_by_status(self.edition, only=self._options.only)
+        counts = self._count_as_decided(self._options.only)
         if not any(counts.values()) and self._options.only is not None:
             raise InputError(f"{self._options.only} is not in the list")
-        pending = counts[Status.PENDING] + self._count_reopened()
-        return min(pending, self._options.limit or pending)
+        return min(counts[Status.PENDING], self._options.limit or counts[Status.PENDING])
 
-    def result_without_sending(self) -> RunResult:
-        """Return the result of a run that has nothing to send."""
+    def conclude_without_sending(self) -> RunResult:
+        """Write what the options decide, and return the result of a run that has nothing to send."""
+        self._write_decisions()
         only = self._options.only
         counts = self._ledger.count_by_status(self.edition, only=only)
         is_incomplete = has_unsent(counts)
@@ -131,44 +140,64 @@ class Preparation:
 
     def announce_start(self) -> None:
         """Tell the observer that sending begins. It may raise what is not an Exception to prevent that."""
-        counts = self._ledger.count_by_status(self.edition)
+        counts = self._count_as_decided()
         total = sum(counts.values()) - self._skipped
-        pending = counts[Status.PENDING] + self._count_reopened()
-        self._observer.on_start(total, total - pending)
+        self._observer.on_start(total, total - counts[Status.PENDING])
 
     def apply_decisions(self) -> None:
         """Write what the options decide, now that sending begins."""
-        ledger, options = self._ledger, self._options
+        self._write_decisions()
         if self._abandoned is not None:
-            abandon_rest(ledger, self._abandoned)
-        if options.retry_failed:
-            reopen_failed(ledger, self.edition, only=options.only)
-        set_texts(ledger, self.edition, self._campaign.subject.source, self._campaign.sender.source)
+            abandon_rest(self._ledger, self._abandoned)
+        set_texts(self._ledger, self.edition, self._campaign.subject.source, self._campaign.sender.source)
 
-    def _count_reopened(self) -> int:
-        if not self._options.retry_failed:
-            return 0
-        return count_retryable(self._ledger, self.edition, only=self._options.only)
+    def _write_decisions(self) -> None:
+        now = self._clock.now()
+        for edition in dict.fromkeys((self._recovered_edition, self.edition)):
+            if (decisions := self._find_decisions(edition)) is not None:
+                apply_decisions(self._ledger, edition, decisions, now=now)
 
-    def _recover(self) -> Recovered:
-        """Return what claims of former runs became.
+    def _find_decisions(self, edition: Edition) -> Decisions | None:
+        """Return what the options decide about an edition; None is nothing."""
+        options = self._options
+        doubts = options.in_doubt if edition == self._recovered_edition else None
+        retries_failed = options.retry_failed and edition == self.edition
+        return Decisions(doubts, retries_failed, options.only) if doubts or retries_failed else None
 
-        `--in-doubt` decides for the recipients it is given for; for the others, the campaign does.
+    def _count_as_decided(self, only: str | None = None) -> Mapping[Status, int]:
+        """Return the number of messages by status, as they will be when the decisions are written."""
+        ledger, edition = self._ledger, self.edition
+        if (decisions := self._find_decisions(edition)) is None:
+            return ledger.count_by_status(edition, only=only)
+        return count_as_decided(ledger, edition, decisions, now=self._clock.now(), only=only)[1]
+
+    def _recover(self) -> None:
+        """Decide about claims of former runs as the campaign says.
+
+        What `--in-doubt` decides is only counted. Messages that it takes back from the queue are left as they are.
         """
         ledger, edition, options, now = self._ledger, self.edition, self._options, self._clock.now()
-        given, policy = options.in_doubt, options.delivery.in_doubt
-        decided, others = Recovered(), Recovered()
+        given, policy, only = options.in_doubt, options.delivery.in_doubt, options.only
+        decided = 0
+        if given in ("hold", "sent") and only is None:
+            by_campaign = Recovered(0, reopen_deferred(ledger, edition))
+        else:
+            but = only if given in ("hold", "sent") else None
+            by_campaign = recover_claims(ledger, edition, policy, now=now, but=but)
         if given is not None:
-            decided = recover_claims(ledger, edition, given, now=now, held=True, only=options.only)
-        if given is None or options.only is not None:
-            others = recover_claims(ledger, edition, policy, now=now, but=options.only if given else None)
-        for count, fate in ((decided.in_doubt, given), (others.in_doubt, policy)):
-            if fate and count:
-                were = "message was" if count == 1 else "messages were"
-                self._observer.on_warning(
-                    f"{count:,} {were} in flight when a former run ended: {FATES[fate]}"
-                )
-        return Recovered(decided.in_doubt + others.in_doubt, decided.deferred + others.deferred)
+            decisions = Decisions(given, only=only)
+            decided, _ = count_as_decided(ledger, edition, decisions, now=now)
+            if given == "resend" and only is None:
+                decided += by_campaign.in_doubt if policy == "resend" else 0
+                by_campaign = Recovered(0, by_campaign.deferred)
+            self._warn_of_doubts(decided, given)
+        self._warn_of_doubts(by_campaign.in_doubt, policy)
+        self.recovered = Recovered(decided + by_campaign.in_doubt, by_campaign.deferred)
+
+    def _warn_of_doubts(self, count: int, fate: Policy) -> None:
+        if count:
+            were = "message was" if count == 1 else "messages were"
+            self._observer.on_warning(f"{count:,} {were} in flight when a former run ended: {FATES[fate]}")
 
     def _require_finished_edition(self) -> None:
         """Raise InputError if the edition is not finished, or abandon its rest."""

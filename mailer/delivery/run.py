@@ -80,7 +80,7 @@ async def run(
                 preparation.prepare()
             count = preparation.count_recipients()
             if not count:
-                return preparation.result_without_sending()
+                return preparation.conclude_without_sending()
             preparation.announce_start()
             preparation.apply_decisions()
         except Interrupted:

@@ -240,10 +240,8 @@ ABANDON_REST = """UPDATE messages SET columns = NULL, next_at = NULL, cause = 'r
         error = 'not sent: the campaign was sent again as a new edition',
         status = CASE WHEN doubts > 0 THEN 'in_doubt' ELSE 'failed' END
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful', 'waiting', 'deferred')"""
-_RETRYABLE = f"status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid' AND {_CHOSEN}"
 RETRY_FAILED = f"""UPDATE messages SET status = 'pending', cause = NULL, error = NULL, tries = 0, unchecked = 1
-    WHERE edition_id = :edition AND {_RETRYABLE}"""
-COUNT_RETRYABLE = f"SELECT COUNT(*) FROM messages WHERE edition_id = :edition AND {_RETRYABLE}"
+    WHERE edition_id = :edition AND status = 'failed' AND columns IS NOT NULL AND cause <> 'invalid' AND {_CHOSEN}"""
 
 # Reports
 

@@ -72,7 +72,7 @@ async def send_with_workers(
             with stop.raise_on_request(), ledger.prepare_alone(campaign.name):
                 preparation.prepare()
                 if not preparation.count_recipients():
-                    return preparation.result_without_sending()
+                    return preparation.conclude_without_sending()
                 pack_campaign(
                     ledger,
                     preparation.edition,

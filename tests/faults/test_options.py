@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from mailer.campaign.load import load_campaign
 from mailer.delivery.options import Ending
+from mailer.delivery.plan import plan
 from mailer.errors import InputError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
+from mailer.render.compile import compile_campaign
 from mailer.report.summary import read_report
 from tests.faults.harness import QUICK, Bench, Recorder
 from tests.faults.scripts import number, rcpt
@@ -172,6 +175,82 @@ def test_in_doubt_decides_only_for_the_recipient_that_is_named(tmp_path, said):
         assert statuses == [Status.SENT, *[Status.IN_DOUBT] * (len(doubtful) - 1)]
         bench.send(server, held)
         assert bench.statuses()[Status.IN_DOUBT] == len(doubtful) - 1
+
+
+class Refusal(KeyboardInterrupt):
+    """The answer no, as the command line raises it."""
+
+
+class Questioner(Recorder):
+    """Notes what a person is asked, and answers no."""
+
+    def on_start(self, total: int, already: int) -> None:
+        self.asked = total - already
+        raise Refusal
+
+
+@pytest.mark.parametrize(
+    ("decision", "asked"),
+    [
+        ({"in_doubt": "resend"}, 12),
+        ({"in_doubt": "hold"}, 8),
+        ({"in_doubt": "sent"}, 8),
+        ({"in_doubt": "sent", "retry_failed": True}, 9),
+        ({"retry_failed": True}, 9),
+    ],
+)
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+def test_a_decision_is_counted_for_the_question_and_a_no_changes_nothing(tmp_path, policy, decision, asked):
+    bench = Bench(tmp_path, 14)
+    campaign = load_campaign(bench.path)
+    with Ledger.open(bench.ledger) as ledger:
+        edition = ledger.ensure_edition(campaign.name)
+        plan(ledger, campaign, compile_campaign(campaign), edition)
+        with ledger.transaction() as store:
+            for status, first, last in (("in_doubt", 1, 4), ("failed", 5, 5), ("sent", 6, 6)):
+                given = {"status": status, "first": first, "last": last}
+                store.execute(
+                    "UPDATE messages SET status = :status, cause = CASE WHEN :status = 'failed' THEN 'refused' END,"
+                    " doubts = :status = 'in_doubt' WHERE position BETWEEN :first AND :last",
+                    given,
+                )
+    with FaultServer("streamed") as server:
+        before = read_statuses(bench)
+        bench.observer = Questioner()
+        with pytest.raises(Refusal):
+            bench.send(server, replace(QUICK, in_doubt=policy), **decision)
+        assert bench.observer.asked == asked
+        assert read_statuses(bench) == before
+        bench.observer = Recorder()
+        bench.send(server, replace(QUICK, in_doubt=policy), **decision)
+        assert sum(server.times().values()) == asked
+
+
+@pytest.mark.parametrize("decision", ["resend", "hold", "sent"])
+def test_after_a_no_the_campaign_decides_about_what_was_in_flight(tmp_path, decision):
+    bench = Bench(tmp_path, 6)
+    campaign = load_campaign(bench.path)
+    with Ledger.open(bench.ledger) as ledger:  # a run that died with three messages in flight
+        edition = ledger.ensure_edition(campaign.name)
+        plan(ledger, campaign, compile_campaign(campaign), edition)
+        dead = ledger.start_run(edition, template="", now=0.0)
+        ledger.claim(edition, 3, 0.0, run=dead)
+        ledger.commit()
+    bench.observer = Questioner()
+    with FaultServer("streamed") as server:
+        with pytest.raises(Refusal):
+            bench.send(server, in_doubt=decision)
+        assert bench.observer.asked == (6 if decision == "resend" else 3)
+        bench.observer = Recorder()
+        assert bench.send(server).ending is Ending.COMPLETE
+        assert sum(server.times().values()) == 6
+
+
+def read_statuses(bench: Bench) -> list[tuple[object, ...]]:
+    with Ledger.open(bench.ledger) as ledger:
+        return ledger.fetch_all(
+            "SELECT key, status, cause, tries, attempts, doubts FROM messages ORDER BY id"
+        )
 
 
 def test_in_doubt_sent_does_not_resend_messages_of_this_run(tmp_path):
