@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import field
 from enum import Enum
-from typing import Literal
 
 from mailer.campaign.model import Delivery, ServerConfig
 from mailer.dataclass import dataclass
 from mailer.errors import InputError
 from mailer.ledger import RunRecord
 from mailer.ledger.outcome import Outcome
+from mailer.ledger.records import Policy
 from mailer.secret import Secret
 
 
@@ -49,7 +49,7 @@ class SendOptions:
     again: bool = False
     abandon: bool = False
     retry_failed: bool = False
-    in_doubt: Literal["resend", "hold", "sent"] | None = None
+    in_doubt: Policy | None = None
     skip_invalid: bool = False
     preflight: bool = True
     trace: Callable[[str, str], None] | None = None
@@ -73,6 +73,11 @@ class SendOptions:
         for name, text in {"only": self.only, "proof": self.proof}.items():
             if text is not None and not isinstance(text, str):
                 raise InputError(f"{name} {text!r}: expected a text")
+
+    @property
+    def doubt_policy(self) -> Policy:
+        """What happens to messages that come to be in doubt in this run: `in_doubt` sent is for former runs alone."""
+        return self.delivery.in_doubt if self.in_doubt in (None, "sent") else self.in_doubt
 
 
 def _is_count(value: object) -> bool:

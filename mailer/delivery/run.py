@@ -38,7 +38,7 @@ from mailer.errors import LedgerError
 from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
 from mailer.ledger.postgres_locks import MAX_PERMITS
-from mailer.ledger.records import Policy, format_time
+from mailer.ledger.records import format_time
 from mailer.ledger.upcoming import iterate_upcoming
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.render_ahead import RenderAhead
@@ -158,18 +158,10 @@ def _start_run(
             record,
             state,
             options.delivery,
-            policy=_policy_for_doubts(options),
+            policy=options.doubt_policy,
             is_new=not is_share,
         )
     return MessageQueue(ledger, edition, record, options, state, coordinator=coordinator, is_share=is_share)
-
-
-def _policy_for_doubts(options: SendOptions) -> Policy:
-    """Return what happens to messages that come to be in doubt in this run.
-
-    `--in-doubt sent` concerns former runs alone.
-    """
-    return options.delivery.in_doubt if options.in_doubt in (None, "sent") else options.in_doubt
 
 
 class _SendPhase:
@@ -185,7 +177,7 @@ class _SendPhase:
     ) -> None:
         delivery = options.delivery
         self._state, self._queue, self._options = state, queue, options
-        holds_doubts = _policy_for_doubts(options) == "hold"
+        holds_doubts = options.doubt_policy == "hold"
         policy = DispositionPolicy(RetryPolicy(delivery.attempts, delivery.backoff), holds_doubts)
         self._throttle = Throttle(state, queue.pacer, delivery.backoff, queue.coordinator)
         limit = queue.coordinator.make_failure_limit(delivery)

@@ -298,13 +298,27 @@ class TaskQueue:
         self._app = create_app(broker)
         self.error: str | None = None  # why the broker could not be reached, last time
 
+    def put(self, campaign: str, edition: int, count: int) -> int:
+        """Put `count` tasks into the queue, whatever is in it. Returns how many were put.
+
+        `campaign` and `edition` (from 1) say what the workers are to send.
+        """
+        return self._put(campaign, edition, count, is_whole=True)
+
     def top_up(self, campaign: str, edition: int, wanted: int) -> int:
-        """Send as many tasks as the queue lacks for `wanted`. Returns how many were sent."""
+        """Put as many tasks into the queue as it lacks for `wanted`. Returns how many were put.
+
+        Tasks of other campaigns count: a queue that is not empty is worked off, and each task is followed by the
+        next one of its campaign.
+        """
+        return self._put(campaign, edition, wanted, is_whole=False)
+
+    def _put(self, campaign: str, edition: int, count: int, *, is_whole: bool) -> int:
         try:
             with self._app.connection_for_write(connect_timeout=3) as connection:
                 connection.ensure_connection(max_retries=1, timeout=3)
                 declared = self._app.amqp.queues[QUEUE](connection.default_channel).queue_declare()
-                missing = max(0, wanted - int(declared.message_count))
+                missing = count if is_whole else max(0, count - int(declared.message_count))
                 for _ in range(missing):
                     self._app.send_task(
                         TASK, (campaign, edition), connection=connection, retry=False, serializer="json"

@@ -117,6 +117,7 @@ class _Command:
         self._monitor = EditionMonitor(ledger, edition)
         self._started = time.time()
         self._topped_up = self._recovered = 0.0
+        self._has_put_tasks = False
         self._broker_error: str | None = None
         self._runs: list[RunRecord] = []
         connections = options.delivery.connections
@@ -164,7 +165,10 @@ class _Command:
         if state.ending is not None or now - self._topped_up < TOP_UP_SECONDS:
             return
         wanted = max(0, self._wanted - state.live_runs)
-        await asyncio.to_thread(self._tasks.top_up, self._edition.campaign, self._edition.number, wanted)
+        # The first tasks are put behind those of other campaigns, whose number does not matter: all take turns.
+        put = self._tasks.top_up if self._has_put_tasks else self._tasks.put
+        await asyncio.to_thread(put, self._edition.campaign, self._edition.number, wanted)
+        self._has_put_tasks = self._has_put_tasks or self._tasks.error is None
         self._topped_up = time.monotonic()
         if self._tasks.error != self._broker_error:
             self._broker_error = self._tasks.error
@@ -179,11 +183,7 @@ class _Command:
         if now - self._recovered < RECOVER_SECONDS:
             return
         self._recovered = now
-        policy = (
-            self._options.delivery.in_doubt
-            if self._options.in_doubt in (None, "sent")
-            else self._options.in_doubt
-        )
+        policy = self._options.doubt_policy
         if count := self._monitor.recover_dead_runs(policy, time.time()):
             fate = "sent again" if policy == "resend" else "held back as in doubt"
             self._observer.on_warning(f"{count} were in flight when a worker died: {fate}")

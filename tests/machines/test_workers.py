@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from mailer.ledger.files import list_files
 from mailer.ledger.outcome import Status
 from mailer.render.compile import compile_campaign
 from mailer.workers import travel
-from mailer.workers.app import QUEUE
+from mailer.workers.app import QUEUE, TaskQueue
 from mailer.workers.travel import pack_campaign
 from tests.faults.server import PASSWORD, FaultServer
 
@@ -112,6 +113,25 @@ def test_a_worker_hands_on_until_all_is_sent(broker: Any, make_fleet: Any) -> No
             run.messages for run in ledger.read_runs(ledger.ensure_edition("faults")) if run.worker == "one"
         ]
     assert [count for count in runs if count] == [1000, 1000, 500]
+
+
+def test_a_campaign_does_not_wait_until_the_tasks_of_another_one_are_done(
+    redis: Any, make_fleet: Any
+) -> None:
+    kombu = pytest.importorskip("kombu", reason="the extra workers is not installed")
+    with FaultServer() as server, kombu.Connection(redis.url) as connection:
+        fleet = make_fleet(redis, server, 3, "delivery: {connections: 2}\n")
+        TaskQueue(redis.url).top_up("another", 1, 50)
+        queue = connection.SimpleQueue(QUEUE, queue_opts={"durable": True})
+        before = queue.qsize()
+        command = fleet.start_command()
+        until = time.monotonic() + 60
+        while queue.qsize() < before + 2:
+            assert time.monotonic() < until, fleet.logs()
+            time.sleep(0.1)
+        fleet.start_worker("one")
+        assert command.wait(120) == 0, fleet.logs()
+        fleet.compare_with()
 
 
 def test_no_secret_goes_through_the_broker_or_lies_in_the_ledger(rabbitmq: Any, make_fleet: Any) -> None:
