@@ -43,6 +43,8 @@ def open_text(binary: BinaryIO, shown: str, encoding: str | None) -> Iterator[Te
     if start == b"PK\x03\x04":
         text = "it is a zip, such as a spreadsheet, and not text; a spreadsheet's name ends with .xlsx"
         raise InputError(Problem(Place(shown), text))
+    if start.startswith(b"\x1f\x8b"):
+        raise InputError(Problem(Place(shown), "it is compressed (gzip) and not text; unpack it first"))
     codec = detect_bom_encoding(start) or encoding or "utf-8"
     binary.seek(0)
     stream = io.TextIOWrapper(binary, codec, newline="")

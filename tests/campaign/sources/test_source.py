@@ -201,3 +201,6 @@ def test_a_spreadsheet_of_another_format_says_what_to_save(refusal) -> None:
         assert refusal(name, b"PK\x03\x04" + bytes(100)) == [
             f"{name}: it is a zip, such as a spreadsheet, and not text; a spreadsheet's name ends with .xlsx"
         ]
+        assert refusal(name, b"\x1f\x8b\x08" + bytes(100)) == [
+            f"{name}: it is compressed (gzip) and not text; unpack it first"
+        ]
