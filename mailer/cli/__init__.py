@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -22,6 +23,8 @@ __all__ = ["main", "run"]
 def main() -> NoReturn:
     """Run the process's command line and exit."""
     console.open_missing_streams()
+    if not _is_debugging():
+        _silence_python()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -41,6 +44,9 @@ def run(arguments: Sequence[str]) -> int:
             raise
         console.print_error(str(error), hint=error.hint)
         return _flush_output(exit_code_for(error))
+    except MemoryError:
+        console.print_error("there is not enough memory")
+        return _flush_output(ExitCode.IO)
     except Exception as error:
         if _is_debugging():
             raise
@@ -53,6 +59,13 @@ def exit_code_for(error: MailerError) -> ExitCode:
     run.
     """
     return ExitCode.SERVER if isinstance(error, ServerError | LedgerWriteError) else ExitCode.INPUT
+
+
+def _silence_python() -> None:
+    """Keep tracebacks of Python's own from standard error: its warnings, and what a destructor raises."""
+    sys.unraisablehook = lambda _: None
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def _run_command(arguments: Sequence[str]) -> int:

@@ -45,6 +45,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         (KeyboardInterrupt(), 130),
         (BrokenPipeError(), 141),
         (OSError(28, "No space left on device", "file"), 74),
+        (MemoryError(), 74),
         (ZeroDivisionError("wrong"), 70),
     ],
 )
@@ -173,3 +174,17 @@ def test_a_full_disk_is_one_line() -> None:
         )
     assert done.returncode == 74
     assert done.stderr.decode().splitlines() == ["mailer: error: No space left on device"]
+
+
+def test_without_descriptors_the_error_is_one_line(process: Command, campaign: Path) -> None:
+    """asyncio's loop cannot be made then, and its destructor raises."""
+    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)); sys.argv[0] = 'mailer'"
+    script = f"{limit}; runpy.run_module('mailer', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "send", campaign, "--server", "smtp://127.0.0.1:1"],
+        check=False, cwd=campaign.parent, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 74
+    assert [line for line in done.stderr.splitlines() if not line.startswith("new ledger")] == [
+        "mailer: error: Too many open files"
+    ]
