@@ -113,7 +113,11 @@ def format_binary_size(octets: int) -> str:
 
 def show_path(path: str | os.PathLike[str]) -> str:
     """Return a path as a person would type it here: relative if it lies below the working directory."""
-    here, path = os.getcwd(), os.fspath(path)
+    path = os.fspath(path)
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return path
     return os.path.relpath(path, here) if path.startswith(here + os.sep) else path
 
 

@@ -115,12 +115,15 @@ def _flush_output(code: int) -> int:
         if isinstance(error, BrokenPipeError):  # the reader has ended: `mailer report x | head`
             return code or ExitCode.BROKEN_PIPE
         if code != ExitCode.IO:  # otherwise it was printed
-            console.print_error(error.strerror or str(error))
+            console.print_error(f"standard output cannot be written: {error.strerror or error}")
         return code or ExitCode.IO
     return code
 
 
 def _report_unexpected(error: Exception) -> int:
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
+        console.print_error("the working directory was removed", hint="cd to another one")
+        return ExitCode.INPUT
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         console.print_error(f"{where}{error.strerror or error}")

@@ -188,3 +188,18 @@ def test_without_descriptors_the_error_is_one_line(process: Command, campaign: P
     assert [line for line in done.stderr.splitlines() if not line.startswith("new ledger")] == [
         "mailer: error: Too many open files"
     ]
+
+
+@pytest.mark.parametrize("arguments", [["suppress", "list"], ["report"], ["check", "../x.yaml"]])
+def test_a_working_directory_that_was_removed_is_said(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "x.yaml").write_text("campaign: x\n")
+    script = (
+        "import os, runpy, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); sys.argv[0] = 'mailer'; "
+        "runpy.run_module('mailer', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, *arguments],
+        check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "mailer: error: the working directory was removed\nhint: cd to another one\n"
