@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import partial
 
 from mailer.campaign.model import AUTO, Campaign
-from mailer.delivery.ahead_renderer import AheadRenderer, is_worth_a_process
 from mailer.delivery.backoff import RetryPolicy
 from mailer.delivery.clock import Clock, SystemClock
 from mailer.delivery.coordination import Coordinator, SharedCoordinator, watch_ledger
@@ -27,10 +26,17 @@ from mailer.delivery.preparation import Preparation, describe_unsent, has_unsent
 from mailer.delivery.proof import send_proof
 from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder
+from mailer.delivery.renderers import (
+    AheadRenderer,
+    BoundedRenderer,
+    DirectRenderer,
+    Renderer,
+    is_worth_a_process,
+)
 from mailer.delivery.run_state import RunState
 from mailer.delivery.scaling import ConnectionScaler, ScalingPolicy, find_known_limit
 from mailer.delivery.server_access import describe_session, make_server_access
-from mailer.delivery.session import BoundedRenderer, DirectRenderer, Renderer, Session
+from mailer.delivery.session import Session
 from mailer.delivery.session_runner import SessionRunner, SessionRunnerPool
 from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.delivery.throttle import Throttle
@@ -91,16 +97,28 @@ async def run(
             ledger, preparation.edition, options, state, template=preparation.compiled.fingerprint
         )
         with ExitStack() as stack:
-            renderer: Renderer = DirectRenderer(preparation.compiled)
-            if preparation.is_checked and is_worth_a_process(count, options) and not ledger.is_shared:
-                upcoming = iterate_upcoming(ledger, preparation.edition)
-                ahead = stack.enter_context(RenderAhead(preparation.compiled, upcoming))
-                renderer = AheadRenderer(preparation.compiled, ahead)
-            if not preparation.is_checked:
-                process = stack.enter_context(RenderProcess(preparation.compiled))
-                renderer = BoundedRenderer(process, stop)
+            renderer = _choose_renderer(preparation, ledger, options, count, stop=stop, stack=stack)
             phase = _SendPhase(state, queue, renderer, options)
             return await phase.send(count, is_careful=preparation.recovered.in_doubt > 0)
+
+
+def _choose_renderer(
+    preparation: Preparation,
+    ledger: Ledger,
+    options: SendOptions,
+    count: int,
+    *,
+    stop: StopSignal,
+    stack: ExitStack,
+) -> Renderer:
+    """Return what renders the run's `count` messages. The end of `stack` ends its process, if it has one."""
+    compiled = preparation.compiled
+    if not preparation.is_checked:
+        return BoundedRenderer(stack.enter_context(RenderProcess(compiled)), stop)
+    if ledger.is_shared or not is_worth_a_process(count, options):
+        return DirectRenderer(compiled)
+    upcoming = iterate_upcoming(ledger, preparation.edition)
+    return AheadRenderer(compiled, stack.enter_context(RenderAhead(compiled, upcoming)))
 
 
 async def run_share(

@@ -9,25 +9,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Protocol
 
-from mailer.campaign.model import Recipient
 from mailer.dataclass import dataclass
 from mailer.delivery.dispositions import SessionAction
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending
 from mailer.delivery.race import race
 from mailer.delivery.recorder import ResultRecorder, get_claimed_message
+from mailer.delivery.renderers import Renderer
 from mailer.delivery.run_state import RunState
-from mailer.delivery.signals import Interrupted, StopSignal
+from mailer.delivery.signals import Interrupted
 from mailer.errors import ConnectionLost, RenderError, ServerError
 from mailer.ledger import Claim, Release
-from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
-from mailer.render.render_process import RenderProcess
 from mailer.smtp.connection import BATCH, Connection
 from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, TransactionResult
@@ -70,58 +67,6 @@ class SessionEnd:
     needs_care: bool
     fewer_sessions_reply: Reply | None
     is_open: bool = False
-
-
-class Renderer(Protocol):
-    """What makes the messages: `render_each` yields those of `recipients` in order.
-
-    A message may need 8BITMIME (`eight_bit`). In place of one that cannot be made there is a RenderError. If
-    the run is to stop, the generator may raise Interrupted; it has ended then.
-    """
-
-    def render_each(
-        self, recipients: Sequence[Recipient], *, eight_bit: bool
-    ) -> Generator[Message | RenderError, None, None]: ...
-
-
-class DirectRenderer:
-    """Renders in this process: recipients whose messages were rendered before, within their limits."""
-
-    def __init__(self, compiled: CompiledCampaign) -> None:
-        self._compiled = compiled
-
-    def render_each(
-        self, recipients: Sequence[Recipient], *, eight_bit: bool
-    ) -> Generator[Message | RenderError, None, None]:
-        """Render the message of each of `recipients` when the iterator is asked for it. See Renderer."""
-        for recipient in recipients:
-            try:
-                message: Message | RenderError = self._compiled.render(recipient, eight_bit=eight_bit)
-            except RenderError as error:
-                message = error
-            yield message
-
-
-class BoundedRenderer:
-    """Renders within limits, ahead of what is asked for.
-
-    A signal that comes meanwhile raises Interrupted: the loop cannot see it there.
-    """
-
-    def __init__(self, process: RenderProcess, stop: StopSignal) -> None:
-        self._process, self._stop = process, stop
-
-    def render_each(
-        self, recipients: Sequence[Recipient], *, eight_bit: bool
-    ) -> Generator[Message | RenderError, None, None]:
-        """As RenderProcess.render_each. Raises Interrupted at the next message if the run is to stop."""
-        with closing(self._process.render_each(recipients, eight_bit=eight_bit)) as results:
-            while True:
-                with self._stop.raise_on_request():
-                    result = next(results, None)
-                if result is None:
-                    return
-                yield result
 
 
 class Session:
@@ -180,7 +125,7 @@ class Session:
             self._taken_count,
             self._made_progress,
             needs_care,
-            self._fewer_sessions_reply(),
+            self._find_fewer_sessions_reply(),
             is_open,
         )
 
@@ -204,6 +149,7 @@ class Session:
         self._record_unfinished("the run was cancelled before the reply came")
 
     def _find_why_useless(self) -> ServerError | None:
+        """Return an error if the server wanted no message in this session; None if the session was of use."""
         if self._taken_count or self._state.is_over:
             return None
         if not self._connection.is_exhausted and self._leave_reply is None:
@@ -220,13 +166,13 @@ class Session:
         used = list(Strategy).index(self._connection.details.strategy)
         return replace(traits, strategy_at_most=list(Strategy)[max(used - 1, 0)])
 
-    def _fewer_sessions_reply(self) -> Reply | None:
+    def _find_fewer_sessions_reply(self) -> Reply | None:
         return self._leave_reply if self._leave_action is SessionAction.USE_FEWER else None
 
     def _record_unfinished(self, error: str) -> bool:
-        """Put what was in flight back into the queue, or in doubt, durably.
+        """Put what was in flight back into the queue, or in doubt, durably. `error` says how the session ended.
 
-        Returns whether care is needed next.
+        Returns whether the next session has to be careful.
         """
         unfinished = self._connection.list_unfinished()
         for transaction in unfinished.in_doubt:
@@ -241,14 +187,18 @@ class Session:
         return bool(unfinished.in_doubt) and not self._recorder.holds_doubts
 
     async def _send_messages(self) -> None:
-        """Claim, render, submit, record. Returns when nothing is in flight and the session is to be left."""
+        """Claim, render, submit, record. Returns when nothing is in flight and no message is to be started.
+
+        That is so when the session is to be left, when it has ended, or when no message is left. Then nothing is
+        held, either.
+        """
         while True:
             is_leaving = self._decide_to_leave()
             if self._held and (is_leaving or self._state.is_over):
                 self._release_held()
-            if not self._in_flight and not self._held and (is_leaving or not await self._is_ready()):
+            if not self._in_flight and not self._held and (is_leaving or not await self._wait_until_ready()):
                 return
-            room = 0 if is_leaving else self._submit_held(self._room())
+            room = 0 if is_leaving else self._submit_held(self._count_room())
             may_claim = self._may_claim(room)
             claims = await self._claim(room) if may_claim else ()
             if self._in_flight:
@@ -297,7 +247,7 @@ class Session:
         claims = await self._queue.claim(room + ahead)
         if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
             self._must_leave = self._doubts_are_done = True  # messages in doubt are claimed first
-        room = min(room, self._room())  # the server may have ended the session meanwhile
+        room = min(room, self._count_room())  # the server may have ended the session meanwhile
         self._found_messages = bool(claims)
         rendered = self._renderer.render_each(
             [claim.recipient for claim in claims], eight_bit=self._connection.extensions.eight_bit_mime
@@ -315,7 +265,7 @@ class Session:
         while self._held:
             self._queue.record(get_claimed_message(self._held.popleft()).claim, Release())
 
-    def _room(self) -> int:
+    def _count_room(self) -> int:
         room, limit = self._connection.room, self._plan.message_limit
         return room if limit is None else max(0, min(room, limit - self._taken_count - self._in_flight))
 
@@ -341,6 +291,7 @@ class Session:
         self._must_leave = self._must_leave or (limit is not None and self._taken_count >= limit)
 
     def _leave(self, action: SessionAction, reply: Reply | None) -> None:
+        """Start no more messages, because `reply` asks for `action`."""
         self._must_leave = True
         if action is SessionAction.USE_FEWER:
             self._taken_count += 1
@@ -388,8 +339,8 @@ class Session:
             clean=True,  # as Message promises
         )
 
-    async def _is_ready(self) -> bool:
-        """Wait for a message; return whether there is one and the session still lives after a quiet time.
+    async def _wait_until_ready(self) -> bool:
+        """Wait until there is a message to send. Return False if there is none, or the session has ended.
 
         If the last claim found messages, there may be more: the next claim shows it, and its commit is also
         that of the records so far.

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from mailer.campaign.model import Backoff, Rate, StopAfter
-from mailer.delivery import ahead_renderer
+from mailer.delivery import renderers
 from mailer.delivery.options import Ending
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Status
@@ -40,7 +40,7 @@ def test_refusals_concern_their_message_alone(tmp_path, strategy):
 
 @STRATEGY
 def test_what_a_second_process_renders_ahead_is_sent_once_to_each_recipient(tmp_path, strategy, monkeypatch):
-    monkeypatch.setattr(ahead_renderer, "MIN_MESSAGES", 1)
+    monkeypatch.setattr(renderers, "MIN_MESSAGES_AHEAD", 1)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     rendered_here = []
     render = CompiledCampaign.render

@@ -1,0 +1,112 @@
+"""What makes a run's messages: in this process, ahead of it in a second one, or within limits.
+
+A message that preflight has rendered, or found to be sure to render, needs no limits any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import Protocol
+
+from mailer.bounded_process import count_cores
+from mailer.campaign.model import Recipient
+from mailer.delivery.options import SendOptions
+from mailer.delivery.signals import StopSignal
+from mailer.errors import RenderError
+from mailer.render.compiled import CompiledCampaign
+from mailer.render.message import Message
+from mailer.render.render_ahead import RenderAhead
+from mailer.render.render_process import RenderProcess
+
+MIN_MESSAGES_AHEAD = 2000  # for fewer, the start of a process takes longer than what it saves
+
+
+class Renderer(Protocol):
+    """What makes the messages: `render_each` yields those of `recipients` in order.
+
+    A message may need 8BITMIME (`eight_bit`). In place of one that cannot be made there is a RenderError. If
+    the run is to stop, the generator may raise Interrupted; it has ended then.
+    """
+
+    def render_each(
+        self, recipients: Sequence[Recipient], *, eight_bit: bool
+    ) -> Generator[Message | RenderError, None, None]: ...
+
+
+class DirectRenderer:
+    """Renders in this process: recipients whose messages were rendered before, within their limits."""
+
+    def __init__(self, compiled: CompiledCampaign) -> None:
+        self._compiled = compiled
+
+    def render_each(
+        self, recipients: Sequence[Recipient], *, eight_bit: bool
+    ) -> Generator[Message | RenderError, None, None]:
+        """Render the message of each of `recipients` when the iterator is asked for it. See Renderer."""
+        for recipient in recipients:
+            try:
+                message: Message | RenderError = self._compiled.render(recipient, eight_bit=eight_bit)
+            except RenderError as error:
+                message = error
+            yield message
+
+
+class BoundedRenderer:
+    """Renders within limits, ahead of what is asked for.
+
+    A signal that comes meanwhile raises Interrupted: the loop cannot see it there.
+    """
+
+    def __init__(self, process: RenderProcess, stop: StopSignal) -> None:
+        self._process, self._stop = process, stop
+
+    def render_each(
+        self, recipients: Sequence[Recipient], *, eight_bit: bool
+    ) -> Generator[Message | RenderError, None, None]:
+        """As RenderProcess.render_each. Raises Interrupted at the next message if the run is to stop."""
+        with closing(self._process.render_each(recipients, eight_bit=eight_bit)) as results:
+            while True:
+                with self._stop.raise_on_request():
+                    result = next(results, None)
+                if result is None:
+                    return
+                yield result
+
+
+class AheadRenderer:
+    """Takes messages that are rendered ahead, and renders the others in this process.
+
+    As with DirectRenderer, the recipients' messages were rendered before, within their limits.
+    """
+
+    def __init__(self, compiled: CompiledCampaign, ahead: RenderAhead) -> None:
+        self._compiled, self._ahead = compiled, ahead
+
+    def render_each(
+        self, recipients: Sequence[Recipient], *, eight_bit: bool
+    ) -> Generator[Message | RenderError, None, None]:
+        """Yield the messages in order; in place of one that cannot be made, a RenderError."""
+        self._ahead.start_next(eight_bit=eight_bit)
+        for recipient in recipients:
+            message: Message | RenderError | None = self._ahead.take(recipient, eight_bit=eight_bit)
+            if message is None:
+                try:
+                    message = self._compiled.render(recipient, eight_bit=eight_bit)
+                except RenderError as error:
+                    message = error
+            yield message
+
+
+def is_worth_a_process(count: int, options: SendOptions) -> bool:
+    """Whether messages should be rendered ahead in a process of its own.
+
+    `count` is the number of messages. With a rate, rendering is not what a run waits for. Otherwise it is if
+    the server is quick, and then the processor that sends has enough to do.
+    """
+    return (
+        count_cores() > 1
+        and count >= MIN_MESSAGES_AHEAD
+        and options.only is None
+        and options.delivery.rate is None
+    )
