@@ -180,13 +180,25 @@ class MessageQueue:
             if seconds == 0:
                 return True
             if seconds is None and not self.in_flight:
-                if self._count_startable() == 0 or not self.coordinator.may_get_messages():
+                if not self._may_get_messages():
                     return False
                 seconds = SYNC_SECONDS
             if seconds is not None and seconds >= 1 and not self.in_flight:
                 state.observer.on_waiting(seconds, "until the next message may be sent")
             await state.wait_for_change(seconds)
         return False
+
+    async def wait_until_empty(self) -> None:
+        """Wait until no message is in flight, and none is left that may start now or later."""
+        while True:
+            is_busy = self.in_flight > 0 or self.find_seconds_until_due() is not None
+            if not is_busy and not self._may_get_messages():
+                return
+            await self._state.wait_for_change(None if is_busy else SYNC_SECONDS)
+
+    def _may_get_messages(self) -> bool:
+        """Whether another sender may give messages back that this run may send."""
+        return self._count_startable() != 0 and self.coordinator.may_get_messages()
 
     def _claim(self, count: int, now: float) -> Sequence[Claim]:
         started = time.perf_counter()

@@ -12,6 +12,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from mailer.campaign.model import Backoff
 from mailer.delivery.backoff import MAX_PAUSES, exponential_bound, seconds_of_pause
+from mailer.delivery.message_queue import MessageQueue
+from mailer.delivery.race import race
 from mailer.delivery.run_state import RunState
 from mailer.errors import AuthenticationError, ServerError
 
@@ -27,9 +29,9 @@ MIN_WAIT, MAX_FIRST_WAIT = 1.5, 2.0
 class ReconnectPolicy:
     """Says for one session runner when it tries to connect again. Only tries in a row count; each call begins anew."""
 
-    def __init__(self, state: RunState, backoff: Backoff) -> None:
-        """`state` is the run's; `backoff` says how long to wait between two tries."""
-        self._state, self._backoff = state, backoff
+    def __init__(self, state: RunState, queue: MessageQueue, backoff: Backoff) -> None:
+        """`state` and `queue` are the run's; `backoff` says how long to wait between two tries."""
+        self._state, self._queue, self._backoff = state, queue, backoff
         self._started = 0.0
         self._sessions_before = 0
 
@@ -44,10 +46,14 @@ class ReconnectPolicy:
             retry=retry_if_exception_type(ServerError),
             stop=self._should_stop,
             wait=self._seconds_until_next_try,
-            sleep=self._state.sleep,
+            sleep=self._sleep,
             before_sleep=self._announce_wait,
             reraise=True,
         )(run_session)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait for `seconds`, or until another try has no purpose."""
+        await race(self._state.sleep(seconds), self._queue.wait_until_empty())
 
     @property
     def _has_opened_sessions(self) -> bool:

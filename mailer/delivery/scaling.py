@@ -31,6 +31,7 @@ MESSAGES_TO_MEASURE = 2  # results for each session; fewer say little about the 
 MESSAGES_TO_MEASURE_STREAMED = 500  # as long as it takes until a session's window has grown
 MESSAGES_TO_GROW = 10  # that are left for each session; for fewer, another login costs more than it saves
 LOOK_INTERVAL = 0.005  # seconds
+MAX_OPENING_SECONDS = 4.0  # a server that leaves a session ungreeted for longer has no room for it
 LONG_ROUND_TRIP = 0.008  # seconds; on a shorter line, measuring takes no time that could be saved
 
 
@@ -176,6 +177,7 @@ class ConnectionScaler:
 
     async def run(self) -> None:
         """Measure and change until the number of sessions is settled, or the run ends."""
+        self._state.sessions.is_automatic = True
         while not self._state.is_over and not self._state.sessions.open and self._state.hello is None:
             await self._state.clock.sleep(LOOK_INTERVAL)
         while not self._state.is_over and not self._policy.is_settled:
@@ -200,6 +202,7 @@ class ConnectionScaler:
         self._use_at_most(measured)
         expected: int | None = None  # messages at which measuring begins, once all sessions are open
         started: float | None = None
+        waiting_since = state.clock.now()
         messages, cpu_seconds = 0, 0.0
         while not state.is_over:
             if self._may_step_ahead():
@@ -216,6 +219,9 @@ class ConnectionScaler:
                 # A new session's first result comes late: it is not counted.
                 if state.sessions.open >= measured:
                     expected = state.figures.messages + measured
+                elif state.sessions.open and state.clock.now() - waiting_since > MAX_OPENING_SECONDS:
+                    self._change_to(policy.limit_to(state.sessions.open))
+                    return None
             elif started is None:
                 if state.figures.messages >= expected:
                     started, messages = state.clock.now(), state.figures.messages

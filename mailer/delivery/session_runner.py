@@ -53,7 +53,7 @@ class SessionRunner:
         self._access, self._options, self._keeper = access, options, keeper
         self._state, self._queue, self._throttle = state, queue, throttle
         self._make_session = make_session
-        self._reconnect = ReconnectPolicy(state, options.delivery.backoff)
+        self._reconnect = ReconnectPolicy(state, queue, options.delivery.backoff)
         # With a window of the user's, nothing is claimed beyond it.
         self._claims_ahead = CLAIMS_AHEAD if options.delivery.window is None else 0
         self._plan = SessionPlan(is_careful)
@@ -134,7 +134,7 @@ class SessionRunner:
         return False
 
     async def _open(self) -> Connection | None:
-        """Return a session that is logged in; None if the run is over."""
+        """Return a session that is logged in; None if the run is over, or no message is left."""
         gate, may_log_in = self._state.login_gate, asyncio.Event()
         connection: Connection | None = None
         async with gate.slots:
@@ -159,7 +159,8 @@ class SessionRunner:
         if state.is_over:
             return None
         may_log_in.set()
-        connection = await race(opening or self._connect(may_log_in), state.wait_until_ended())
+        connecting = opening or self._connect(may_log_in)
+        connection = await race(connecting, state.wait_until_ended(), self._queue.wait_until_empty())
         if connection is not None:
             state.login_gate.open()
             self._has_new_token = False
@@ -280,7 +281,8 @@ class SessionRunner:
         if sessions.runners > 1 and not self._is_ending:
             sessions.runners -= 1
             self._is_ending = True
-            self._state.observer.on_warning(f"{why}: continuing with {_count_sessions(sessions.runners)}")
+            if not sessions.is_automatic:
+                self._state.observer.on_warning(f"{why}: continuing with {_count_sessions(sessions.runners)}")
         return self._is_ending
 
     def _stop_trying(self, error: ServerError) -> None:

@@ -38,7 +38,7 @@ from mailer.smtp.tls import (
     make_tls_error,
     summarize_certificate,
 )
-from mailer.smtp.transport import Transport
+from mailer.smtp.transport import Transport, find_refusal_before_tls
 
 # Seconds that next_results() waits for more results: a caller's fsync is then for several messages.
 LINGER = 0.01
@@ -297,6 +297,10 @@ class Connection:
             async with asyncio.timeout(self._session.settings.timeout):
                 tls = await self.transport.start_tls(context, endpoint.host)
         except OSError as error:
+            reply = find_refusal_before_tls(error, self.transport.first_octets)
+            if reply is not None:
+                message = f"{endpoint.host} refuses the session before TLS: {reply}"
+                raise ConnectionLost(message, reply=reply) from None
             names: tuple[str, ...] | None = None
             is_wrong_name = (
                 isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_NAME

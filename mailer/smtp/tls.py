@@ -22,6 +22,7 @@ from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint
 from mailer.smtp.protocol.values import SocketAddress
 from mailer.smtp.sasl.mechanism import ChannelBinding
 from mailer.smtp.tcp import TcpConnection, open_tcp
+from mailer.smtp.transport import NOT_TLS
 from mailer.text import make_printable, shorten
 
 MAX_CA_FILE = 16 << 20  # the system's own bundle has 0.2 MB
@@ -57,7 +58,6 @@ _VERDICTS: Mapping[int, tuple[str, str]] = {
 }
 WRONG_NAME = frozenset({62, 64})  # verify codes: host name, IP address
 
-_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 _OLD_PROTOCOL = frozenset(
     {
         "UNSUPPORTED_PROTOCOL",
@@ -205,7 +205,7 @@ def make_tls_error(
     if isinstance(error, ssl.SSLCertVerificationError):
         return _make_certificate_error(error, host, where, names)
     reason: str = getattr(error, "reason", None) or ""  # of an SSLError, though not of everyone
-    if reason in _NOT_TLS:
+    if reason in NOT_TLS:
         return TlsError(
             f"{where} does not speak TLS: it answered in plaintext", hint=_plaintext_hint(security)
         )

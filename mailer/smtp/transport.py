@@ -13,7 +13,28 @@ import ssl
 from contextlib import suppress
 from typing import Protocol
 
+from mailer.errors import ProtocolViolation
+from mailer.smtp.protocol.reply import Reply, ReplyParser
+
 READ_SIZE = 64 * 1024  # octets
+NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+
+
+def find_refusal_before_tls(error: BaseException, octets: bytes) -> Reply | None:
+    """Return the reply with which a server refuses a session for now, in place of TLS; None if there is none.
+
+    `error` is that of the handshake, and `octets` are the first that came. Exim says 421 in plaintext, also at a
+    port for TLS.
+    """
+    if getattr(error, "reason", None) not in NOT_TLS:
+        return None
+    parser = ReplyParser()
+    parser.feed(octets)
+    try:
+        reply = parser.next_reply()
+    except ProtocolViolation:
+        return None
+    return reply if reply is not None and reply.is_transient else None
 
 
 class TransportListener(Protocol):
@@ -42,6 +63,7 @@ class Transport:
     def __init__(self, sock: socket.socket, listener: TransportListener) -> None:
         """`sock` is connected and does not block."""
         self.tls: ssl.SSLObject | None = None
+        self.first_octets = b""  # of the peer, in a TLS handshake
         self._loop = asyncio.get_running_loop()
         self.sock = sock
         self._listener = listener
@@ -67,6 +89,7 @@ class Transport:
         """
         self._loop.remove_reader(self.sock)
         tls = context.wrap_bio(self._from_peer, self._to_peer, server_hostname=host)
+        self.first_octets = b""
         while True:
             try:
                 tls.do_handshake()
@@ -77,6 +100,7 @@ class Transport:
                 await self._flush_handshake()  # the alert that says why
                 raise
             if data := await self._loop.sock_recv(self.sock, READ_SIZE):
+                self.first_octets = self.first_octets or data
                 self._from_peer.write(data)
             else:
                 self._from_peer.write_eof()

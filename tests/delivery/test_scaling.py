@@ -145,6 +145,7 @@ class Simulation:
 
     rate_of: Callable[[int], float]
     takes: int = 1000
+    greets: int = 1000  # it accepts more connections, and says nothing
     total: int = 100_000
     time: float = 0.0
     sent: float = 0.0
@@ -167,7 +168,7 @@ class Simulation:
         self.wanted_at.append((self.time, state.sessions.runners))
         ready = [wanted for time, wanted in self.wanted_at if time <= self.time - self.opening_seconds]
         limit = state.sessions.open_at_most or state.sessions.runners
-        state.sessions.open = min([limit, state.sessions.runners, *ready[-1:]] if ready else [0])
+        state.sessions.open = min([limit, self.greets, state.sessions.runners, *ready[-1:]] if ready else [0])
         self.sent += seconds * self.rate_of(state.sessions.open)
         self.cpu_seconds += seconds * self.cpu_share * state.sessions.open
         state.figures.messages = int(self.sent)
@@ -192,9 +193,10 @@ class Simulation:
         def change(by: int) -> None:
             sessions.runners += by
 
+        self.policy = ScalingPolicy(start, maximum)
         scaler = ConnectionScaler(
             self.state,
-            ScalingPolicy(start, maximum),
+            self.policy,
             add_runner=lambda: change(1),
             remove_runner=lambda: change(-1),
             count_left=lambda: self.total - int(self.sent),
@@ -240,6 +242,12 @@ def test_steps_that_were_begun_ahead_are_taken_back() -> None:
     simulation = open_slowly(lambda sessions: min(10.0 * sessions, 30.0), FAR)
     assert simulation.run() == [9, 17, 25, 9, 11, 9]
     assert open_slowly(lambda _sessions: 10.0, FAR).run() == [9, 17, 1, 3, 1]
+
+
+def test_sessions_that_the_server_leaves_ungreeted_are_given_up() -> None:
+    simulation = open_slowly(lambda sessions: 10.0 * sessions, FAR, greets=12)
+    assert simulation.run() == [9, 17, 12]
+    assert simulation.policy.is_limited
 
 
 def test_sessions_that_are_refused_ahead_are_not_asked_for_again() -> None:

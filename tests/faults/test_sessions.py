@@ -71,6 +71,22 @@ def test_a_run_continues_with_fewer_connections_if_the_server_refuses_some(tmp_p
     assert server.logins <= 4
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("fault", ["450 try again later", "SILENCE"])
+def test_a_run_does_not_wait_for_a_session_that_it_no_longer_needs(tmp_path, monkeypatch, fault):
+    monkeypatch.setattr("mailer.delivery.reconnect.random.uniform", lambda _least, most: most)
+    bench = Bench(tmp_path, 40)
+    faults = (Fault("greeting", "silence", nth=2),) if fault == "SILENCE" else ()
+    with FaultServer("sequential", faults, delay=0.01) as server:
+        if not faults:
+            server.script = lambda step: fault if step.name == "greeting" and step.count > 1 else None
+        patient = replace(QUICK, connections=2, timeout=60.0, backoff=Backoff(100.0, 100.0))
+        result = bench.send(server, patient)
+        bench.compare_with(server)
+    assert result.ending is Ending.COMPLETE, result.reason
+    assert server.logins == 1
+
+
 def test_several_connections_share_the_queue(tmp_path):
     bench = Bench(tmp_path, 100)
     with FaultServer(delay=0.002) as server:

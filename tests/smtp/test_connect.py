@@ -104,6 +104,43 @@ def test_plaintext_in_place_of_tls_is_said(authority: Authority) -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("line", "code"), [("421 Too many concurrent SMTP connections", 421), ("450 later", 450)]
+)
+def test_a_refusal_in_place_of_tls_is_one_for_now(authority: Authority, line: str, code: int) -> None:
+    """Exim says 421 in plaintext, also at a port for TLS."""
+
+    async def refuses(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(line.encode() + b"\r\n")
+        await writer.drain()
+        await asyncio.sleep(0)
+
+    async def test() -> None:
+        async with serve(refuses) as port:
+            with pytest.raises(ConnectionLost, match=f"before TLS: {line}") as caught:
+                await connect(authority.endpoint(port), LOGIN)
+            assert caught.value.reply is not None
+            assert caught.value.reply.code == code
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "line", ["554 no mail here", "220 mail.example.com", "HTTP/1.1 400 Bad Request", "421-"]
+)
+def test_what_is_no_refusal_for_now_is_not_tls(authority: Authority, line: str) -> None:
+    async def answers(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(line.encode() + b"\r\n")
+        await writer.drain()
+
+    async def test() -> None:
+        async with serve(answers) as port:
+            with pytest.raises(TlsError, match="does not speak TLS"):
+                await connect(authority.endpoint(port), LOGIN)
+
+    run(test)
+
+
 def test_an_unusable_ca_file(tmp_path: Path) -> None:
     async def test() -> None:
         with pytest.raises(InputError):
