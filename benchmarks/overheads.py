@@ -1,10 +1,10 @@
-"""What rendering in a second process would save, and what the progress display costs.
+"""What rendering in a second process saves, and what the progress display costs.
 
     python -m benchmarks.overheads
 
 Each figure is processor time of the process that sends, in ms for a message: rendering there, against taking
-the finished message from a child process that renders it; and telling a display about an outcome. The child's
-own time is not counted, as if its core were free. Medians of five rounds, interleaved.
+the message from a child process that renders ahead; and telling a display about an outcome. The child's own
+time is not counted: its core would have nothing to do. Medians of five rounds, interleaved.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, redirect_stderr
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from benchmarks import workload
-from mailer.bounded_process import ProcessLimits, ProcessPool
 from mailer.campaign import load_campaign
 from mailer.campaign.model import Recipient
 from mailer.cli.progress import BarDisplay, LogDisplay
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.upcoming import PAGE
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
-from mailer.render.message import Message
+from mailer.render.render_ahead import RenderAhead
 
 COUNT = 5000
 ROUNDS = 5
-BATCHES = (16, 128)  # messages that the child gets at once
 
 
 def measure_rendering(compiled: CompiledCampaign, recipients: list[Recipient]) -> Iterator[tuple[str, float]]:
@@ -42,16 +41,14 @@ def measure_rendering(compiled: CompiledCampaign, recipients: list[Recipient]) -
     for recipient in recipients:
         compiled.render(recipient)
     yield "rendered in the process that sends", elapsed_ms(started)
-    for batch in BATCHES:
-        pool: ProcessPool[Recipient, Message] = ProcessPool(
-            compiled.render, limits=ProcessLimits(60.0), processes=1
-        )
-        with pool:
-            list(pool.map(iter(recipients[:100]), batch=batch))  # starts the child
-            started = time.process_time()
-            with closing(pool.map(iter(recipients), batch=batch)) as results:
-                assert sum(result.error is None for _, result in results) == len(recipients)
-            yield f"taken from a child that renders {batch} at a time", elapsed_ms(started)
+    pages = [recipients[start : start + PAGE] for start in range(0, len(recipients), PAGE)]
+    with RenderAhead(compiled, iter(pages)) as ahead:
+        ahead.start_next(eight_bit=False)
+        started = time.process_time()
+        messages = [ahead.take(recipient, eight_bit=False) for recipient in recipients]
+        figure = elapsed_ms(started)
+    assert None not in messages
+    yield "taken from a process that renders ahead", figure
 
 
 def measure_displays() -> Iterator[tuple[str, float]]:
