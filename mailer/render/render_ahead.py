@@ -44,8 +44,17 @@ class PiecePacker:
         self._previous: dict[int, bytes] = {}  # the large pieces of the message before, by their identity
 
     def pack(self, pieces: Sequence[bytes]) -> list[_PackedPiece]:
-        """Return the pieces of one message as `PieceUnpacker.unpack` takes them."""
-        packed = [self._pack_piece(piece) for piece in pieces]
+        """Return the pieces of one message as `PieceUnpacker.unpack` takes them: those between constants as one."""
+        packed: list[_PackedPiece] = []
+        between: list[bytes] = []
+        for piece in pieces:
+            shortened = self._pack_piece(piece)
+            if isinstance(shortened, bytes):
+                between.append(shortened)
+            else:
+                packed += b"".join(between), shortened
+                between.clear()
+        packed.append(b"".join(between))
         self._previous = {id(piece): piece for piece in pieces if len(piece) >= MIN_CONSTANT}
         return packed
 
