@@ -201,14 +201,20 @@ class PostgresStore(AdvisoryLocks):
     # Errors
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for work in the driver's thread. Raises its errors as ours."""
+        """Wait for work in the driver's thread. Raises its errors as ours.
+
+        An exception of a signal handler gives the work up: the connection is of use for the next statement.
+        """
         if self._loop.is_closed():
             work.close()
             raise LedgerError(f"{self.name}: the connection to the ledger's database is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            return future.result()
         except driver_errors() as error:
             raise explain_postgres_error(error, self.name, writing=self._in_transaction) from error
+        finally:
+            future.cancel()  # does nothing to work that is done
 
 
 class _PostgresSnapshot:

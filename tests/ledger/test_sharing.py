@@ -1,7 +1,13 @@
 """Several runs of one campaign on one ledger in PostgreSQL. Each `Sender` has a connection of its own."""
 
+import os
+import signal
+import threading
+import time
+
 import pytest
 
+from mailer.delivery.signals import Interrupted, StopSignal
 from mailer.errors import LedgerBusy, LedgerError
 from mailer.ledger import Ledger
 from mailer.ledger.outcome import Outcome, Status
@@ -199,3 +205,15 @@ def wait_until(look):
             return found
         time.sleep(0.02)
     return None
+
+
+def test_an_interrupted_statement_is_given_up_and_the_ledger_stays_of_use(senders):
+    ledger = senders[0].ledger
+    with StopSignal().handle_signals() as stop:
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(Interrupted), stop.raise_on_request(), ledger.transaction():
+            ledger.fetch_one("SELECT pg_sleep(30)")
+        started = time.monotonic()
+        assert ledger.find_edition("autumn") is not None
+        assert time.monotonic() - started < 10
