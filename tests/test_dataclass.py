@@ -158,6 +158,7 @@ def test_one_function_is_compiled_for_each_class() -> None:
         "class Point:\n"
         "    x: int\n"
         "    y: int = 2\n"
-        "assert len(calls) == 1, calls\n"
+        "made = [given[0] for given in calls if type(given[0]) is str]\n"  # the others load modules
+        "assert [text.split('(')[0] for text in made if 'return ()' not in text] == ['def __init__'], made\n"
     )
     subprocess.run([sys.executable, "-c", count], check=True, timeout=60)
