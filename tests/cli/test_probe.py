@@ -59,7 +59,7 @@ def test_the_timeout_is_a_duration(command: Command, sandbox: Sandbox, time: str
     assert ended.code == 0, ended.err
 
 
-@pytest.mark.parametrize("time", ["0s", "2 parsecs", "-1s", "", "nan"])
+@pytest.mark.parametrize("time", ["0s", "2 parsecs", "-1s", "nan"])
 def test_a_timeout_that_is_no_duration_is_refused(command: Command, time: str) -> None:
     ended = command("probe", "--server", "smtp://127.0.0.1:1", "--timeout", time)
     assert (ended.code, "expected a duration" in ended.err) == (2, True)
