@@ -61,8 +61,8 @@ def seconds_of_pause(backoff: Backoff, pauses: int, draw: Draw = random.uniform)
     """Return the length in seconds of the `pauses`th pause in a row (from 1) after a rate limit.
 
     Returns None if there were enough. The first one is 30 times the first wait of `backoff` (30 s by
-    default), and the bound of each later one is twice as long. Jitter takes no pause below half of the first: a
-    provider that counts by the minute is not asked again after a second. `draw` is a source of chance.
+    default), and the bound of each later one is twice as long. Jitter takes no pause below half of the first:
+    a provider that counts by the minute is not asked again after a second. `draw` is a source of chance.
     """
     if pauses >= MAX_PAUSES:
         return None

@@ -158,10 +158,16 @@ class SharedCoordinator(Coordinator):
             self._shared_run.end(state.ending.value, state.reason, state.hint)
 
     def _take_progress(self) -> RunProgress:
-        total, failed, tail = self._failures.take_counts()
+        total, failed, failed_in_a_row = self._failures.take_counts()
         figures = self._state.figures
         return RunProgress(
-            total, failed, tail, figures.messages, figures.octets, figures.sessions, figures.reconnects
+            total,
+            failed,
+            failed_in_a_row,
+            figures.messages,
+            figures.octets,
+            figures.sessions,
+            figures.reconnects,
         )
 
     def _act_on(self, shared: SharedState, now: float) -> None:

@@ -30,8 +30,8 @@ MAX_SESSION_REFUSALS = (
 SESSION_REFUSALS = frozenset({500, 501, 502, 503, 504})
 
 
-# The error of a message that was in doubt, and was refused for good when it was sent again. It stays in doubt:
-# the recipient may have the first copy, and `--retry-failed` must not send another one.
+# The error of a message that was in doubt, and was refused for good when it was sent again. It stays in
+# doubt: the recipient may have the first copy, and `--retry-failed` must not send another one.
 EARLIER_COPY = "whether an earlier copy arrived is not known: its reply never came"
 
 

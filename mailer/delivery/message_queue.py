@@ -42,7 +42,7 @@ class GroupCommit:
         await asyncio.shield(self._waiting)  # one session that is cancelled must not cancel the others' wait
 
     def fail(self, error: BaseException) -> None:
-        """Tell those who wait that their claims are void."""
+        """Raise `error` in all that wait: their claims are void."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_exception(error)

@@ -34,8 +34,8 @@ class SendOptions:
 
     `limit` is the maximum number of recipients, `only` an address or a key, `proof` an address. `again` sends
     a finished campaign again, and `abandon` gives up what is left of an unfinished one before. `in_doubt`
-    decides about messages in doubt, those of this run too. `trace` is called with "C", "S" or "*" and each line of
-    the dialogue.
+    decides about messages in doubt, those of this run too. `trace` is called with "C", "S" or "*" and each
+    line of the dialogue.
 
     Raises InputError if a number is too small.
     """
@@ -76,7 +76,9 @@ class SendOptions:
 
     @property
     def doubt_policy(self) -> Policy:
-        """What happens to messages that come to be in doubt in this run: `in_doubt` sent is for former runs alone."""
+        """What happens to messages that come to be in doubt in this run: `in_doubt` sent is for former runs
+        alone.
+        """
         return self.delivery.in_doubt if self.in_doubt in (None, "sent") else self.in_doubt
 
 

@@ -68,10 +68,9 @@ _Result = tuple[_Work, BoundedResult[_Rendered]]
 class PreflightResult(NamedTuple):
     """What preflight found.
 
-    `problems` are the first 20, each with the number of the recipients that share it, then one with the number
-    of the others. `failed_count` is the number of
-    messages that cannot be rendered. `is_complete` says that each message was tried, and none exceeded its
-    limits.
+    `problems` are the first 20, each with the number of the recipients that share it, then one with the
+    number of the others. `failed_count` is the number of messages that cannot be rendered. `is_complete` says
+    that each message was tried, and none exceeded its limits.
     """
 
     problems: list[Problem]
@@ -92,9 +91,9 @@ def preflight(
     """Render all messages of `edition` that are to be sent, or those of `only`, an address or a key.
 
     To be called by the sender that holds the campaign, after planning. Messages that cannot be rendered are
-    recorded in `ledger` as failed. With `with_failed`, messages that the server refused are rendered too, and with
-    `with_held` those that are in doubt. They are to be sent again, and nothing is recorded of them. `observer` is
-    told how many were rendered. Returns what was found.
+    recorded in `ledger` as failed. With `with_failed`, messages that the server refused are rendered too, and
+    with `with_held` those that are in doubt. They are to be sent again, and nothing is recorded of them.
+    `observer` is told how many were rendered. Returns what was found.
     """
     again = [group for group, is_wanted in ((_REFUSED, with_failed), (_HELD, with_held)) if is_wanted]
     return _Preflight(ledger, edition, compiled, observer or Observer(), only).run(again)

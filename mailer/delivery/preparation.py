@@ -2,8 +2,8 @@
 
     recover claims of former runs -> another edition if asked for -> plan -> preflight -> ask -> decide
 
-What the user decides by an option (about messages in doubt, to try failed recipients again, to give up the rest of
-an edition) is written only when sending begins, so an answer of no changes nothing of it.
+What the user decides by an option (about messages in doubt, to try failed recipients again, to give up the
+rest of an edition) is written only when sending begins, so an answer of no changes nothing of it.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ class Preparation:
     def _recover(self) -> None:
         """Decide about claims of former runs as the campaign says.
 
-        What `--in-doubt` decides is only counted. Messages that it takes back from the queue are left as they are.
+        What `--in-doubt` decides is only counted. Messages that it takes back from the queue are left as they
+        are.
         """
         ledger, edition, options, now = self._ledger, self.edition, self._options, self._clock.now()
         given, policy, only = options.in_doubt, options.delivery.in_doubt, options.only
@@ -241,7 +242,7 @@ def _describe_skipped(count: int) -> str:
 
 
 def describe_unsent(counts: Mapping[Status, int]) -> str:
-    """Return how many recipients do not have the message, by status: `2 failed, 1 in doubt`."""
+    """Return, of the `counts` of each status, those without the message: `2 failed, 1 in doubt`."""
     missing = (Status.FAILED, Status.DEFERRED, Status.IN_DOUBT, Status.PENDING)
     return ", ".join(
         f"{counts[status]:,} {status.value.replace('_', ' ')}" for status in missing if counts[status]
@@ -249,5 +250,5 @@ def describe_unsent(counts: Mapping[Status, int]) -> str:
 
 
 def has_unsent(counts: Mapping[Status, int]) -> bool:
-    """Return whether a recipient failed, is deferred or in doubt, from the number of each status."""
+    """Return whether a recipient failed, is deferred or in doubt, by the `counts` of each status."""
     return bool(counts[Status.FAILED] or counts[Status.DEFERRED] or counts[Status.IN_DOUBT])

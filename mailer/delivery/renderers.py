@@ -23,27 +23,32 @@ MIN_MESSAGES_AHEAD = 2000  # for fewer, the start of a process takes longer than
 
 
 class Renderer(Protocol):
-    """What makes the messages: `render_each` yields those of `recipients` in order.
+    """What makes the messages, in order.
 
-    A message may need 8BITMIME (`eight_bit`). In place of one that cannot be made there is a RenderError. If
-    the run is to stop, the generator may raise Interrupted; it has ended then.
+    If the run is to stop, the generator may raise Interrupted; it has ended then.
     """
 
     def render_each(
         self, recipients: Sequence[Recipient], *, eight_bit: bool
-    ) -> Generator[Message | RenderError, None, None]: ...
+    ) -> Generator[Message | RenderError, None, None]:
+        """Yield the message of each of `recipients`, or a RenderError. `eight_bit` allows 8BITMIME."""
+        ...
 
 
 class DirectRenderer:
     """Renders in this process: recipients whose messages were rendered before, within their limits."""
 
     def __init__(self, compiled: CompiledCampaign) -> None:
+        """Render messages of `compiled`."""
         self._compiled = compiled
 
     def render_each(
         self, recipients: Sequence[Recipient], *, eight_bit: bool
     ) -> Generator[Message | RenderError, None, None]:
-        """Render the message of each of `recipients` when the iterator is asked for it. See Renderer."""
+        """Yield the messages of `recipients` (see Renderer), made when asked for.
+
+        `eight_bit` allows 8BITMIME.
+        """
         for recipient in recipients:
             try:
                 message: Message | RenderError = self._compiled.render(recipient, eight_bit=eight_bit)
@@ -59,12 +64,16 @@ class BoundedRenderer:
     """
 
     def __init__(self, process: RenderProcess, stop: StopSignal) -> None:
+        """Render in `process`, and stop when `stop` asks for it."""
         self._process, self._stop = process, stop
 
     def render_each(
         self, recipients: Sequence[Recipient], *, eight_bit: bool
     ) -> Generator[Message | RenderError, None, None]:
-        """As RenderProcess.render_each. Raises Interrupted at the next message if the run is to stop."""
+        """Yield the messages of `recipients` (see Renderer). `eight_bit` allows 8BITMIME.
+
+        Raises Interrupted at the next message if the run is to stop.
+        """
         with closing(self._process.render_each(recipients, eight_bit=eight_bit)) as results:
             while True:
                 with self._stop.raise_on_request():
@@ -86,7 +95,7 @@ class AheadRenderer:
     def render_each(
         self, recipients: Sequence[Recipient], *, eight_bit: bool
     ) -> Generator[Message | RenderError, None, None]:
-        """Yield the messages in order; in place of one that cannot be made, a RenderError."""
+        """Yield the messages of `recipients` (see Renderer). `eight_bit` allows 8BITMIME."""
         self._ahead.start_next(eight_bit=eight_bit)
         for recipient in recipients:
             message: Message | RenderError | None = self._ahead.take(recipient, eight_bit=eight_bit)

@@ -226,8 +226,9 @@ class _SendPhase:
     async def send(self, expected_count: int, *, is_careful: bool) -> RunResult:
         """Send what the queue has, and return how the run ended.
 
-        `expected_count` is the number of recipients that are known to be left: no more sessions are opened than
-        that. `is_careful` says that some are in doubt from a run before: the first session sends only those.
+        `expected_count` is the number of recipients that are known to be left: no more sessions are opened
+        than that. `is_careful` says that some are in doubt from a run before: the first session sends only
+        those.
         """
         state = self._state
         watcher = asyncio.ensure_future(self._end_on_signal())

@@ -170,7 +170,8 @@ class Session:
         return self._leave_reply if self._leave_action is SessionAction.USE_FEWER else None
 
     def _record_unfinished(self, error: str) -> bool:
-        """Put what was in flight back into the queue, or in doubt, durably. `error` says how the session ended.
+        """Put what was in flight back into the queue, or in doubt, durably. `error` says how the session
+        ended.
 
         Returns whether the next session has to be careful.
         """
@@ -189,8 +190,8 @@ class Session:
     async def _send_messages(self) -> None:
         """Claim, render, submit, record. Returns when nothing is in flight and no message is to be started.
 
-        That is so when the session is to be left, when it has ended, or when no message is left. Then nothing is
-        held, either.
+        That is so when the session is to be left, when it has ended, or when no message is left. Then nothing
+        is held, either.
         """
         while True:
             is_leaving = self._decide_to_leave()

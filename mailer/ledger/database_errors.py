@@ -15,7 +15,12 @@ _CONTINUE = "the same command continues when the database is there again"
 def explain_sqlite_error(
     error: sqlite3.Error | UnicodeDecodeError, name: str, *, writing: bool
 ) -> LedgerError:
-    """One line for a person: full, read-only, busy, damaged, or what SQLite says."""
+    """Return an error of one line for a person: full, read-only, busy, damaged, or what SQLite says in
+    `error`.
+
+    `name` is the ledger's. `writing` says that a statement would have changed it. Raises `error` itself if it
+    is our own misuse.
+    """
     said = " ".join(str(error).split())
     extended = getattr(error, "sqlite_errorcode", 0)
     code = extended & 0xFF
@@ -43,9 +48,10 @@ def explain_sqlite_error(
 
 
 def explain_postgres_error(error: BaseException, name: str, *, writing: bool) -> LedgerError:
-    """One line for a person: what the database or the way to it has.
+    """Return an error of one line for a person: what the database or the way to it has, by the driver's
+    `error`.
 
-    `writing` says that it was in a transaction.
+    `name` is the ledger's. `writing` says that it was in a transaction.
     """
     kind = LedgerWriteError if writing else LedgerError
     said = " ".join(str(error).split())[:300]

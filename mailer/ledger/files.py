@@ -50,7 +50,7 @@ def list_files(ledger: Ledger, edition: Edition) -> dict[str, str]:
 
 
 def read_blob(ledger: Ledger, hash_: str) -> bytes:
-    """A content by its hash. Raises LedgerError if it is missing or damaged."""
+    """Return the content with the hash `hash_`. Raises LedgerError if `ledger` has none, or it is damaged."""
     found = ledger.fetch_one(sql.BLOB, hash=hash_)
     content = bytes(found[0]) if found else b""
     if hash_content(content) != hash_:

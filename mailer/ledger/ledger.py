@@ -50,6 +50,7 @@ class Ledger(Suppressions):
     """See the module's head. Every method raises LedgerError if the ledger is damaged or cannot be read."""
 
     def __init__(self, store: Store, *, is_new: bool = False) -> None:
+        """Use the ledger in `store`. `is_new` says that it was made now."""
         self.store = store
         self.is_new = is_new  # whether `open` made it
         self._queue = make_queue(store)
@@ -138,7 +139,7 @@ class Ledger(Suppressions):
         return self._parse_edition(campaign, self.fetch_one(sql.EDITION, name=campaign, number=number))
 
     def add_edition(self, campaign: str) -> Edition:
-        """The next edition (`--again`): every recipient is to be sent to anew.
+        """Return the next edition of `campaign` (`--again`): every recipient is to be sent to anew.
 
         Until a run of it starts, the former edition stays the present one.
         """
@@ -219,7 +220,7 @@ class Ledger(Suppressions):
         return self.store.has_other_senders(campaign)
 
     def set_clock_offset(self, seconds: float) -> None:
-        """Say how far the database's clock is ahead of this machine's: the clocks need not agree."""
+        """Note that the database's clock is `seconds` ahead of this machine's: the clocks need not agree."""
         self._clock_offset = seconds
 
     def is_held(self, campaign: str) -> bool:
@@ -287,7 +288,7 @@ class Ledger(Suppressions):
     # Reports
 
     def count_by_status(self, edition: Edition, *, only: str | None = None) -> dict[Status, int]:
-        """The number of messages by status, of all or of one address or key.
+        """Return the number of messages of `edition` by status, or of those with the address or key `only`.
 
         Every status is in the result.
         """
@@ -311,12 +312,15 @@ class Ledger(Suppressions):
                 yield rows.parse_outcome(row, in_flight, self.store)
 
     def count_resent(self, edition: Edition) -> int:
-        """How many messages were sent again because a reply never came. Each may have arrived twice."""
+        """Return how many messages of `edition` were sent again since no reply came.
+
+        Each may have arrived twice.
+        """
         count: int = self.fetch_value(sql.COUNT_RESENT, edition=edition.id)
         return count
 
     def has_refused_copies(self, edition: Edition) -> bool:
-        """Return whether the server refused a cc or bcc of some message."""
+        """Return whether the server refused a cc or bcc of a message of `edition`."""
         return bool(self.fetch_value(sql.HAS_REFUSED_COPIES, edition=edition.id))
 
     def count_sent_with_other_template(self, edition: Edition, template: str) -> int:
@@ -347,7 +351,7 @@ class Ledger(Suppressions):
         return RunRecord(id_, run, edition.campaign, edition.number, template, started, worker=worker)
 
     def finish_run(self, record: RunRecord) -> None:
-        """Write the figures of a run that is over, and what is recorded and not committed."""
+        """Write the `record` of a run that is over, and what is recorded and not committed."""
         with self.transaction() as store:
             store.execute(sql.FINISH_RUN, rows.run_parameters(record))
         self.store.unlock_run(record.id)
@@ -362,7 +366,7 @@ class Ledger(Suppressions):
         return rows.parse_run(found, self.store) if found else None
 
     def find_last_server(self, host: str, port: int) -> Mapping[str, object] | None:
-        """What the latest run with this server that chose its own connections recorded about it.
+        """Return what the latest run that chose its own connections recorded of the server `host`:`port`.
 
         It may be of any campaign. None if there is none.
         """

@@ -22,6 +22,7 @@ class FileLock:
     """An exclusive lock that ends with `release` or with the process."""
 
     def __init__(self, path: Path, handle: int) -> None:
+        """Keep the lock on the file `path`, which `handle` has open."""
         self._path = path
         self._handle: int | None = handle
 

@@ -31,12 +31,12 @@ def find_nearest_ledger(folder: Path) -> Path:
 
 
 def is_database_url(text: str) -> bool:
-    """Whether a user gave the URL of a ledger in PostgreSQL."""
+    """Return whether `text` is the URL of a ledger in PostgreSQL."""
     return text.startswith(("postgresql://", "postgres://"))
 
 
 def parse_ledger_path(text: str) -> Path:
-    """The path that a user gave: a path, or a URL as SQLAlchemy has it.
+    """Return the path in `text`, which a user gave: a path, or a URL as SQLAlchemy has it.
 
     Three slashes begin a relative path, four an absolute one. Raises LedgerError for another URL.
     """

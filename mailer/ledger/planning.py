@@ -123,12 +123,14 @@ class Stage:
     """The list that is being read. See the module's head."""
 
     def __init__(self, ledger: Ledger, edition: Edition) -> None:
+        """Begin with no row. `stage_list` makes it, for the list of `edition`."""
         self._ledger = ledger
         self._store: Store = ledger.store
         self._is_forgotten = find_forgotten(ledger, edition)
 
     def add(self, batch: Sequence[StagedRow]) -> None:
-        """Append rows to the stage, without those of persons whose data was removed (`mailer forget`).
+        """Append the rows of `batch` to the stage, without those of persons whose data was removed (`mailer
+        forget`).
 
         Raises LedgerWriteError if the disk is full.
         """
@@ -189,7 +191,9 @@ def stage_list(ledger: Ledger, edition: Edition) -> Iterator[Stage]:
 
 
 def apply_suppressions(ledger: Ledger, edition: Edition) -> None:
-    """Suppress the messages to suppressed addresses, and reopen those to addresses that no longer are."""
+    """Suppress messages of `edition` to suppressed addresses, and reopen those to addresses that no longer
+    are.
+    """
     queries = []
     if fetch_value(ledger.store, sql.ANY_SUPPRESSED, edition=edition.id):
         queries.append(sql.LIFT_SUPPRESSIONS)
@@ -253,7 +257,7 @@ def parse_unchecked(ledger: Ledger, row: UncheckedRow) -> UncheckedMessage:
 
 
 def count_unchecked(ledger: Ledger, edition: Edition, group: MessageGroup, *, only: str | None = None) -> int:
-    """The number of the messages that `read_unchecked` would read."""
+    """Return the number of the messages that `read_unchecked` would read with the same arguments."""
     query = sql.COUNT_TO_CHECK_NEW if group.only_new else sql.COUNT_TO_CHECK
     return fetch_value(ledger.store, query, **_select_group(edition, group, only))
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-# What is recorded and the next claims, in one statement: one round trip and one fsync. All its parts see the rows as
-# they were before it, so a message that it makes `waiting` is not claimed by it.
+# What is recorded and the next claims, in one statement: one round trip and one fsync. All its parts see the
+# rows as they were before it, so a message that it makes `waiting` is not claimed by it.
 
 _FOUND = """SELECT m.id, m.key, m.email, m.columns, m.line, m.column_no, m.attempts, m.tries, m.doubts, m.copies,
             s.address AS hit, e.list_file, {order} AS place
@@ -64,7 +64,7 @@ RESERVE = f"""WITH was AS (SELECT next_at, CAST({_NOW} AS DOUBLE PRECISION) AS n
 SYNC = f"""WITH progress AS (UPDATE runs
         SET messages = :messages, bytes = :octets, sessions = :sessions, reconnects = :reconnects WHERE id = :run)
     UPDATE shares SET total = total + :total, failed = failed + :failed,
-        failed_in_a_row = CASE WHEN CAST(:total AS BIGINT) > CAST(:failed AS BIGINT) THEN CAST(:tail AS BIGINT)
+        failed_in_a_row = CASE WHEN CAST(:total AS BIGINT) > CAST(:failed AS BIGINT) THEN CAST(:failed_in_a_row AS BIGINT)
             ELSE failed_in_a_row + CAST(:failed AS BIGINT) END
     WHERE edition_id = :edition
     RETURNING CAST({_NOW} AS DOUBLE PRECISION),

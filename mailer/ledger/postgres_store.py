@@ -58,6 +58,7 @@ class PostgresStore(AdvisoryLocks):
     path = None
 
     def __init__(self, url: str) -> None:
+        """Connect to the database at `url`. Raises LedgerError."""
         super().__init__()
         self._url = url
         self.name = describe_url(url)
@@ -325,7 +326,7 @@ def translate(query: str) -> tuple[str, list[str]]:
 
 
 def describe_url(url: str) -> str:
-    """A ledger's URL without user, password and options."""
+    """Return a ledger's `url` without user, password and options."""
     try:
         parts = urlsplit(url)
         host = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""

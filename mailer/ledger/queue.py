@@ -38,6 +38,7 @@ class Queue:
     """The claims and records of one run at a time. What is recorded waits in memory for the next commit."""
 
     def __init__(self, store: Store) -> None:
+        """Begin with no claim and no record. `store` has the ledger."""
         self._store = store
         self._open = False  # our transaction
         self._buffer: list[_Write] = []

@@ -54,9 +54,9 @@ class Claim:
 class Retry:
     """To be tried again in this run, not before `at` (seconds since the epoch).
 
-    `attempted` is false where no byte of the message was refused: the session went first. `in_doubt`: its
-    last byte may have left, so that it is counted as sent again. `copies_taken` of Claim is kept and added
-    to.
+    `attempted` is false if the try does not count as an attempt: the server said nothing of this message.
+    `in_doubt`: its last byte may have left, so that it is counted as sent again. `copies_taken` are added to
+    those of the claim.
     """
 
     at: float
@@ -71,13 +71,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Not touched: it goes back as if it had not been claimed."""
+    """The message was not sent: it goes back as if it had not been claimed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run of `mailer send`. Times are ISO 8601 in UTC; `server` is JSON; `template` is the compiled
-    fingerprint.
+    """One run of `mailer send`, or one share that a worker sent. Times are ISO 8601 in UTC; `server` is JSON;
+    `template` is the compiled fingerprint.
 
     `messages` have an outcome by this run. `bytes` are the octets of sent contents. `worker` names the sender
     if several share the ledger.
@@ -107,8 +107,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a new run found of the ones before: in flight when they died (now settled by the policy), and
-    deferred.
+    """What a new run found of the ones before, as numbers of messages.
+
+    `in_doubt` were in flight when a run died, or wait in doubt; it was decided what happens to them.
+    `deferred` get all attempts again.
     """
 
     in_doubt: int = 0
@@ -116,5 +118,5 @@ class Recovered:
 
 
 def format_time(seconds: float) -> str:
-    """Seconds since the epoch as `2026-11-23T09:00:00Z`."""
+    """Return `seconds` since the epoch as `2026-11-23T09:00:00Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -22,13 +22,14 @@ def recover_claims(
     only: str | None = None,
     but: str | None = None,
 ) -> Recovered:
-    """Decide on what former runs left. To be called by the campaign's holder, before the planning.
+    """Decide on what former runs left of `edition`. To be called by the campaign's holder, before the
+    planning.
 
-    Messages in flight when their run died: `resend` makes them pending, `hold` leaves them in doubt,
-    `sent` takes them as sent. `hold` and `sent` also concern messages that a former run was to send
-    again. With `held` (a person decided), messages in doubt since earlier are treated the same. Deferred
-    messages get all attempts again. `only` is the address or key of the one recipient whose doubts are
-    decided, `but` that of the one whose doubts are not. `now` is in seconds since the epoch.
+    Messages in flight when their run died: `resend` makes them pending, `hold` leaves them in doubt, `sent`
+    takes them as sent. `hold` and `sent` also concern messages that a former run was to send again. With
+    `held` (a person decided), messages in doubt since earlier are treated the same. Deferred messages get all
+    attempts again. `only` is the address or key of the one recipient whose doubts are decided, `but` that of
+    the one whose doubts are not. `now` is in seconds since the epoch.
     """
     with ledger.transaction() as store:
         doubtful = _settle_doubts(store, edition, policy, now=now, held=held, only=only, but=but)
@@ -37,15 +38,15 @@ def recover_claims(
 
 
 def reopen_deferred(ledger: Ledger, edition: Edition) -> int:
-    """Give the deferred messages all attempts again, unless others are sending. Returns their number."""
+    """Give deferred messages of `edition` all attempts again, unless others send it. Returns their number."""
     with ledger.transaction() as store:
         return _reopen_deferred(store, edition)
 
 
 def recover_in_flight(ledger: Ledger, edition: Edition, policy: Policy, *, now: float) -> int:
-    """Decide on the messages in flight in runs that died, as `recover_claims` does.
+    """Decide by `policy` on messages of `edition` in flight in runs that died, as `recover_claims` does.
 
-    Returns their number.
+    `now` is in seconds since the epoch. Returns their number.
     """
     given: dict[str, object] = {
         "edition": edition.id,
@@ -61,17 +62,21 @@ def recover_in_flight(ledger: Ledger, edition: Edition, policy: Policy, *, now: 
 
 
 def reopen_failed(ledger: Ledger, edition: Edition, *, only: str | None = None) -> int:
-    """Make failed messages pending again, unless their address is invalid. Returns their number."""
+    """Make failed messages of `edition` pending again, unless their address is invalid. Returns their number.
+
+    `only` is the address or key of the one recipient that is meant.
+    """
     with ledger.transaction() as store:
         return _reopen_failed(store, edition, only)
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What a person decides about messages of former runs: of one recipient (`only`, an address or a key), or all.
+    """What a person decides about messages of former runs: of one recipient (`only`, an address or a key), or
+    all.
 
-    `doubts` is the fate of the messages in doubt; None leaves it to the campaign. With `retries_failed`, failed
-    messages are tried again.
+    `doubts` is the fate of the messages in doubt; None leaves it to the campaign. With `retries_failed`,
+    failed messages are tried again.
     """
 
     doubts: Policy | None = None
@@ -95,10 +100,13 @@ def apply_decisions(ledger: Ledger, edition: Edition, decisions: Decisions, *, n
 def count_as_decided(
     ledger: Ledger, edition: Edition, decisions: Decisions, *, now: float, only: str | None = None
 ) -> tuple[int, dict[Status, int]]:
-    """Return what `apply_decisions` would return, and the number of messages by status after it.
+    """Return what `apply_decisions` would return for `edition`, and the number of its messages by status
+    after it.
 
-    `only` is the address or key of the one recipient to be counted. The ledger is not changed: what is written to
-    be counted is rolled back.
+    `decisions` and `now` are the same as there.
+
+    `only` is the address or key of the one recipient to be counted. The ledger is not changed: what is
+    written to be counted is rolled back.
     """
     decided, counts = 0, dict[Status, int]()
     with suppress(_Undone), ledger.transaction() as store:

@@ -59,7 +59,7 @@ def encode_columns(columns: Mapping[str, object]) -> str:
 
 @contextmanager
 def reading_rows(store: Store) -> Iterator[None]:
-    """Raise LedgerError if a row cannot be read back: then it was not written by us."""
+    """In this block, raise LedgerError if a row of `store` cannot be read: then it was not written by us."""
     try:
         yield
     except (ValueError, TypeError, AttributeError) as error:
@@ -99,7 +99,12 @@ def _mapping(text: str) -> dict[str, object]:
 def parse_claims(
     found: list[Row], edition: Edition, run: RunRecord, store: Store, *, first: bool
 ) -> tuple[list[Claim], list[int]]:
-    """The claims, and the ids of the suppressed messages, of rows of sql.DUE, sql.DOUBTFUL or sql.FRESH."""
+    """Return the claims, and the ids of the suppressed messages, of `found`: rows of sql.DUE, sql.DOUBTFUL or
+    sql.FRESH.
+
+    They are claims of `run`, which sends `edition`. `first` says that it has not claimed these messages
+    before. Raises LedgerError if a row of `store` is damaged.
+    """
     fresh: list[Claim] = []
     suppressed: list[int] = []
     with reading_rows(store):
@@ -163,7 +168,10 @@ def parse_outcome(row: Row, in_flight: Status, store: Store) -> Outcome:
 
 
 def outcome_parameters(claim: Claim, outcome: Outcome, *, unrendered: bool) -> dict[str, object]:
-    """The parameters of sql.RECORD_OUTCOME."""
+    """Return the parameters of sql.RECORD_OUTCOME for the `outcome` of `claim`.
+
+    `unrendered` says that no message could be made.
+    """
     cause = "render" if unrendered else "refused"
     return {
         "id": claim.id,
@@ -183,7 +191,7 @@ def outcome_parameters(claim: Claim, outcome: Outcome, *, unrendered: bool) -> d
 
 
 def retry_parameters(claim: Claim, retry: Retry) -> dict[str, object]:
-    """The parameters of sql.REQUEUE_LATER."""
+    """Return the parameters of sql.REQUEUE_LATER for the `retry` of `claim`."""
     return {
         "id": claim.id,
         "at": retry.at,
@@ -210,7 +218,7 @@ def shorten_text(text: str | None) -> str | None:
 
 
 def parse_server(text: str, store: Store) -> dict[str, object]:
-    """The server that a run recorded."""
+    """Return the server that a run recorded as `text`. Raises LedgerError if a row of `store` is damaged."""
     with reading_rows(store):
         return _mapping(text)
 
@@ -224,7 +232,7 @@ def parse_run(row: Row, store: Store) -> RunRecord:
 
 
 def run_parameters(record: RunRecord) -> dict[str, object]:
-    """The parameters of sql.FINISH_RUN."""
+    """Return the parameters of sql.FINISH_RUN for `record`."""
     return {
         "id": record.id,
         "finished": record.finished,

@@ -1,8 +1,8 @@
 """What the runs that send one campaign from one ledger in PostgreSQL have in common.
 
-Each run has a lock. The database frees it when the run's connection to it ends, so a run that died
-is found out without a timeout, and its claims are taken over. Rate, pauses, the failures that count for
-`stop_after`, and an early end are in one row for each edition. A lock for each SMTP session limits their number.
+Each run has a lock. The database frees it when the run's connection to it ends, so a run that died is found
+out without a timeout, and its claims are taken over. Rate, pauses, the failures that count for `stop_after`,
+and an early end are in one row for each edition. A lock for each SMTP session limits their number.
 
 All times in that row are the database's, so that no machine's clock matters.
 """
@@ -24,13 +24,13 @@ from mailer.ledger.store import CampaignLock
 class RunProgress:
     """What a run did since its last `sync`, and its figures so far.
 
-    `total` messages were sent or failed, `failed` of them failed, and the last `tail` of them failed in a
-    row.
+    `total` messages were sent or failed, `failed` of them failed, and the last `failed_in_a_row` of them
+    failed in a row.
     """
 
     total: int = 0
     failed: int = 0
-    tail: int = 0
+    failed_in_a_row: int = 0
     messages: int = 0
     octets: int = 0
     sessions: int = 0
@@ -102,7 +102,10 @@ class SharedRun:
         )
 
     def end(self, ending: str, reason: str | None, hint: str | None) -> None:
-        """Let all runs end in this way. The first call wins."""
+        """Let all runs of the edition end as `ending` says, a value of Ending. The first call wins.
+
+        `reason` and `hint` are sentences for a person.
+        """
         given = {"edition": self._edition.id, "ending": ending, "reason": reason, "hint": hint}
         self._store.execute(postgres_sql.END, given)
 
@@ -220,7 +223,10 @@ class EditionMonitor:
         return recover_in_flight(self._ledger, self._edition, policy, now=now)
 
     def end(self, ending: str, reason: str | None, hint: str | None = None) -> None:
-        """Let all runs end in this way. The first call wins."""
+        """Let all runs of the edition end as `ending` says, a value of Ending. The first call wins.
+
+        `reason` and `hint` are sentences for a person.
+        """
         self._store.execute(postgres_sql.ENSURE, self._given)
         self._store.execute(
             postgres_sql.END, {**self._given, "ending": ending, "reason": reason, "hint": hint}

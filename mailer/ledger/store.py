@@ -68,11 +68,11 @@ class Store(Protocol):
         ...
 
     def execute(self, query: str, given: Parameters | None = None) -> int:
-        """Run a statement. Returns the number of rows that it changed."""
+        """Run the statement `query` with the values `given`. Returns the number of rows that it changed."""
         ...
 
     def execute_many(self, query: str, rows: Iterable[Parameters]) -> None:
-        """Run a statement for each of `rows`."""
+        """Run the statement `query` with the values of each of `rows`."""
         ...
 
     def begin(self) -> None:

@@ -47,9 +47,9 @@ class Suppressions:
     def suppress_all(
         self, entries: Iterable[tuple[str, str]], *, source: str = "command", now: float | None = None
     ) -> int:
-        """Suppress all of (address, reason), or none of them if the iteration raises.
+        """Suppress all `entries`, each (address, reason), or none of them if the iteration raises.
 
-        Returns how many are new.
+        `source` says who wants it. `now` is in seconds since the epoch. Returns how many are new.
         """
         at = format_time(time.time() if now is None else now)
         self._queue.commit()

@@ -14,7 +14,8 @@ MAX_PAGE_SIZE = 16 * 1024  # characters of the columns in a page: it goes throug
 
 
 def iterate_upcoming(ledger: Ledger, edition: Edition) -> Iterator[list[Recipient]]:
-    """Yield the recipients whose messages wait for their first claim, in the list's order, a page at a time.
+    """Yield the recipients of `edition` whose messages wait for their first claim, in the list's order, a
+    page at a time.
 
     Each page is read when it is asked for, behind the page before it. What is claimed meanwhile is left out,
     and so is a recipient whose columns alone are too large for a page. What becomes pending at a place that

@@ -74,7 +74,7 @@ class CopyGroups:
         self._groups: dict[tuple[str, int, str], tuple[str, int]] = {}
 
     def add(self, outcome: Outcome) -> None:
-        """Count the refused copies of one message."""
+        """Count the refused copies of the message of `outcome`."""
         for copy in outcome.copies_refused:
             key = (copy.email, copy.code, copy.reply)
             example, count = self._groups.get(key, (outcome.email, 0))
@@ -94,6 +94,7 @@ class FailureGroups:
     """The failures of a report. `len` is the number of groups."""
 
     def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
+        """Count `outcomes`."""
         self._groups: dict[tuple[object, ...], FailureGroup] = {}
         for outcome in outcomes:
             self.add(outcome)

@@ -157,7 +157,7 @@ def _them(count: int, total: int) -> str:
 
 
 def describe_workers(report: Report) -> str | None:
-    """Say which workers sent and how many messages each; None if the campaign was sent by one machine."""
+    """Return which workers sent, by `report`, and how many messages each; None if there were no workers."""
     if not report.workers:
         return None
     shown = [f"{worker.name} ({worker.messages:,})" for worker in report.workers[:MAX_WORKERS]]

@@ -174,14 +174,16 @@ class ShareRunner:
         self._make_observer = make_observer
 
     def send_share(self, campaign: str, number: int) -> bool:
-        """Send a share of an edition. Returns whether another share is to be sent.
+        """Send a share of edition `number` of `campaign`. Returns whether another share is to be sent.
 
         Raises MailerError; what was claimed is then taken over by another sender.
         """
         return self._run(self._send_share(campaign, number))
 
     def report_failure(self, campaign: str, number: int, error: MailerError) -> None:
-        """End the edition with an error of this worker, unless another worker is sending it."""
+        """End edition `number` of `campaign` with the `error` of this worker, unless another worker is
+        sending it.
+        """
         if not isinstance(error, LedgerError):
             self._run(self._report_failure(campaign, number, error))
 
@@ -278,7 +280,8 @@ class ShareRunner:
 
 
 def hand_on(app: Any, campaign: str, edition: int) -> None:
-    """Put the task for the next share into the broker's queue.
+    """Put the task for the next share of `edition` (from 1) of `campaign` into the queue of the broker of
+    `app`.
 
     If the broker is away, the command that distributes the work does it later.
     """
@@ -308,8 +311,8 @@ class TaskQueue:
     def top_up(self, campaign: str, edition: int, wanted: int) -> int:
         """Put as many tasks into the queue as it lacks for `wanted`. Returns how many were put.
 
-        Tasks of other campaigns count: a queue that is not empty is worked off, and each task is followed by the
-        next one of its campaign.
+        Tasks of other campaigns count: a queue that is not empty is worked off, and each task is followed by
+        the next one of its campaign.
         """
         return self._put(campaign, edition, wanted, is_whole=False)
 

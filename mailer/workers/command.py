@@ -57,6 +57,8 @@ async def send_with_workers(
 ) -> RunResult:
     """Let workers send a campaign, and return how that ended.
 
+    `compiled` is the campaign compiled for its first edition, `ledger` the one of `distribution`, and
+    `options` are those of the command. `observer` is told what happens. `stop` ends the command from outside.
     Raises InputError or LedgerError if it cannot start; nothing was sent then. A database that is away is
     waited for.
     """
@@ -165,7 +167,8 @@ class _Command:
         if state.ending is not None or now - self._topped_up < TOP_UP_SECONDS:
             return
         wanted = max(0, self._wanted - state.live_runs)
-        # The first tasks are put behind those of other campaigns, whose number does not matter: all take turns.
+        # The first tasks are put behind those of other campaigns, whose number does not matter: all take
+        # turns.
         put = self._tasks.top_up if self._has_put_tasks else self._tasks.put
         await asyncio.to_thread(put, self._edition.campaign, self._edition.number, wanted)
         self._has_put_tasks = self._has_put_tasks or self._tasks.error is None

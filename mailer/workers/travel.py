@@ -77,8 +77,9 @@ def pack_campaign(
 ) -> None:
     """Store what workers need of a campaign in the ledger.
 
-    With `are_files_shared`, the workers read its files at the same path as this machine. Raises InputError if
-    the files are too large, LedgerError if they cannot be stored.
+    `compiled` is the campaign, compiled for `edition`; `options` are those of the command. With
+    `are_files_shared`, the workers read its files at the same path as this machine. Raises InputError if the
+    files are too large, LedgerError if they cannot be stored.
     """
     root = Path(os.path.realpath(campaign.root))
     paths = (

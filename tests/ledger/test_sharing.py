@@ -29,8 +29,8 @@ class Sender:
         self.held = self.ledger.hold_campaign("autumn")
         self.held.__enter__()
         self.started = Started(self.ledger, *people)
-        self.share = SharedRun(self.ledger, self.started.edition, self.started.run)
-        self.share.join(is_new=True)
+        self.shared_run = SharedRun(self.ledger, self.started.edition, self.started.run)
+        self.shared_run.join(is_new=True)
 
     def die(self):
         """The connection ends without a word, as when the process is killed."""
@@ -79,9 +79,9 @@ class TestADeadSender:
         first, second = senders
         first.started.claim(2)
         second.started.claim(1)
-        assert second.share.recover_dead_runs("resend", NOW) == 0
+        assert second.shared_run.recover_dead_runs("resend", NOW) == 0
         first.die()
-        assert wait_until(lambda: second.share.recover_dead_runs("resend", NOW)) == 2
+        assert wait_until(lambda: second.shared_run.recover_dead_runs("resend", NOW)) == 2
         claims = second.started.claim(2)
         assert [(claim.key[0], claim.in_doubt) for claim in claims] == [("a", True), ("b", True)]
 
@@ -89,7 +89,7 @@ class TestADeadSender:
         first, second = senders
         first.started.claim(2)
         first.die()
-        assert wait_until(lambda: second.share.recover_dead_runs("hold", NOW)) == 2
+        assert wait_until(lambda: second.shared_run.recover_dead_runs("hold", NOW)) == 2
         assert second.started.keys() == ["c", "d", "e"]
         assert second.ledger.count_by_status(second.started.edition)[Status.IN_DOUBT] == 2
 
@@ -123,51 +123,55 @@ class TestADeadSender:
 class TestWhatHoldsForAll:
     def test_the_rate_is_one_for_all_senders(self, senders):
         first, second = senders
-        assert first.share.reserve(5, 100.0, 0.05) == (1, pytest.approx(100, abs=5))
-        count, seconds = second.share.reserve(5, 100.0, 0.05)
+        assert first.shared_run.reserve(5, 100.0, 0.05) == (1, pytest.approx(100, abs=5))
+        count, seconds = second.shared_run.reserve(5, 100.0, 0.05)
         assert (count, seconds) == (0, pytest.approx(100, abs=5))
 
     def test_the_sessions_are_counted_over_all_senders(self, senders):
         first, second = senders
-        held = [first.share.acquire_permit(3), second.share.acquire_permit(3), second.share.acquire_permit(3)]
+        held = [
+            first.shared_run.acquire_permit(3),
+            second.shared_run.acquire_permit(3),
+            second.shared_run.acquire_permit(3),
+        ]
         assert all(held)
-        assert first.share.acquire_permit(3) is None
+        assert first.shared_run.acquire_permit(3) is None
         held[1].release()
-        assert first.share.acquire_permit(3) is not None
+        assert first.shared_run.acquire_permit(3) is not None
 
     def test_the_sessions_of_a_dead_run_are_free(self, senders):
         first, second = senders
-        assert first.share.acquire_permit(1)
-        assert second.share.acquire_permit(1) is None
+        assert first.shared_run.acquire_permit(1)
+        assert second.shared_run.acquire_permit(1) is None
         first.die()
-        assert wait_until(lambda: second.share.acquire_permit(1))
+        assert wait_until(lambda: second.shared_run.acquire_permit(1))
 
     def test_failures_in_a_row_and_in_all(self, senders):
         first, second = senders
-        first.share.sync(RunProgress(total=3, failed=2, tail=2), NOW)
-        second.share.sync(RunProgress(total=4, failed=4, tail=4), NOW)
-        state = first.share.sync(RunProgress(), NOW)
+        first.shared_run.sync(RunProgress(total=3, failed=2, failed_in_a_row=2), NOW)
+        second.shared_run.sync(RunProgress(total=4, failed=4, failed_in_a_row=4), NOW)
+        state = first.shared_run.sync(RunProgress(), NOW)
         assert (state.total, state.failed, state.failed_in_a_row, state.live_runs) == (7, 6, 6, 2)
-        state = second.share.sync(RunProgress(total=5, failed=1, tail=1), NOW)
+        state = second.shared_run.sync(RunProgress(total=5, failed=1, failed_in_a_row=1), NOW)
         assert (state.total, state.failed, state.failed_in_a_row) == (12, 7, 1)
 
     def test_the_longest_pause_holds_for_all_senders(self, senders):
         first, second = senders
-        first.share.pause(60, "too fast")
-        first.share.pause(5, "a shorter one changes nothing")
-        state = second.share.sync(RunProgress(), NOW)
+        first.shared_run.pause(60, "too fast")
+        first.shared_run.pause(5, "a shorter one changes nothing")
+        state = second.shared_run.sync(RunProgress(), NOW)
         assert (state.pause_seconds, state.pause_reason) == (pytest.approx(60, abs=5), "too fast")
 
     def test_the_first_end_counts_until_a_new_sender_begins_alone(self, senders, url):
         first, second = senders
-        first.share.end("given_up", "the account is blocked", "ask them")
-        second.share.end("given_up", "later", None)
-        state = second.share.sync(RunProgress(), NOW)
+        first.shared_run.end("given_up", "the account is blocked", "ask them")
+        second.shared_run.end("given_up", "later", None)
+        state = second.shared_run.sync(RunProgress(), NOW)
         assert (state.ending, state.reason, state.hint) == ("given_up", "the account is blocked", "ask them")
         for sender in senders:
             sender.ledger.finish_run(sender.started.run)
         third = Sender(url)
-        assert third.share.sync(RunProgress(), NOW).ending is None
+        assert third.shared_run.sync(RunProgress(), NOW).ending is None
         third.close()
 
 
@@ -176,7 +180,7 @@ def test_the_clocks_of_the_machines_need_not_agree(senders):
     from mailer.ledger import Retry
 
     first, second = senders
-    second.share.sync(RunProgress(), NOW + 3600)
+    second.shared_run.sync(RunProgress(), NOW + 3600)
     (claim,) = first.started.claim(1)
     first.ledger.record(claim, Retry(NOW + 60))
     first.ledger.commit()

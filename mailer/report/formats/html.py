@@ -311,7 +311,7 @@ def draw_chart(bars: Sequence[ChartBar]) -> Chart | None:
 
 
 def draw_share_bar(counts: Counts) -> list[ChartPiece]:
-    """One bar of all recipients by status, 1000 wide; a piece is at least 4 wide."""
+    """Return the pieces of one bar, 1000 wide, of all `counts` by status; a piece is at least 4 wide."""
     amounts = [(status, n) for status, n in counts.by_status() if n]
     widths = [max(4.0, 1000 * n / counts.total) for _, n in amounts]
     factor = 1000 / sum(widths) if widths else 1
