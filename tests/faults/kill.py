@@ -62,9 +62,10 @@ def one_round(
     connections: int = 1,
     hold: bool = False,
     ledger_url: str | None = None,
+    count: int = 150,
 ) -> Round:
-    """Kill a campaign at most `most` times, each time after a random while; then let it end and compare."""
-    bench = Bench(folder, 150, "delivery: {in_doubt: hold}\n" if hold else "", ledger_url=ledger_url)
+    """Kill a campaign of `count` at most `most` times, each time after a random while; then let it end and compare."""
+    bench = Bench(folder, count, "delivery: {in_doubt: hold}\n" if hold else "", ledger_url=ledger_url)
     done = Round()
     with FaultServer(strategy, delay=0.002) as server:
         while done.kills < most:
