@@ -9,8 +9,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from mailer.delivery.ahead_renderer import MIN_MESSAGES
-
+from mailer.delivery.renderers import MIN_MESSAGES
 from tests import fuzz, fuzz_cost
 from tests.faults.kill import one_round
 from tests.faults.zygote import Zygote
