@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from mailer.delivery.renderers import MIN_MESSAGES
+from mailer.delivery.renderers import MIN_MESSAGES_AHEAD
 from tests import fuzz, fuzz_cost
 from tests.faults.kill import one_round
 from tests.faults.zygote import Zygote
@@ -41,7 +41,9 @@ def kills(wanted: int, seed: int) -> None:
                 connections=connections,
                 hold=dice.random() < 0.3,
                 ledger_url=make_schema(server.url) if server is not None and is_shared else None,
-                count=dice.choice((150, 150, 150, MIN_MESSAGES)),  # so many are rendered in a second process
+                count=dice.choice(
+                    (150, 150, 150, MIN_MESSAGES_AHEAD)
+                ),  # so many are rendered in a second process
             )
             done += result.kills
             duplicates += result.duplicates
