@@ -45,6 +45,7 @@ class Session:
     def __init__(self, sock: ssl.SSLSocket, counts: Counts, *, without: Sequence[str] = ()) -> None:
         self.sock, self.counts = sock, counts
         self.buffer = bytearray()
+        self.view = memoryview(bytearray(64 * 1024))
         self.replies: list[bytes] = []
         self.recipients: list[bytes] = []
         keywords = ["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "SIZE 52428800", "AUTH PLAIN LOGIN"]
@@ -103,9 +104,13 @@ class Session:
             self.sock.sendall(b"".join(self.replies))
             self.replies.clear()
 
-    def more(self) -> bool:
+    def receive(self) -> memoryview:
+        """Wait for input; empty at its end. It is valid until the next call."""
         self.flush()
-        data = self.sock.recv(262144)
+        return self.view[: self.sock.recv_into(self.view)]
+
+    def more(self) -> bool:
+        data = self.receive()
         self.buffer += data
         return bool(data)
 
@@ -118,12 +123,17 @@ class Session:
         return line
 
     def skip(self, size: int) -> None:
-        while len(self.buffer) < size:
-            size -= len(self.buffer)
-            self.buffer.clear()
-            if not self.more():
+        size -= len(self.buffer)
+        if size < 0:
+            del self.buffer[:size]
+            return
+        self.buffer.clear()
+        while size > 0:  # what is skipped is not copied
+            data = self.receive()
+            if not data:
                 raise ConnectionError("ended in a chunk")
-        del self.buffer[:size]
+            self.buffer += data[size:]
+            size -= len(data)
 
     def until_dot(self) -> int:
         start = 0
