@@ -27,7 +27,10 @@ MIN_WAIT, MAX_FIRST_WAIT = 1.5, 2.0
 
 
 class ReconnectPolicy:
-    """Says for one session runner when it tries to connect again. Only tries in a row count; each call begins anew."""
+    """Says for one session runner when it tries to connect again.
+
+    Only tries in a row count; each call begins anew.
+    """
 
     def __init__(self, state: RunState, queue: MessageQueue, backoff: Backoff) -> None:
         """`state` and `queue` are the run's; `backoff` says how long to wait between two tries."""
@@ -36,16 +39,15 @@ class ReconnectPolicy:
         self._sessions_before = 0
 
     async def call_with_retries(self, run_session: Callable[[], Awaitable[None]]) -> None:
-        """Call `run_session`, and again after a wait as long as it raises ServerError and another try makes
-        sense.
+        """Call `run_session` until it raises no ServerError, with a wait before each further try.
 
-        Raises the last error if it does not.
+        Raises the last error if another try makes no sense.
         """
         self._started, self._sessions_before = self._state.clock.now(), self._state.figures.sessions
         await AsyncRetrying(
             retry=retry_if_exception_type(ServerError),
             stop=self._should_stop,
-            wait=self._seconds_until_next_try,
+            wait=self._choose_wait,
             sleep=self._sleep,
             before_sleep=self._announce_wait,
             reraise=True,
@@ -61,13 +63,15 @@ class ReconnectPolicy:
         return self._state.figures.sessions > self._sessions_before
 
     def _should_stop(self, call: RetryCallState) -> bool:
+        """Return whether no other try makes sense after `call`, which failed."""
         if isinstance(_error(call), AuthenticationError):
             return call.attempt_number >= MAX_PAUSES
         if not self._has_opened_sessions and self._state.clock.now() - self._started < MIN_CONNECT_SECONDS:
             return False
         return call.attempt_number >= MAX_TRIES or not self._state.figures.sessions
 
-    def _seconds_until_next_try(self, call: RetryCallState) -> float:
+    def _choose_wait(self, call: RetryCallState) -> float:
+        """Return the seconds to wait after `call`, which failed."""
         if isinstance(_error(call), AuthenticationError):  # too many logins
             return seconds_of_pause(self._backoff, call.attempt_number) or 0.0
         seconds = random.uniform(0.0, exponential_bound(self._backoff, call.attempt_number))  # noqa: S311 - jitter

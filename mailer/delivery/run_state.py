@@ -41,7 +41,8 @@ class SessionCounts:
 
     `runners` is the number of session runners that have not ended and are not about to. `open` is the number
     of sessions that are used now. A session that would be one more than `open_at_most` waits to be used; None
-    is no limit. `is_automatic` says that their number is found by trying, so that a refusal is no news for a person.
+    is no limit. `is_automatic` says that their number is found by trying, so that a refusal is no news for a
+    person.
     """
 
     runners: int = 0

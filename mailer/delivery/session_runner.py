@@ -1,4 +1,9 @@
-"""Sessions one after the other: the next one when the last is lost or used up. `connections` of the campaign run at once."""
+"""Sessions one after the other: the next one when the last is lost or used up.
+
+A run has as many session runners at once as it is to have `connections`. What a session learned for the next
+one is in its SessionEnd: `SessionRunner` decides by it whether there is a next one, and with which
+SessionPlan.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +37,10 @@ SessionFactory = Callable[[Connection, SessionPlan], Session]
 class SessionRunner:
     """Opens and uses sessions, one after the other.
 
-    `access` says where to connect and as whom. `make_session` is called with a connection and how it is to be used.
-    `throttle` pauses or ends the run when a reply asks for that. `keeper` has the sessions of the run before, and
-    keeps those that the end of this run leaves open. With `is_careful`, the first session sends messages in doubt
-    alone, one command at a time.
+    `access` says where to connect and as whom. `make_session` is called with a connection and how it is to be
+    used. `throttle` pauses or ends the run when a reply asks for that. `keeper` has the sessions of the run
+    before, and keeps those that the end of this run leaves open. With `is_careful`, the first session sends
+    messages in doubt alone, one command at a time.
     """
 
     def __init__(
@@ -82,6 +87,8 @@ class SessionRunner:
 
     def end(self) -> None:
         """End after the messages in flight: other runners continue."""
+        if self._is_ending:
+            return
         self._is_ending = True
         self._state.sessions.runners -= 1
         if self._session is not None:
@@ -98,10 +105,13 @@ class SessionRunner:
         if not await self._queue.wait_for_message():
             return
         kept = self._keeper.take() if self._keeper is not None and not self._plan.is_careful else None
-        connection, permit = kept or (None, await self._queue.coordinator.acquire_permit())
+        if kept is not None:
+            connection, permit = kept
+        else:
+            connection, permit = None, await self._queue.coordinator.acquire_permit()
         is_kept = False
         try:
-            if kept is None and self._queue.find_seconds_until_due() is None:
+            if connection is None and self._queue.find_seconds_until_due() is None:
                 return  # the messages were sent while this runner waited
             is_kept = await self._run_permitted_session(connection, permit)
         finally:
@@ -120,9 +130,7 @@ class SessionRunner:
             if not self._accept_refusal(error):
                 raise
             return False
-        if connection is None:
-            return False
-        if not await self._may_use(connection):
+        if connection is None or not await self._wait_for_use(connection):
             return False
         end = await self._use(connection, is_new=is_new)
         if end.is_open and self._keeper is not None:
@@ -166,7 +174,8 @@ class SessionRunner:
             self._has_new_token = False
         return connection
 
-    async def _wait_to_log_in(self, hello: ServerHello, may_log_in: asyncio.Event) -> None:
+    async def _wait_for_login(self, hello: ServerHello, may_log_in: asyncio.Event) -> None:
+        """Keep the server's first `hello` for the run, and wait until this session may log in."""
         if self._state.hello is None and not self._plan.is_careful:
             self._state.hello = hello
         await may_log_in.wait()
@@ -183,10 +192,10 @@ class SessionRunner:
             traits=self._state.traits,
             trace=self._options.trace,
             on_notice=self._state.observer.on_warning,
-            before_login=partial(self._wait_to_log_in, may_log_in=may_log_in),
+            before_login=partial(self._wait_for_login, may_log_in=may_log_in),
         )
 
-    async def _may_use(self, connection: Connection) -> bool:
+    async def _wait_for_use(self, connection: Connection) -> bool:
         """Wait until the session may be used. Return False, with the session closed, if it is not needed."""
         state = self._state
         self._connection = connection
@@ -200,6 +209,10 @@ class SessionRunner:
         return False
 
     async def _use(self, connection: Connection, *, is_new: bool) -> SessionEnd:
+        """Run a session on `connection`, and return how it ended.
+
+        `is_new` is False if the run before opened it.
+        """
         self._connection = connection
         self._state.record_session_opened(
             connection.details,
@@ -226,6 +239,9 @@ class SessionRunner:
             self._state.record_session_closed(connection.details, session.traits)
 
     def _prepare_next(self, end: SessionEnd) -> None:
+        """Plan the next session by the `end` of the last one, or end this runner if the server asks for
+        fewer.
+        """
         limit = self._plan.message_limit
         if end.is_lost:
             # Some servers end a session without a word after so many messages: the same number twice is a
@@ -279,23 +295,21 @@ class SessionRunner:
         """
         sessions = self._state.sessions
         if sessions.runners > 1 and not self._is_ending:
-            sessions.runners -= 1
-            self._is_ending = True
+            self.end()
             if not sessions.is_automatic:
                 self._state.observer.on_warning(f"{why}: continuing with {_count_sessions(sessions.runners)}")
         return self._is_ending
 
     def _stop_trying(self, error: ServerError) -> None:
-        """No further try makes sense: the open sessions continue, or else the run ends."""
+        """End this runner after the last try, whose `error` is given; end the run if no session is open."""
         sessions = self._state.sessions
         if self._is_ending:
             return
-        if sessions.open:
-            self._is_ending = True
-            sessions.runners -= 1
-            self._state.observer.on_warning(f"{error}: continuing with {_count_sessions(sessions.open)}")
+        if not sessions.open:
+            self._state.end(Ending.UNREACHABLE, str(error), error.hint)
             return
-        self._state.end(Ending.UNREACHABLE, str(error), error.hint)
+        self.end()
+        self._state.observer.on_warning(f"{error}: continuing with {_count_sessions(sessions.open)}")
 
 
 class SessionRunnerPool:
