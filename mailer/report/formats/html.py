@@ -49,7 +49,7 @@ _ORDER = (Status.FAILED, Status.IN_DOUBT, Status.DEFERRED, Status.PENDING, Statu
 
 MAX_BUCKETS = 600
 MAX_BARS = 90
-MIN_BARS = 5  # with fewer there is no chart: the bar of shares says as much
+MIN_BARS = 5  # with fewer there is no chart: the bar of all recipients says as much
 MAX_EMPTY_BARS = 6  # in a row; more of them are cut out as a pause
 # Widths of a bucket in seconds, from a second to a year. Each divides the next, so a wider bucket is made of
 # whole ones.
@@ -82,7 +82,7 @@ def _generate_page(report: Report) -> Iterator[str]:
         words=words,
         count_noun=count_noun,
         figures=report.counts.by_status(),
-        share=draw_share_bar(report.counts),
+        status_bar=draw_status_bar(report.counts),
         chart=draw_chart(survey.timeline.list_bars()),
         groups=survey.groups.list_largest(GROUPS),
         more_groups=max(0, len(survey.groups) - GROUPS),
@@ -310,7 +310,7 @@ def draw_chart(bars: Sequence[ChartBar]) -> Chart | None:
     return Chart(pieces, columns, pauses, grid, times, WIDTH, HEIGHT, LEFT, floor, step, kinds)
 
 
-def draw_share_bar(counts: Counts) -> list[ChartPiece]:
+def draw_status_bar(counts: Counts) -> list[ChartPiece]:
     """Return the pieces of one bar, 1000 wide, of all `counts` by status; a piece is at least 4 wide."""
     amounts = [(status, n) for status, n in counts.by_status() if n]
     widths = [max(4.0, 1000 * n / counts.total) for _, n in amounts]
