@@ -52,7 +52,7 @@ class ResultRecorder:
         """Whether a message in doubt is left for a person to decide."""
         return self._policy.holds_doubts
 
-    def combine(self, claim: Claim, message: Message) -> ClaimedMessage:
+    def make_claimed_message(self, claim: Claim, message: Message) -> ClaimedMessage:
         """Return the claim with its message and what this run knows of it."""
         refusals = self._session_refusals[claim.id] if self._session_refusals else 0
         return ClaimedMessage(claim, message, refusals)

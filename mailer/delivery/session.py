@@ -91,16 +91,16 @@ class Session:
         self._connection, self._plan, self._may_stay_open = connection, plan, may_stay_open
         self._renderer, self._state, self._queue, self._recorder = renderer, state, queue, recorder
         self._in_flight = 0
-        self._held: deque[Transaction] = deque()  # claimed ahead, rendered, and not submitted yet
+        self._claimed_ahead: deque[Transaction] = deque()  # rendered, and not submitted yet
         self._found_messages = False  # by the last claim
         self._message_seconds = 1.0  # how long a message takes, of late
-        self._taken_count = 0
-        self._made_progress = False
+        self._taken_count = 0  # messages that the server took or refused
+        self._made_progress = False  # the server judged a message
         self._last_used = state.clock.now()
-        self._must_leave = False
+        self._must_leave = False  # no more messages are to be started
         self._leave_action: SessionAction | None = None  # what the server last asked for, and how
         self._leave_reply: Reply | None = None
-        self._doubts_are_done = False
+        self._doubts_are_done = False  # a claim had a message that is not in doubt
 
     async def run(self) -> SessionEnd:
         """Send until the session is lost, takes no more messages, or nothing is left. Returns how it ended.
@@ -183,7 +183,7 @@ class Session:
             is_head = is_fruitless and index == 0
             self._recorder.record_unsent(get_claimed_message(transaction), error, is_fruitless_head=is_head)
         self._in_flight = 0
-        self._release_held()
+        self._release_claimed_ahead()
         self._queue.commit()
         return bool(unfinished.in_doubt) and not self._recorder.holds_doubts
 
@@ -191,15 +191,19 @@ class Session:
         """Claim, render, submit, record. Returns when nothing is in flight and no message is to be started.
 
         That is so when the session is to be left, when it has ended, or when no message is left. Then nothing
-        is held, either.
+        is claimed ahead, either.
         """
         while True:
             is_leaving = self._decide_to_leave()
-            if self._held and (is_leaving or self._state.is_over):
-                self._release_held()
-            if not self._in_flight and not self._held and (is_leaving or not await self._wait_until_ready()):
+            if self._claimed_ahead and (is_leaving or self._state.is_over):
+                self._release_claimed_ahead()
+            if (
+                not self._in_flight
+                and not self._claimed_ahead
+                and (is_leaving or not await self._wait_until_ready())
+            ):
                 return
-            room = 0 if is_leaving else self._submit_held(self._count_room())
+            room = 0 if is_leaving else self._submit_claimed_ahead(self._count_room())
             may_claim = self._may_claim(room)
             claims = await self._claim(room) if may_claim else ()
             if self._in_flight:
@@ -228,10 +232,10 @@ class Session:
         """
         return room > 0 and (self._is_paced or room >= min(self._in_flight, BATCH))
 
-    def _submit_held(self, room: int) -> int:
+    def _submit_claimed_ahead(self, room: int) -> int:
         """Submit what was claimed ahead, up to `room` messages. Return how much room is left."""
-        while room and self._held:
-            self._submit(self._held.popleft())
+        while room and self._claimed_ahead:
+            self._submit(self._claimed_ahead.popleft())
             room -= 1
         return room
 
@@ -259,12 +263,12 @@ class Session:
                 if transaction is not None and index < room:
                     self._submit(transaction)
                 elif transaction is not None:
-                    self._held.append(transaction)
+                    self._claimed_ahead.append(transaction)
         return claims
 
-    def _release_held(self) -> None:
-        while self._held:
-            self._queue.record(get_claimed_message(self._held.popleft()).claim, Release())
+    def _release_claimed_ahead(self) -> None:
+        while self._claimed_ahead:
+            self._queue.record(get_claimed_message(self._claimed_ahead.popleft()).claim, Release())
 
     def _count_room(self) -> int:
         room, limit = self._connection.room, self._plan.message_limit
@@ -336,7 +340,7 @@ class Session:
             message.content,
             message.utf8,
             message.eight_bit,
-            context=self._recorder.combine(claim, message),
+            context=self._recorder.make_claimed_message(claim, message),
             clean=True,  # as Message promises
         )
 

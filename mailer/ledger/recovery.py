@@ -18,7 +18,7 @@ def recover_claims(
     policy: Policy,
     *,
     now: float,
-    held: bool = False,
+    with_held: bool = False,
     only: str | None = None,
     but: str | None = None,
 ) -> Recovered:
@@ -27,12 +27,12 @@ def recover_claims(
 
     Messages in flight when their run died: `resend` makes them pending, `hold` leaves them in doubt, `sent`
     takes them as sent. `hold` and `sent` also concern messages that a former run was to send again. With
-    `held` (a person decided), messages in doubt since earlier are treated the same. Deferred messages get all
-    attempts again. `only` is the address or key of the one recipient whose doubts are decided, `but` that of
-    the one whose doubts are not. `now` is in seconds since the epoch.
+    `with_held` (a person decided), messages in doubt since earlier are treated the same. Deferred messages
+    get all attempts again. `only` is the address or key of the one recipient whose doubts are decided, `but`
+    that of the one whose doubts are not. `now` is in seconds since the epoch.
     """
     with ledger.transaction() as store:
-        doubtful = _settle_doubts(store, edition, policy, now=now, held=held, only=only, but=but)
+        doubtful = _settle_doubts(store, edition, policy, now=now, with_held=with_held, only=only, but=but)
         deferred = _reopen_deferred(store, edition)
     return Recovered(doubtful, deferred)
 
@@ -134,7 +134,9 @@ def _recover_in_flight(store: Store, policy: Policy, given: dict[str, object], l
 def _write_decisions(store: Store, edition: Edition, decisions: Decisions, now: float) -> int:
     decided = 0
     if decisions.doubts is not None:
-        decided = _settle_doubts(store, edition, decisions.doubts, now=now, held=True, only=decisions.only)
+        decided = _settle_doubts(
+            store, edition, decisions.doubts, now=now, with_held=True, only=decisions.only
+        )
     if decisions.retries_failed:
         _reopen_failed(store, edition, decisions.only)
     return decided
@@ -146,7 +148,7 @@ def _settle_doubts(
     policy: Policy,
     *,
     now: float,
-    held: bool = False,
+    with_held: bool = False,
     only: str | None = None,
     but: str | None = None,
 ) -> int:
@@ -162,7 +164,7 @@ def _settle_doubts(
     count = _recover_in_flight(store, policy, given, set(store.list_live_runs(of_others=True)))
     if policy != "resend" and not store.has_other_senders(edition.campaign):
         count += store.execute(sql.HOLD_DOUBTFUL, given)
-    elif policy == "resend" and held:
+    elif policy == "resend" and with_held:
         count += store.execute(sql.RESEND_HELD, given)
     return store.execute(sql.TAKE_HELD_AS_SENT, given) if policy == "sent" else count
 

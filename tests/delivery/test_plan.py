@@ -313,7 +313,7 @@ class TestChanged:
         recover_claims(planned.ledger, planned.edition, "resend", now=NOW)
         planned.plan(*people("b"))
         assert dict(planned.statuses()) == {"a": "in_doubt", "b": "pending"}
-        recover_claims(planned.ledger, planned.edition, "resend", now=NOW, held=True)
+        recover_claims(planned.ledger, planned.edition, "resend", now=NOW, with_held=True)
         assert [claim.key[0] for claim in planned.claimed()] == ["b"]
 
     def test_removed_recipients_that_failed_are_not_retried(self, planned):

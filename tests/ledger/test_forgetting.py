@@ -80,7 +80,7 @@ def test_a_suppressed_address_gets_no_mail_of_any_campaign(started):
 def test_a_message_in_doubt_stays_in_doubt_and_is_never_sent_again(started):
     started.claim(1)  # and the run dies
     assert forget_address(started.ledger, "a@example.com") == (1, 0, False)
-    recover_claims(started.ledger, started.edition, "resend", now=NOW, held=True)
+    recover_claims(started.ledger, started.edition, "resend", now=NOW, with_held=True)
     assert started.keys() == ["b", "c", "d", "e"]
     assert started.ledger.count_by_status(started.edition)[Status.IN_DOUBT] >= 1
 

@@ -89,9 +89,11 @@ class TestRecover:
     def test_a_person_may_decide_on_held_messages(self, started):
         started.claim(2)
         recover_claims(started.ledger, started.edition, "hold", now=NOW)
-        assert recover_claims(started.ledger, started.edition, "resend", now=NOW, held=True).in_doubt == 2
+        assert (
+            recover_claims(started.ledger, started.edition, "resend", now=NOW, with_held=True).in_doubt == 2
+        )
         assert [claim.in_doubt for claim in started.claim(2)] == [True, True]
-        assert recover_claims(started.ledger, started.edition, "sent", now=NOW, held=True).in_doubt == 2
+        assert recover_claims(started.ledger, started.edition, "sent", now=NOW, with_held=True).in_doubt == 2
         first = next(started.ledger.read_outcomes(started.edition))
         assert (first.status, first.at, first.error) == (
             Status.SENT,
@@ -104,7 +106,7 @@ class TestRecover:
         started.claim(2)
         recover_claims(started.ledger, started.edition, "hold", now=NOW)
         found = recover_claims(
-            started.ledger, started.edition, policy, now=NOW, held=True, only="A@example.com"
+            started.ledger, started.edition, policy, now=NOW, with_held=True, only="A@example.com"
         )
         assert found.in_doubt == 1
         assert (started.statuses()["a"], started.statuses()["b"]) == (status, "in_doubt")
