@@ -6,7 +6,7 @@ import pytest
 
 from mailer.errors import ConnectionLost, ProtocolViolation
 from tests.wire.bdat_scripts import OK, RESET, RESET_OK, VERIFIED, M, first, rest, whole
-from tests.wire.conversation import FEEDINGS, OPENING, STREAMED, converse
+from tests.wire.conversation import FEEDINGS, OPENING, STREAMED, Run, converse, feed
 
 pytestmark = pytest.mark.parametrize("feeding", FEEDINGS)
 
@@ -104,3 +104,18 @@ def test_a_lost_session_halves_the_next_ones_window(feeding: str) -> None:
     assert run.session.traits.window_at_most == 4
     again = converse(OPENING + STREAMED + "-:", feeding=feeding, traits=run.session.traits)
     assert again.session.room == 4
+
+
+def test_a_surplus_acceptance_does_not_count_for_content_that_has_not_left(feeding: str) -> None:
+    """Of two messages in flight, only the first octets of the second one have left this machine."""
+
+    def accept_too_much(run: Run) -> None:
+        run.submit(M[2])
+        written = run.session.data_to_send(run.now)
+        run.session.bytes_sent(len(run.written) + len(written) - 1, run.now)
+        feed(run, b"250 ok\r\n" * 5, feeding)
+
+    run = converse(VERIFIED + "!:", [M[1]], feeding=feeding, then=accept_too_much)
+    assert isinstance(run.failure, ProtocolViolation)
+    assert run.outcomes == {1: ("content", 250)}
+    assert run.unfinished == ([2], [])

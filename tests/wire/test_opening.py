@@ -197,7 +197,7 @@ def test_a_login_waits_until_it_may_happen(feeding: str) -> None:
     assert run.session.strategy is Strategy.PIPELINED
     assert b"AUTH" not in run.written
     assert run.session.log_in(run.now) == []
-    assert run.session.data_to_send(run.now) == f"AUTH PLAIN {PLAIN}\r\n".encode()
+    assert run.pump() == f"AUTH PLAIN {PLAIN}\r\n".encode()
     run.session.receive(b"235 2.7.0 welcome\r\n", run.now)
     assert run.session.state is State.READY
 

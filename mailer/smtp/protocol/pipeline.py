@@ -129,11 +129,13 @@ class Pipeline:
         return True
 
     def handle_reply(self, reply: Reply, now: float) -> None:
-        """Give a reply to the handler of its command.
+        """Give a reply to the handler of its command. `now` is the time at which it was read, in seconds.
 
-        Raises ProtocolViolation if no command waits for one.
+        Raises ProtocolViolation if no command waits for one. What has not left this machine can be refused,
+        as when a server ends a long content early, but it cannot be accepted.
         """
-        if not self._expected or self._expected[0][1] > self.written_offset - self.buffered:
+        has_left = self.written_offset - self.buffered if reply.code >= 400 else self.sent_offset
+        if not self._expected or self._expected[0][1] > has_left:
             if self.ignore_refusal(reply):
                 return
             raise ProtocolViolation(f"the server sent a reply that nothing asked for: {reply}")

@@ -28,19 +28,42 @@ def test_replies_go_to_the_oldest() -> None:
     assert heard == [1, 2, 3]
 
 
-def test_a_reply_to_nothing() -> None:
+def test_a_reply_without_a_command_is_a_violation() -> None:
     with pytest.raises(ProtocolViolation, match="nothing asked for"):
         Pipeline().handle_reply(OK, 0)
 
 
-def test_a_reply_to_what_was_not_written_yet() -> None:
+def test_a_reply_to_a_command_that_was_not_sent_is_a_violation() -> None:
     pipeline = Pipeline()
     pipeline.write_command(b"NOOP\r\n", lambda reply: None)
     with pytest.raises(ProtocolViolation, match="nothing asked for"):
         pipeline.handle_reply(OK, 0)
 
 
-def test_strays_are_forgiven_as_often_as_said() -> None:
+def test_content_that_has_not_left_cannot_be_accepted() -> None:
+    pipeline, heard = Pipeline(), []
+    pipeline.write_command(b"BDAT 100 LAST\r\n", heard.append)
+    pipeline.write_content(b"x" * 100)
+    octets = len(pipeline.data_to_send(0))
+    pipeline.bytes_sent(octets - 1, 0)
+    with pytest.raises(ProtocolViolation, match="nothing asked for"):
+        pipeline.handle_reply(OK, 0)
+    pipeline.bytes_sent(octets, 0)
+    pipeline.handle_reply(OK, 0)
+    assert heard == [OK]
+
+
+def test_content_that_has_not_left_can_be_refused() -> None:
+    pipeline, heard = Pipeline(), []
+    pipeline.write_command(b"BDAT 100 LAST\r\n", heard.append)
+    pipeline.write_content(b"x" * 100)
+    pipeline.data_to_send(0)
+    pipeline.bytes_sent(50, 0)
+    pipeline.handle_reply(NO, 0)
+    assert heard == [NO]
+
+
+def test_as_many_refusals_are_ignored_as_were_announced() -> None:
     pipeline = Pipeline()
     pipeline.ignore_refusals(1)
     pipeline.handle_reply(NO, 0)
