@@ -179,9 +179,10 @@ class Connection:
         return replace(self._session.traits, address=self._address)
 
     def submit(self, transaction: Transaction) -> None:
-        """Queue a message.
+        """Queue `transaction`. Check `room` first.
 
         It is written by `next_results` at the latest, or earlier, once 64 KiB wait and the socket takes more.
+        If this server cannot be given the message, its result is among the next ones.
         """
         if (result := self._session.submit(transaction)) is not None:
             self._results.append(result)
@@ -319,13 +320,13 @@ class Connection:
     # -- what the transport calls --
 
     def receive_data(self, data: bytes) -> None:
-        """Give the session what came, and write what it answers."""
+        """Give the session `data`, the octets that came from the server, and write what it answers."""
         events = self._session.receive(data, self._loop.time())
         self._write()
         self._handle_events(events)
 
     def end_input(self, error: OSError | None) -> None:
-        """The peer closed, or the connection broke."""
+        """End the session: the server closed (`error` is None), or the connection broke by `error`."""
         now, session = self._loop.time(), self._session
         if error is None or session.state in (State.QUITTING, State.ENDING):
             self._handle_events(session.receive_eof(now))
@@ -344,7 +345,7 @@ class Connection:
         return self._session.data_to_send(self._loop.time())
 
     def note_sent(self, offset: int) -> None:
-        """Tell the session how much has left."""
+        """Tell the session that its output up to `offset`, in octets, may have left this machine."""
         self._session.bytes_sent(offset, self._loop.time())
 
     # -- events and waiting --

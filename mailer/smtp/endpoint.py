@@ -27,7 +27,10 @@ class Proxy:
 
 
 def parse_proxy(url: str) -> Proxy:
-    """Read `socks5://[USER:PASSWORD@]HOST[:PORT]`. Raises ValueError, whose text does not repeat the URL."""
+    """Return the proxy that `url` names: `socks5://[USER:PASSWORD@]HOST[:PORT]`, or `socks5h`.
+
+    Raises ValueError if it is not such a URL. The text of the error does not repeat it.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("socks5", "socks5h") or not parts.hostname or parts.path not in ("", "/"):
         raise ValueError("expected socks5://HOST:PORT")

@@ -134,6 +134,7 @@ def make_client_context(
 ) -> ssl.SSLContext:
     """Return a new context for TLS 1.2 or newer that verifies chain and name.
 
+    `ca_file` replaces the system's trust store; None keeps it. `client_cert` is shown to a server that asks.
     Raises InputError if a file cannot be read, or holds no certificate.
     """
     if ca_file is None:
@@ -197,9 +198,10 @@ def make_tls_error(
     security: str = "tls",
     names: Sequence[str] | None = None,
 ) -> TlsError | ConnectionLost:
-    """Return what a failed handshake means, and what to do: ConnectionLost if it may be another time.
+    """Return what `error`, a failed handshake, means, and what to do: ConnectionLost if it may work later.
 
-    `names` are those of the certificate, None if they are not known.
+    `host` and `port` are shown; 0 is no port. `security` is that of the endpoint: tls, starttls or none.
+    `names` are those of the certificate; None if they are not known.
     """
     where = f"{host}:{port}" if port else host
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -242,7 +244,7 @@ def make_tls_error(
 
 
 def is_client_certificate_alert(error: BaseException) -> bool:
-    """Return whether the server wants a certificate from the client, or refuses the one that it got."""
+    """Return whether `error` says that the server wants a client certificate, or refuses ours."""
     return getattr(error, "reason", None) in _CERTIFICATE_WANTED | _CERTIFICATE_REFUSED
 
 
@@ -251,7 +253,10 @@ def _name_alert(reason: str) -> str:
 
 
 def make_silence_hint(host: str, port: int, security: str) -> str:
-    """Return what it can mean that a server does not greet."""
+    """Return what it can mean that the server at `host` and `port` does not greet.
+
+    `security` is that of the endpoint: tls, starttls or none.
+    """
     known = make_security_hint(port, security)
     if known is not None:
         return known
@@ -361,7 +366,7 @@ def get_channel_binding(tls: ssl.SSLObject) -> ChannelBinding | None:
 
 
 def summarize_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> CertificateSummary | None:
-    """What the peer's certificate says, for a person; None before the handshake."""
+    """Return what the certificate of the server says, for a person; None before the handshake of `tls`."""
     certificate = tls.getpeercert()
     if not certificate:
         return None

@@ -41,16 +41,16 @@ class TransportListener(Protocol):
     """Gets the input of a transport, and gives it the output."""
 
     def receive_data(self, data: bytes) -> None:
-        """Octets came from the peer."""
+        """Take `data`, octets that came from the peer."""
 
     def end_input(self, error: OSError | None) -> None:
-        """Nothing more can be read: the peer closed (None), or the connection broke."""
+        """Nothing more can be read: the peer closed (`error` is None), or the connection broke by `error`."""
 
     def data_to_send(self) -> bytes:
         """Return what is to be written now; b"" if there is nothing."""
 
     def note_sent(self, offset: int) -> None:
-        """At most so many octets of all the output have left this machine by now."""
+        """Note that at most `offset` octets, counted over all the output, have left this machine by now."""
 
 
 class Transport:

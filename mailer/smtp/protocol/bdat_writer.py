@@ -43,6 +43,10 @@ class BdatWriter:
     strategy = Strategy.STREAMED
 
     def __init__(self, queue: TransactionQueue, pipeline: Pipeline, traits: ServerTraits) -> None:
+        """Messages come from `queue`, and their octets go to `pipeline`.
+
+        `traits` is what earlier sessions learned about the server.
+        """
         self.traits = traits
         self.successor: DataWriter | None = None
         self._queue = queue
@@ -55,7 +59,7 @@ class BdatWriter:
         self._has_left_out_reset = False
 
     def learn_from_loss(self, end: SessionEnded) -> None:
-        """Note what the loss of the session says about the server."""
+        """Note in `traits` what the loss of the session, described by `end`, says about the server."""
         if not self._is_verified:
             # At the session's first BDAT, or before one worked by replies that fit nothing: BDAT may be why.
             is_at_first_bdat = any(
@@ -72,7 +76,7 @@ class BdatWriter:
         self.traits = replace(self.traits, strategy_at_most=Strategy.PIPELINED)
 
     def write(self, now: float) -> None:
-        """Write what may be written now."""
+        """Write what may be written now. `now` is the time in seconds."""
         queue = self._queue
         maximum = self._choose_max_in_flight() if queue.may_begin else 0
         if self._is_leaving:

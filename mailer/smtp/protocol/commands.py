@@ -41,9 +41,9 @@ def encode_helo(name: str) -> bytes:
 
 
 def encode_login_line(octets: bytes) -> bytes:
-    """Return a mechanism's line with CRLF.
+    """Return `octets`, a line of a SASL mechanism, with CRLF.
 
-    Raises ValueError for a control character: a challenge has a part in it.
+    Raises ValueError if it has a control character: the server's challenge is a part of it.
     """
     if not octets.isascii() or (octets and not octets.decode("ascii").isprintable()):
         raise ValueError("a login's line has a character that no command may have")
@@ -53,9 +53,10 @@ def encode_login_line(octets: bytes) -> bytes:
 def encode_mail(
     sender: str, *, size: int | None = None, eight_bit: bool = False, utf8: bool = False
 ) -> bytes:
-    """Return MAIL, with SIZE in octets (RFC 1870), BODY=8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531).
+    """Return MAIL for `sender`; "" is the null sender. Raises ValueError if the address cannot be written.
 
-    "" is the null sender. Raises ValueError if the address cannot be written.
+    `size` is the octets of the content, for SIZE (RFC 1870); None leaves it out. `eight_bit` adds
+    BODY=8BITMIME (RFC 6152), and `utf8` adds SMTPUTF8 (RFC 6531).
     """
     parameters = b"".join(
         (
@@ -68,17 +69,17 @@ def encode_mail(
 
 
 def encode_rcpt(recipient: str) -> bytes:
-    """Return RCPT. Raises ValueError if the address cannot be written."""
+    """Return RCPT for the address `recipient`. Raises ValueError if it cannot be written."""
     return b"RCPT TO:<%s>\r\n" % encode_mailbox(recipient)
 
 
 def encode_bdat(octets: int, *, is_last: bool) -> bytes:
-    """Return BDAT for a chunk of so many octets (RFC 3030, section 2). The chunk follows at once."""
+    """Return BDAT for a chunk of so many `octets` (RFC 3030, section 2). `is_last` ends the message."""
     return b"BDAT %d%s\r\n" % (octets, b" LAST" if is_last else b"")
 
 
 def encode_mailbox(address: str) -> bytes:
-    """Return an address as it is written between < and >. Raises ValueError if it cannot be one."""
+    """Return `address` as it is written between < and >. Raises ValueError if it cannot be written so."""
     if _PLAIN.fullmatch(address) and len(address) < MAX_PATH - 1:
         return address.encode("ascii")
     match = _PATH.fullmatch(address)
@@ -98,7 +99,10 @@ _encode_sender = lru_cache(maxsize=64)(encode_mailbox)  # most campaigns have on
 
 
 def needs_utf8(address: str) -> bool:
-    """Return whether its local part has characters outside ASCII; a domain's are no reason (A-labels)."""
+    """Return whether the local part of `address` has characters outside ASCII.
+
+    The domain does not matter: it is written in A-labels.
+    """
     return not address.isascii() and not address.rpartition("@")[0].isascii()
 
 

@@ -6,8 +6,8 @@ END = b".\r\n"
 
 
 def has_only_crlf(content: bytes) -> bool:
-    """Return whether CR and LF occur only as CRLF. Other line ends are how mail is smuggled into a
-    conversation.
+    """Return whether CR and LF occur in `content` only as CRLF. Other line ends are how mail is smuggled
+    into a conversation.
 
     Two passes in C: splitlines() ends a line at CRLF, CR and LF alike. If there are twice as many CRs and LFs
     as line ends, each end is a CRLF. It takes half the time of counting CR, LF and CRLF.
@@ -17,8 +17,9 @@ def has_only_crlf(content: bytes) -> bool:
 
 
 def stuff_dots(content: bytes) -> bytes:
-    """Return content for DATA, without the final dot: dots at the start of lines doubled, the last line
-    ended.
+    """Return `content` as DATA needs it, without the final dot.
+
+    Dots at the start of lines are doubled, and the last line ends in CRLF.
     """
     if b"\r\n." in content:
         content = content.replace(b"\r\n.", b"\r\n..")
@@ -28,8 +29,9 @@ def stuff_dots(content: bytes) -> bytes:
 
 
 def first_line_length(content: bytes) -> int:
-    """Return the octets of the first line, its CRLF included; those of the whole content if it has no line
-    end.
+    """Return how many octets the first line of `content` has, its CRLF included.
+
+    Without a line end it is all of them.
     """
     end = content.find(b"\r\n")
     return end + 2 if end >= 0 else len(content)

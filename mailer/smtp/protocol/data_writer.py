@@ -90,7 +90,12 @@ class DataWriter:
         is_grouped: bool,
         left_open: InFlightTransaction | None = None,
     ) -> None:
-        """`is_grouped` is RFC 2920; `left_open` is the message whose transaction the server still has."""
+        """Messages come from `queue`, and their octets go to `pipeline`.
+
+        `traits` is what earlier sessions learned about the server. `is_grouped`: commands are written in
+        groups (RFC 2920). `left_open` is the message whose transaction the server still has; None if there is
+        none.
+        """
         self.traits = traits
         self._queue = queue
         self._pipeline = pipeline
@@ -106,7 +111,7 @@ class DataWriter:
         return Strategy.PIPELINED if self._is_grouped else Strategy.SEQUENTIAL
 
     def learn_from_loss(self, end: SessionEnded) -> None:
-        """Note what the loss of the session says about the server."""
+        """Note in `traits` what the loss of the session, described by `end`, says about the server."""
         envelope = self._envelope
         if end.is_violation and self._is_grouped and not self._queue.completed_count:
             # Replies that fit nothing before the first result: groups are perhaps too much for the server.
@@ -121,7 +126,7 @@ class DataWriter:
             self.traits = replace(self.traits, refuses_behind_content=True)
 
     def write(self, now: float) -> None:
-        """Write what may be written now."""
+        """Write what may be written now. `now` is the time in seconds."""
         if self._envelope is None and self._queue.may_begin and self._may_open_envelope():
             self._envelope = self._open_envelope(now)
         if self._envelope is None:

@@ -28,7 +28,10 @@ class InFlightTransaction:
     )  # fmt: skip
 
     def __init__(self, transaction: Transaction, extensions: Extensions) -> None:
-        """Raises UnsendableTransaction if the server lacks something that the message needs."""
+        """Make the command lines of `transaction` for a server with these `extensions`.
+
+        Raises UnsendableTransaction if the server lacks something that the message needs.
+        """
         self.transaction = transaction
         self.profile = _make_profile(transaction, extensions)
         self.mail_line, self.rcpt_lines = _make_envelope(transaction, extensions, *self.profile[1:])
@@ -49,11 +52,11 @@ class InFlightTransaction:
         self._answered = 0
 
     def begin(self, now: float) -> None:
-        """Note when the first command is written."""
+        """Note that the first command is written at `now`, in seconds."""
         self.started_at = now
 
     def mark_written(self, offset: int) -> None:
-        """Note where the last octet of the content is in the session's output."""
+        """Note that `offset`, in octets, is the end of the content in the output of the session."""
         self.end_offset = offset
 
     def mark_content_accepted(self) -> None:
@@ -109,7 +112,10 @@ class InFlightTransaction:
         return None
 
     def make_result(self, stage: Stage, reply: Reply) -> TransactionResult:
-        """Return the result, if `reply` at `stage` is the server's last word."""
+        """Return the result if `reply` is the server's last word, and belongs to the command of `stage`.
+
+        A refusal of MAIL or of the person's RCPT goes before it: then that is the reply of the result.
+        """
         transaction = self.transaction
         if self.mail_refusal is not None:
             return TransactionResult(transaction, "mail", self.mail_refusal)

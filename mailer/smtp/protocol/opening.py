@@ -51,6 +51,10 @@ class Opening:
         pipeline: Pipeline,
         parser: ReplyParser,
     ) -> None:
+        """`machine`, `pipeline` and `parser` are those of the session.
+
+        Raises ValueError if the client's name cannot be written in EHLO.
+        """
         self.greeting = ""
         self.extensions = Extensions()
         self.mechanism: str | None = None
@@ -68,12 +72,18 @@ class Opening:
         parser.blank_secrets(self._secrets)
 
     def start(self, now: float, binding: ChannelBinding | None) -> None:
-        """Wait for the greeting."""
+        """Wait for the greeting from `now` on, in seconds.
+
+        `binding` ties the login to TLS; None: it is not tied.
+        """
         self._binding = binding
         self._pipeline.expect_greeting(self._handle_greeting, now)
 
     def complete_handshake(self, now: float, binding: ChannelBinding | None) -> None:
-        """TLS is there. Everything the server said before is forgotten (RFC 3207, section 4.2)."""
+        """Say EHLO again, in TLS. What the server said before is forgotten (RFC 3207, section 4.2).
+
+        `now` is the time in seconds, and `binding` ties the login to TLS; None: it is not tied.
+        """
         self._security, self._binding = "tls", binding
         self.extensions = Extensions()
         self._pipeline.restart_clock(now)
@@ -163,7 +173,7 @@ class Opening:
     # -- the login --
 
     def log_in(self) -> None:
-        """Try the next mechanism; each is tried once."""
+        """Write AUTH for the next mechanism; each is tried once. Raises SaslError if it cannot be written."""
         exchange = SaslExchange(self._mechanisms[0])
         self._machine.advance(Step.IDENTIFY)
         self._parser.keep_challenges(True)

@@ -24,6 +24,7 @@ class Pipeline:
     """
 
     def __init__(self, trace: Trace | None = None) -> None:
+        """`trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked."""
         self.written_offset = 0
         self.sent_offset = 0
         self.buffered = 0  # octets written and not yet taken by data_to_send()
@@ -46,19 +47,25 @@ class Pipeline:
     # -- writing --
 
     def note(self, text: str) -> None:
-        """Add a line to the trace that is not SMTP."""
+        """Add `text` to the trace, as a line that is not SMTP."""
         if self._trace is not None:
             self._trace("*", text)
 
     def write_command(self, line: bytes, handler: ReplyHandler, *, shown: str | None = None) -> None:
-        """Write a command line, CRLF included. `shown` replaces it in traces, if it has a secret."""
+        """Write `line`, a command with its CRLF. Its reply goes to `handler`.
+
+        `shown` replaces the line in traces, if it has a secret.
+        """
         if self._trace is not None:
             self._trace("C", shown or line[:-2].decode("utf-8", "replace"))
         self._write(line)
         self._expected.append((handler, self.written_offset))
 
     def write_commands(self, lines: list[bytes], handlers: list[ReplyHandler]) -> None:
-        """Write several command lines, each with the handler of its reply."""
+        """Write several command `lines`, each with the one of `handlers` that gets its reply.
+
+        It is as if `write_command` wrote each of them, and takes less time.
+        """
         offset = self.written_offset
         for line, handler in zip(lines, handlers, strict=True):
             if self._trace is not None:
@@ -70,7 +77,11 @@ class Pipeline:
         self.written_offset = offset
 
     def write_content(self, octets: bytes, handler: ReplyHandler | None = None) -> None:
-        """Write content. With `handler` it gets its own reply (DATA); without, its command gets it (BDAT)."""
+        """Write the `octets` of content.
+
+        With a `handler` the content gets a reply of its own (DATA). Without one, the reply to the command
+        before it comes after the content (BDAT).
+        """
         if self._trace is not None:
             self._trace("*", f"{len(octets)} octets of content")
         self._write(octets)
@@ -84,7 +95,10 @@ class Pipeline:
         self.written_offset += len(octets)
 
     def data_to_send(self, now: float) -> bytes:
-        """Return everything that is to be sent, and forget it; b"" if there is nothing."""
+        """Return everything that is to be sent, and forget it; b"" if there is nothing.
+
+        `now` is the time in seconds.
+        """
         if not self._output:
             return b""
         if self._expected[0][1] > self.written_offset - self.buffered:  # no older command waits for its reply
@@ -95,7 +109,7 @@ class Pipeline:
         return data
 
     def bytes_sent(self, offset: int, now: float) -> None:
-        """Note that output up to `offset` may have left.
+        """Note that the output up to `offset`, in octets, may have left by `now`, in seconds.
 
         The wait does not count while the command itself leaves.
         """
@@ -106,7 +120,10 @@ class Pipeline:
     # -- replies --
 
     def expect_greeting(self, handler: ReplyHandler, now: float) -> None:
-        """Expect a reply to which no command belongs: the first one of a session."""
+        """Expect the first reply of a session, to which no command belongs. It goes to `handler`.
+
+        `now` is the time in seconds from which the wait for it counts.
+        """
         self.waiting_since = now
         self._expected.append((handler, 0))
 
@@ -115,7 +132,7 @@ class Pipeline:
         self._expected.appendleft((handler, self.written_offset))
 
     def ignore_refusals(self, count: int) -> None:
-        """Set how many more 5xx replies are ignored that no command asked for."""
+        """Ignore as many more 5xx replies that no command asked for as `count` says."""
         self._ignored_refusals = count
 
     def ignore_refusal(self, reply: Reply) -> bool:
@@ -144,5 +161,5 @@ class Pipeline:
         handler(reply)
 
     def restart_clock(self, now: float) -> None:
-        """Count the wait for the next reply from `now` on."""
+        """Count the wait for the next reply from `now` on, in seconds."""
         self.waiting_since = now

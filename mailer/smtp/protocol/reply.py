@@ -90,11 +90,11 @@ class ReplyParser:
         self._remembered: dict[bytes, Reply] = {}
 
     def blank_secrets(self, secrets: Sequence[str]) -> None:
-        """Blank these texts, in every form that a server repeats them in, from now on."""
+        """Blank `secrets` in every line from now on, in every form in which a server may repeat them."""
         self._blank = make_blanker(secrets) if secrets else None
 
     def keep_challenges(self, keep: bool) -> None:
-        """Return 334 as it came from now on, because a login computes with it, or no longer."""
+        """`keep` True: from now on the text of 334 comes as it was sent, since a login computes with it."""
         self._keeps_challenges = keep
 
     @property
@@ -103,7 +103,7 @@ class ReplyParser:
         return self._at < len(self._data) or bool(self._lines)
 
     def feed(self, data: bytes) -> None:
-        """Add octets from the server."""
+        """Add `data`, octets from the server."""
         if self._at == len(self._data):
             self._data = data
             self._scanned = 0

@@ -41,7 +41,10 @@ class SmtpSession:
     """One session, from the greeting to the end."""
 
     def __init__(self, settings: ClientSettings, *, trace: Trace | None = None) -> None:
-        """`trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked."""
+        """`trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked.
+
+        Raises ValueError if the client's name in `settings` cannot be written in EHLO.
+        """
         self.settings = settings
         self._machine = StateMachine()
         self._pipeline = Pipeline(trace)
@@ -66,7 +69,10 @@ class SmtpSession:
         self._opening.start(now, binding)
 
     def receive(self, data: bytes, now: float) -> list[Event]:
-        """Read octets from the server, and return what happened."""
+        """Read `data`, octets that came from the server at `now`, and return what happened.
+
+        Call `bytes_sent` before it: a server cannot accept what has not left this machine.
+        """
         if self._end is not None:
             return []
         submission = self._submission
@@ -81,13 +87,16 @@ class SmtpSession:
         return self._take_events(now)
 
     def receive_eof(self, now: float) -> list[Event]:
-        """The server closed the connection."""
+        """End the session, since the server closed the connection at `now`, and return what happened."""
         is_expected = self._machine.state is State.QUITTING
         self._close(None if is_expected else ConnectionLost(f"{self.settings.host} closed the connection"))
         return self._take_events(now)
 
     def fail(self, error: ServerError, now: float) -> list[Event]:
-        """End the session for a reason outside of it. Nothing happens if it is over."""
+        """End the session at `now` for `error`, a reason outside of it, and return what happened.
+
+        Nothing happens if it is over.
+        """
         self._close(error)
         return self._take_events(now)
 
@@ -107,7 +116,10 @@ class SmtpSession:
         return self._take_events(now)
 
     def complete_handshake(self, now: float, *, binding: ChannelBinding | None = None) -> None:
-        """The TLS handshake that a HandshakeNeeded asked for is done."""
+        """Continue at `now`: the TLS handshake that a HandshakeNeeded asked for is done.
+
+        `binding` ties the login to this TLS connection; None: it is not tied.
+        """
         self._opening.complete_handshake(now, binding)
 
     def log_in(self, now: float) -> list[Event]:
@@ -197,7 +209,7 @@ class SmtpSession:
         return replace(traits, has_scram=True) if self._opening.has_proof else traits
 
     def note(self, text: str) -> None:
-        """Add a line to the trace that is not SMTP."""
+        """Add `text` to the trace, as a line that is not SMTP."""
         self._pipeline.note(text)
 
     # -- messages --
@@ -229,7 +241,7 @@ class SmtpSession:
         return self._submission is None or self._submission.is_idle
 
     def submit(self, transaction: Transaction) -> TransactionResult | None:
-        """Queue a message. Return a result at once if this server cannot be given it.
+        """Queue `transaction`. Return a result at once if this server cannot be given it, else None.
 
         Check `room` first. A message that a closed session takes is among the unfinished ones. Raises
         RuntimeError if the session was never ready.

@@ -31,7 +31,10 @@ class SlowdownDetector:
         self._slowest_refusal = 0.0
 
     def note_result(self, seconds: float, *, is_refused: bool) -> None:
-        """Note that a message took so long after the one before it."""
+        """Note that the result of a message came `seconds` after the one before it.
+
+        `is_refused` says that it was a refusal.
+        """
         self._errors += is_refused
         if is_refused:
             self._slowest_refusal = max(self._slowest_refusal, seconds - self._usual)

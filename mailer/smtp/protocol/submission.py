@@ -53,10 +53,10 @@ class Writer(Protocol):
         """The writer that takes over now."""
 
     def write(self, now: float) -> None:
-        """Write what may be written now."""
+        """Write what may be written now. `now` is the time in seconds."""
 
     def learn_from_loss(self, end: SessionEnded) -> None:
-        """Note what the loss of the session says about the server."""
+        """Note in `traits` what the loss of the session, described by `end`, says about the server."""
 
 
 class Submission:
@@ -72,7 +72,11 @@ class Submission:
         strategy_at_most: Strategy | None,
         session_cost: float,
     ) -> None:
-        """`window` is the maximum of messages in flight; None chooses it. `session_cost` is in seconds."""
+        """Octets go to `pipeline`. `extensions` and `traits` are what is known of the server.
+
+        `window` is the maximum of messages in flight; None chooses it. `strategy_at_most` is the campaign's
+        limit; None is no limit. `session_cost` is the seconds that it takes to open a session.
+        """
         self._pipeline = pipeline
         if (
             "BURL" in extensions.names
@@ -140,22 +144,28 @@ class Submission:
         return self._queue.announcement
 
     def announce_end(self, reply: Reply) -> None:
-        """The server ends the session. Nothing more is written; what it still answers counts."""
+        """Note that the server ends the session, as `reply` says.
+
+        Nothing more is written; what it still answers counts.
+        """
         self._queue.announce_end(reply)
 
     def submit(self, transaction: Transaction) -> TransactionResult | None:
-        """Queue a message. Return a result at once if this server cannot be given it."""
+        """Queue `transaction`. Return a result at once if this server cannot be given it, else None."""
         return self._queue.add(transaction)
 
     def write(self, now: float) -> None:
-        """Write what may be written now."""
+        """Write what may be written now. `now` is the time in seconds."""
         self._writer.write(now)
         if (successor := self._writer.successor) is not None:
             self._writer = successor
             successor.write(now)
 
     def take_results(self, now: float) -> list[TransactionResult]:
-        """Return the results since the last call."""
+        """Return the results since the last call.
+
+        `now` is the time in seconds at which their replies were read.
+        """
         return self._queue.take_results(now)
 
     def note_noop(self) -> None:
@@ -165,7 +175,7 @@ class Submission:
             self._queue.mark_exhausted()
 
     def close(self, end: SessionEnded) -> None:
-        """The session is over.
+        """Note that the session is over, as `end` says.
 
         A message whose whole envelope was refused has its answer, if replies can be trusted.
         """

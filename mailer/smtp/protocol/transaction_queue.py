@@ -87,6 +87,10 @@ class TransactionQueue:
     """
 
     def __init__(self, extensions: Extensions, window: Window, slowdown: SlowdownDetector) -> None:
+        """`extensions` limits the messages of a session, `window` those in flight.
+
+        `slowdown` notices when the server answers so slowly that a new session is better.
+        """
         self.window = window
         self._slowdown = slowdown
         self._last_result_at = 0.0
@@ -125,7 +129,7 @@ class TransactionQueue:
         return not self.waiting and not self.in_flight
 
     def add(self, transaction: Transaction) -> TransactionResult | None:
-        """Queue a message. Return a result at once if this server cannot be given it."""
+        """Queue `transaction`. Return a result at once if this server cannot be given it, else None."""
         try:
             added = InFlightTransaction(transaction, self._extensions)
         except UnsendableTransaction as problem:
@@ -167,7 +171,7 @@ class TransactionQueue:
         )
 
     def begin(self, now: float) -> InFlightTransaction:
-        """Take the next message from the queue: its first command is written now."""
+        """Take the next message from the queue: its first command is written at `now`, in seconds."""
         transaction = self.waiting.popleft()
         transaction.begin(now)
         self._begun_count += 1
@@ -178,7 +182,10 @@ class TransactionQueue:
         return transaction
 
     def complete(self, transaction: InFlightTransaction, stage: Stage, reply: Reply) -> None:
-        """Note the server's last word on a message. After an announced end only an acceptance counts."""
+        """Note `reply`, the server's last word on `transaction`; it belongs to the command of `stage`.
+
+        After an announced end only an acceptance counts.
+        """
         result = transaction.make_result(stage, reply)
         if self.announcement is not None and not (result.is_success or result.accepted_recipients):
             return
@@ -202,7 +209,7 @@ class TransactionQueue:
             )
 
     def requeue(self, transactions: list[InFlightTransaction]) -> None:
-        """Put messages whose attempt came to nothing, for no reason of their own, first in the queue."""
+        """Put `transactions` first in the queue: their attempt failed for no reason of their own."""
         for transaction in transactions:
             self.in_flight.remove(transaction)
             transaction.restart()
@@ -213,7 +220,7 @@ class TransactionQueue:
         self._is_exhausted = True
 
     def announce_end(self, reply: Reply) -> None:
-        """The server ends the session (421, or RSET refused).
+        """Note that the server ends the session, as `reply` says: 421, or the refusal of RSET.
 
         Nothing more is written; what it still answers counts.
         """

@@ -22,13 +22,13 @@ class Strategy(StrEnum):
     STREAMED = "streamed"  # RFC 2920 and RFC 3030: many messages in flight
 
     def at_most(self, cap: Strategy | None) -> Strategy:
-        """Return this strategy, or `cap` if that is a lower one; None is no limit."""
+        """Return this strategy, or `cap` if that is a lower one. None is no limit."""
         order = list(Strategy)
         return self if cap is None else order[min(order.index(self), order.index(cap))]
 
 
 def choose_lower_strategy(one: Strategy | None, other: Strategy | None) -> Strategy | None:
-    """Return the lower of two limits; None is no limit."""
+    """Return the lower of `one` and `other`, two limits. None is no limit."""
     return other if one is None else one.at_most(other)
 
 
@@ -107,10 +107,10 @@ class ServerTraits:
     Give the traits of one session to the next `connect`, so that it need not learn them again.
 
     - `strategy_at_most`: the highest strategy that worked; None if no session had to go to a lower one.
-    - `refuses_behind_content`: it refuses or drops commands that come with the end of a message, so the next MAIL
-      waits for the reply to the content.
-    - `keeps_refused_transaction`: a message that it refuses leaves its transaction open, so RSET precedes the next
-      MAIL.
+    - `refuses_behind_content`: it refuses or drops commands that come with the end of a message, so the next
+      MAIL waits for the reply to the content.
+    - `keeps_refused_transaction`: a message that it refuses leaves its transaction open, so RSET precedes the
+      next MAIL.
     - `needs_resets`: a session was lost after RSETs were left out, so none is left out any more.
     - `window_at_most`: halved by each lost session, and doubled by success; None is no limit.
     - `address`: the one of the host's addresses that worked.
@@ -126,7 +126,7 @@ class ServerTraits:
     has_scram: bool = False
 
     def merged_with(self, newer: ServerTraits) -> ServerTraits:
-        """Return these traits with those that a later session learned."""
+        """Return these traits together with `newer`, which a later session learned."""
         return ServerTraits(
             strategy_at_most=choose_lower_strategy(self.strategy_at_most, newer.strategy_at_most),
             refuses_behind_content=self.refuses_behind_content or newer.refuses_behind_content,

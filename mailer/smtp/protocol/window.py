@@ -51,7 +51,7 @@ class Window:
         self._was_full = True
 
     def note_result(self, seconds: float) -> None:
-        """Note that the reply to a message came, `seconds` after its first command was written."""
+        """Note that a message's last reply came `seconds` after its first command was written."""
         self._shortest = min(self._shortest, max(seconds, 1e-6))
         self._total += seconds
         self._count += 1

@@ -55,7 +55,7 @@ _TOKEN = re.compile(r"ya29\.\S+|eyJ[\w-]+\.[\w-]+\.[\w-]*|[\w.~+/-]{256,}=*", re
 
 
 def is_token_like(secret: Secret) -> bool:
-    """Return whether a password looks like an OAuth 2 access token."""
+    """Return whether `secret`, a password, looks like an OAuth 2 access token."""
     return _TOKEN.fullmatch(secret.reveal()) is not None
 
 
@@ -346,13 +346,16 @@ REFUSALS = (
 
 
 def find_provider(host: str) -> MailProvider | None:
-    """Return who runs this server, found by the end of its name; None if that is not known."""
+    """Return the provider that runs `host`, found by the end of its name; None if that is not known."""
     name = host.lower().rstrip(".")
     return next((p for p in PROVIDERS if any(name == d or name.endswith("." + d) for d in p.domains)), None)
 
 
 def make_login_error(host: str, mechanism: Mechanism, reply: RefusingReply) -> AuthenticationError:
-    """Return the error for a 4xx or 5xx to AUTH, without the secret."""
+    """Return the error for `reply`, a 4xx or 5xx of `host` to AUTH with `mechanism`.
+
+    The secret is blanked in it. A 4xx makes it temporary.
+    """
     said = shorten(make_printable(blank_secrets(reply.text, [mechanism.secret.reveal()])), MAX_REASON)
     if mechanism.failure:
         said += f" ({mechanism.failure})"

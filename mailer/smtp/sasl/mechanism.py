@@ -54,7 +54,10 @@ class Mechanism(ABC):
     proves_server: ClassVar[bool] = False  # the server must show that it knows the password
 
     def __init__(self, username: str, secret: Secret) -> None:
-        """Raises UnfitCredentials if the mechanism cannot carry them."""
+        """`secret` is the password or the token.
+
+        Raises UnfitCredentials if the mechanism cannot carry it or `username`.
+        """
         self.username = username
         self.secret = secret
 
@@ -67,7 +70,10 @@ class Mechanism(ABC):
 
     @abstractmethod
     def respond(self, challenge: bytes) -> bytes:
-        """Return the answer to a challenge. Raises SaslError if the server may not send one, or lies."""
+        """Return the answer to `challenge`, both decoded from base64.
+
+        Raises SaslError if the server may not send one now, or if it cannot be right.
+        """
 
     def check_finished(self) -> None:  # noqa: B027 - most have nothing to prove
         """Called at 235. Raises SaslError if the server has not proved what this mechanism makes it prove."""
@@ -112,7 +118,10 @@ class SaslExchange:
         return bare
 
     def answer(self, challenge: str) -> bytes:
-        """Return the line that answers a 334 with this text; b"" if the answer is empty. Raises SaslError."""
+        """Return the line, without CRLF, that answers a 334 with the text `challenge`; b"" if it is empty.
+
+        Raises SaslError if the login does not end, or if the challenge is not one of this mechanism.
+        """
         self._rounds += 1
         if self._rounds > MAX_ROUNDS:
             raise SaslError("the login does not end")

@@ -141,7 +141,7 @@ class OAuthBearerMechanism(BearerMechanism):
 
 
 def escape_saslname(text: str) -> str:
-    """Return a name as GS2 and SCRAM write it: "=" and "," as =3D and =2C (RFC 5802 5.1)."""
+    """Return `text`, a user name, as GS2 and SCRAM write it: "=" and "," as =3D and =2C (RFC 5802 5.1)."""
     return text.replace("=", "=3D").replace(",", "=2C")
 
 

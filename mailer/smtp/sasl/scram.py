@@ -46,7 +46,10 @@ class _ScramStep(Enum):
 
 
 class ScramMechanism(Mechanism):
-    """Without channel binding. `could_bind` says that this side could, and the server does not offer it."""
+    """Without channel binding. `could_bind` says that this side could, and the server does not offer it.
+
+    `nonce` is for tests; None makes a random one.
+    """
 
     name = "SCRAM-SHA-256"
     proves_server = True
