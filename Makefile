@@ -48,12 +48,13 @@ demo: $(VENV)/.ready-all
 	$(BIN)/mailer send campaigns/newsletter.yaml --sandbox --report out/report.json --report out/report.html
 
 test: setup servers check
-	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
 
 # What a change is tried with first: no server of Debian's, no browser, no soak. One process more than there are cores,
-# because a test that waits for a socket or a disk leaves its core to another.
+# because a test that waits for a socket or a disk leaves its core to another. Byte code is kept, whatever the environment
+# says: each process and each command that a test starts would compile every module anew.
 test-fast: setup
-	$(BIN)/pytest -n $$(( $$(nproc) + 1 )) -q --quick --ignore tests/servers --ignore tests/browser --ignore tests/faults --ignore tests/machines
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $$(( $$(nproc) + 1 )) -q --quick --ignore tests/servers --ignore tests/browser --ignore tests/faults --ignore tests/machines
 
 check: setup
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -48,6 +49,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             getattr(test, "__func__", test)._hypothesis_internal_use_settings = settings(
                 given, max_examples=count
             )
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of tests and their modules stay until the end. The collector would look at all of them again and again,
+    # and in each forked process it would copy their memory.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
