@@ -54,7 +54,7 @@ test: setup servers check
 # because a test that waits for a socket or a disk leaves its core to another. Byte code is kept, whatever the environment
 # says: each process and each command that a test starts would compile every module anew.
 test-fast: setup
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $$(( $$(nproc) + 1 )) -q --quick --ignore tests/servers --ignore tests/browser --ignore tests/faults --ignore tests/machines
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $$(( $$(nproc) + 1 )) --dist worksteal -q --quick --ignore tests/servers --ignore tests/browser --ignore tests/faults --ignore tests/machines
 
 check: setup
 	$(BIN)/ruff check .
