@@ -177,14 +177,16 @@ def test_a_task_that_the_broker_delivers_again_sends_nothing_twice(rabbitmq: Any
         fleet = make_fleet(rabbitmq, server, 600, DELIVERY % "resend")
         command = fleet.start_command()
         with kombu.Connection(rabbitmq.url) as connection:
-            taken = wait_for_task(connection)
+            queue = open_queue(connection)
+            taken = queue.get(timeout=60)
             while taken.delivery_info["redelivered"]:  # left by the workers of another test
                 taken.ack()
-                taken = wait_for_task(connection)
+                taken = queue.get(timeout=60)
         with kombu.Connection(rabbitmq.url) as connection:
-            again = wait_for_task(connection)
+            queue = open_queue(connection)
+            again = queue.get(timeout=60)
             while again.headers["id"] != taken.headers["id"]:  # there is a task for each session
-                again = wait_for_task(connection)
+                again = queue.get(timeout=60)
             assert again.delivery_info["redelivered"]
         for name in ("one", "two"):
             fleet.start_worker(name)
@@ -193,9 +195,9 @@ def test_a_task_that_the_broker_delivers_again_sends_nothing_twice(rabbitmq: Any
         assert fleet.statuses() == {Status.SENT: 600}
 
 
-def wait_for_task(connection: Any) -> Any:
-    queue = connection.SimpleQueue(QUEUE, queue_opts={"durable": True})
-    return queue.get(timeout=60)
+def open_queue(connection: Any) -> Any:
+    """One for a connection: a second one would not get the tasks that the first one was sent."""
+    return connection.SimpleQueue(QUEUE, queue_opts={"durable": True})
 
 
 CLOCK = """import time
