@@ -2,7 +2,7 @@
 
 Waits grow exponentially and have full jitter: uniform between 0 and the exponential bound, so that messages
 that were refused together do not come back together. Thousands of messages wait in the ledger, not in a task
-each, so this is plain arithmetic. The one loop that tries again in place is in `session_runner`.
+each, so this is plain arithmetic. The one loop that tries again in place is in `reconnect`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RetryPolicy:
 def seconds_of_pause(backoff: Backoff, pauses: int, draw: Draw = random.uniform) -> float | None:
     """Return the length in seconds of the `pauses`th pause in a row (from 1) after a rate limit.
 
-    Returns None if there were enough. The first one is 30 times the first wait of `backoff` (30 s by
+    Returns None if there were enough. The first one is at most 30 times the first wait of `backoff` (30 s by
     default), and the bound of each later one is twice as long. Jitter takes no pause below half of the first:
     a provider that counts by the minute is not asked again after a second. `draw` is a source of chance.
     """

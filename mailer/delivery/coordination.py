@@ -45,7 +45,7 @@ class Coordinator:
         """
         return None
 
-    def tell_session_to_leave(self) -> bool:
+    def choose_session_to_leave(self) -> bool:
         """Return whether a session is to be left, so that another run may open one."""
         return False
 
@@ -114,7 +114,7 @@ class SharedCoordinator(Coordinator):
             await state.sleep(SYNC_SECONDS / 2)
         return None
 
-    def tell_session_to_leave(self) -> bool:
+    def choose_session_to_leave(self) -> bool:
         if self._state.sessions.open - self._leaving <= self._session_quota():
             return False
         self._leaving += 1

@@ -47,7 +47,7 @@ class SessionAction(Enum):
 class ClaimedMessage(NamedTuple):  # a tuple, as Disposition is: one is made for each message
     """A claim with its rendered message.
 
-    `session_refusals` counts how often a server answered it with a reply that concerns the session.
+    `session_refusals` counts how often a server answered it with 500 to 504 where no rule says more.
     """
 
     claim: Claim
@@ -90,7 +90,7 @@ def decide(
     if result.is_success:
         return Disposition(_outcome(claimed, Status.SENT, now, reply, result))
     rule = find_reply_rule(reply)
-    if rule is not None and rule.is_about_session:
+    if rule is not None and rule.is_not_about_message:
         return Disposition(_requeue(reply, now), rule, _session_action(rule), is_progress=False)
     if concerns_session(result.stage, reply):
         return _decide_session_refusal(result.stage, reply, claimed, policy, now)
@@ -115,7 +115,9 @@ def decide_unanswered(
 
 
 def decide_unsent(error: str, losses_at_head: int, policy: DispositionPolicy, now: float) -> Release | Retry:
-    """Return what to record if a session was lost before the last byte of a message left.
+    """Return what to record if a session was lost, and the server certainly does not handle a message.
+
+    Its last byte did not leave, or the server announced the end of the session.
 
     The try does not count as an attempt. `error` says how the session was lost, and `now` is in seconds since
     the epoch. `losses_at_head` counts the fruitless sessions that were lost with this message first in line.

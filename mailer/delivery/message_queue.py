@@ -2,7 +2,7 @@
 
 The order that makes the promise: intents (and the outcomes before them) are committed, then the messages
 leave, then their replies are recorded. What is durable as intent and not as outcome is never more than the
-open windows.
+open windows and what is claimed ahead of them.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class MessageQueue:
         self._has_uncommitted, self._claim_seconds = False, 0.0
         self.coordinator.sync_after_commit()
 
-    def find_seconds_until_due(self) -> float | None:
+    def commit_and_find_wait(self) -> float | None:
         """Return the seconds until a message may start, by queue and pace; None if the queue has none.
 
         Records that are not durable are committed first, because the ledger finds only what is committed.
@@ -176,7 +176,7 @@ class MessageQueue:
         """
         state = self._state
         while not state.is_over:
-            seconds = self.find_seconds_until_due()
+            seconds = self.commit_and_find_wait()
             if seconds == 0:
                 return True
             if seconds is None and not self.in_flight:
@@ -191,7 +191,7 @@ class MessageQueue:
     async def wait_until_empty(self) -> None:
         """Wait until no message is in flight, and none is left that may start now or later."""
         while True:
-            is_busy = self.in_flight > 0 or self.find_seconds_until_due() is not None
+            is_busy = self.in_flight > 0 or self.commit_and_find_wait() is not None
             if not is_busy and not self._may_get_messages():
                 return
             await self._state.wait_for_change(None if is_busy else SYNC_SECONDS)

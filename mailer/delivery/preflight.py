@@ -88,7 +88,7 @@ def preflight(
     with_failed: bool = False,
     with_held: bool = False,
 ) -> PreflightResult:
-    """Render all messages of `edition` that are to be sent, or those of `only`, an address or a key.
+    """Check all messages of `edition` that are to be sent, or those of `only`, an address or a key.
 
     To be called by the sender that holds the campaign, after planning. Messages that cannot be rendered are
     recorded in `ledger` as failed. With `with_failed`, messages that the server refused are rendered too, and

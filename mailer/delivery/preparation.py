@@ -57,9 +57,8 @@ class Preparation:
         self.compiled = compiled
         self.edition = ledger.ensure_edition(campaign.name)
         self.recovered = Recovered()
-        self.is_checked = (
-            False  # every message was rendered within its limits, so it can be rendered here again
-        )
+        # Every message was rendered within its limits, or found sure to render: it can be rendered here.
+        self.is_checked = False
         self._campaign, self._ledger, self._options = campaign, ledger, options
         self._observer, self._clock = observer, clock
         self._recovered_edition = self.edition  # that `in_doubt` of `options` decides about
@@ -174,8 +173,7 @@ class Preparation:
     def _recover(self) -> None:
         """Decide about claims of former runs as the campaign says.
 
-        What `--in-doubt` decides is only counted. Messages that it takes back from the queue are left as they
-        are.
+        Messages that `--in-doubt` decides about are only counted here, and changed by `apply_decisions`.
         """
         ledger, edition, options, now = self._ledger, self.edition, self._options, self._clock.now()
         given, policy, only = options.in_doubt, options.delivery.in_doubt, options.only

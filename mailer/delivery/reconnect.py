@@ -18,10 +18,10 @@ from mailer.delivery.run_state import RunState
 from mailer.errors import AuthenticationError, ServerError
 
 # Tries to open a session. A server that starts within MIN_CONNECT_SECONDS is found. Once the server has let
-# us in, MAX_TRIES in a row are enough. Waits are in seconds. After QUICK_TRIES they have a minimum, so that
-# the server is not asked too often. They have a maximum as long as the server has never let us in.
+# us in, MAX_SESSION_TRIES in a row are enough. Waits are in seconds. After QUICK_TRIES they have a minimum,
+# so that the server is not asked too often. They have a maximum as long as the server has never let us in.
 MIN_CONNECT_SECONDS = 10.0
-MAX_TRIES = 6
+MAX_SESSION_TRIES = 6
 QUICK_TRIES = 2
 MIN_WAIT, MAX_FIRST_WAIT = 1.5, 2.0
 
@@ -68,7 +68,7 @@ class ReconnectPolicy:
             return call.attempt_number >= MAX_PAUSES
         if not self._has_opened_sessions and self._state.clock.now() - self._started < MIN_CONNECT_SECONDS:
             return False
-        return call.attempt_number >= MAX_TRIES or not self._state.figures.sessions
+        return call.attempt_number >= MAX_SESSION_TRIES or not self._state.figures.sessions
 
     def _choose_wait(self, call: RetryCallState) -> float:
         """Return the seconds to wait after `call`, which failed."""

@@ -96,7 +96,8 @@ class ResultRecorder:
             self._queue.record(claimed.claim, record)
 
     def record_unsent(self, claimed: ClaimedMessage, error: str, *, is_fruitless_head: bool = False) -> None:
-        """Put a message back whose last byte certainly did not leave; `error` says how the session was lost.
+        """Put a message back that the server certainly does not handle; `error` says how the session was
+        lost.
 
         `is_fruitless_head` says that it was first in line in a session that was lost without a result.
         """

@@ -36,7 +36,7 @@ class Renderer(Protocol):
 
 
 class DirectRenderer:
-    """Renders in this process: recipients whose messages were rendered before, within their limits."""
+    """Renders in this process: recipients whose messages were rendered before, or found sure to render."""
 
     def __init__(self, compiled: CompiledCampaign) -> None:
         """Render messages of `compiled`."""

@@ -1,9 +1,9 @@
 """Replies that mean more than their first digit: one table, each line with its source.
 
-RFC 5321 4.2.1 lets a client act on the first digit alone, and so do we, except for the rules below. These
-replies speak of the session, the account or the sending domain, not of the one message that drew them: trying
-the next message at once would only draw the same reply again, and marking each recipient `failed` would be
-untrue.
+RFC 5321 4.2.1 lets a client act on the first digit alone, and so do we, except for the rules below. Most of
+these replies speak of the session, the account or the sending domain, not of the one message that drew them
+(the last ones speak of the recipient): trying the next message at once would only draw the same reply again,
+and marking each recipient `failed` would be untrue.
 
 The first rule that matches wins. Nothing here suppresses or sends by itself: a rule is advice to the run.
 """
@@ -38,9 +38,9 @@ class ReplyAction(Enum):
     UNKNOWN_USER = "unknown user"  # failed permanently, and offered for suppression
 
 
-# The reply is about the session, and not about the message that drew it: that one is sent again, without a
-# mark.
-ABOUT_SESSION = frozenset({
+# The reply is about the session, the account or the speed, and not about the message that drew it: that one
+# is sent again, and the try does not count as an attempt.
+NOT_ABOUT_MESSAGE = frozenset({
     ReplyAction.NEW_SESSION, ReplyAction.FEWER_SESSIONS, ReplyAction.WAIT_FOR_LOGIN, ReplyAction.PAUSE,
     ReplyAction.GIVE_UP, ReplyAction.UNUSABLE_SERVER,
 })  # fmt: skip
@@ -63,9 +63,11 @@ class ReplyRule:
     source: str
 
     @property
-    def is_about_session(self) -> bool:
-        """Whether the reply is not about the message that drew it, which is then sent again without a mark."""
-        return self.action in ABOUT_SESSION
+    def is_not_about_message(self) -> bool:
+        """Whether the reply is not about the message that drew it, which is then sent again without counting
+        an attempt.
+        """
+        return self.action in NOT_ABOUT_MESSAGE
 
     def matches(self, reply: ServerReply) -> bool:
         """Return whether the rule applies to a reply whose code is one of `codes`."""

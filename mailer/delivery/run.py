@@ -2,8 +2,8 @@
 
     hold the campaign -> recover claims of former runs -> plan -> preflight -> connect -> send -> record
 
-Nothing is sent before the first connection, and every error until then is an exception. From then on, what
-happens is the result.
+Errors of the preparation are exceptions; nothing was sent then. Once the run has a record, trouble with the
+server or the ledger is the way in which the run ends.
 """
 
 from __future__ import annotations
@@ -227,8 +227,8 @@ class _SendPhase:
         """Send what the queue has, and return how the run ended.
 
         `expected_count` is the number of recipients that are known to be left: no more sessions are opened
-        than that. `is_careful` says that some are in doubt from a run before: the first session sends only
-        those.
+        than that. `is_careful` says that some are in doubt from a run before: the first session of each
+        runner sends those before all others.
         """
         state = self._state
         watcher = asyncio.ensure_future(self._end_on_signal())

@@ -15,7 +15,7 @@ from mailer.delivery.observer import Observer
 from mailer.delivery.options import Ending
 from mailer.delivery.race import race
 from mailer.delivery.signals import StopSignal
-from mailer.smtp.connection import ServerHello, SessionDetails
+from mailer.smtp.connection import ServerFacts, SessionDetails
 from mailer.smtp.protocol.values import NOTHING_LEARNED, ServerTraits
 
 MAX_OPENING = 20  # sessions at the same time: more look like an attack
@@ -101,7 +101,7 @@ class RunState:
         self.figures = RunFigures()
         self.sessions = SessionCounts()
         self.server: SessionDetails | None = None
-        self.hello: ServerHello | None = None  # of the first session that reached the login
+        self.hello: ServerFacts | None = None  # of the first session that reached the login
         self.traits: ServerTraits = NOTHING_LEARNED
         self.login_gate = LoginGate()
         self._ended = asyncio.Event()
@@ -168,8 +168,7 @@ class RunState:
         """Keep the `traits` that a session learned about the server for the next one."""
         self.sessions.open -= 1
         self.traits = self.traits.merged_with(traits)
-        if (
-            traits.strategy_at_most is not None
-        ):  # the session continued with another strategy than it began with
+        # This session or an earlier one had to go to a lower strategy.
+        if traits.strategy_at_most is not None:
             self.server = details
         self.wake_waiters()

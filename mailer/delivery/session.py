@@ -51,10 +51,11 @@ class SessionPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionEnd:
+class SessionOutcome:
     """How a session ended.
 
-    `error` says why it was useless, or how it was lost (`is_lost`); it is None if we ended it. `taken_count`
+    `error` says why it was useless, or how it was lost (`is_lost`); it is None if the session was
+    of use and we ended it. `taken_count`
     is the number of messages that the server took or refused. `made_progress` says that the server judged a
     message. `needs_care` says that the next session has to be careful. `fewer_sessions_reply` is a reply that
     allows fewer sessions at once. `is_open` says that the connection is open, for the next run.
@@ -102,7 +103,7 @@ class Session:
         self._leave_reply: Reply | None = None
         self._doubts_are_done = False  # a claim had a message that is not in doubt
 
-    async def run(self) -> SessionEnd:
+    async def run(self) -> SessionOutcome:
         """Send until the session is lost, takes no more messages, or nothing is left. Returns how it ended.
 
         Raises LedgerWriteError.
@@ -119,7 +120,7 @@ class Session:
         except ServerError as lost:
             error, is_lost = lost, True
             needs_care = self._record_unfinished(str(lost))
-        return SessionEnd(
+        return SessionOutcome(
             error,
             is_lost,
             self._taken_count,
@@ -216,7 +217,7 @@ class Session:
 
     def _decide_to_leave(self) -> bool:
         """Return whether the session starts no more messages."""
-        self._must_leave = self._must_leave or self._queue.coordinator.tell_session_to_leave()
+        self._must_leave = self._must_leave or self._queue.coordinator.choose_session_to_leave()
         return self._must_leave or self._connection.is_exhausted
 
     @property
@@ -251,7 +252,8 @@ class Session:
             ahead = 0
         claims = await self._queue.claim(room + ahead)
         if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
-            self._must_leave = self._doubts_are_done = True  # messages in doubt are claimed first
+            # Messages in doubt come before those that were not tried yet.
+            self._must_leave = self._doubts_are_done = True
         room = min(room, self._count_room())  # the server may have ended the session meanwhile
         self._found_messages = bool(claims)
         rendered = self._renderer.render_each(
@@ -276,7 +278,7 @@ class Session:
 
     async def _take_results(self, *, until_due: bool) -> None:
         """Wait for results and record them. With `until_due`, wait only until another message may start."""
-        seconds = self._queue.find_seconds_until_due() if until_due else None
+        seconds = self._queue.commit_and_find_wait() if until_due else None
         started = time.perf_counter()
         results = await self._next_results(seconds)
         if results:

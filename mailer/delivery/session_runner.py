@@ -1,7 +1,7 @@
 """Sessions one after the other: the next one when the last is lost or used up.
 
 A run has as many session runners at once as it is to have `connections`. What a session learned for the next
-one is in its SessionEnd: `SessionRunner` decides by it whether there is a next one, and with which
+one is in its SessionOutcome: `SessionRunner` decides by it whether there is a next one, and with which
 SessionPlan.
 """
 
@@ -22,11 +22,11 @@ from mailer.delivery.reconnect import ReconnectPolicy
 from mailer.delivery.reply_rules import ReplyAction, find_reply_rule
 from mailer.delivery.run_state import RunState
 from mailer.delivery.server_access import ServerAccess
-from mailer.delivery.session import Session, SessionEnd, SessionPlan
+from mailer.delivery.session import Session, SessionOutcome, SessionPlan
 from mailer.delivery.throttle import Throttle
 from mailer.errors import AuthenticationError, ConnectionLost, LedgerError, ServerError, TlsError
 from mailer.ledger.store import CampaignLock
-from mailer.smtp.connection import Connection, ServerHello, connect
+from mailer.smtp.connection import Connection, ServerFacts, connect
 from mailer.smtp.protocol.values import Strategy
 
 CLAIMS_AHEAD = 2  # if a session sends one message at a time, and the server is as fast as the disk
@@ -40,7 +40,7 @@ class SessionRunner:
     `access` says where to connect and as whom. `make_session` is called with a connection and how it is to be
     used. `throttle` pauses or ends the run when a reply asks for that. `keeper` has the sessions of the run
     before, and keeps those that the end of this run leaves open. With `is_careful`, the first session sends
-    messages in doubt alone, one command at a time.
+    messages in doubt before all others, one command at a time.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class SessionRunner:
         self._session: Session | None = None
         self._is_ending = False
         self._has_new_token = False  # one was asked for after a refusal, and there was no login since
-        self._was_lost = False  # the last session, so that the next one is a reconnect
+        self._follows_failure = False  # the last session, so that the next one is a reconnect
         self._taken_before_loss = 0  # messages of the last session that was lost
 
     async def run(self) -> None:
@@ -111,7 +111,7 @@ class SessionRunner:
             connection, permit = None, await self._queue.coordinator.acquire_permit()
         is_kept = False
         try:
-            if connection is None and self._queue.find_seconds_until_due() is None:
+            if connection is None and self._queue.commit_and_find_wait() is None:
                 return  # the messages were sent while this runner waited
             is_kept = await self._run_permitted_session(connection, permit)
         finally:
@@ -126,8 +126,8 @@ class SessionRunner:
         try:
             connection = connection or await self._open()
         except ServerError as error:
-            self._was_lost = True
-            if not self._accept_refusal(error):
+            self._follows_failure = True
+            if not self._handle_opening_error(error):
                 raise
             return False
         if connection is None or not await self._wait_for_use(connection):
@@ -148,7 +148,7 @@ class SessionRunner:
         async with gate.slots:
             # While another session logs in, this one gets as far as its own login. But a server that refused
             # a session is not asked by all runners at once.
-            opening = None if self._was_lost else asyncio.ensure_future(self._connect(may_log_in))
+            opening = None if self._follows_failure else asyncio.ensure_future(self._connect(may_log_in))
             try:
                 async with gate.enter():
                     connection = await self._finish_opening(opening, may_log_in)
@@ -174,7 +174,7 @@ class SessionRunner:
             self._has_new_token = False
         return connection
 
-    async def _wait_for_login(self, hello: ServerHello, may_log_in: asyncio.Event) -> None:
+    async def _wait_for_login(self, hello: ServerFacts, may_log_in: asyncio.Event) -> None:
         """Keep the server's first `hello` for the run, and wait until this session may log in."""
         if self._state.hello is None and not self._plan.is_careful:
             self._state.hello = hello
@@ -196,11 +196,14 @@ class SessionRunner:
         )
 
     async def _wait_for_use(self, connection: Connection) -> bool:
-        """Wait until the session may be used. Return False, with the session closed, if it is not needed."""
+        """Wait until the session may be used.
+
+        Return False, with the session closed, if the runner is ending.
+        """
         state = self._state
         self._connection = connection
         while not (state.sessions.may_use_another or self._is_ending or state.is_over):
-            if self._queue.find_seconds_until_due() is None:
+            if self._queue.commit_and_find_wait() is None:
                 break  # the others have sent what there was
             await state.wait_for_change(None)
         if not self._is_ending:
@@ -208,7 +211,7 @@ class SessionRunner:
         await connection.quit()
         return False
 
-    async def _use(self, connection: Connection, *, is_new: bool) -> SessionEnd:
+    async def _use(self, connection: Connection, *, is_new: bool) -> SessionOutcome:
         """Run a session on `connection`, and return how it ended.
 
         `is_new` is False if the run before opened it.
@@ -217,7 +220,7 @@ class SessionRunner:
         self._state.record_session_opened(
             connection.details,
             is_new=is_new,
-            is_reconnect=self._was_lost,
+            is_reconnect=self._follows_failure,
             is_careful=self._plan.is_careful,
         )
         is_streamed = connection.details.strategy is Strategy.STREAMED
@@ -238,7 +241,7 @@ class SessionRunner:
             self._connection = self._session = None
             self._state.record_session_closed(connection.details, session.traits)
 
-    def _prepare_next(self, end: SessionEnd) -> None:
+    def _prepare_next(self, end: SessionOutcome) -> None:
         """Plan the next session by the `end` of the last one, or end this runner if the server asks for
         fewer.
         """
@@ -249,7 +252,7 @@ class SessionRunner:
             if end.taken_count and end.taken_count == self._taken_before_loss:
                 limit = end.taken_count
             self._taken_before_loss = end.taken_count
-        self._was_lost = end.is_lost
+        self._follows_failure = end.is_lost
         self._plan = SessionPlan(end.needs_care, limit)
         if end.fewer_sessions_reply is not None and not self._end_unless_alone(
             "the server allows fewer connections at once"
@@ -258,7 +261,7 @@ class SessionRunner:
                 "the server allows no connection beside another one", end.fewer_sessions_reply
             )
 
-    def _accept_refusal(self, error: ServerError) -> bool:
+    def _handle_opening_error(self, error: ServerError) -> bool:
         """Do what a session that could not be opened asks for.
 
         Returns False if that is to try again after a wait.
@@ -330,8 +333,9 @@ class SessionRunnerPool:
     ) -> None:
         """Run `count` runners, and those that are added, until each has ended; `beside` runs meanwhile.
 
-        With `is_careful`, the first session sends messages in doubt alone, one command at a time. The first
-        error ends all runners at once, and is raised: without a ledger no message may leave.
+        With `is_careful`, the first session of each sends messages in doubt before all others, one command at
+        a time. The first error ends all runners at once, and is raised: without a ledger no message may
+        leave.
         """
         try:
             async with self._group as group:

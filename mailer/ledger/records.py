@@ -33,9 +33,9 @@ class Claim:
     """A message that this run may send, with all that it takes to render it.
 
     `attempts` counts the tries of all runs (the report's figure), `tries` those of this run (the retry
-    policy's). `first`: this run has not claimed it before (what `--limit` counts). `in_doubt`: it was sent
-    before and the reply never came, so this is the same message again. `copies_taken`: cc and bcc that the
-    server took with an earlier try.
+    policy's). `first`: this run has not claimed it before (what `--limit` counts). `in_doubt`: it may have
+    been sent before, and no reply is known, so this is the same message again. `copies_taken`: cc and bcc
+    that the server took with an earlier try.
     """
 
     id: int
@@ -71,7 +71,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The message was not sent: it goes back as if it had not been claimed."""
+    """The message was not sent: this run claims it again, before those that it has not claimed yet."""
 
 
 @dataclass(frozen=True, slots=True)

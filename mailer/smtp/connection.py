@@ -63,7 +63,7 @@ class SessionDetails:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerHello:
+class ServerFacts:
     """What is known of a server before the login: the strategy it allows, and the seconds of a round trip."""
 
     strategy: Strategy
@@ -80,7 +80,7 @@ async def connect(
     traits: ServerTraits = NOTHING_LEARNED,
     trace: Callable[[str, str], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
-    before_login: Callable[[ServerHello], Awaitable[None]] | None = None,
+    before_login: Callable[[ServerFacts], Awaitable[None]] | None = None,
 ) -> Connection:
     """Return a session that is ready for messages.
 
@@ -259,7 +259,7 @@ class Connection:
         context: ssl.SSLContext | None,
         began_at: float,
         on_notice: Callable[[str], None] | None,
-        before_login: Callable[[ServerHello], Awaitable[None]] | None,
+        before_login: Callable[[ServerFacts], Awaitable[None]] | None,
     ) -> None:
         session = self._session
         if context is not None and self._endpoint.security == "tls":
@@ -278,7 +278,7 @@ class Connection:
             self._write()
             await self._wait_until(lambda: session.state in (State.READY, State.BEFORE_LOGIN))
         if session.state is State.BEFORE_LOGIN and before_login is not None:
-            await before_login(ServerHello(session.strategy, session.round_trip))
+            await before_login(ServerFacts(session.strategy, session.round_trip))
             self._handle_events(session.log_in(self._loop.time()))
             self._write()
             await self._wait_until(lambda: session.state is State.READY)

@@ -13,7 +13,7 @@ from mailer.delivery.options import Ending
 from mailer.delivery.run_state import RunState
 from mailer.delivery.scaling import MAX_CONNECTIONS, ConnectionScaler, ScalingPolicy, find_known_limit
 from mailer.delivery.signals import StopSignal
-from mailer.smtp.connection import ServerHello
+from mailer.smtp.connection import ServerFacts
 from mailer.smtp.protocol.values import Strategy
 
 MANY = 1_000_000
@@ -153,7 +153,7 @@ class Simulation:
     pauses: int = 0
     pause_at: float | None = None
     cpu_share: float = 0.0  # of one session
-    hello: ServerHello | None = None
+    hello: ServerFacts | None = None
     opening_seconds: float = 0.0
     counts: list[int] = field(default_factory=list)
     wanted_at: list[tuple[float, int]] = field(default_factory=list)
@@ -211,14 +211,14 @@ def test_a_long_line_is_filled_with_sessions_as_far_as_allowed() -> None:
     assert Simulation(lambda sessions: 10.0 * sessions).run(maximum=20) == [1, 9, 17, 20]
 
 
-def open_slowly(rate_of: Callable[[int], float], hello: ServerHello, **more: int) -> Simulation:
+def open_slowly(rate_of: Callable[[int], float], hello: ServerFacts, **more: int) -> Simulation:
     """A run in which it takes four round trips of 0.1 s to open a session."""
     return Simulation(rate_of, hello=hello, opening_seconds=0.4, **more)
 
 
-FAR = ServerHello(Strategy.PIPELINED, 0.1)
-NEAR = ServerHello(Strategy.PIPELINED, 0.001)
-STREAMS = ServerHello(Strategy.STREAMED, 0.1)
+FAR = ServerFacts(Strategy.PIPELINED, 0.1)
+NEAR = ServerFacts(Strategy.PIPELINED, 0.001)
+STREAMS = ServerFacts(Strategy.STREAMED, 0.1)
 
 
 def test_on_a_long_line_the_next_sessions_are_opened_before_those_before_are_measured() -> None:

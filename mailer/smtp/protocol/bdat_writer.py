@@ -53,9 +53,9 @@ class BdatWriter:
         self._pipeline = pipeline
         self._is_verified = False  # BDAT has worked
         self._failed: list[InFlightTransaction] = []  # refused because BDAT does not work; they go again
-        self._is_leaving = False  # no more BDAT: when everything is answered, a DataWriter takes over
+        self._is_falling_back = False  # no more BDAT: when everything is answered, a DataWriter takes over
         self._last: InFlightTransaction | None = None  # written last
-        self._closes_transactions: bool | None = None  # BDAT LAST ends a transaction without recipients
+        self._server_closes_refused: bool | None = None  # BDAT LAST ends a transaction without recipients
         self._has_left_out_reset = False
 
     def learn_from_loss(self, end: SessionEnded) -> None:
@@ -78,14 +78,14 @@ class BdatWriter:
     def write(self, now: float) -> None:
         """Write what may be written now. `now` is the time in seconds."""
         queue = self._queue
-        maximum = self._choose_max_in_flight() if queue.may_begin else 0
-        if self._is_leaving:
-            self._leave()
+        maximum = self._limit_messages_in_flight() if queue.may_begin else 0
+        if self._is_falling_back:
+            self._fall_back_to_data()
             return
         while queue.may_begin and len(queue.in_flight) < maximum and self._pipeline.buffered < WRITE_SIZE:
             self._write_message(now)
 
-    def _choose_max_in_flight(self) -> float:
+    def _limit_messages_in_flight(self) -> float:
         """Return how many messages may be in flight, beside the window's limit.
 
         If RSETs run short, the session is marked as exhausted, or leaves BDAT.
@@ -93,7 +93,7 @@ class BdatWriter:
         budget = self._queue.budget
         if not self._is_verified:
             return 1
-        if self._closes_transactions:
+        if self._server_closes_refused:
             return math.inf
         if not budget.is_tight:
             return budget.affordable_messages
@@ -101,8 +101,8 @@ class BdatWriter:
         # slowly.
         if budget.is_new_session_worthwhile or budget.is_spent:
             self._queue.mark_exhausted()
-        elif self._closes_transactions is False:
-            self._is_leaving = (
+        elif self._server_closes_refused is False:
+            self._is_falling_back = (
                 True  # DATA shows a refusal before the next message, so hardly any RSET is needed
             )
         return 1  # and the next refusal shows whether RSET is needed at all
@@ -135,12 +135,12 @@ class BdatWriter:
         ):  # refused at its first chunk: the server still waits for the last one
             return [commands.RSET], [self._handle_reset_reply]
         is_closed = previous.is_content_accepted or previous.mail_refusal is not None
-        if is_closed or (self._closes_transactions and previous.is_envelope_refused):
+        if is_closed or (self._server_closes_refused and previous.is_envelope_refused):
             if self.traits.needs_resets:
                 return [commands.RSET], [self._handle_reset_reply]
             self._has_left_out_reset = True
             return [], []
-        if self._closes_transactions is None and previous.leaves_transaction_open:
+        if self._server_closes_refused is None and previous.leaves_transaction_open:
             return [current.rcpt_lines[0], commands.RSET], [
                 self._handle_trial_reply,
                 self._handle_reset_reply,
@@ -153,9 +153,9 @@ class BdatWriter:
         A refusal of the recipient says nothing.
         """
         if reply.is_success:
-            self._closes_transactions = False
+            self._server_closes_refused = False
         elif reply.code == 503:
-            self._closes_transactions = True
+            self._server_closes_refused = True
 
     def _handle_reset_reply(self, reply: Reply) -> None:
         if (
@@ -221,7 +221,7 @@ class BdatWriter:
         What is refused from now on may have been refused for that reason: it goes again.
         """
         self._failed.append(current)
-        self._is_leaving = True
+        self._is_falling_back = True
         self._lower_strategy()
         if not self._is_verified:
             self._pipeline.ignore_refusals(1)  # the chunk, a line, may have been read as a command
@@ -233,7 +233,7 @@ class BdatWriter:
 
     # -- away from BDAT --
 
-    def _leave(self) -> None:
+    def _fall_back_to_data(self) -> None:
         if self._pipeline.is_waiting:
             return
         if self._failed:
@@ -244,7 +244,7 @@ class BdatWriter:
         last = self._last
         left_open = (
             last
-            if last is not None and last.leaves_transaction_open and not self._closes_transactions
+            if last is not None and last.leaves_transaction_open and not self._server_closes_refused
             else None
         )
         self.successor = DataWriter(

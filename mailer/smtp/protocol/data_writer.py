@@ -193,7 +193,7 @@ class DataWriter:
         current = envelope.transaction
         current.handle_mail_reply(reply)
         if current.mail_refusal is not None and not self._is_grouped:
-            self._end_envelope(envelope, reply)
+            self._handle_envelope_refusal(envelope, reply)
 
     def _handle_rcpt_reply(self, envelope: _Envelope, reply: Reply) -> None:
         current = envelope.transaction
@@ -205,7 +205,7 @@ class DataWriter:
             raise self._note_kept_transaction(reply)
         current.handle_rcpt_reply(reply)
         if current.is_envelope_refused and not self._is_grouped:
-            self._end_envelope(envelope, reply)
+            self._handle_envelope_refusal(envelope, reply)
 
     def _note_kept_transaction(self, reply: Reply) -> ConnectionLost:
         """The server kept the transaction of a message that it refused, and adds this one to it."""
@@ -217,7 +217,7 @@ class DataWriter:
         if reply.is_success:
             raise ProtocolViolation(f"the server answered DATA with {reply}")
         if not reply.is_intermediate:
-            self._end_envelope(envelope, reply)
+            self._handle_envelope_refusal(envelope, reply)
         elif (
             current.is_envelope_refused
             and current.mail_refusal is not None
@@ -229,12 +229,12 @@ class DataWriter:
             # follows.
             self._pipeline.write_content(data.END, self._handle_empty_content_reply)
             self._queue.complete(current, "rcpt", reply)
-            self._end_content()
+            self._note_content_written()
         else:
             content = data.stuff_dots(current.transaction.content) + data.END
             self._pipeline.write_content(content, partial(self._handle_content_reply, current))
             current.mark_written(self._pipeline.written_offset)
-            self._end_content()
+            self._note_content_written()
 
     def _handle_content_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if reply.is_intermediate:
@@ -246,7 +246,7 @@ class DataWriter:
         """To a message without content and recipients: every reply is acceptable."""
         self._last_content = LastContent.SETTLED
 
-    def _end_envelope(self, envelope: _Envelope, reply: Reply) -> None:
+    def _handle_envelope_refusal(self, envelope: _Envelope, reply: Reply) -> None:
         """The message is refused before any content: by MAIL, by every RCPT, or by DATA."""
         self._envelope = None
         current = envelope.transaction
@@ -287,8 +287,11 @@ class DataWriter:
             return False
         return True
 
-    def _end_content(self) -> None:
-        """The end of content ends the transaction, whatever its reply is (RFC 5321 4.1.1.4)."""
+    def _note_content_written(self) -> None:
+        """The content is written: by RFC 5321 4.1.1.4 its end ends the transaction, whatever the reply is.
+
+        Some servers keep it after a refusal: see `keeps_refused_transaction`.
+        """
         self._envelope = None
         self._last_content = LastContent.UNANSWERED
         self._queue.budget.note_content()

@@ -151,8 +151,8 @@ class Pipeline:
         Raises ProtocolViolation if no command waits for one. What has not left this machine can be refused,
         as when a server ends a long content early, but it cannot be accepted.
         """
-        has_left = self.written_offset - self.buffered if reply.code >= 400 else self.sent_offset
-        if not self._expected or self._expected[0][1] > has_left:
+        left_offset = self.written_offset - self.buffered if reply.code >= 400 else self.sent_offset
+        if not self._expected or self._expected[0][1] > left_offset:
             if self.ignore_refusal(reply):
                 return
             raise ProtocolViolation(f"the server sent a reply that nothing asked for: {reply}")

@@ -153,7 +153,7 @@ class SmtpSession:
     def deadline(self) -> float | None:
         """The time at which the reply that is due is late; None if no reply is due.
 
-        A part of it changes nothing.
+        A part of a reply does not move it.
         """
         if self._machine.state is State.ENDING:
             return self._pipeline.waiting_since + min(ENDING_SECONDS, self.settings.timeout)

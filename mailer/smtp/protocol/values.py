@@ -106,13 +106,14 @@ class ServerTraits:
 
     Give the traits of one session to the next `connect`, so that it need not learn them again.
 
-    - `strategy_at_most`: the highest strategy that worked; None if no session had to go to a lower one.
+    - `strategy_at_most`: the highest strategy to use from now on; None if no session had to go to a lower one.
     - `refuses_behind_content`: it refuses or drops commands that come with the end of a message, so the next
       MAIL waits for the reply to the content.
     - `keeps_refused_transaction`: a message that it refuses leaves its transaction open, so RSET precedes the
       next MAIL.
     - `needs_resets`: a session was lost after RSETs were left out, so none is left out any more.
-    - `window_at_most`: halved by each lost session, and doubled by success; None is no limit.
+    - `window_at_most`: half of the window of a session that was lost without notice and with messages in it;
+      doubled by success. None is no limit.
     - `address`: the one of the host's addresses that worked.
     - `has_scram`: the login by SCRAM worked, so that no session uses a weaker mechanism.
     """

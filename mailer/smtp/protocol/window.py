@@ -20,7 +20,7 @@ MAX_MESSAGES = 1024  # at 100 ms and 5,000 a second: what is on its way, and wha
 MAX_OCTETS = 48 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
 QUEUEING = 2.0  # how many times a lone message's time says that there is a queue
 WINDOWS_TO_RECOVER = 4  # full windows of results before the ceiling of a session after a loss is doubled
-IDLE = 1.25  # and that there is nearly none: the window is far too small
+IDLE = 1.25  # times a lone message's time below which there is no queue: the window is far too small
 
 
 class Window:
