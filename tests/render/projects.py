@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import gc
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,6 +114,12 @@ class Project:
 def render_one(project: Project, recipient: Recipient | None = None, **fields: Any) -> EmailMessage:
     """The message of one recipient, as the standard library reads it."""
     return parsed(project.compile(**fields).render(recipient or person()).content)
+
+
+def list_children() -> set[int]:
+    """The process ids of the children of this thread. Other tests may have left servers running."""
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text(encoding="ascii")
+    return set(map(int, children.split()))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from mailer.render import render_ahead
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
 from mailer.render.render_ahead import PiecePacker, PieceUnpacker, RenderAhead
-from tests.render.projects import Project, person
+from tests.render.projects import Project, list_children, person
 
 PEOPLE = [person(f"r{n}@example.com", n + 2, name=f"Zoë {n}" if n % 3 else f"Ada {n}") for n in range(40)]
 PAGES = [PEOPLE[start : start + 8] for start in range(0, 40, 8)]
@@ -47,13 +47,6 @@ def start(compiled: CompiledCampaign, pages: Sequence[Sequence[Recipient]] = PAG
     ahead = RenderAhead(compiled, iter(pages))
     ahead.start_next(eight_bit=True)
     return ahead
-
-
-def find_child(ahead: RenderAhead) -> int:
-    """The process id of the one child of this process."""
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as children:
-        (number,) = map(int, children.read().split())
-    return number
 
 
 def test_each_message_is_what_the_campaign_renders(compiled: CompiledCampaign) -> None:
@@ -115,8 +108,10 @@ def test_an_error_is_left_to_the_caller(project: Project) -> None:
 
 
 def test_if_the_child_is_killed_nothing_is_ready_any_more(compiled: CompiledCampaign) -> None:
+    before = list_children()
     with start(compiled) as ahead:
-        os.kill(find_child(ahead), signal.SIGKILL)
+        (child,) = list_children() - before
+        os.kill(child, signal.SIGKILL)
         results = [ahead.take(recipient, eight_bit=True) for recipient in PEOPLE]
         assert results[-1] is None
         ahead.start_next(eight_bit=True)
