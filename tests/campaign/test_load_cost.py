@@ -15,6 +15,8 @@ from mailer.campaign.schema.compose import MAX_PROBLEMS, MAX_VALUES
 from mailer.campaign.schema.field_types import MAX_ITEMS
 from mailer.errors import InputError
 
+pytestmark = pytest.mark.slow  # each test starts processes, or is about cost
+
 HEAD = "campaign: c\nfrom: a@example.com\nsubject: Hello\ntext: t.j2\n"
 CALLS_PER_VALUE = 60  # of Python and C functions
 CALLS_PER_PROBLEM = 700  # the nearest known key is looked for

@@ -152,6 +152,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("closed", "code"), [("<&-", 0), (">&-", 74), ("2>&-", 0), ("<&- >&- 2>&-", 74)])
 def test_a_standard_stream_that_is_closed_is_no_traceback(
     tmp_path: Path, campaign: Path, closed: str, code: int

@@ -111,6 +111,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transaction", [1, 2, 5, 11, 14, 17, 20])
 def test_a_merge_that_is_killed_is_done_by_the_next_plan(where, expected, transaction):
     with Ledger.open(where) as ledger:

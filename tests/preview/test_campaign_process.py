@@ -9,6 +9,8 @@ from mailer.campaign import Recipient
 from mailer.errors import Place
 from mailer.preview.campaign_process import CampaignProcess
 
+pytestmark = pytest.mark.slow  # each test starts a process
+
 ADA = Recipient(
     "ada@example.com", {"email": "ada@example.com", "name": "Ada", "code": "7"}, Place("people.csv", 2)
 )

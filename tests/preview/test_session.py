@@ -11,6 +11,8 @@ import pytest
 from mailer.preview.session import PreviewSession
 from tests.preview.conftest import write_people
 
+pytestmark = pytest.mark.slow  # each test starts processes, or is about cost
+
 
 @pytest.fixture
 def session(project: Path) -> Iterator[PreviewSession]:

@@ -95,6 +95,7 @@ def test_nul_and_lone_surrogates_are_refused() -> None:
         BodyEncoder(b"=_").encode("a\ud800b")
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_lines_is_bounded() -> None:
     encoder = BodyEncoder(b"=_")
 

@@ -139,6 +139,7 @@ def test_a_wrong_named_image_is_found_when_compiling(with_images: Project) -> No
     assert len(caught.value.problems) == 3
 
 
+@pytest.mark.slow
 def test_many_tags_do_not_fill_the_memory(with_images: Project) -> None:
     compiled = with_images.compile(template='<img alt="{{ n }}" src="images/x.png">')
 
