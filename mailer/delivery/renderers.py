@@ -50,11 +50,7 @@ class DirectRenderer:
         `eight_bit` allows 8BITMIME.
         """
         for recipient in recipients:
-            try:
-                message: Message | RenderError = self._compiled.render(recipient, eight_bit=eight_bit)
-            except RenderError as error:
-                message = error
-            yield message
+            yield _render(self._compiled, recipient, eight_bit=eight_bit)
 
 
 class BoundedRenderer:
@@ -86,10 +82,11 @@ class BoundedRenderer:
 class AheadRenderer:
     """Takes messages that are rendered ahead, and renders the others in this process.
 
-    As with DirectRenderer, the recipients' messages were rendered before, within their limits.
+    As with DirectRenderer, the recipients' messages were rendered before, or found sure to render.
     """
 
     def __init__(self, compiled: CompiledCampaign, ahead: RenderAhead) -> None:
+        """Take messages from `ahead`, and render the others of `compiled`."""
         self._compiled, self._ahead = compiled, ahead
 
     def render_each(
@@ -98,13 +95,16 @@ class AheadRenderer:
         """Yield the messages of `recipients` (see Renderer). `eight_bit` allows 8BITMIME."""
         self._ahead.start_next(eight_bit=eight_bit)
         for recipient in recipients:
-            message: Message | RenderError | None = self._ahead.take(recipient, eight_bit=eight_bit)
-            if message is None:
-                try:
-                    message = self._compiled.render(recipient, eight_bit=eight_bit)
-                except RenderError as error:
-                    message = error
-            yield message
+            message = self._ahead.take(recipient, eight_bit=eight_bit)
+            yield message or _render(self._compiled, recipient, eight_bit=eight_bit)
+
+
+def _render(compiled: CompiledCampaign, recipient: Recipient, *, eight_bit: bool) -> Message | RenderError:
+    """The recipient's message, or why it cannot be made."""
+    try:
+        return compiled.render(recipient, eight_bit=eight_bit)
+    except RenderError as error:
+        return error
 
 
 def is_worth_a_process(count: int, options: SendOptions) -> bool:
