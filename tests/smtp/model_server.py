@@ -72,6 +72,7 @@ class ModelServer:
             False  # it said 220 to STARTTLS: the owner of the socket does TLS, then says `start_tls`
         )
         self.is_secure = False
+        self.greeted = False  # by EHLO, in this channel
         self.in_login = False
         self.logged_in = behaviour.login is None
         self.buffer = bytearray()
@@ -136,12 +137,14 @@ class ModelServer:
         return out
 
     def start_tls(self) -> None:
-        """The owner of the socket has done the handshake."""
-        self.wants_tls, self.is_secure = False, True
+        """The owner of the socket has done the handshake: the session begins anew (RFC 3207, 4.2)."""
+        assert not self.buffer, "octets behind STARTTLS, in plaintext"
+        self.wants_tls, self.is_secure, self.greeted = False, True, False
+        self.forget()
 
     def feed(self, data: bytes) -> None:
         self.buffer += data
-        while not self.closed and self.take_step():
+        while not (self.closed or self.wants_tls) and self.take_step():
             pass
 
     def take_step(self) -> bool:
@@ -162,7 +165,7 @@ class ModelServer:
         if self.commands == self.behaviour.ends_after:
             return self._end_early(line)
         verb = line.partition(b" ")[0].upper()
-        handler = getattr(self, f"_{verb.decode('ascii', 'replace').strip().lower()}", None)
+        handler = getattr(self, f"do_{verb.decode('ascii', 'replace').strip().lower()}", None)
         if handler is None:
             self.say(500, "5.5.1 what?")
         else:
@@ -191,8 +194,9 @@ class ModelServer:
 
     # -- commands
 
-    def _ehlo(self, _line: bytes) -> None:
+    def do_ehlo(self, _line: bytes) -> None:
         self.forget()  # RFC 5321, 4.1.4
+        self.greeted = True
         lines = ["model", *self.list_offers(), "HELP"]
         last = len(lines) - 1
         reply = b"".join(
@@ -200,10 +204,10 @@ class ModelServer:
         )
         self.answer("ehlo", b"", reply)
 
-    def _starttls(self, _line: bytes) -> None:
+    def do_starttls(self, _line: bytes) -> None:
         self.wants_tls = self.answer("starttls", b"", make_reply(220, "2.0.0 go ahead"))
 
-    def _auth(self, line: bytes) -> None:
+    def do_auth(self, line: bytes) -> None:
         _, mechanism, *initial = line.decode().split(" ", 2)
         login = self.behaviour.login
         if login is None:
@@ -230,10 +234,10 @@ class ModelServer:
             assert self.behaviour.login is not None
             self.say(535, self.behaviour.login.refusal)
 
-    def _noop(self, _line: bytes) -> None:
+    def do_noop(self, _line: bytes) -> None:
         self.say(250, "2.0.0 ok")
 
-    def _mail(self, line: bytes) -> None:
+    def do_mail(self, line: bytes) -> None:
         match = PATH.search(line)
         assert match is not None, line
         self.mails += 1
@@ -242,6 +246,8 @@ class ModelServer:
             return
         if self.announced or (self.behaviour.mail_max is not None and self.mails > self.behaviour.mail_max):
             self.say(421, "no more")
+        elif not self.greeted:
+            self.say(503, "5.5.1 EHLO first")
         elif not self.logged_in:
             self.say(530, "5.7.0 log in first")
         elif self.sender is not None or self.content is not None:
@@ -251,7 +257,7 @@ class ModelServer:
         elif self.answer("mail", match[1], make_reply(250, "2.1.0 ok")):
             self.sender = match[1]
 
-    def _rcpt(self, line: bytes) -> None:
+    def do_rcpt(self, line: bytes) -> None:
         match = PATH.search(line)
         assert match is not None, line
         if self.sender is None:
@@ -261,8 +267,10 @@ class ModelServer:
         elif self.answer("rcpt", match[1], make_reply(250, "2.1.5 ok")):
             self.recipients.append(match[1])
 
-    def _data(self, _line: bytes) -> None:
-        if not self.recipients and not self.behaviour.goes_to_354:
+    def do_data(self, _line: bytes) -> None:
+        if self.content is not None:
+            self.say(503, "5.5.1 DATA after BDAT")  # RFC 3030, 2
+        elif not self.recipients and not self.behaviour.goes_to_354:
             self._refuse_without_recipients()
             self._forget_if_told()
         elif self.recipients and (code := self.behaviour.refused.get(b"DATA " + self.recipients[0])):
@@ -298,7 +306,7 @@ class ModelServer:
                 self.out += b"503 pipelined after end of DATA\r\n" * commands
         return True
 
-    def _bdat(self, line: bytes) -> None:
+    def do_bdat(self, line: bytes) -> None:
         words = line.split()
         if self.behaviour.bdat == "closes":
             self.closed = True
@@ -337,7 +345,7 @@ class ModelServer:
             self.bdat_unread = True
         return True
 
-    def _rset(self, _line: bytes) -> None:
+    def do_rset(self, _line: bytes) -> None:
         self.forget()
         self.bdat_unread = False
         if not self.free_reset:
@@ -349,7 +357,7 @@ class ModelServer:
         else:
             self.say(250, "2.0.0 reset")
 
-    def _quit(self, _line: bytes) -> None:
+    def do_quit(self, _line: bytes) -> None:
         self.answer("quit", b"", make_reply(221, "2.0.0 bye"))
         self.closed = True
 

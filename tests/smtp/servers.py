@@ -100,7 +100,7 @@ class Smtp:
             if model.wants_tls and self.starttls is not None:
                 await writer.start_tls(self.starttls)
                 model.start_tls()
-                self.starttls, model.behaviour.offers = None, self.offers
+                model.behaviour.offers = self.offers
             if model.closed or not (data := await reader.read(1 << 20)):
                 await writer.drain()
                 return
