@@ -100,7 +100,7 @@ async def connect(
         host=endpoint.host,
         ehlo_name=endpoint.ehlo_name or tcp.own_literal,
         starttls=endpoint.security == "starttls",
-        security="tls" if endpoint.security == "tls" else "loopback" if tcp.is_loopback else "plaintext",
+        channel="tls" if endpoint.security == "tls" else "loopback" if tcp.is_loopback else "plaintext",
         login=login,
         timeout=timeout,
         window=window,

@@ -116,7 +116,7 @@ def converse(
     *,
     feeding: str = "whole",
     starttls: bool = False,
-    security: str = "tls",
+    channel: str = "tls",
     login: Login | None = None,
     waits_to_log_in: bool = False,
     window: int | None = None,
@@ -130,7 +130,7 @@ def converse(
         "server.example",
         "client.example",
         starttls=starttls,
-        security=security,  # type: ignore[arg-type] # the scripts' word
+        channel=channel,  # type: ignore[arg-type] # the scripts' word
         login=login,
         waits_to_log_in=waits_to_log_in,
         timeout=10.0,

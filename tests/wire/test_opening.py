@@ -141,7 +141,7 @@ S: 235 welcome
             "trailing", "whole"
         ),  # attached to the answer to STARTTLS it ends the session, see below
         starttls=True,
-        security="plaintext",
+        channel="plaintext",
         login=LOGIN,
     )
     assert run.session.state is State.READY
@@ -158,7 +158,7 @@ S: 235 welcome
     ],
 )
 def test_starttls_never_falls_back(feeding: str, script: str, text: str) -> None:
-    run = converse(OPENING + script, feeding=feeding, starttls=True, security="plaintext", login=LOGIN)
+    run = converse(OPENING + script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN)
     assert isinstance(run.failure, TlsError)
     assert text in str(run.failure)
     assert b"AUTH" not in run.written
@@ -166,7 +166,7 @@ def test_starttls_never_falls_back(feeding: str, script: str, text: str) -> None
 
 def test_ehlo_refused_where_starttls_is_wanted(feeding: str) -> None:
     script = "S: 220 hi\nC: EHLO client.example\nS: 500 no\nC: HELO client.example\nS: 250 ok"
-    run = converse(script, feeding=feeding, starttls=True, security="plaintext", login=LOGIN)
+    run = converse(script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN)
     assert isinstance(run.failure, TlsError)
 
 
@@ -176,7 +176,7 @@ def test_what_follows_the_answer_to_starttls_ends_the_session(feeding: str, inje
         run.receive(b"220 go ahead\r\n" + injected)
 
     script = OPENING + "S: 250 STARTTLS\nC: STARTTLS\n!:"
-    run = converse(script, feeding=feeding, starttls=True, security="plaintext", login=LOGIN, then=pour)
+    run = converse(script, feeding=feeding, starttls=True, channel="plaintext", login=LOGIN, then=pour)
     assert isinstance(run.failure, TlsError)
     assert "before TLS began" in str(run.failure)
 
@@ -270,12 +270,12 @@ def test_a_login_that_cannot_be_checked_now(feeding: str) -> None:
     assert run.failure.temporary
 
 
-@pytest.mark.parametrize("security", ["tls", "loopback", "plaintext"])
-def test_no_login_in_the_open(feeding: str, security: str) -> None:
-    script = AUTH_PLAIN + "S: 235 ok" if security != "plaintext" else OPENING + "S: 250 AUTH PLAIN LOGIN"
-    run = converse(script, feeding=feeding, login=LOGIN, security=security)
-    assert isinstance(run.failure, AuthenticationError) is (security == "plaintext")
-    assert (b"AUTH" in run.written) is (security != "plaintext")
+@pytest.mark.parametrize("channel", ["tls", "loopback", "plaintext"])
+def test_no_login_is_sent_in_plaintext(feeding: str, channel: str) -> None:
+    script = AUTH_PLAIN + "S: 235 ok" if channel != "plaintext" else OPENING + "S: 250 AUTH PLAIN LOGIN"
+    run = converse(script, feeding=feeding, login=LOGIN, channel=channel)
+    assert isinstance(run.failure, AuthenticationError) is (channel == "plaintext")
+    assert (b"AUTH" in run.written) is (channel != "plaintext")
 
 
 def test_a_challenge_that_is_no_base64_is_cancelled(feeding: str) -> None:

@@ -12,7 +12,7 @@ from mailer.smtp.protocol.pipeline import Pipeline
 from mailer.smtp.protocol.reply import Reply, ReplyParser
 from mailer.smtp.protocol.states import StateMachine, Step
 from mailer.smtp.protocol.values import NOTHING_LEARNED, Login, ServerTraits, Strategy
-from mailer.smtp.sasl.login import ChannelSecurity, choose_mechanisms, list_fallbacks, make_login_error
+from mailer.smtp.sasl.login import Channel, choose_mechanisms, list_fallbacks, make_login_error
 from mailer.smtp.sasl.mechanism import CANCEL, ChannelBinding, Mechanism, SaslError, SaslExchange
 
 
@@ -20,16 +20,22 @@ from mailer.smtp.sasl.mechanism import CANCEL, ChannelBinding, Mechanism, SaslEr
 class ClientSettings:
     """What a session is to be.
 
-    `security` is that of the channel: a login needs TLS or loopback. `timeout` is the seconds for one
-    complete reply, `window` the maximum of messages in flight, `strategy_at_most` the campaign's limit, and
-    `traits` what earlier sessions learned about the server. `waits_to_log_in` says that AUTH is not written
-    before `log_in` is called.
+    - `host`: the server's name, for errors and hints.
+    - `ehlo_name`: what this client calls itself.
+    - `starttls`: TLS begins behind STARTTLS, and nothing is sent without it.
+    - `channel`: what carries the session before STARTTLS. No login is written in plaintext to another host.
+    - `login`: user name and password; None opens the session without a login.
+    - `timeout`: the seconds for one complete reply.
+    - `window`: the maximum of messages in flight; None chooses it by how long messages take.
+    - `strategy_at_most`: the campaign's limit; None is no limit.
+    - `traits`: what earlier sessions learned about the server.
+    - `waits_to_log_in`: AUTH is not written before `log_in` is called.
     """
 
     host: str
     ehlo_name: str
     starttls: bool = False
-    security: ChannelSecurity = "tls"
+    channel: Channel = "tls"
     login: Login | None = None
     timeout: float = 60.0
     window: int | None = None
@@ -63,7 +69,7 @@ class Opening:
         self._machine = machine
         self._pipeline = pipeline
         self._parser = parser
-        self._security = settings.security
+        self._channel = settings.channel
         self._ehlo_line = commands.encode_ehlo(settings.ehlo_name)
         self._helo_line = commands.encode_helo(settings.ehlo_name)
         self._mechanisms: list[Mechanism] = []
@@ -84,7 +90,7 @@ class Opening:
 
         `now` is the time in seconds, and `binding` ties the login to TLS; None: it is not tied.
         """
-        self._security, self._binding = "tls", binding
+        self._channel, self._binding = "tls", binding
         self.extensions = Extensions()
         self._pipeline.restart_clock(now)
         self._say_hello()
@@ -126,7 +132,7 @@ class Opening:
     def _continue(self) -> None:
         """After EHLO: TLS, then the login, then messages."""
         login = self._settings.login
-        if self._settings.starttls and self._security != "tls":
+        if self._settings.starttls and self._channel != "tls":
             self._start_tls()
         elif login is not None:
             self._mechanisms = choose_mechanisms(
@@ -134,7 +140,7 @@ class Opening:
                 login.secret,
                 login.auth,
                 self.extensions.auth,
-                security=self._security,
+                channel=self._channel,
                 binding=self._binding,
                 needs_proof=self._settings.traits.has_scram,
             )

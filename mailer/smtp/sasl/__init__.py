@@ -1,6 +1,6 @@
 """SASL (RFC 4422) for SMTP (RFC 4954), without I/O.
 
-    for mechanism in choose_mechanisms(username, secret, "auto", extensions.auth, security="tls"):   login.py
+    for mechanism in choose_mechanisms(username, secret, "auto", extensions.auth, channel="tls"):    login.py
         exchange = SaslExchange(mechanism)      make_command(), answer(challenge), finish(): see mechanism.py
         ...
     raise make_login_error(host, mechanism, reply)                                                   login.py

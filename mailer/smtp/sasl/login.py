@@ -39,7 +39,8 @@ from mailer.text import make_printable, shorten
 
 MAX_REASON = 500  # characters of a reply that are repeated in an error
 
-ChannelSecurity = Literal["tls", "loopback", "plaintext"]
+# What carries a login: TLS; plaintext that does not leave this machine; plaintext that does.
+Channel = Literal["tls", "loopback", "plaintext"]
 _FOR_PASSWORDS: tuple[type[Mechanism], ...] = (
     ScramMechanism,
     PlainMechanism,
@@ -65,20 +66,20 @@ def choose_mechanisms(
     auth_choice: str | Sequence[str],
     advertised: Iterable[str],
     *,
-    security: ChannelSecurity,
+    channel: Channel,
     binding: ChannelBinding | None = None,
     needs_proof: bool = False,
 ) -> list[Mechanism]:
     """Return new mechanisms, the best first, each to be tried at most once; never an empty list.
 
     `auth_choice` is the campaign's `auth`: "auto", a name of MECHANISMS, or several, the preferred one first.
-    `advertised` has the names behind EHLO's AUTH, in any case. `security` says what carries the credentials
+    `advertised` has the names behind EHLO's AUTH, in any case. `channel` says what carries the credentials
     ("loopback" is plaintext on this machine). `binding` is that of the TLS connection, if there is one.
     `needs_proof` says that the server proved itself by SCRAM before, so that nothing weaker will do.
 
     Raises AuthenticationError if no mechanism fits.
     """
-    if security == "plaintext":
+    if channel == "plaintext":
         raise AuthenticationError(
             "no login without TLS: the user name and password would cross the network readable",
             hint="use security: tls (port 465) or starttls (port 587)",
@@ -86,7 +87,7 @@ def choose_mechanisms(
     username, secret = _check_credentials(username, secret)
     offered = {name.upper() for name in advertised}
     if not offered:
-        raise AuthenticationError("the server offers no login", hint=_make_no_login_hint(security))
+        raise AuthenticationError("the server offers no login", hint=_make_no_login_hint(channel))
     wanted = _list_wanted(auth_choice, secret, offered)
     found = _make_mechanisms(wanted, username, secret, offered, binding)
     if needs_proof and not found[0].proves_server:
@@ -122,8 +123,8 @@ def _check_credentials(username: str | None, secret: Secret | None) -> tuple[str
     return username, secret
 
 
-def _make_no_login_hint(security: ChannelSecurity) -> str:
-    if security == "loopback":
+def _make_no_login_hint(channel: Channel) -> str:
+    if channel == "loopback":
         return (
             "many servers offer AUTH only in TLS: try security: starttls or tls, or leave the user name out"
         )

@@ -60,7 +60,7 @@ def test_an_error_that_repeats_the_token_shows_no_part_of_it(kind: type[Mechanis
 def test_a_login_is_bound_if_both_sides_can(
     advertised: set[str], binding: ChannelBinding | None, expected: list[str], choice: str | list[str]
 ) -> None:
-    found = choose_mechanisms("ada", Secret("pw"), choice, advertised, security="tls", binding=binding)
+    found = choose_mechanisms("ada", Secret("pw"), choice, advertised, channel="tls", binding=binding)
     assert names(found) == [name for name in expected if name != "PLAIN" or choice != "scram-sha-256"]
     flags = {mechanism.name: (mechanism.initial_response() or b"")[:1] for mechanism in found}
     could_bind = binding is not None and "SCRAM-SHA-256-PLUS" not in advertised
@@ -69,7 +69,7 @@ def test_a_login_is_bound_if_both_sides_can(
 
 def test_the_fallbacks_of_scram_are_scram() -> None:
     advertised = {"SCRAM-SHA-256-PLUS", *EVERYTHING}
-    found = choose_mechanisms("ada", Secret("pw"), "auto", advertised, security="tls", binding=BINDING)
+    found = choose_mechanisms("ada", Secret("pw"), "auto", advertised, channel="tls", binding=BINDING)
     assert names(list_fallbacks(found)) == ["SCRAM-SHA-256"]
     assert names(list_fallbacks(found[1:])) == []
     assert names(list_fallbacks(found[2:])) == ["LOGIN", "CRAM-MD5"]
@@ -80,12 +80,12 @@ def test_the_fallbacks_of_scram_are_scram() -> None:
     [(["login", "plain"], ["LOGIN", "PLAIN"]), (["cram-md5", "xoauth2"], ["CRAM-MD5", "XOAUTH2"])],
 )
 def test_auth_may_name_several_mechanisms(choice: list[str], expected: list[str]) -> None:
-    assert names(choose_mechanisms("ada", Secret("pw"), choice, EVERYTHING, security="tls")) == expected
+    assert names(choose_mechanisms("ada", Secret("pw"), choice, EVERYTHING, channel="tls")) == expected
 
 
 def test_of_several_named_mechanisms_none_is_offered() -> None:
     with pytest.raises(AuthenticationError, match="does not offer LOGIN or CRAM-MD5; it offers PLAIN"):
-        choose_mechanisms("ada", Secret("pw"), ["login", "cram-md5"], {"PLAIN"}, security="tls")
+        choose_mechanisms("ada", Secret("pw"), ["login", "cram-md5"], {"PLAIN"}, channel="tls")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_of_several_named_mechanisms_none_is_offered() -> None:
 def test_mechanisms_are_tried_from_the_strongest_on(
     secret: str, choice: str, advertised: frozenset[str], expected: list[str]
 ) -> None:
-    assert names(choose_mechanisms("ada", Secret(secret), choice, advertised, security="tls")) == expected
+    assert names(choose_mechanisms("ada", Secret(secret), choice, advertised, channel="tls")) == expected
 
 
 @pytest.mark.parametrize(
@@ -144,17 +144,17 @@ def test_without_a_mechanism_the_error_says_what_is_missing(
 ) -> None:
     with pytest.raises(AuthenticationError, match=message) as caught:
         choose_mechanisms(
-            username, None if secret is None else Secret(secret), choice, advertised, security="tls"
+            username, None if secret is None else Secret(secret), choice, advertised, channel="tls"
         )
     assert hint is None or hint in (caught.value.hint or "")
 
 
 def test_a_login_in_plaintext_is_only_possible_on_loopback() -> None:
     with pytest.raises(AuthenticationError, match="without TLS"):
-        choose_mechanisms("ada", Secret("pw"), "scram-sha-256", EVERYTHING, security="plaintext")
-    assert names(choose_mechanisms("ada", Secret("pw"), "auto", {"PLAIN"}, security="loopback")) == ["PLAIN"]
+        choose_mechanisms("ada", Secret("pw"), "scram-sha-256", EVERYTHING, channel="plaintext")
+    assert names(choose_mechanisms("ada", Secret("pw"), "auto", {"PLAIN"}, channel="loopback")) == ["PLAIN"]
     with pytest.raises(AuthenticationError) as caught:
-        choose_mechanisms("ada", Secret("pw"), "auto", (), security="loopback")
+        choose_mechanisms("ada", Secret("pw"), "auto", (), channel="loopback")
     assert "starttls" in (caught.value.hint or "")
 
 
