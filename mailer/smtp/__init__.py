@@ -11,5 +11,6 @@
 `in_flight` (one message on its way), `transaction_queue` (all of them, and how often RSET), `window` (how
 many are in flight); `data_writer` and `bdat_writer` (what is written when), `submission` (owns the queue and
 the writer); `states`, `opening` (greeting to login) and `session` (octets in, events out). `sasl/` has the
-mechanisms. The shell has the sockets: `tcp`, `transport`, `tls`, `connection`.
+mechanisms. The shell has the sockets: `tcp`, `transport`, `tls`, `connection`; `certificate` describes the
+server's certificate.
 """

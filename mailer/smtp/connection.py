@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from mailer.dataclass import dataclass
 from mailer.errors import ConnectionLost, ServerError
+from mailer.smtp.certificate import CertificateSummary, summarize_certificate
 from mailer.smtp.endpoint import Endpoint
 from mailer.smtp.protocol.bdat_writer import WRITE_SIZE
 from mailer.smtp.protocol.events import Event, NoopAnswered, SessionEnded
@@ -29,14 +30,12 @@ from mailer.smtp.sasl.mechanism import ChannelBinding
 from mailer.smtp.tcp import TcpConnection, open_tcp
 from mailer.smtp.tls import (
     WRONG_NAME,
-    CertificateSummary,
     fetch_certificate_names,
     get_channel_binding,
     get_client_context,
     is_client_certificate_alert,
     make_silence_hint,
     make_tls_error,
-    summarize_certificate,
 )
 from mailer.smtp.transport import Transport, find_refusal_before_tls
 
@@ -82,16 +81,19 @@ async def connect(
     on_notice: Callable[[str], None] | None = None,
     before_login: Callable[[ServerFacts], Awaitable[None]] | None = None,
 ) -> Connection:
-    """Return a session that is ready for messages.
+    """Return a session with `endpoint` that is ready for messages.
 
-    `timeout` is the seconds for one complete reply, `window` the maximum of messages in flight,
-    `strategy_at_most` the campaign's limit, and `traits` what earlier sessions learned about this server.
-    `trace` is called with a direction ("C", "S" or "*") and each line, secrets blanked; `on_notice` with what
-    a person who waits may want to know. `before_login` is awaited before AUTH is written; not if there is no
-    login.
+    - `login`: user name and password; None opens the session without a login.
+    - `timeout`: the seconds for one complete reply, and for each attempt to connect.
+    - `window`: the maximum of messages in flight; None chooses it by how long messages take.
+    - `strategy_at_most`: the campaign's limit; None is no limit.
+    - `traits`: what earlier sessions learned about this server.
+    - `trace`: called with a direction ("C", "S" or "*") and each line, secrets blanked.
+    - `on_notice`: called with a line that a person who waits may want to read.
+    - `before_login`: awaited before AUTH is written; not if there is no login.
 
-    Raises Unreachable, TlsError, AuthenticationError, ConnectionLost; InputError for an unusable file or
-    address.
+    Raises Unreachable, TlsError, AuthenticationError or ConnectionLost; InputError if a file or an address in
+    `endpoint` is unusable; ValueError if `ehlo_name` is.
     """
     began_at = asyncio.get_running_loop().time()
     context = get_client_context(endpoint) if endpoint.security != "none" else None
@@ -187,15 +189,14 @@ class Connection:
         if (result := self._session.submit(transaction)) is not None:
             self._results.append(result)
         self._unwritten += len(transaction.content)
-        if (
-            self._unwritten >= WRITE_SIZE and not self.transport.is_full
-        ):  # the server works while the caller makes the next
-            self._write()
+        if self._unwritten >= WRITE_SIZE and not self.transport.is_full:
+            self._write()  # the server works while the caller makes the next
 
     async def next_results(self) -> list[TransactionResult]:
         """Wait for the results of some messages, and return at least one; [] if no message is in flight.
 
-        Raises ConnectionLost if the session is over; then `list_unfinished` returns what has no result.
+        Raises ConnectionLost, or another ServerError, if the session is over. Results that came before are
+        returned first; then `list_unfinished` has the messages without one.
         """
         session, results = self._session, self._results
         enough = max(1, min(session.window_limit // 2, BATCH))

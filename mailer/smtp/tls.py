@@ -1,4 +1,4 @@
-"""TLS for an SMTP session: the context, what went wrong in words, and what the certificate says.
+"""TLS for an SMTP session: the context, and what went wrong in words.
 
 There is no switch that turns verification off: `ca_file` is the way to a private CA or a self-signed server.
 With a `ca_file` only what it holds is trusted; the system's store is for sessions without one. A certificate
@@ -11,23 +11,20 @@ from __future__ import annotations
 import asyncio
 import ssl
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from mailer.dataclass import dataclass
 from mailer.errors import ConnectionLost, InputError, ServerError, TlsError
+from mailer.smtp.certificate import list_names, show_text
 from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint
 from mailer.smtp.protocol.values import SocketAddress
 from mailer.smtp.sasl.mechanism import ChannelBinding
 from mailer.smtp.tcp import TcpConnection, open_tcp
 from mailer.smtp.transport import NOT_TLS
-from mailer.text import make_printable, shorten
 
 MAX_CA_FILE = 16 << 20  # the system's own bundle has 0.2 MB
 _MAX_NAMES = 8
-_MAX_SHOWN = 200  # characters of a text that comes from the peer or from OpenSSL
 
 _GIVE_CA = "give that CA's certificate (PEM) as server.ca_file or --ca-file"
 _CLOCK = "is this machine's clock wrong?"
@@ -81,20 +78,6 @@ _CERTIFICATE_REFUSED = frozenset(
     }
 )
 _CLIENT_CERT_HINT = "set server.client_cert (cert and key in PEM) in the campaign"
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateSummary:
-    """The server's verified certificate.
-
-    Times are ISO 8601 in UTC; `names` are DNS names and IP addresses.
-    """
-
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    valid_from: str
-    valid_until: str
 
 
 def get_client_context(endpoint: Endpoint) -> ssl.SSLContext:
@@ -240,7 +223,7 @@ def make_tls_error(
         )
     if reason:
         return TlsError(f"TLS with {where} failed: {reason.replace('_', ' ').lower()}")
-    return TlsError(f"TLS with {where} failed: {_show(str(error)) or type(error).__name__}")
+    return TlsError(f"TLS with {where} failed: {show_text(str(error)) or type(error).__name__}")
 
 
 def is_client_certificate_alert(error: BaseException) -> bool:
@@ -290,7 +273,7 @@ def _make_certificate_error(
         return _make_wrong_name_error(host, where, names)
     if error.verify_code not in _VERDICTS:
         return TlsError(
-            f"the certificate of {where} was not accepted: {_show(error.verify_message)}",
+            f"the certificate of {where} was not accepted: {show_text(error.verify_message)}",
             hint="if it comes from a private CA that leaves extensions out (RFC 5280): " + _GIVE_CA,
         )
     verdict, hint = _VERDICTS[error.verify_code]
@@ -350,7 +333,7 @@ async def _read_names(tcp: TcpConnection, endpoint: Endpoint, context: ssl.SSLCo
                 while (await reader.readuntil(b"\n"))[3:4] == b"-":
                     pass
             await writer.start_tls(context, server_hostname=host)
-        return _names(writer.get_extra_info("peercert") or {})
+        return list_names(writer.get_extra_info("peercert") or {})
     finally:
         writer.transport.abort()
 
@@ -363,48 +346,3 @@ def get_channel_binding(tls: ssl.SSLObject) -> ChannelBinding | None:
         return None
     data = tls.get_channel_binding("tls-unique")
     return ChannelBinding("tls-unique", data) if data else None
-
-
-def summarize_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> CertificateSummary | None:
-    """Return what the certificate of the server says, for a person; None before the handshake of `tls`."""
-    certificate = tls.getpeercert()
-    if not certificate:
-        return None
-    return CertificateSummary(
-        subject=_format_distinguished_name(certificate.get("subject")),
-        issuer=_format_distinguished_name(certificate.get("issuer")),
-        names=_names(certificate),
-        valid_from=_when(certificate.get("notBefore")),
-        valid_until=_when(certificate.get("notAfter")),
-    )
-
-
-def _names(certificate: Mapping[str, object]) -> tuple[str, ...]:
-    pairs = certificate.get("subjectAltName")
-    if not isinstance(pairs, tuple):
-        return ()
-    return tuple(_show(value) for kind, value in pairs if kind in {"DNS", "IP Address"})
-
-
-def _format_distinguished_name(name: object) -> str:
-    """RFC 4514 in spirit: the parts that tell one name from another."""
-    wanted = {"commonName": "CN", "organizationName": "O", "countryName": "C"}
-    return ", ".join(f"{wanted[key]}={_show(value)}" for key, value in _attributes(name) if key in wanted)
-
-
-def _attributes(name: object) -> Iterator[tuple[str, str]]:
-    """getpeercert() gives a tuple of relative names, each a tuple of (key, value)."""
-    relative: Iterable[tuple[tuple[str, str], ...]] = name if isinstance(name, tuple) else ()
-    for pairs in relative:
-        yield from pairs
-
-
-def _when(text: object) -> str:
-    if not isinstance(text, str):
-        return ""
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC).isoformat().replace("+00:00", "Z")
-
-
-def _show(text: str) -> str:
-    """Return a text of the peer or of OpenSSL for a terminal: printable and bounded."""
-    return shorten(make_printable(text).strip(), _MAX_SHOWN)

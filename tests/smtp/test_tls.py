@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mailer.errors import InputError, TlsError
+from mailer.smtp.certificate import summarize_certificate
 from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint
 from mailer.smtp.tls import (
     fetch_certificate_names,
@@ -27,7 +28,6 @@ from mailer.smtp.tls import (
     make_client_context,
     make_security_hint,
     make_tls_error,
-    summarize_certificate,
 )
 from tests.smtp.servers import Smtp
 from tests.smtp.servers import serve as serve_sessions

@@ -102,9 +102,8 @@ class BdatWriter:
         if budget.is_new_session_worthwhile or budget.is_spent:
             self._queue.mark_exhausted()
         elif self._server_closes_refused is False:
-            self._is_falling_back = (
-                True  # DATA shows a refusal before the next message, so hardly any RSET is needed
-            )
+            # DATA shows a refusal before the next message, so hardly any RSET is needed.
+            self._is_falling_back = True
         return 1  # and the next refusal shows whether RSET is needed at all
 
     def _write_message(self, now: float) -> None:
@@ -130,9 +129,8 @@ class BdatWriter:
         previous = self._last
         if previous is None:
             return [], []
-        if (
-            previous.end_offset == NOT_WRITTEN
-        ):  # refused at its first chunk: the server still waits for the last one
+        if previous.end_offset == NOT_WRITTEN:
+            # Refused at its first chunk: the server still waits for the last one.
             return [commands.RSET], [self._handle_reset_reply]
         is_closed = previous.is_content_accepted or previous.mail_refusal is not None
         if is_closed or (self._server_closes_refused and previous.is_envelope_refused):
@@ -158,12 +156,10 @@ class BdatWriter:
             self._server_closes_refused = True
 
     def _handle_reset_reply(self, reply: Reply) -> None:
-        if (
-            not reply.is_success
-        ):  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
-            self._queue.announce_end(reply)
-        else:
+        if reply.is_success:
             self._queue.budget.note_reset()
+        else:  # RFC 5321 4.1.1.5 has no other reply; Exim refuses RSET if there were too many of them
+            self._queue.announce_end(reply)
 
     # -- replies to BDAT --
 
@@ -199,9 +195,8 @@ class BdatWriter:
             self._send_again_without_bdat(current)
         elif current.is_envelope_refused:
             self._queue.complete(current, "rcpt", reply)
-        elif (
-            current.end_offset == NOT_WRITTEN
-        ):  # the server refused the first chunk, and the rest is not written
+        elif current.end_offset == NOT_WRITTEN:
+            # The server refused the first chunk, and the rest is not written.
             self._queue.complete(current, "content", reply)
         else:
             self._complete_read(current, reply)

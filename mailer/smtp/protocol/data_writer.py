@@ -184,9 +184,8 @@ class DataWriter:
         self._queue.budget.note_reset()
         if self._queue.budget.is_spent:
             self._queue.mark_exhausted()
-        if (
-            not reply.is_success
-        ):  # RFC 5321 4.1.1.5: it has no other reply; Exim's "too many nonmail commands"
+        if not reply.is_success:
+            # RFC 5321 4.1.1.5 has no other reply; Exim refuses RSET if there were too many of them.
             self._queue.announce_end(reply)
 
     def _handle_mail_reply(self, envelope: _Envelope, reply: Reply) -> None:
@@ -267,7 +266,7 @@ class DataWriter:
                 raise ConnectionLost(problem, reply=refusal)
         if current.mail_refusal is None:
             self._left_open = current
-        self._queue.complete(current, "data", reply)
+        self._queue.complete(current, "data", reply)  # a refusal of MAIL or of the person's RCPT goes first
 
     def _ask_less(self, envelope: _Envelope) -> bool:
         """Ask less of the server after it refused `envelope`.

@@ -18,6 +18,7 @@ class UnsendableTransaction(ValueError):
 class InFlightTransaction:
     """A transaction with its command lines, how far it is written, and the replies so far.
 
+    It is made when the transaction is submitted, and waits in the TransactionQueue until `begin` is called.
     `end_offset` is the end of its last octet in the session's output. Two transactions of the same `profile`
     can share one MAIL command: they have the same sender and the same declarations.
     """
@@ -44,9 +45,7 @@ class InFlightTransaction:
         self.is_mail_answered = False
         self.mail_refusal: Reply | None = None
         self.person_refusal: Reply | None = None  # of recipients[0]
-        self.is_content_accepted = (
-            False  # with BDAT: the server has accepted the content, and nothing of the transaction is left
-        )
+        self.is_content_accepted = False  # noted with BDAT only: nothing of the transaction is left
         self.refused_recipients: list[tuple[str, Reply]] = []
         self.accepted_recipients: list[str] = []
         self._answered = 0

@@ -288,9 +288,8 @@ class SmtpSession:
     def _handle_reply(self, reply: Reply, now: float) -> None:
         if reply.code in (221, 421) and self._machine.state is not State.QUITTING:
             if reply.code == 221 or self._submission is None:
-                raise self._make_ended_error(
-                    reply
-                )  # 221 to QUIT only: Postfix says so to lines that are no commands
+                # 221 is the reply to QUIT. Postfix also sends it after lines that are no commands.
+                raise self._make_ended_error(reply)
             self._submission.announce_end(reply)  # 421, to anything or to nothing (RFC 5321 3.8)
             if not self._pipeline.is_waiting:
                 raise self._make_ended_error(reply)
@@ -314,9 +313,8 @@ class SmtpSession:
             raise self._make_ended_error(announcement)
 
     def _handle_noop_reply(self, reply: Reply) -> None:
-        if (
-            not reply.is_success
-        ):  # RFC 5321 4.1.1.9: it has no other reply; Exim's "too many nonmail commands"
+        if not reply.is_success:
+            # RFC 5321 4.1.1.9 has no other reply; Exim refuses NOOP if there were too many of them.
             raise self._make_ended_error(reply)
         if self._submission is not None:
             self._submission.note_noop()

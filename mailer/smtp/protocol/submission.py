@@ -60,7 +60,7 @@ class Writer(Protocol):
 
 
 class Submission:
-    """Owns the queue of messages and the writer."""
+    """What a session does from the moment that it takes messages: it owns their queue, and the writer."""
 
     def __init__(
         self,
@@ -78,9 +78,7 @@ class Submission:
         limit; None is no limit. `session_cost` is the seconds that it takes to open a session.
         """
         self._pipeline = pipeline
-        if (
-            "BURL" in extensions.names
-        ):  # RFC 4468: Dovecot's submission proxy, which fails if they are left out
+        if "BURL" in extensions.names:  # RFC 4468: Dovecot's submission proxy, which fails without RSETs
             traits = replace(traits, needs_resets=True)
         strategy = choose_strategy(extensions, traits, window=window, at_most=strategy_at_most)
         if strategy in DATA_WINDOWS:

@@ -21,9 +21,8 @@ from mailer.smtp.protocol.window import Window
 MAX_WHILE_STREAMING = 6  # of Exim's ten while messages are in flight whose refusal is not known yet
 MAX_COUNTED = 8  # then the session ends before the server ends it
 MIN_WORTH_STREAMING = 8  # messages: fewer than a session begins with are not worth streaming
-WORTH_A_SESSION = (
-    50  # messages for each counted command, from which a new session costs less than to go slowly
-)
+# Messages for each counted command, from which a new session costs less than to continue slowly.
+WORTH_A_SESSION = 50
 
 
 class CommandBudget:
@@ -81,9 +80,10 @@ class CommandBudget:
 
 
 class TransactionQueue:
-    """`in_flight` has the transactions that were begun and have no result, in order.
+    """`waiting` has the transactions that are not begun, `in_flight` those begun and without a result.
 
-    Once `announcement` is set, the server ends the session: nothing more is begun.
+    Both are in the order in which they are sent. Once `announcement` is set, the server ends the session:
+    nothing more is begun.
     """
 
     def __init__(self, extensions: Extensions, window: Window, slowdown: SlowdownDetector) -> None:

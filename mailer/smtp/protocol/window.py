@@ -11,25 +11,29 @@ bandwidth-delay product: at FREE_IF_QUICK on loopback, at hundreds if the round 
 from __future__ import annotations
 
 INITIAL = 8  # messages in flight at the beginning
-FREE = 64  # up to which it grows whatever the messages' time
-FREE_IF_QUICK = (
-    128  # the same, if a message comes back in QUICK seconds: then little is in doubt after a loss
-)
+FREE = 64  # up to which it grows, however long a message takes
+# The same, if a result comes within QUICK seconds on average: then little is in doubt after a loss.
+FREE_IF_QUICK = 128
 QUICK = 0.05
 MAX_MESSAGES = 1024  # at 100 ms and 5,000 a second: what is on its way, and what waits for a commit
 MAX_OCTETS = 48 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
-QUEUEING = 2.0  # how many times a lone message's time says that there is a queue
+# How long a message takes in a full window, divided by the time of a lone message:
+QUEUEING = 2.0  # from here on messages wait in a queue on the way, and the window does not grow
+IDLE = 1.25  # below, there is nearly no queue: the window is far too small
 WINDOWS_TO_RECOVER = 4  # full windows of results before the ceiling of a session after a loss is doubled
-IDLE = 1.25  # times a lone message's time below which there is no queue: the window is far too small
 
 
 class Window:
-    """`limit` is the number of messages that may be in flight; it never exceeds `maximum`."""
+    """`limit` is the number of messages that may be in flight now. It changes with their results.
+
+    It never exceeds `maximum`, which is the caller's and does not change, nor `ceiling`, which a loss of the
+    session before has set, and which rises with success until it is None.
+    """
 
     def __init__(self, maximum: int | None = None, *, ceiling: int | None = None) -> None:
-        """`maximum` is the caller's limit.
+        """`maximum` None is MAX_MESSAGES; `ceiling` None is no such limit.
 
-        `ceiling` is one that is doubled by success; None is no such limit.
+        Raises ValueError if `maximum` is less than 1.
         """
         if maximum is not None and maximum < 1:
             raise ValueError("a window has at least one message")
