@@ -227,9 +227,10 @@ RULES: tuple[ReplyRule, ...] = (
     _rule(
         ReplyAction.NEW_SESSION,
         (421,),
-        "the server ended the session after too many errors in it",
-        f"{_POSTFIX} (smtpd_hard_error_limit)",
-        text=r"too many errors",
+        "the server ended the session after too many errors or commands in it",
+        f"{_POSTFIX} (smtpd_hard_error_limit); sendmail/srvrsmtp.c (bad commands, bad recipients); OpenSMTPD; "
+        "chasquid; aiosmtpd/smtp.py (command_call_limit); smtp-server for Node.js (unrecognized commands)",
+        text=r"too many (consecutive )?errors|too many (\w+ )?commands|too many bad recipients|sent too many times",
     ),
     # -- too many sessions, too many logins
     _rule(
