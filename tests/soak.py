@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mailer.delivery.renderers import MIN_MESSAGES_AHEAD
 from tests import fuzz, fuzz_cost
-from tests.faults.kill import one_round
+from tests.faults.kill import WINDOW, one_round
 from tests.faults.zygote import Zygote
 from tests.ledger.conftest import make_schema
 from tests.postgres import find_programs, run_postgres
@@ -40,6 +40,7 @@ def kills(wanted: int, seed: int) -> None:
                 strategy=strategy,
                 connections=connections,
                 hold=dice.random() < 0.3,
+                window=WINDOW if strategy == "streamed" else dice.choice((WINDOW, None)),
                 ledger_url=make_schema(server.url) if server is not None and is_shared else None,
                 count=dice.choice(
                     (150, 150, 150, MIN_MESSAGES_AHEAD)

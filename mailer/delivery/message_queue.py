@@ -2,15 +2,14 @@
 
 The order that makes the promise: intents (and the outcomes before them) are committed, then the messages
 leave, then their replies are recorded. What is durable as intent and not as outcome is never more than the
-open windows and what is claimed ahead of them.
+open windows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from mailer.delivery.coordination import SYNC_SECONDS, Coordinator
 from mailer.delivery.options import Ending, SendOptions
@@ -21,43 +20,48 @@ from mailer.ledger.outcome import Outcome
 SHARE_IS_OVER = "the share is over"
 
 
-class GroupCommit:
-    """One commit for all sessions that need one before the event loop turns once more.
+class GroupClaim:
+    """One claim, with one commit, for all sessions that ask at about the same time.
 
-    While a commit waits for the disk, replies to other sessions come in, so the next group is larger: many
-    sessions do not wait for one fsync each.
+    Many sessions do not wait for one fsync each. While a commit waits for the disk, replies to other sessions
+    come in, so the next group is larger.
     """
 
-    def __init__(self, commit: Callable[[], None]) -> None:
-        """`commit` makes all claims and records durable, or raises."""
-        self._commit = commit
-        self._waiting: asyncio.Future[None] | None = None
+    def __init__(
+        self, claim: Callable[[int], Sequence[Claim]], release: Callable[[Sequence[Claim]], None]
+    ) -> None:
+        """`claim` returns up to so many durable claims, or raises. `release` gives up those of a session that ends."""
+        self._claim, self._release = claim, release
+        self._requests: list[tuple[int, asyncio.Future[Sequence[Claim]]]] = []
 
-    async def wait(self) -> None:
-        """Wait until what is claimed and recorded now is durable. Raises what the commit raises."""
-        if self._waiting is None:
-            loop = asyncio.get_running_loop()
-            self._waiting = loop.create_future()
-            loop.call_soon(self._run)
-        await asyncio.shield(self._waiting)  # one session that is cancelled must not cancel the others' wait
+    async def claim(self, room: int, within: float) -> Sequence[Claim]:
+        """Return up to `room` durable claims, up to `within` seconds later. Raises what the claim raises."""
+        loop = asyncio.get_running_loop()
+        claimed: asyncio.Future[Sequence[Claim]] = loop.create_future()
+        if not self._requests:
+            loop.call_later(within, self._serve)
+        self._requests.append((room, claimed))
+        try:
+            return await claimed
+        except asyncio.CancelledError:
+            if claimed.done() and not claimed.cancelled() and claimed.exception() is None:
+                self._release(claimed.result())
+            raise
 
-    def fail(self, error: BaseException) -> None:
-        """Raise `error` in all that wait: their claims are void."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(error)
-            waiting.exception()  # no complaint of asyncio if all who waited were cancelled
-
-    def _run(self) -> None:
-        if self._waiting is None:  # it failed before
+    def _serve(self) -> None:
+        requests, self._requests = self._requests, []
+        waiting = [(room, claimed) for room, claimed in requests if not claimed.done()]
+        if not waiting:
             return
         try:
-            self._commit()
+            claims = self._claim(sum(room for room, _ in waiting))
         except Exception as error:  # raised in each task that waits
-            self.fail(error)
+            for _, claimed in waiting:
+                claimed.set_exception(error)
             return
-        waiting, self._waiting = self._waiting, None
-        waiting.set_result(None)
+        for room, claimed in waiting:
+            claimed.set_result(claims[:room])
+            claims = claims[room:]
 
 
 class MessageQueue:
@@ -93,41 +97,37 @@ class MessageQueue:
         self._state, self._clock = state, state.clock
         self._started = 0  # recipients that this run claimed for the first time, for `limit`
         self._has_uncommitted = False  # claims or records
-        self._group_commit = GroupCommit(self.commit)
+        self._group = GroupClaim(self._claim_durably, self._release)
 
-    async def claim(self, room: int) -> Sequence[Claim]:
+    async def claim(self, room: int, *, within: float = 0.0) -> Sequence[Claim]:
         """Return up to `room` messages that may leave now.
 
-        Their intent and all records so far are then durable. Raises LedgerWriteError.
+        Their intent and all records so far are then durable. If other sessions are open, that is up to
+        `within` seconds later: they share the commit. Raises LedgerWriteError.
         """
-        claims: Sequence[Claim] = ()
-        if not self._state.is_over and room > 0:
-            now = self._clock.now()
-            if count := self.pacer.reserve(room, now):
-                claims = self._claim(count, now)
-                self.pacer.note_started(len(claims), now)
-                self.in_flight += len(claims)
-        if claims and self._state.sessions.open > 1 and not self.ledger.is_shared:
-            return await self._commit_with_others(claims)
-        if self._has_uncommitted:
-            self.commit()
-        return claims
-
-    async def _commit_with_others(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Commit together with the other sessions that have results at this moment: one fsync for all of
-        them.
-
-        Returns `claims`, or nothing if the run is over by then.
-        """
-        try:
-            await self._group_commit.wait()
-        except asyncio.CancelledError:
-            self._release(claims)
-            raise
+        if self._state.is_over or room <= 0:
+            if self._has_uncommitted:
+                self.commit()
+            return ()
+        if self._state.sessions.open <= 1:
+            return self._claim_durably(room)
+        claims = await self._group.claim(room, within)
         if not self._state.is_over:
             return claims
         self._release(claims)
         return ()
+
+    def _claim_durably(self, room: int) -> Sequence[Claim]:
+        """Claim up to `room` messages that may leave now, and commit them with all records so far."""
+        claims: Sequence[Claim] = ()
+        now = self._clock.now()
+        if not self._state.is_over and (count := self.pacer.reserve(room, now)):
+            claims = self._claim(count, now)
+            self.pacer.note_started(len(claims), now)
+            self.in_flight += len(claims)
+        if self._has_uncommitted:
+            self.commit()
+        return claims
 
     def _release(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -139,18 +139,15 @@ class MessageQueue:
         It is durable after the next `commit`. `unrendered` says that no message could be made.
         """
         self.in_flight -= 1
-        try:  # as `_voiding_claims`, which would take longer than the record: there is one for each message
-            self.ledger.record(claim, record, unrendered=unrendered)
-        except BaseException as error:
-            self._group_commit.fail(error)
-            raise
+        self.ledger.record(claim, record, unrendered=unrendered)
         self._has_uncommitted = True
+        if not self.in_flight:  # sessions that wait for what becomes of it may end now
+            self._state.wake_waiters()
 
     def commit(self) -> None:
         """Make all claims and records durable. Raises LedgerWriteError."""
         started = time.perf_counter()
-        with self._voiding_claims():
-            self.ledger.commit()
+        self.ledger.commit()
         if self._has_uncommitted:
             seconds = self._claim_seconds + time.perf_counter() - started
             self.commit_seconds += (seconds - self.commit_seconds) / 8
@@ -202,10 +199,9 @@ class MessageQueue:
 
     def _claim(self, count: int, now: float) -> Sequence[Claim]:
         started = time.perf_counter()
-        with self._voiding_claims():
-            claims = self.ledger.claim(
-                self.edition, count, now, run=self.run, only=self._only, fresh=self._count_startable()
-            )
+        claims = self.ledger.claim(
+            self.edition, count, now, run=self.run, only=self._only, fresh=self._count_startable()
+        )
         self._has_uncommitted = self._has_uncommitted or bool(claims)
         if self.ledger.is_shared:
             self._claim_seconds = time.perf_counter() - started
@@ -214,15 +210,6 @@ class MessageQueue:
             if self._is_share and self._started >= self._limit:  # what waits is for the next share
                 self._state.end(Ending.INCOMPLETE, SHARE_IS_OVER)
         return claims
-
-    @contextmanager
-    def _voiding_claims(self) -> Iterator[None]:
-        """If the ledger fails, its transaction is rolled back: the claims that wait for a commit are void."""
-        try:
-            yield
-        except BaseException as error:
-            self._group_commit.fail(error)
-            raise
 
     def _count_startable(self) -> int | None:
         """Return how many more recipients `limit` lets this run start with; None is no limit."""

@@ -326,7 +326,9 @@ class _SendPhase:
         """
         record = describe_session(details)
         if self._scaling is not None:
-            record |= self._scaling.make_record(self._state.sessions.runners)
+            sessions = self._state.sessions
+            # Some that are wanted may never have been used: they say nothing of what the server takes.
+            record |= self._scaling.make_record(min(sessions.runners, sessions.most_open))
         return record
 
     def _finish(self, ending: Ending) -> RunRecord:

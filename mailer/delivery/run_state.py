@@ -40,13 +40,16 @@ class SessionCounts:
     """How many sessions a run has, and how many it is to have.
 
     `runners` is the number of session runners that have not ended and are not about to. `open` is the number
-    of sessions that are used now. A session that would be one more than `open_at_most` waits to be used; None
+    of sessions that are used now, and `most_open` the maximum that it ever was. In `answered` sessions the
+    server has answered EHLO before a login. A session that would be one more than `open_at_most` waits to be used; None
     is no limit. `is_automatic` says that their number is found by trying, so that a refusal is no news for a
     person.
     """
 
     runners: int = 0
     open: int = 0
+    most_open: int = 0
+    answered: int = 0
     open_at_most: int | None = None
     is_automatic: bool = False
 
@@ -158,6 +161,7 @@ class RunState:
         lost. The report shows the server as the last session without special care (`is_careful`) found it.
         """
         self.sessions.open += 1
+        self.sessions.most_open = max(self.sessions.most_open, self.sessions.open)
         self.figures.sessions += is_new
         self.figures.reconnects += is_reconnect
         if not is_careful or self.server is None:

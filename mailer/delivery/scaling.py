@@ -5,15 +5,16 @@ long line. How many may pay is known from the first messages on: as long as this
 a message's time, more sessions can use that time. A server takes only so many of them. It says so by a
 refusal (421), by asking to slow down (4.7.x), or by slower replies. The next run begins with what it took.
 
-It takes several round trips to open a session. On a long line, the next step's sessions are therefore opened
-while those before them are measured. They send nothing until then. If those before them bring too little,
-both steps are taken back.
+It takes several round trips to open a session. On a long line, the sessions of the next steps are therefore
+opened while those before them are measured, each step once the server has answered EHLO in all sessions
+before. They send nothing until then. If those before them bring too little, all these steps are taken back.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from math import log2
 
 from mailer.campaign.providers import PROVIDERS
@@ -22,12 +23,15 @@ from mailer.delivery.run_state import RunState
 from mailer.smtp.protocol.values import Strategy
 
 MIN_GROWTH = 1.15  # messages per second with twice as many sessions, as a multiple of those before
-MAX_STEP = 8  # sessions that are added at a time
+FIRST_STEP = 8  # sessions that are added to those a run begins with
+MAX_STEP = 16  # sessions that are added at a time
+MAX_AHEAD = FIRST_STEP + MAX_STEP  # sessions that are opened before those in use are measured
 MAX_CONNECTIONS = 64  # more is never chosen automatically
 MAX_FAILURES = (
     2  # steps that brought too little; the first may have met a slow moment, so a part of it is tried again
 )
 MESSAGES_TO_MEASURE = 2  # results for each session; fewer say little about the rate
+MESSAGES_WITH_STEP_AHEAD = 1  # the same while other sessions wait: a rate that is too low is measured again
 MESSAGES_TO_MEASURE_STREAMED = 500  # as long as it takes until a session's window has grown
 MESSAGES_TO_GROW = 10  # that are left for each session; for fewer, another login costs more than it saves
 LOOK_INTERVAL = 0.005  # seconds
@@ -50,14 +54,14 @@ def find_known_limit(host: str) -> int:
 class ScalingPolicy:
     """Chooses the number of sessions from measurements. It has no clock and does no I/O.
 
-    `count` is the number that is wanted now, `maximum` is never exceeded. `ahead` of them are a step that was
-    begun while the others are measured. `is_settled` says that the number stays. `is_limited` says that the
-    server objected to more.
+    `count` is the number that is wanted now, `maximum` is never exceeded. `steps_ahead` are the sessions of
+    each step that was begun while others are measured. `is_settled` says that the number stays. `is_limited`
+    says that the server objected to more.
     """
 
     count: int
     maximum: int
-    ahead: int = 0
+    steps_ahead: list[int] = field(default_factory=list)
     is_settled: bool = False
     is_limited: bool = False
     _learned: Mapping[str, object] | None = None  # by the last run
@@ -95,7 +99,7 @@ class ScalingPolicy:
     @property
     def measured_count(self) -> int:
         """The number of sessions that are being measured."""
-        return self.count - self.ahead
+        return self.count - sum(self.steps_ahead)
 
     def step_ahead(self, left: int) -> int:
         """Return the number of sessions wanted while those that are open are measured.
@@ -103,10 +107,16 @@ class ScalingPolicy:
         `left` is the number of messages that are still to be sent. After a number that was learned, or a step
         that brought too little, nothing is begun without a measurement.
         """
-        if not self.ahead and self._learned is None and not self._failures:
-            self.ahead = max(0, self._next_count(left) - self.count)
-            self.count += self.ahead
+        is_allowed = self._learned is None and not self._failures
+        step = self._next_count(left) - self.count
+        if is_allowed and step > 0 and sum(self.steps_ahead) + step <= MAX_AHEAD:
+            self.steps_ahead.append(step)
+            self.count += step
         return self.count
+
+    def is_too_little(self, rate: float) -> bool:
+        """Return whether `rate`, in messages per second, says that the last step did not pay."""
+        return bool(self._previous_count) and rate < self._required_rate()
 
     def choose(self, rate: float, left: int, busy: float = 0.0) -> int:
         """Return the number of sessions wanted after `rate` messages per second with those that were
@@ -118,24 +128,30 @@ class ScalingPolicy:
         self._has_measured = True
         if self.is_settled:
             return self.count
-        if self._previous_count and rate < self._required_rate():
-            self.count, self._previous_count, self.ahead = self._previous_count, 0, 0
+        if self.is_too_little(rate):
+            self.count, self._previous_count = self._previous_count, 0
+            self.steps_ahead.clear()
             self._failures += 1
             self.is_settled = self._failures >= MAX_FAILURES
             return self.count
         measured = self.measured_count
         servable = int(measured / busy) if busy > 0 else self.maximum
-        # With a step ahead, most of the work was that of opening sessions: it says nothing about messages.
-        wanted = self.count if self.ahead else min(self._next_count(left), servable)
+        if self.steps_ahead:
+            # Most of the work was that of opening sessions: it says nothing about messages.
+            self.steps_ahead.pop(0)
+            self._previous_count, self._previous_rate = measured, rate
+            return self.count
+        wanted = min(self._next_count(left), servable)
         if wanted > measured:
             self._previous_count, self._previous_rate = measured, rate
         elif measured >= min(self.maximum, servable):
             self.is_settled = True
-        self.count, self.ahead = max(measured, wanted), 0
+        self.count = max(measured, wanted)
         return self.count
 
     def _next_count(self, left: int) -> int:
-        step: int = max(1, MAX_STEP // 4**self._failures)
+        has_grown = self._learned is None and self.count > FIRST_STEP
+        step: int = max(1, (MAX_STEP if has_grown else FIRST_STEP) // 4**self._failures)
         return min(self.count + step, self.maximum, left // MESSAGES_TO_GROW)
 
     def _required_rate(self) -> float:
@@ -146,7 +162,7 @@ class ScalingPolicy:
     def limit_to(self, count: int) -> int:
         """The server objected: return `count`, at least one, and never exceed it again."""
         self.count = self.maximum = max(1, min(count, self.count))
-        self.ahead = 0
+        self.steps_ahead.clear()
         self.is_settled = self.is_limited = True
         return self.count
 
@@ -182,6 +198,8 @@ class ConnectionScaler:
             await self._state.clock.sleep(LOOK_INTERVAL)
         while not self._state.is_over and not self._policy.is_settled:
             measured = await self._measure()
+            if measured is not None and self._policy.is_too_little(measured[0]):  # it may be a slow moment
+                measured = await self._measure(is_second_look=True)
             if measured is not None:
                 rate, busy = measured
                 self._change_to(self._policy.choose(rate, self._count_left(), busy))
@@ -192,10 +210,10 @@ class ConnectionScaler:
             if self._count_pauses() > pauses:
                 self._change_to(self._policy.limit_to(self._policy.count - 1))
 
-    async def _measure(self) -> tuple[float, float] | None:
+    async def _measure(self, *, is_second_look: bool = False) -> tuple[float, float] | None:
         """Return the messages per second with all runners in a session, and how busy this process was.
 
-        Returns None if the server objected meanwhile.
+        With `is_second_look`, no other step is begun. Returns None if the server objected meanwhile.
         """
         state, policy, pauses = self._state, self._policy, self._count_pauses()
         measured = policy.measured_count
@@ -205,7 +223,7 @@ class ConnectionScaler:
         waiting_since = state.clock.now()
         messages, cpu_seconds = 0, 0.0
         while not state.is_over:
-            if self._may_step_ahead():
+            if self._may_step_ahead() and not is_second_look:
                 self._change_to(policy.step_ahead(self._count_left()))
             await state.clock.sleep(LOOK_INTERVAL)
             # If it refused sessions, those that are left are what it takes.
@@ -228,24 +246,27 @@ class ConnectionScaler:
                     cpu_seconds = self._read_cpu_seconds()
             else:
                 taken, seconds = state.figures.messages - messages, state.clock.now() - started
-                if taken >= self._messages_to_measure() * measured and seconds > 0:
+                if taken >= self._messages_to_measure(is_second_look) * measured and seconds > 0:
                     return taken / seconds, (self._read_cpu_seconds() - cpu_seconds) / seconds
         return None
 
     def _may_step_ahead(self) -> bool:
-        """The line is long, and the sessions to be measured are open, or the first one nearly is."""
-        hello, measured = self._state.hello, self._policy.measured_count
+        """The line is long, and the server has answered EHLO in all sessions."""
+        hello = self._state.hello
         return (
             hello is not None
             and hello.strategy is not Strategy.STREAMED
             and hello.round_trip >= LONG_ROUND_TRIP
-            and (measured == 1 or self._state.sessions.open >= measured)
+            and self._state.sessions.answered >= self._policy.count
         )
 
-    def _messages_to_measure(self) -> int:
+    def _messages_to_measure(self, is_second_look: bool) -> int:
+        """Return how many results for each session the rate is measured by."""
         server = self._state.server
-        is_streamed = server is not None and server.strategy is Strategy.STREAMED
-        return MESSAGES_TO_MEASURE_STREAMED if is_streamed else MESSAGES_TO_MEASURE
+        if server is not None and server.strategy is Strategy.STREAMED:
+            return MESSAGES_TO_MEASURE_STREAMED
+        is_quick = self._policy.steps_ahead and not is_second_look
+        return MESSAGES_WITH_STEP_AHEAD if is_quick else MESSAGES_TO_MEASURE
 
     def _use_at_most(self, count: int | None) -> None:
         self._state.sessions.open_at_most = count

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -27,6 +26,7 @@ from mailer.ledger import Claim, Release
 from mailer.render.message import Message
 from mailer.smtp.connection import BATCH, Connection
 from mailer.smtp.protocol.reply import Reply
+from mailer.smtp.protocol.submission import MAX_WAITING, ON_THEIR_WAY
 from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, TransactionResult
 
 # Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7
@@ -34,6 +34,8 @@ from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, Tra
 MAX_QUIET_SECONDS = 30.0
 
 MAX_COMMITS_IN_MESSAGE = 8.0  # if a message takes as long as that, a commit for each of them costs little
+# Seconds that claims and outcomes wait for those of other sessions, so that they share a commit.
+MAX_COMMIT_WAIT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,11 @@ class SessionPlan:
     """How a session is to be used.
 
     `is_careful`: it sends only messages in doubt, one command at a time, because the server may fail at one
-    of them. `message_limit` is the maximum number of messages, if the server showed that it counts them. Up
-    to `claims_ahead` messages may be claimed before the session has room for them.
+    of them. `message_limit` is the maximum number of messages, if the server showed that it counts them.
     """
 
     is_careful: bool = False
     message_limit: int | None = None
-    claims_ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,6 @@ class Session:
         self._connection, self._plan, self._may_stay_open = connection, plan, may_stay_open
         self._renderer, self._state, self._queue, self._recorder = renderer, state, queue, recorder
         self._in_flight = 0
-        self._claimed_ahead: deque[Transaction] = deque()  # rendered, and not submitted yet
         self._found_messages = False  # by the last claim
         self._message_seconds = 1.0  # how long a message takes, of late
         self._taken_count = 0  # messages that the server took or refused
@@ -184,27 +183,19 @@ class Session:
             is_head = is_fruitless and index == 0
             self._recorder.record_unsent(get_claimed_message(transaction), error, is_fruitless_head=is_head)
         self._in_flight = 0
-        self._release_claimed_ahead()
         self._queue.commit()
         return bool(unfinished.in_doubt) and not self._recorder.holds_doubts
 
     async def _send_messages(self) -> None:
         """Claim, render, submit, record. Returns when nothing is in flight and no message is to be started.
 
-        That is so when the session is to be left, when it has ended, or when no message is left. Then nothing
-        is claimed ahead, either.
+        That is so when the session is to be left, when it has ended, or when no message is left.
         """
         while True:
             is_leaving = self._decide_to_leave()
-            if self._claimed_ahead and (is_leaving or self._state.is_over):
-                self._release_claimed_ahead()
-            if (
-                not self._in_flight
-                and not self._claimed_ahead
-                and (is_leaving or not await self._wait_until_ready())
-            ):
+            if not self._in_flight and (is_leaving or not await self._wait_until_ready()):
                 return
-            room = 0 if is_leaving else self._submit_claimed_ahead(self._count_room())
+            room = 0 if is_leaving else self._count_room()
             may_claim = self._may_claim(room)
             claims = await self._claim(room) if may_claim else ()
             if self._in_flight:
@@ -231,26 +222,32 @@ class Session:
         A claim ends with a commit, which is an fsync: wait for half of the window, or a batch, rather than
         pay one for each reply.
         """
-        return room > 0 and (self._is_paced or room >= min(self._in_flight, BATCH))
+        enough = BATCH if self._is_streamed else max(1, self._count_waiting())
+        return room > 0 and (self._is_paced or room >= min(self._in_flight, enough))
 
-    def _submit_claimed_ahead(self, room: int) -> int:
-        """Submit what was claimed ahead, up to `room` messages. Return how much room is left."""
-        while room and self._claimed_ahead:
-            self._submit(self._claimed_ahead.popleft())
-            room -= 1
-        return room
+    @property
+    def _is_streamed(self) -> bool:
+        return self._connection.strategy is Strategy.STREAMED
+
+    def _count_waiting(self) -> int:
+        """Return how many messages may wait behind those on their way, without BDAT.
+
+        A message that waits is written at once when it is its turn, and not after a commit. After a crash it
+        is in doubt, as if the window were larger. So one session alone has none, unless the server answers as
+        fast as the disk writes, as one on this machine does. Of several sessions, each waits for the commits
+        of all.
+        """
+        if self._is_paced:
+            return 0
+        if self._state.sessions.open > 1:
+            return 1
+        is_slow = self._message_seconds >= MAX_COMMITS_IN_MESSAGE * self._queue.commit_seconds
+        return 0 if is_slow else MAX_WAITING
 
     async def _claim(self, room: int) -> Sequence[Claim]:
-        """Claim as many messages as there is room for, and submit them.
-
-        If the server answers as fast as the disk writes, as one on this machine does, more are claimed with
-        the same commit. After a crash they are in doubt, as if the window were larger.
-        """
-        ahead = self._plan.claims_ahead
-        is_slow = self._message_seconds >= MAX_COMMITS_IN_MESSAGE * self._queue.commit_seconds
-        if is_slow or self._is_paced:
-            ahead = 0
-        claims = await self._queue.claim(room + ahead)
+        """Claim as many messages as there is room for, and submit them."""
+        within = 0.0 if self._is_streamed else min(MAX_COMMIT_WAIT, self._message_seconds / 4)
+        claims = await self._queue.claim(room, within=within)
         if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
             # Messages in doubt come before those that were not tried yet.
             self._must_leave = self._doubts_are_done = True
@@ -265,16 +262,17 @@ class Session:
                 if transaction is not None and index < room:
                     self._submit(transaction)
                 elif transaction is not None:
-                    self._claimed_ahead.append(transaction)
+                    self._queue.record(claim, Release())
         return claims
-
-    def _release_claimed_ahead(self) -> None:
-        while self._claimed_ahead:
-            self._queue.record(get_claimed_message(self._claimed_ahead.popleft()).claim, Release())
 
     def _count_room(self) -> int:
         room, limit = self._connection.room, self._plan.message_limit
-        return room if limit is None else max(0, min(room, limit - self._taken_count - self._in_flight))
+        if not self._is_streamed:
+            on_their_way = ON_THEIR_WAY[self._connection.strategy]
+            room = min(room, on_their_way + self._count_waiting() - self._in_flight)
+        if limit is not None:
+            room = min(room, limit - self._taken_count - self._in_flight)
+        return max(0, room)
 
     async def _take_results(self, *, until_due: bool) -> None:
         """Wait for results and record them. With `until_due`, wait only until another message may start."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from mailer.campaign.model import AUTO
@@ -28,8 +27,6 @@ from mailer.errors import AuthenticationError, ConnectionLost, LedgerError, Serv
 from mailer.ledger.store import CampaignLock
 from mailer.smtp.connection import Connection, ServerFacts, connect
 from mailer.smtp.protocol.values import Strategy
-
-CLAIMS_AHEAD = 2  # if a session sends one message at a time, and the server is as fast as the disk
 
 SessionFactory = Callable[[Connection, SessionPlan], Session]
 
@@ -59,8 +56,6 @@ class SessionRunner:
         self._state, self._queue, self._throttle = state, queue, throttle
         self._make_session = make_session
         self._reconnect = ReconnectPolicy(state, queue, options.delivery.backoff)
-        # With a window of the user's, nothing is claimed beyond it.
-        self._claims_ahead = CLAIMS_AHEAD if options.delivery.window is None else 0
         self._plan = SessionPlan(is_careful)
         self._connection: Connection | None = None
         self._session: Session | None = None
@@ -176,6 +171,7 @@ class SessionRunner:
 
     async def _wait_for_login(self, hello: ServerFacts, may_log_in: asyncio.Event) -> None:
         """Keep the server's first `hello` for the run, and wait until this session may log in."""
+        self._state.sessions.answered += 1
         if self._state.hello is None and not self._plan.is_careful:
             self._state.hello = hello
         await may_log_in.wait()
@@ -223,9 +219,7 @@ class SessionRunner:
             is_reconnect=self._follows_failure,
             is_careful=self._plan.is_careful,
         )
-        is_streamed = connection.details.strategy is Strategy.STREAMED
-        ahead = 0 if is_streamed or self._plan.is_careful or self._plan.message_limit else self._claims_ahead
-        self._session = session = self._make_session(connection, replace(self._plan, claims_ahead=ahead))
+        self._session = session = self._make_session(connection, self._plan)
         is_open = False
         try:
             end = await session.run()

@@ -166,6 +166,11 @@ class Connection:
         return self._session.extensions
 
     @property
+    def strategy(self) -> Strategy:
+        """How messages are written now."""
+        return self._session.strategy
+
+    @property
     def room(self) -> int:
         """How many messages may be submitted now; 0 if the window is full, or the session takes no more."""
         return self._session.room
@@ -199,7 +204,7 @@ class Connection:
         returned first; then `list_unfinished` has the messages without one.
         """
         session, results = self._session, self._results
-        enough = max(1, min(session.window_limit // 2, BATCH))
+        enough = min(session.worthwhile_results, BATCH)
         self._write()
         await self._wait_until(lambda: bool(results) or session.is_idle)
         await self._wait_until(lambda: len(results) >= enough or session.is_idle, at_most=LINGER)

@@ -34,7 +34,8 @@ class Round:
     duplicates: int = 0
 
 
-def command(bench: Bench, server: FaultServer, connections: int) -> list[str]:
+def command(bench: Bench, server: FaultServer, connections: int, window: int | None = WINDOW) -> list[str]:
+    """The command that is killed. Without a `window`, messages wait behind those on their way."""
     return [
         "send",
         str(bench.path),
@@ -46,8 +47,7 @@ def command(bench: Bench, server: FaultServer, connections: int) -> list[str]:
         str(bench.ledger),
         "--connections",
         str(connections),
-        "--window",
-        str(WINDOW),
+        *([] if window is None else ["--window", str(window)]),
         "--yes",
     ]
 
@@ -63,13 +63,17 @@ def one_round(
     hold: bool = False,
     ledger_url: str | None = None,
     count: int = 150,
+    window: int | None = WINDOW,
 ) -> Round:
-    """Kill a campaign of `count` at most `most` times, each time after a random while; then let it end and compare."""
+    """Kill a campaign of `count` at most `most` times, each time after a random while; then let it end and compare.
+
+    Without a `window`, that of the strategy is expected, which is not "streamed": WINDOW is more than it is.
+    """
     bench = Bench(folder, count, "delivery: {in_doubt: hold}\n" if hold else "", ledger_url=ledger_url)
     done = Round()
     with FaultServer(strategy, delay=0.002) as server:
         while done.kills < most:
-            pid = zygote.start(*command(bench, server, connections))
+            pid = zygote.start(*command(bench, server, connections, window))
             wait(bench, server, dice)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -79,7 +83,7 @@ def one_round(
                 break
             done.kills += 1
             done.in_flight += check_killed(bench, server, connections)
-        zygote.start(*command(bench, server, connections))
+        zygote.start(*command(bench, server, connections, window))
         code = zygote.wait()
         done.sessions, done.duplicates = server.sessions, server.duplicates
         bench.compare_with(server, max_duplicates=0 if hold else done.kills * WINDOW * connections)

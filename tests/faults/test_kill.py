@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.faults.kill import one_round
+from tests.faults.kill import WINDOW, one_round
 from tests.faults.zygote import Zygote
 
 KILLS = 34  # for each strategy
@@ -26,9 +26,16 @@ def test_kills_lose_no_message(tmp_path, strategy):
             connections = dice.choice((1, 1, 3))
             hold = number % 3 == 0
             most = min(KILLS - kills, 12)
-            folder = tmp_path / str(number)
+            window = WINDOW if strategy == "streamed" else dice.choice((WINDOW, None))
             done = one_round(
-                folder, dice, zygote, most, strategy=strategy, connections=connections, hold=hold
+                tmp_path / str(number),
+                dice,
+                zygote,
+                most,
+                strategy=strategy,
+                connections=connections,
+                hold=hold,
+                window=window,
             )
             kills += done.kills
             in_flight += done.in_flight

@@ -217,7 +217,7 @@ def test_one_connection_that_never_comes_does_not_end_the_run(tmp_path):
     ("given", "is_fast"), [(None, False), (1, False), (2, False), (None, True), (2, True)]
 )
 def test_intent_is_only_for_what_is_on_its_way(tmp_path, monkeypatch, strategy, window, given, is_fast):
-    """`is_fast`: a server that answers as fast as the disk writes gets two more messages for each commit."""
+    """`is_fast`: behind those on their way, two more wait for a server that answers as fast as the disk writes."""
     monkeypatch.setattr("mailer.delivery.session.MAX_COMMITS_IN_MESSAGE", 1e9 if is_fast else 0.0)
     bench = Bench(tmp_path, 20)
     claimed: list[int] = []
@@ -233,8 +233,8 @@ def test_intent_is_only_for_what_is_on_its_way(tmp_path, monkeypatch, strategy, 
         bench.send(server, replace(QUICK, window=given))
         bench.compare_with(server)
     assert len(claimed) == 20
-    ahead = 2 if is_fast and given is None else 0
-    assert max(claimed) == min(window, given or window) + ahead
+    waiting = 2 if is_fast else 0
+    assert max(claimed) == min(window + waiting, given or window + waiting)
 
 
 @STRATEGY
@@ -272,6 +272,19 @@ def test_automatic_connections_grow_but_never_beyond_what_the_server_takes(tmp_p
         result = bench.send(server, replace(QUICK, connections="auto"), again=True)
         bench.compare_with(server)
         assert 1 <= result.run.server["connections"] <= 3
+
+
+def test_sessions_that_never_opened_are_not_what_the_next_run_begins_with(tmp_path):
+    """The run ends before the server has greeted more than the first."""
+    bench = Bench(tmp_path, 40)
+    with FaultServer(
+        "pipelined", faults=(Fault("greeting", "silence", nth=2, times=1000),), delay=0.02
+    ) as server:
+        result = bench.send(server, replace(QUICK, connections="auto"))
+        bench.compare_with(server)
+        assert server.sessions > 1
+    assert result.ending is Ending.COMPLETE
+    assert result.run.server["connections"] == 1
 
 
 def test_automatic_connections_are_few_for_few_messages(tmp_path):

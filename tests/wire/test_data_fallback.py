@@ -59,7 +59,7 @@ def test_commands_behind_the_end_that_are_dropped_cost_one_timeout(feeding: str)
     )
     assert run.outcomes == {1: ("content", 250)}
     assert run.unfinished == ([2], [])
-    assert run.session.traits == ServerTraits(refuses_behind_content=True, window_at_most=1)
+    assert run.session.traits == ServerTraits(refuses_behind_content=True, window_at_most=2)
 
 
 @pytest.mark.parametrize("code", [500, 501, 502, 503, 504])

@@ -132,10 +132,19 @@ def test_the_session_ends_after_the_servers_maximum_of_messages(feeding: str) ->
 
 
 @pytest.mark.parametrize("offer", [PIPELINED, SEQUENTIAL])
-def test_only_what_is_on_its_way_is_in_flight(feeding: str, offer: str) -> None:
-    """One message, or the end of one and the envelope of the next: a crash leaves no more in doubt."""
+def test_two_messages_may_wait_behind_those_on_their_way(feeding: str, offer: str) -> None:
+    """On their way are one message, or the end of one and the envelope of the next."""
     run = converse(OPENING + offer + "-:", feeding=feeding)
-    assert run.session.room == (2 if offer == PIPELINED else 1)
+    assert run.session.room == (4 if offer == PIPELINED else 3)
+
+
+def test_what_waits_leaves_with_the_content_before_it(feeding: str) -> None:
+    run = converse(
+        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + ENVELOPE[2] + "-:",
+        [ONE, TWO, THREE],
+        feeding=feeding,
+    )
+    assert run.session.room == 1
 
 
 def test_a_server_that_answers_slower_after_errors_is_left_when_that_is_cheaper(feeding: str) -> None:

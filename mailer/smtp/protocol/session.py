@@ -222,9 +222,9 @@ class SmtpSession:
         return self._submission.room
 
     @property
-    def window_limit(self) -> int:
-        """How many messages may be in flight."""
-        return self._submission.window_limit if self._submission is not None else 0
+    def worthwhile_results(self) -> int:
+        """How many results are worth waiting for, so that one commit is for several."""
+        return self._submission.worthwhile_results if self._submission is not None else 1
 
     @property
     def is_exhausted(self) -> bool:

@@ -24,7 +24,8 @@ from mailer.smtp.protocol.values import (
 from mailer.smtp.protocol.window import Window
 
 # Messages on their way without BDAT: one, or the end of one and the envelope of the next.
-DATA_WINDOWS = {Strategy.SEQUENTIAL: 1, Strategy.PIPELINED: 2}
+ON_THEIR_WAY = {Strategy.SEQUENTIAL: 1, Strategy.PIPELINED: 2}
+MAX_WAITING = 2  # that may be submitted behind them, to be written at once when it is their turn
 
 
 def choose_strategy(
@@ -81,8 +82,9 @@ class Submission:
         if "BURL" in extensions.names:  # RFC 4468: Dovecot's submission proxy, which fails without RSETs
             traits = replace(traits, needs_resets=True)
         strategy = choose_strategy(extensions, traits, window=window, at_most=strategy_at_most)
-        if strategy in DATA_WINDOWS:
-            window = min(window or DATA_WINDOWS[strategy], DATA_WINDOWS[strategy])
+        if strategy in ON_THEIR_WAY:
+            maximum = ON_THEIR_WAY[strategy] + MAX_WAITING
+            window = min(window or maximum, maximum)
         self._queue = TransactionQueue(
             extensions, Window(window, ceiling=traits.window_at_most), SlowdownDetector(session_cost)
         )
@@ -111,9 +113,13 @@ class Submission:
         return self._queue.room
 
     @property
-    def window_limit(self) -> int:
-        """How many messages may be in flight."""
-        return self._queue.window.limit
+    def worthwhile_results(self) -> int:
+        """How many results are worth waiting for, so that one commit is for several: half of a window.
+
+        Without BDAT the results come one by one.
+        """
+        is_streamed = self._writer.strategy is Strategy.STREAMED
+        return max(1, self._queue.window.limit // 2) if is_streamed else 1
 
     @property
     def is_exhausted(self) -> bool:
