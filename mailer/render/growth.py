@@ -22,7 +22,9 @@ from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 
 from mailer.render.preheader import join_lines
-from mailer.render.symbols import COMPARISONS, Instruction, join_markup, join_text
+from mailer.render.recording import Instruction
+from mailer.render.symbols import join_markup, join_text
+from mailer.render.trace import COMPARISONS
 from mailer.templating import BoundedEnvironment, LimitExceeded
 from mailer.templating.environment import show_html
 from mailer.templating.limits import MAX_WIDTH, PART_SIZE, SCALARS, measure_size
@@ -128,7 +130,24 @@ class Growth:
         self._factors = factors
         self._sizes: dict[int, int] = {}
         self._work = 0
+        self._weight = 1  # how often each operation may be done
         self.is_bounded = True
+
+    def fork(self, base: int, items: int | None, sections: int, rounds: int) -> Growth:
+        """The sizes within a section of a way that has so many sections.
+
+        :param base: the number of registers that it sees.
+        :param items: the register of the list that a loop goes through; None for a branch.
+        :param rounds: the maximum of a loop.
+        """
+        inner = Growth(self._factors)
+        inner.is_bounded = self.is_bounded
+        inner._work = self._work
+        inner._weight = self._weight * sections * (1 if items is None else rounds)
+        inner._sizes = {register: size for register, size in self._sizes.items() if register < base}
+        if items is not None:
+            inner._sizes |= {base: self._sizes.get(items, MAX_INPUT), base + 1: _SMALL, base + 2: _SMALL}
+        return inner
 
     def add(self, step: Instruction) -> None:
         """Take in the next instruction."""
@@ -137,7 +156,7 @@ class Growth:
         size = self._find_size(step)
         if size is not None:
             self._sizes[step.register] = size
-            self._work += size
+            self._work += size * self._weight
         self.is_bounded = size is not None and size <= MAX_SIZE and self._work <= MAX_WORK
 
     def _find_size(self, step: Instruction) -> int | None:
@@ -163,8 +182,8 @@ class Growth:
                 return None
             text = sum(len(value) for value in step.constants.values() if isinstance(value, str))
             return (registers * _ESCAPED + MAX_WIDTH) * (1 + text) + written
-        self._work += (registers + written) * (registers + written) // 32 if factor == _SEARCH else 0
-        self._work += registers + written
+        steps = (registers + written) * (registers + written) // 32 if factor == _SEARCH else 0
+        self._work += (steps + registers + written) * self._weight
         return (registers + written) * max(factor, 0) + _SMALL
 
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailer.errors import MissingExtra
+from mailer.render.skeleton import MARK_COMMENT
 from mailer.text import find_similar
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _RAW = frozenset("script style textarea title xmp iframe noembed noframes".split
 _QUOTED = re.compile(r"\"[^\"]*+\"|'[^']*+'")
 _BETWEEN_ATTRIBUTES = re.compile(r"[\s/]++")
 _CLOSED_BY_ITSELF = frozenset("p li dt dd td th tr tbody thead tfoot option colgroup".split())  # noqa: SIM905
-_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
+VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
 
 _MJML_COMPONENT = re.compile(
     r"<!--.*?(?:-->|\Z)|<mj-raw\b.*?(?:</mj-raw\s*>|\Z)|<(mj-[\w-]*)", re.IGNORECASE | re.DOTALL
@@ -56,6 +57,12 @@ _STYLE = re.compile(r"<style\b[^>]*+(?:>(.*?)(?:</style|\Z)|\Z)", re.IGNORECASE 
 _REVEALED = re.compile(r"<!--.*?(?:-->|\Z)|<!\[(?:if\b[^\]>]*+|endif)\]>", re.IGNORECASE | re.DOTALL)
 _STAND_IN = "<!--mailer-revealed-{}-->"
 _HIDDEN = re.compile(_STAND_IN.format(r"(\d+)"))
+
+# A table whose rows are not in a <tbody>; sections' marks may be before the first row.
+_ROWS = re.compile(
+    rf"<!--.*?(?:-->|\Z)|<table\b(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>(?=(?:\s|{MARK_COMMENT.pattern})*<tr\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 _TEXT = (
     "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#24292f;"
@@ -203,7 +210,7 @@ def inline_css(html: str) -> str:
         revealed.append(found[0])
         return _STAND_IN.format(len(revealed) - 1)
 
-    inlined = _inliner().inline(_REVEALED.sub(hide, html))
+    inlined = _inliner().inline(_ROWS.sub(_open_table_body, _REVEALED.sub(hide, html)))
     return (
         _HIDDEN.sub(
             lambda found: revealed[int(found[1])] if int(found[1]) < len(revealed) else found[0], inlined
@@ -211,6 +218,11 @@ def inline_css(html: str) -> str:
         if revealed
         else inlined
     )
+
+
+def _open_table_body(found: re.Match[str]) -> str:
+    """Write the <tbody> that an HTML parser puts before the first row, so that blanks before the row are in it."""
+    return found[0] if found[0].startswith("<!--") else f"{found[0]}<tbody>"
 
 
 @lru_cache(maxsize=1)
@@ -249,7 +261,7 @@ def check_html(html: str) -> None:
         if name in _RAW and not found[1]:
             position = _find_raw_end(html, name, end)
             continue
-        if name in _VOID or name in _CLOSED_BY_ITSELF:
+        if name in VOID or name in _CLOSED_BY_ITSELF:
             continue
         if not found[1]:
             opened[name] += 1
@@ -289,7 +301,7 @@ def _check_depth(source: str) -> None:
     for found in _MJML_TAG.finditer(source):
         if found[2] is None or found[1]:
             depth -= 1
-        elif found[2].lower() not in _VOID:
+        elif found[2].lower() not in VOID:
             depth += 1
         if depth > MAX_DEPTH:
             raise ValueError(f"MJML: nested deeper than {MAX_DEPTH} levels")

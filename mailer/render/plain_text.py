@@ -10,15 +10,18 @@ No width depends on a cell's text. So a text can be derived from a skeleton whos
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any
 
 from mailer.render.markup import check_html
-from mailer.render.skeleton import TOKEN, has_token
+from mailer.render.skeleton import MARK, TOKEN, NotLocal, has_token
 
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _COLLAPSED = re.compile(r"max-height\s*:\s*0(?![.\d]*[1-9])", re.IGNORECASE)
 # Invisible characters that keep what follows out of a preheader: they come in runs.
 _PADDING = re.compile("(?:[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff][ \u00a0]*){3,}")
+_PAD = "[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff]"
+_PADDED_MARK = re.compile(f"{_PAD}{MARK.pattern}|{MARK.pattern}{_PAD}")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # no text in XML
 _GAP = "\ue0c1"  # private use: stands for the blanks between two cells, which would be collapsed
 MAX_DATA_CELL = 200  # characters of a cell in a table of data
@@ -53,6 +56,16 @@ def derive_text(html: str, compared: list[tuple[str, str]] | None = None) -> str
     :param compared: is given the texts and addresses of links that are equal for some values of their tokens.
     :returns: plain text that ends with a line end; empty if the HTML has nothing but layout.
     """
+    return finish_text(lay_out(html, compared if compared is not None else []))
+
+
+def lay_out(html: str, compared: list[tuple[str, str]], rounds: Container[int] | None = None) -> str:
+    """Do the work of `derive_text`, up to what is the same for a part of a text as for the whole.
+
+    :param rounds: the marks of sections that are rounds of a loop, which has at least one; None if the HTML has
+        no marks of sections. Marks are in the text where they were in the HTML.
+    :raises NotLocal: if the text of a section depends on what is around it.
+    """
     from inscriptis.css_profiles import STRICT_CSS_PROFILE
     from inscriptis.html_engine import Inscriptis
     from inscriptis.model.config import ParserConfig
@@ -61,17 +74,30 @@ def derive_text(html: str, compared: list[tuple[str, str]] | None = None) -> str
 
     check_html(html)
     html = _CONTROL.sub("", html)
+    parser = HTMLParser(encoding="utf-8", remove_comments=rounds is None, remove_pis=True)
     try:
-        tree = document_fromstring(
-            html.encode("utf-8"), parser=HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
-        )
+        tree = document_fromstring(html.encode("utf-8"), parser=parser)
     except ParserError:  # nothing but blanks and comments
         return ""
-    _prepare(tree, compared if compared is not None else [])
+    if rounds is None:
+        _prepare(tree, compared)
+    else:
+        from mailer.render.text_sections import check_sections, replace_marks
+
+        check_sections(tree, rounds)
+        _prepare(tree, compared)
+        replace_marks(tree)
     _protect_entities(tree)
-    lines = _PADDING.sub(" ", Inscriptis(tree, ParserConfig(css=STRICT_CSS_PROFILE)).get_text()).split("\n")
-    text = "\n".join(line.rstrip() for line in lines)
-    text = re.sub(r"\n{3,}", "\n\n", text).strip("\n").replace(_GAP, "  ")
+    text = Inscriptis(tree, ParserConfig(css=STRICT_CSS_PROFILE)).get_text()
+    if rounds is not None and (found := _PADDED_MARK.search(text)):
+        raise NotLocal({int(found[1] or found[3])})
+    lines = _PADDING.sub(" ", text).split("\n")
+    return re.sub(r"\n{3,}", "\n\n", "\n".join([line.rstrip() for line in lines]))
+
+
+def finish_text(text: str) -> str:
+    """Finish a text that `lay_out` made."""
+    text = text.strip("\n").replace(_GAP, "  ")
     return text + "\n" if text else ""
 
 
@@ -135,6 +161,9 @@ def _is_followed(link: Any) -> bool:
     while element is not None and not element.tail:
         following = element.getnext()
         if following is not None:
+            if not isinstance(following.tag, str):  # a section begins or ends
+                found = MARK.fullmatch(following.text or "")
+                raise NotLocal({int(found[1])} if found else ())
             return following.tag in _INLINE
         element = element.getparent()
         if element is None or element.tag not in _INLINE:
@@ -186,7 +215,7 @@ def _may_match(left: str, right: str) -> bool:
 def _flatten_table(table: Any) -> None:
     """Make lines of a table's rows."""
     rows = [*table.iter("tr")]  # those of inner tables are no rows any more
-    is_data = _is_data(table, rows)
+    is_data = is_data_table(table, rows)
     for row in rows:
         cells = [cell for cell in row if cell.tag in ("td", "th")]
         has_blocks = any(cell.xpath(_HAS_BLOCK) for cell in cells)
@@ -198,8 +227,8 @@ def _flatten_table(table: Any) -> None:
         part.tag = "div"
 
 
-def _is_data(table: Any, rows: list[Any]) -> bool:
-    """Whether it is a table of data: headings are in its first row, or at the beginning of each row.
+def is_data_table(table: Any, rows: list[Any]) -> bool:
+    """Return whether it is a table of data: headings are in its first row, or at the beginning of each row.
 
     Some layouts are made of <th> cells too; those have blocks or one cell a row.
     """

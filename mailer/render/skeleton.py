@@ -17,6 +17,21 @@ from mailer.render.body import MAX_LINE, Body, BodyEncoder, is_utf8, quote_runs,
 
 _SIGN = f"zq{secrets.token_hex(8)}x"
 TOKEN = re.compile(_SIGN + r"(\d+)q")
+MARK = re.compile(_SIGN + r"(\d+)([se])")  # in a text: where a section starts or ends
+MARK_COMMENT = re.compile(f"<!--{MARK.pattern}-->")
+
+
+class NotLocal(Exception):
+    """What is made of a section depends on what is around it, or the other way round; `numbers` are its marks'."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        super().__init__("a section depends on what is around it")
+        self.numbers = frozenset(numbers)
+
+
+def make_marks(number: int) -> tuple[str, str]:
+    """The comments of HTML before and behind a section. They hold what MARK finds."""
+    return f"<!--{_SIGN}{number}s-->", f"<!--{_SIGN}{number}e-->"
 
 
 def make_token(number: int) -> str:

@@ -14,40 +14,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
-from mailer.templating.limits import check_size
+from mailer.render.recording import Inseparable, SectionRecord, SlotRegisters, Untraceable
 
-MAX_INSTRUCTIONS = 5000  # of one trace
+if TYPE_CHECKING:
+    from mailer.render.trace import Trace
+
 MAX_LOOP = 200  # items of a recipient's list that are written out
-_SCALARS = frozenset({str, int, float, bool, type(None), Markup, bytes})
+SCALARS = frozenset({str, int, float, bool, type(None), Markup, bytes})
 _VIEWS: tuple[type[Any], ...] = (type({}.keys()), type({}.values()), type({}.items()))
-
-
-class Untraceable(Exception):
-    """The template does something that cannot be traced; `str()` says what."""
-
-
-class Instruction(NamedTuple):
-    """`register = function(arguments)` as Python source; `constants` are the names that the source uses."""
-
-    register: int
-    source: str
-    uses: frozenset[int]
-    constants: dict[str, object]
-
-
-class Guard(NamedTuple):
-    """A question about a register whose answer decides how the template continues.
-
-    `true`: is it true? `iterates`: is it an iterator? `value`: what is it?
-    """
-
-    register: int
-    question: Literal["true", "iterates", "value"]
-    outcome: bool | int | str
 
 
 class Symbol:
@@ -68,6 +46,7 @@ class Symbol:
         if self.is_iterator:
             if self._is_used:
                 raise Untraceable("a generator is used twice")
+            self.trace.check_own(self.register)
             self._is_used = True
         return self.register
 
@@ -129,6 +108,7 @@ class ColumnSymbol(Symbol):
     def use(self) -> int:
         if self.register < 0:
             self.register = self.trace.load(self.name)
+            self.trace.note_lazy(self)
         return self.register
 
 
@@ -141,8 +121,12 @@ class Slot(NamedTuple):
     raw: Symbol
     shown: Symbol
 
+    def find_registers(self) -> SlotRegisters:
+        """The registers of both, and the length of what is written for the traced recipient."""
+        return SlotRegisters(self.raw.use(), self.shown.use(), len(str(self.shown.value)))
 
-Piece = str | Slot
+
+Piece = str | Slot | SectionRecord
 
 
 class TextSymbol(Symbol):
@@ -160,9 +144,13 @@ class TextSymbol(Symbol):
 
     def use(self) -> int:
         if self.register < 0:
+            keys = frozenset(piece.key for piece in self.pieces if isinstance(piece, SectionRecord))
+            if keys:  # its text is not only shown
+                raise Inseparable(keys)
             parts = tuple(piece.shown if isinstance(piece, Slot) else piece for piece in self.pieces)
             made = self.trace.apply(join_markup if self.is_markup else join_text, parts)
             self.register, self.value = made.register, made.value
+            self.trace.note_lazy(self)
         return self.register
 
 
@@ -182,6 +170,7 @@ class JoinedSymbol(Symbol):
         if self.register < 0:
             made = self.trace.apply(self.function, tuple(self.parts))
             self.register, self.value = made.register, made.value
+            self.trace.note_lazy(self)
         return self.register
 
 
@@ -196,7 +185,7 @@ def join_markup(parts: tuple[str, ...]) -> Markup:
 def has_symbol(value: object, depth: int = 8) -> bool:
     """Whether `value` is a Symbol, or has one among its parts."""
     kind = value.__class__
-    if kind in _SCALARS:
+    if kind in SCALARS:
         return False
     if isinstance(value, Symbol):
         return True
@@ -211,171 +200,3 @@ def has_symbol(value: object, depth: int = 8) -> bool:
     if depth == 0:
         raise Untraceable("values are nested too deeply")
     return any(has_symbol(part, depth - 1) for part in parts)
-
-
-COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
-    "eq": lambda a, b: check_size(a) == check_size(b),
-    "ne": lambda a, b: check_size(a) != check_size(b),
-    "lt": lambda a, b: check_size(a) < check_size(b),
-    "lteq": lambda a, b: check_size(a) <= check_size(b),
-    "gt": lambda a, b: check_size(a) > check_size(b),
-    "gteq": lambda a, b: check_size(a) >= check_size(b),
-    "in": lambda a, b: check_size(a) in check_size(b),
-    "notin": lambda a, b: check_size(a) not in check_size(b),
-}
-
-
-def compare_values(name: str, left: Any, right: Any) -> Any:
-    """Compare two values that are not Symbols. `name` is that of Jinja2's operator."""
-    return COMPARISONS[name](left, right)
-
-
-class Trace:
-    """The record of one run of a template."""
-
-    def __init__(self) -> None:
-        self.steps: list[Instruction | Guard] = []
-        self._count = 0
-        self._known: dict[tuple[object, ...], Symbol] = {}
-        self._answers: dict[tuple[int, bool], bool | int | str] = {}
-        self._kept: list[object] = []  # so that no id() is given twice during the trace
-
-    def load(self, name: str) -> int:
-        """Record that a column is read; returns its register."""
-        return self._add("c[{K0}]", frozenset(), {"K0": name})
-
-    def compare(self, name: str, left: object, right: object) -> Symbol:
-        return self.apply(COMPARISONS[name], left, right)
-
-    def apply(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Symbol:
-        """Record `function(*arguments, **named)`, some of which hold Symbols, and compute it for this
-        recipient.
-
-        The same function of the same arguments is recorded once. It must be pure, and never give an iterator.
-        """
-        return self._apply(function, arguments, named, may_iterate=False)
-
-    def apply_iterating(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Symbol:
-        """As `apply`, for a function that may give an iterator.
-
-        Whether it does is checked for each recipient.
-        """
-        return self._apply(function, arguments, named, may_iterate=True)
-
-    def _apply(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        named: dict[str, Any],
-        *,
-        may_iterate: bool,
-    ) -> Symbol:
-        values, uses = _ArgumentWriter(), set[int]()
-        written = [values.write(argument, uses) for argument in arguments]
-        if named:
-            written.append(f"**{values.write(named, uses)}")
-        key = (id(function), tuple(named), *values.identity)
-        if (known := self._known.get(key)) is not None:
-            return known
-        self._kept += (function, arguments, named)
-        result = function(
-            *map(_value_of, arguments), **{name: _value_of(part) for name, part in named.items()}
-        )
-        is_iterator = hasattr(result, "__next__")
-        if is_iterator and not may_iterate:
-            raise Untraceable("a function gives an iterator")
-        call = f"{{F}}({', '.join(written)})"
-        register = self._add(call, frozenset(uses), {"F": function} | values.constants)
-        if may_iterate:
-            self.steps.append(Guard(register, "iterates", is_iterator))
-        if is_iterator:
-            register = self._add(f"list(v{register})", frozenset({register}), {})
-        made = Symbol(self, register, list(result) if is_iterator else result, is_iterator=is_iterator)
-        if not is_iterator:
-            self._known[key] = made
-        return made
-
-    def decide(self, symbol: Symbol) -> bool:
-        """Whether `symbol` is true for this recipient; a guard of the trace."""
-        register = symbol.use()
-        if symbol.is_iterator:
-            raise Untraceable("a generator is tested for truth")
-        if (register, True) not in self._answers:
-            outcome = self._answers[register, True] = bool(symbol.value)
-            self.steps.append(Guard(register, "true", outcome))
-        return bool(self._answers[register, True])
-
-    def fix(self, symbol: Symbol) -> Any:
-        """The value of `symbol`, a text or a number, for this recipient; a guard of the trace."""
-        register, value = symbol.use(), symbol.value
-        if value.__class__ not in (str, int):
-            raise Untraceable("a column's value decides what is loaded, and is not a text")
-        if (register, False) not in self._answers:
-            self._answers[register, False] = value
-            self.steps.append(Guard(register, "value", value))
-        return value
-
-    def _add(self, source: str, uses: frozenset[int], constants: dict[str, object]) -> int:
-        if len(self.steps) >= MAX_INSTRUCTIONS:
-            raise Untraceable("the template does too much with a column's values")
-        register, self._count = self._count, self._count + 1
-        self.steps.append(Instruction(register, source, uses, constants))
-        return register
-
-
-class _ArgumentWriter:
-    """Arguments as Python source: registers by their number, constants by a name."""
-
-    def __init__(self) -> None:
-        self.constants: dict[str, object] = {}
-        self.identity: list[object] = []
-
-    def write(self, value: Any, uses: set[int]) -> str:
-        if isinstance(value, Symbol):
-            register = value.use()
-            uses.add(register)
-            self.identity += ("register", register)
-            return f"iter(v{register})" if value.is_iterator else f"v{register}"
-        if not has_symbol(value):
-            return self._write_constant(value)
-        self.identity.append(value.__class__)
-        if value.__class__ in (list, tuple):
-            self.identity.append(len(value))
-            parts = "".join(f"{self.write(part, uses)}, " for part in value)
-            return f"[{parts}]" if value.__class__ is list else f"({parts})"
-        if value.__class__ is dict:
-            self.identity.append(len(value))
-            parts = "".join(
-                f"{self._write_constant(key)}: {self.write(part, uses)}, " for key, part in value.items()
-            )
-            return f"{{{{{parts}}}}}"
-        if value.__class__ is slice:
-            parts = ", ".join(self.write(part, uses) for part in (value.start, value.stop, value.step))
-            return f"slice({parts})"
-        raise Untraceable(f"a {value.__class__.__name__} with a column's value in it")
-
-    def _write_constant(self, value: object) -> str:
-        is_scalar = value.__class__ in _SCALARS
-        self.identity += (
-            (value.__class__, repr(value) if value.__class__ is float else value)
-            if is_scalar
-            else (id(value),)
-        )
-        name = f"K{len(self.constants)}"
-        self.constants[name] = value
-        return f"{{{name}}}"
-
-
-def _value_of(argument: Any) -> Any:
-    """An argument with this recipient's values in place of the Symbols."""
-    if isinstance(argument, Symbol):
-        if isinstance(argument, (TextSymbol, JoinedSymbol)):
-            argument.use()
-        return iter(argument.value) if argument.is_iterator else argument.value
-    if not has_symbol(argument):
-        return argument
-    if isinstance(argument, dict):
-        return {key: _value_of(part) for key, part in argument.items()}
-    if isinstance(argument, slice):
-        return slice(*map(_value_of, (argument.start, argument.stop, argument.step)))
-    return argument.__class__(map(_value_of, argument))

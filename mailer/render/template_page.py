@@ -10,16 +10,18 @@ from jinja2 import Template
 
 from mailer.errors import Place
 from mailer.files import show_path
+from mailer.render.assembly import Assembler
 from mailer.render.attachments import FileProblem
 from mailer.render.body import Body, BodyEncoder, is_utf8
 from mailer.render.failure import RenderFailure
 from mailer.render.html import UnknownPath
 from mailer.render.markup import MarkupError
 from mailer.render.placeholders import Placeholders
-from mailer.render.programs import Program, Way
+from mailer.render.programs import Program
 from mailer.render.skeleton import Skeleton
 from mailer.render.templates import TemplateEnvironment, TemplateVariables, UnboundedWork, run_template
 from mailer.render.transform import Shape, Transformed, Transformer
+from mailer.render.ways import FilledWay, Section
 from mailer.templating import describe_error, find_template_place
 
 COMPILED_AFTER = 16  # messages of one template: fewer do not make up for the time that compiling it takes
@@ -84,6 +86,7 @@ class TemplatePage:
         self._max_output = max_output
         self._count = 0
         self._program: Program | None = None
+        self._assembler: Assembler | None = None
         self._is_compiled = True
         self.path = template.name or ""
         self.folder = dirname(self.path)
@@ -91,11 +94,7 @@ class TemplatePage:
     def write_text(self, variables: TemplateVariables) -> FilledText:
         """The template's output. RenderFailure at its line."""
         if (filled := self._fill(variables)) is not None:
-            way, registers = filled
-            skeleton = way.skeletons.get(None)
-            if skeleton is None:
-                skeleton = way.skeletons[None] = Skeleton.from_pieces(way.pieces)
-            return FilledText(skeleton, [registers[number] for number in way.shown], True)
+            return self._fill_text(filled)
         return FilledText(Skeleton([self._run(variables)], []), (), False)
 
     def write_html(self, variables: TemplateVariables) -> Content:
@@ -107,7 +106,7 @@ class TemplatePage:
         if transformer is None:
             raise TypeError("a text template has no HTML")
         if (filled := self._fill(variables)) is not None:
-            content = self._fill_html(transformer, *filled, only_bounded=variables.only_bounded)
+            content = self._fill_html(transformer, filled, only_bounded=variables.only_bounded)
             if content is not None:
                 return content
         if variables.only_bounded:
@@ -137,7 +136,7 @@ class TemplatePage:
         is_same = self._program.compare(filled, lambda: self._run_plain(variables))
         transformer = self._kind.transformer
         if is_same and transformer is not None and self._kind.placeholders is None:
-            content = self._fill_html(transformer, *filled)
+            content = self._fill_html(transformer, filled)
             if content is not None:
                 direct = self._transform(transformer, self._run_plain(variables))
                 is_same = transformer.is_same(content.html, content.text, direct)
@@ -154,7 +153,7 @@ class TemplatePage:
         """The compiled form; None before it is made."""
         return self._program
 
-    def _fill(self, variables: TemplateVariables) -> tuple[Way, list[Any]] | None:
+    def _fill(self, variables: TemplateVariables) -> FilledWay | None:
         if variables.only_bounded:
             filled = (
                 self._program.fill(variables) if self._program is not None and self._is_compiled else None
@@ -166,27 +165,45 @@ class TemplatePage:
         if self._count <= COMPILED_AFTER or not self._is_compiled:
             return None
         if self._program is None:
-            environment = self._kind.environment
-            self._program = environment.make_program(
-                lambda tracing: tracing.get_template(self.path), show_path(self.path), self._max_output
+            transformer = self._kind.transformer
+            self._program = self._kind.environment.make_program(
+                lambda tracing: tracing.get_template(self.path),
+                show_path(self.path),
+                self._max_output,
+                has_sections=transformer is None or transformer.may_have_sections,
             )
+            if transformer is not None:
+                self._assembler = Assembler(transformer)
         return self._program.fill(variables) or self._program.learn(
             variables, lambda: self._run_plain(variables)
         )
 
+    def _fill_text(self, filled: FilledWay) -> FilledText:
+        way = filled.way
+        if way.sections:
+            return FilledText(Skeleton([filled.write()], []), (), False)
+        skeleton = way.skeletons.get(None)
+        if skeleton is None:
+            pieces = [piece for piece in way.pieces if not isinstance(piece, Section)]
+            skeleton = way.skeletons[None] = Skeleton.from_pieces(pieces)
+        return FilledText(skeleton, filled.list_shown(), True)
+
     def _fill_html(
-        self, transformer: Transformer, way: Way, registers: list[Any], *, only_bounded: bool = False
+        self, transformer: Transformer, filled: FilledWay, *, only_bounded: bool = False
     ) -> Content | None:
         """None if the recipient's values are left to Jinja2, or if a skeleton would have to be made
         (`only_bounded`).
         """
-        shown = [registers[number] for number in way.shown]
-        raw = [registers[number] for number in way.raw]
+        way = filled.way
+        if way.sections:
+            return self._assemble(transformer, filled, only_bounded=only_bounded)
+        shown, raw = filled.list_shown(), filled.list_raw()
         plan = way.plan
         if plan is None:
             if only_bounded:
                 return None
-            plan = way.plan = transformer.plan(way.pieces, len(way.shown))
+            pieces = [piece for piece in way.pieces if not isinstance(piece, Section)]
+            plan = way.plan = transformer.plan(pieces, len(way.shown))
         shape: Shape | None = plan.shape(raw, shown)
         if shape is None:
             return None
@@ -201,6 +218,30 @@ class TemplatePage:
             return None
         return _make_content(made, shown, raw, is_kept=True)
 
+    def _assemble(self, transformer: Transformer, filled: FilledWay, *, only_bounded: bool) -> Content | None:
+        """As `_fill_html`, for a way with sections."""
+        if self._assembler is None or self._program is None:
+            return None
+        instance = self._assembler.make_instance(filled)
+        if instance is None:
+            return None
+        key = self._assembler.make_key(instance)
+        made, is_kept = self._assembler.find(instance, key)
+        if made is None:
+            if only_bounded:
+                return None
+            made, keys = self._assembler.learn(
+                instance, lambda output: self._transform(transformer, output), self.folder
+            )
+            if keys:
+                self._program.write_out(keys)
+                self._assembler = Assembler(transformer)
+        shown = [text for part in instance.walk() for text in part.shown]
+        raw = [value for part in instance.walk() for value in part.raw]
+        if made.compared and made.has_equal_link(raw):
+            return None
+        return _make_content(made, shown, raw, is_kept=is_kept)
+
     def _write_traced(self, transformer: Transformer, variables: TemplateVariables) -> Content:
         """A trace tells whether the path of an image is the author's.
 
@@ -208,7 +249,7 @@ class TemplatePage:
         """
         self._count = max(self._count, COMPILED_AFTER)
         if (filled := self._fill(variables)) is not None:
-            content = self._fill_html(transformer, *filled)
+            content = self._fill_html(transformer, filled)
             if content is not None:
                 return content
         raise FileProblem("an image: a value of the list chooses no file; expected a URL")

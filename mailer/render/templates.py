@@ -159,7 +159,12 @@ class TemplateEnvironment(BoundedEnvironment):
             self.show_html = show
 
     def make_program(
-        self, load: Callable[[TemplateEnvironment], Template], name: str, max_output: int
+        self,
+        load: Callable[[TemplateEnvironment], Template],
+        name: str,
+        max_output: int,
+        *,
+        has_sections: bool = True,
     ) -> Program:
         """The compiled form of a template; see `programs.Program`."""
         from mailer.render.programs import Program
@@ -167,7 +172,7 @@ class TemplateEnvironment(BoundedEnvironment):
 
         if self._tracing is None:
             self._tracing = TracingEnvironment(self)
-        return Program(self._tracing, load, name, max_output)
+        return Program(self._tracing, load, name, max_output, has_sections=has_sections)
 
     def source(self, path: str) -> str:
         """Of a template that was loaded."""
@@ -237,7 +242,7 @@ class PatternTemplate:
             filled = self.program.fill(variables) if self.program is not None and self._is_compiled else None
             if filled is None:
                 raise UnboundedWork
-            return filled[0].write(filled[1])
+            return filled.write()
         self._count += 1
         if self._count > self.COMPILED_AFTER and self._is_compiled:
             if self.program is None:
@@ -246,7 +251,7 @@ class PatternTemplate:
                 variables, lambda: "".join(run_template(self._template, variables, most))
             )
             if filled is not None:
-                return filled[0].write(filled[1])
+                return filled.write()
         return self.render_plainly(variables, most)
 
     def render_plainly(self, variables: TemplateVariables, most: int = 65536) -> str:

@@ -13,31 +13,43 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from jinja2 import Template, nodes
-from jinja2.compiler import Frame, optimizeconst
+from jinja2 import Template
 from jinja2.filters import FILTERS
 from jinja2.nodes import EvalContext
-from jinja2.runtime import BlockReference, Context, LoopContext, Macro, TemplateReference, Undefined
+from jinja2.runtime import Context, LoopContext, Macro, TemplateReference
 from jinja2.tests import TESTS
-from jinja2.utils import Cycler, Joiner, Namespace
 from markupsafe import Markup
 
+from mailer.dataclass import dataclass
 from mailer.render.growth import list_growth_factors
 from mailer.render.preheader import AFTER, BEFORE, join_lines, make_preheader
+from mailer.render.recording import Inseparable, Recording, SectionRecord, Untraceable
 from mailer.render.symbols import (
+    MAX_LOOP,
     ColumnSymbol,
     JoinedSymbol,
     Piece,
     Slot,
     Symbol,
     TextSymbol,
-    Trace,
-    Untraceable,
-    compare_values,
     has_symbol,
 )
 from mailer.render.templates import TemplateEnvironment, TemplateVariables
-from mailer.templating.environment import CheckedCodeGenerator, concat_output, show_html
+from mailer.render.trace import Trace, compare_values
+from mailer.render.traced_runtime import (
+    GROWTH_FACTORS,
+    TracedContext,
+    TracedMacro,
+    TracedRounds,
+    TracedTemplateReference,
+    Written,
+    find_owner,
+    flatten_output,
+    hands_on,
+    has_state,
+)
+from mailer.render.tracing_code import TracingCode
+from mailer.templating.environment import concat_output, show_html
 from mailer.templating.locale_filters import LOCALE_FILTERS
 
 # Filters and tests of Jinja2 that never give an iterator. Any other one may.
@@ -46,39 +58,6 @@ _VALUE_FILTERS = frozenset(FILTERS.keys() | TESTS.keys() | LOCALE_FILTERS) - {
     *("default", "d", "first", "last", "max", "min", "attr"),  # give what they were given, or a part of it
 }
 IMPURE = frozenset({"random"})  # filters whose result differs each time
-_TRANSPARENT = (Macro, BlockReference, LoopContext, Cycler, Joiner)  # called with Symbols: they hand them on
-
-
-class TracingCode(CheckedCodeGenerator):
-    """Jinja2's code generator with comparisons and slices as calls, and with this module's macros."""
-
-    def write_commons(self) -> None:
-        super().write_commons()
-        for name in ("compare", "take_slice"):
-            self.writeline(f"{name} = environment.{name}")
-        self.writeline("Macro = environment.make_macro")
-        self.writeline("Markup = environment.make_markup")
-        self.writeline("TemplateReference = environment.make_template_reference")
-
-    @optimizeconst
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802 - the visitor's
-        self.write("compare(")
-        self.visit(node.expr, frame)
-        for operand in node.ops:
-            self.write(f", {operand.op!r}, ")
-            self.visit(operand.expr, frame)
-        self.write(")")
-
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
-        if not isinstance(node.arg, nodes.Slice):
-            super().visit_Getitem(node, frame)
-            return
-        self.write("take_slice(")
-        self.visit(node.node, frame)
-        for bound in (node.arg.start, node.arg.stop, node.arg.step):
-            self.write(", ")
-            self.visit(bound or nodes.Const(None), frame)
-        self.write(")")
 
 
 class TracingEnvironment(TemplateEnvironment):
@@ -91,7 +70,10 @@ class TracingEnvironment(TemplateEnvironment):
         super().__init__(plain.project_loader, autoescape=bool(plain.autoescape))
         self.plain = plain
         self.trace = Trace()
-        self.context_class = _TracedContext
+        self.whole_sections: set[str] = set()  # those that are written out in each way
+        self.has_sections = True
+        self._loops: list[_OpenLoop] = []
+        self.context_class = TracedContext
         self.globals = dict(plain.globals)
         self.filters = {
             name: self._trace_function(name, filter_) for name, filter_ in _functions(plain.filters)
@@ -104,18 +86,75 @@ class TracingEnvironment(TemplateEnvironment):
         self.join_html = partial(self._join, plain.join_html)
         self.join_text = partial(self._join, plain.join_text)
 
-    def run(self, template: Template, variables: TemplateVariables) -> tuple[Trace, list[Piece]]:
+    def run(self, template: Template, variables: TemplateVariables) -> Recording:
         """Run a template of this environment with Symbols in place of the recipient's own values.
 
-        :returns: the trace, and the output as constant texts and slots.
+        :returns: the instructions, the guards, and the output as constant texts, slots and sections.
         :raises Untraceable: if the template does what cannot be traced. An error of the template is raised as it is.
+        :raises Inseparable: if sections must be written out in each way.
         """
         self.trace = Trace()
+        self._loops.clear()
         names: dict[str, Any] = dict(variables)
         for symbol in variables.own_names:
             names[symbol] = ColumnSymbol(self.trace, symbol, variables[symbol])
-        context = _TracedContext(self, names, template.name, template.blocks)
-        return self.trace, _flatten(template.root_render_func(context))
+        context = TracedContext(self, names, template.name, template.blocks)
+        self.trace.begin_section("")
+        return self.trace.end_section(flatten_output(template.root_render_func(context)))
+
+    # -- branches and loops
+
+    def write_section(self, key: str, write: Callable[[list[Any]], None]) -> Any:
+        """What a branch writes: a section with ways of its own, unless there is only one way."""
+        written: list[Any] = []
+        if not self.has_sections or key in self.whole_sections:
+            write(written)
+            return Written(flatten_output(written))
+        self.trace.begin_section(key)
+        write(written)
+        pieces = flatten_output(written)
+        if self.trace.dissolve_section():
+            return Written(pieces)
+        recording = self.trace.end_section(pieces)
+        return SectionRecord(key, self.trace.count, None, [recording])
+
+    def write_loop(self, key: str, write: Callable[[list[Any]], None]) -> Any:
+        """What a loop writes: a section whose rounds have ways of their own, if it goes through a column's list.
+
+        Whether there are any rounds is a branch.
+        """
+        return self.write_section(f"{key} if", lambda written: written.append(self._write_rounds(key, write)))
+
+    def _write_rounds(self, key: str, write: Callable[[list[Any]], None]) -> Any:
+        written: list[Any] = []
+        self._loops.append(loop := _OpenLoop(key, written))
+        write(written)
+        self._loops.pop()
+        if (rounds := loop.rounds) is None or not rounds.rounds:
+            return Written(flatten_output(written))
+        return SectionRecord(key, self.trace.count, rounds.items, rounds.rounds)
+
+    def take_rounds(self, iterable: Any) -> Any:
+        """What a loop goes through: `iterable`, or its rounds if that is a column's list."""
+        loop = self._loops[-1]
+        if not isinstance(iterable, Symbol) or not self.has_sections or loop.key in self.whole_sections:
+            return iterable
+        items = self.trace.apply(list, iterable)
+        if not items:
+            return ()
+        if len(items.value) > MAX_LOOP:
+            raise Untraceable(f"a loop over more than {MAX_LOOP} items of a column")
+        loop.rounds = TracedRounds(self, items, loop.written, loop.key)
+        return loop.rounds
+
+    def make_loop(self, iterable: Any, *arguments: Any) -> Any:
+        """Jinja2's `LoopContext(...)`."""
+        return iterable.run() if isinstance(iterable, TracedRounds) else LoopContext(iterable, *arguments)
+
+    def check_outside_sections(self) -> None:
+        """What is done now has an effect on what is behind it: Inseparable within a section."""
+        if keys := self.trace.list_open():
+            raise Inseparable(keys)
 
     # -- filters, tests, calls
 
@@ -168,9 +207,11 @@ class TracingEnvironment(TemplateEnvironment):
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         self = __self
         named = {name: value for name, value in kwargs.items() if name not in ("_loop_vars", "_block_vars")}
-        owner = _find_owner(__obj)
+        owner = find_owner(__obj)
         is_plain = not (isinstance(__obj, Symbol) or has_symbol(args) or has_symbol(named))
-        if is_plain or _hands_on(__obj) or (owner.__class__ in (list, tuple) and has_symbol(owner)):
+        if has_state(__obj, owner):
+            self.check_outside_sections()
+        if is_plain or hands_on(__obj) or (owner.__class__ in (list, tuple) and has_symbol(owner)):
             return super().call(__context, __obj, *args, **kwargs)
         if __obj is make_preheader and len(args) == 1 and not named:
             text = self.trace.apply(join_lines, *args)
@@ -275,8 +316,8 @@ class TracingEnvironment(TemplateEnvironment):
 
     def _concat(self, pieces: Iterable[Any]) -> Any:
         """What a macro, a block or `{% set %}` wrote."""
-        flat = _flatten(pieces)
-        if any(isinstance(piece, Slot) for piece in flat):
+        flat = flatten_output(pieces)
+        if any(isinstance(piece, (Slot, SectionRecord)) for piece in flat):
             return TextSymbol(self.trace, flat, is_markup=False)
         return concat_output(piece for piece in flat if isinstance(piece, str))
 
@@ -290,11 +331,11 @@ class TracingEnvironment(TemplateEnvironment):
 
     def make_macro(self, *arguments: Any) -> Macro:
         """Jinja2's `Macro(...)`."""
-        return _TracedMacro(*arguments)
+        return TracedMacro(*arguments)
 
     def make_template_reference(self, context: Context) -> TemplateReference:
         """Jinja2's `self`."""
-        return _TracedTemplateReference(context)
+        return TracedTemplateReference(context)
 
     # -- names of templates
 
@@ -313,91 +354,23 @@ class TracingEnvironment(TemplateEnvironment):
         return [self._fix_name(part) for part in name] if isinstance(name, (list, tuple)) else name
 
 
-class _TracedMacro(Macro):
-    def _invoke(self, arguments: list[Any], autoescape: bool) -> Any:
-        written = self._func(*arguments)
-        return self._environment.make_markup(written) if autoescape else written  # type: ignore[attr-defined]
-
-
-class _TracedBlock(BlockReference):
-    @property
-    def super(self) -> Any:
-        if self._depth + 1 >= len(self._stack):
-            return super().super
-        return _TracedBlock(self.name, self._context, self._stack, self._depth + 1)
-
-    def __call__(self) -> Any:
-        environment: Any = self._context.environment
-        written = environment.concat(self._stack[self._depth](self._context))
-        return environment.make_markup(written) if self._context.eval_ctx.autoescape else written
-
-
-class _TracedTemplateReference(TemplateReference):
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._context = context
-
-    def __getitem__(self, name: str) -> Any:
-        return _TracedBlock(name, self._context, self._context.blocks[name], 0)
-
-
-class _TracedContext(Context):
-    def super(self, name: str, current: Callable[[Context], Iterator[str]]) -> Any:
-        found = super().super(name, current)
-        if isinstance(found, Undefined):
-            return found
-        return _TracedBlock(name, self, found._stack, found._depth)
-
-
 def _functions(table: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
     yield from table.items()
 
 
-def _flatten(pieces: Iterable[Any]) -> list[Piece]:
-    """Pieces of output as texts and slots, neighbouring texts joined."""
-    flat: list[Piece] = []
-    for piece in pieces:
-        parts = piece.pieces if isinstance(piece, TextSymbol) else (piece,)
-        for part in parts:
-            if isinstance(part, Slot):
-                flat.append(part)
-            elif isinstance(part, Symbol):  # of a filter block: Jinja2 writes its result as it is
-                flat.append(Slot(part, part.trace.apply(_require_text, part)))
-            elif not isinstance(part, str):
-                raise Untraceable("something is written that is not text")
-            elif part:
-                text = str(part)
-                if flat and isinstance(flat[-1], str):
-                    flat[-1] += text
-                else:
-                    flat.append(text)
-    return flat
+@dataclass(slots=True)
+class _OpenLoop:
+    """A loop that is run now, and what it wrote."""
 
-
-def _hands_on(function: Any) -> bool:
-    """Whether a function of Jinja2 only stores its arguments, or hands them on to a template."""
-    if isinstance(function, _TRANSPARENT) or function in (dict, Namespace, Cycler, Joiner):
-        return True
-    return isinstance(getattr(function, "__self__", None), (LoopContext, Cycler, Joiner))
-
-
-def _find_owner(function: Any) -> Any:
-    """The object whose method `function` is."""
-    if isinstance(function, partial) and function.args:
-        return function.args[0]
-    return getattr(function, "__self__", None)
+    key: str
+    written: list[Any]
+    rounds: TracedRounds | None = None
 
 
 def _call(
     environment: Any, context: Context, function: Any, arguments: list[Any], named: dict[str, Any]
 ) -> Any:
     return environment.call(context, function, *arguments, **named)
-
-
-def _require_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a filter block gives what is not text")
-    return str(value)
 
 
 def _is_text(value: Any) -> bool:
@@ -408,4 +381,4 @@ def _return_value(value: Any) -> Any:
     return value
 
 
-_GROWTH_FACTORS: dict[Callable[..., Any], int] = {_is_text: 0, _return_value: 1, _require_text: 1}
+_GROWTH_FACTORS: dict[Callable[..., Any], int] = {**GROWTH_FACTORS, _is_text: 0, _return_value: 1}

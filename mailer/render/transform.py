@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from html import unescape
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from mailer.render import markup
 from mailer.render.attachments import FileProblem
 from mailer.render.html import Images
 from mailer.render.placeholders import NUMBER
-from mailer.render.skeleton import TOKEN, Skeleton, has_token, make_token
+from mailer.render.skeleton import MARK, MARK_COMMENT, TOKEN, NotLocal, Skeleton, has_token, make_token
 from mailer.render.templates import show_path_segment
 from mailer.text import shorten
 
@@ -45,6 +45,9 @@ _MARKUP = re.compile(
 )
 _ATTRIBUTE = re.compile(r"([^\s\"'<>/=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]+))")
 _STYLE = re.compile(r"<style\b[^>]*+(?:>(.*?)(?:</style|\Z)|\Z)", re.IGNORECASE | re.DOTALL)
+_NAME = re.compile(r"<(/?)([A-Za-z][^\s/>]*)")
+# Selectors that look at an element's neighbours, or at what is in it.
+_NEIGHBOURS = re.compile(r"[+~]|:(?:first|last|nth|only|empty|has|not)")
 _ADDRESSES = frozenset({"href", "src", "background", "action"})
 # Attributes whose values decide nothing, unless a rule of CSS selects by an attribute.
 _PASSIVE = _ADDRESSES | {"alt", "title", "content", "lang", "value", "aria-label", "summary", "datetime"}
@@ -63,6 +66,16 @@ class Transformed(NamedTuple):
     images: dict[str, str | None]
     compared: list[tuple[Skeleton, Skeleton]]
 
+    def is_like(self, other: Transformed) -> bool:
+        """Whether both give the same messages, but for unused rules of a style sheet."""
+        if without_styles("\0".join(self.html.pieces)) != without_styles("\0".join(other.html.pieces)):
+            return False
+        if self.html.numbers != other.html.numbers or self.images != other.images:
+            return False
+        if self.text is None or other.text is None:
+            return self.text is other.text
+        return self.text.pieces == other.text.pieces and self.text.numbers == other.text.numbers
+
     def has_equal_link(self, raw: Sequence[Any]) -> bool:
         """Whether a recipient's values make the text of a link equal to its address."""
         from mailer.render.plain_text import is_address_shown
@@ -71,6 +84,15 @@ class Transformed(NamedTuple):
         return any(
             is_address_shown(text.fill(values), address.fill(values)) for text, address in self.compared
         )
+
+
+class MarkedTransformed(NamedTuple):
+    """As Transformed, but texts with tokens and marks. `text` is not finished yet."""
+
+    html: str
+    text: str | None
+    images: dict[str, str | None]
+    compared: list[tuple[str, str]]
 
 
 class Transformer:
@@ -85,7 +107,7 @@ class Transformer:
         images: Images,
     ) -> None:
         self._convert = convert
-        self._is_text_derived = is_text_derived
+        self.is_text_derived = is_text_derived
         self._is_css_inlined = is_css_inlined
         self._images = images
         self._kept: OrderedDict[tuple[str, str], Transformed] = OrderedDict()
@@ -116,7 +138,7 @@ class Transformer:
         self, html: str, folder: str, is_path_known: Callable[[str], bool] | None = None
     ) -> Transformed:
         text, compared = None, list[tuple[str, str]]()
-        if self._is_text_derived:
+        if self.is_text_derived:
             from mailer.render.plain_text import derive_text
 
             text = Skeleton.from_text(derive_text(html, compared))
@@ -126,18 +148,51 @@ class Transformer:
         links = [(Skeleton.from_text(label), Skeleton.from_text(address)) for label, address in compared]
         return Transformed(Skeleton.from_text(html), text, images, links)
 
-    def plan(self, pieces: Sequence[str | int], count: int) -> Plan:
-        """Which of the `count` slots of an output may be tokens."""
+    @property
+    def may_have_sections(self) -> bool:
+        """Whether what is made of a part of an output may be cut out of what is made of the whole."""
+        return self._convert is None
+
+    def transform_marked(self, written: str, folder: str, rounds: Container[int]) -> MarkedTransformed:
+        """As `transform`, for an output of HTML with marks around its sections.
+
+        :param rounds: the marks of sections that are rounds of a loop.
+        :raises NotLocal: if a section depends on what is around it.
+        """
+        text, compared = None, list[tuple[str, str]]()
+        if self.is_text_derived:
+            from mailer.render.plain_text import lay_out
+
+            text = lay_out(written, compared, rounds)
+        html = written
+        if self._is_css_inlined:
+            html = markup.inline_css(written)
+            if html != written:
+                _check_css(written, html)
+        html, images = self._images.find_images(html, folder)
+        return MarkedTransformed(html, text, images, compared)
+
+    def has_selectors(self, html: str) -> bool:
+        """Whether a style sheet selects by the values of attributes."""
+        return _has_selectors(html)
+
+    def plan(self, pieces: Sequence[str | int], count: int, *, has_selectors: bool | None = None) -> Plan:
+        """Which of the `count` slots of an output may be tokens.
+
+        :param has_selectors: whether a style sheet selects by attributes; None to look for one in `pieces`.
+        """
         return Plan(
             pieces,
             count,
+            has_selectors=has_selectors,
             is_html=self._convert is None,
-            is_strict=self._convert is not None or self._is_text_derived or self._is_css_inlined,
+            is_strict=self._convert is not None or self.is_text_derived or self._is_css_inlined,
         )
 
     def is_same(self, html: Any, text: Any, direct: Transformed) -> bool:
         """Whether filled skeletons are what was made of Jinja2's own output."""
-        if unescape(html.write()) != unescape(direct.html.fill(())):
+        made, expected = html.write(), direct.html.fill(())
+        if made != expected and unescape(without_styles(made)) != unescape(without_styles(expected)):
             return False
         return direct.text is None or text.write() == direct.text.fill(())
 
@@ -145,13 +200,25 @@ class Transformer:
 class Plan:
     """Which slots of one way through a template may be tokens."""
 
-    def __init__(self, pieces: Sequence[str | int], count: int, *, is_html: bool, is_strict: bool) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[str | int],
+        count: int,
+        *,
+        is_html: bool,
+        is_strict: bool,
+        has_selectors: bool | None = None,
+    ) -> None:
         self._pieces = pieces
         self._count = count
         self._is_html = is_html
         self._is_strict = is_strict
         text = "".join(make_token(piece) if isinstance(piece, int) else piece for piece in pieces)
-        sites = _find_sites(text) if is_html else _Sites(_find_numeric_sites(pieces), set(), set(), set())
+        sites = (
+            _find_sites(text, has_selectors)
+            if is_html
+            else _Sites(_find_numeric_sites(pieces), set(), set(), set())
+        )
         self._literal = sites.literal
         self._images = sites.images
         self._segments = sites.segments
@@ -225,9 +292,51 @@ class _Sites(NamedTuple):
     segments: set[int]
 
 
-def _find_sites(html: str) -> _Sites:
+def find_marks_in_markup(html: str) -> set[int]:
+    """The marks that are within a tag, a comment, a style sheet or a script."""
+    pieces = [found[0] for found in _MARKUP.finditer(html)]
+    return {
+        int(number)
+        for piece in pieces
+        if not MARK_COMMENT.fullmatch(piece)
+        for number, _ in MARK.findall(piece)
+    }
+
+
+def without_styles(html: str) -> str:
+    """HTML without its style sheets: which rules that select nothing are left there depends on the whole."""
+    return _STYLE.sub("<style>", html)
+
+
+def _check_css(written: str, html: str) -> None:
+    """NotLocal if the style of an element depends on its neighbours, or a section is not a part of the tree."""
+    sheets = "".join(_STYLE.findall(re.sub(r"/\*.*?(?:\*/|\Z)", "", written, flags=re.DOTALL)))
+    if any(_NEIGHBOURS.search(selectors) for selectors in re.findall(r"([^{}]*)\{", sheets)):
+        raise NotLocal(())
+    opened: list[str] = []
+    for found in _MARKUP.finditer(html):
+        piece = found[0]
+        if mark := MARK_COMMENT.fullmatch(piece):
+            name = f"#{mark[1]}"
+            if mark[2] == "s":
+                opened.append(name)
+            elif not opened or opened.pop() != name:
+                raise NotLocal({int(mark[1]), *(int(name[1:]) for name in opened if name[0] == "#")})
+        elif (tag := _NAME.match(piece)) and tag[2].lower() not in markup.VOID:
+            if not tag[1] and not found[1]:
+                opened.append(tag[2].lower())
+            elif not found[1] and (not opened or opened.pop() != tag[2].lower()):
+                raise NotLocal(int(name[1:]) for name in opened if name[0] == "#")
+
+
+def _has_selectors(html: str) -> bool:
+    return any("[" in css or ":lang" in css for css in _STYLE.findall(html))
+
+
+def _find_sites(html: str, has_selectors: bool | None) -> _Sites:
     sites = _Sites(set(), set(), set(), set())
-    has_selectors = any("[" in css or ":lang" in css for css in _STYLE.findall(html))
+    if has_selectors is None:
+        has_selectors = _has_selectors(html)
     for found in re.finditer(f"[<&]{TOKEN.pattern}", html):
         sites.literal.add(int(found[1]))
     for found in _MARKUP.finditer(html):

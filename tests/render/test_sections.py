@@ -1,0 +1,178 @@
+"""Branches and loops with ways of their own: the same messages as Jinja2 alone, and few ways."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mailer.campaign.model import Recipient
+from mailer.render.compiled import CompiledCampaign
+from mailer.render.template_page import COMPILED_AFTER
+from mailer.render.transform import without_styles
+from tests.render.projects import PIXEL, Project, content_of, parsed, person
+
+STYLE = "<style>td{padding:4px} p{margin:0} .x{color:red} @media (max-width:600px){td{padding:0}}</style>"
+ROW = "<tr><td>{{ item.name }}</td><td>{{ item.price }}</td></tr>"
+LOOP = "{% for item in items %}" + ROW + "{% endfor %}"
+LOCAL = {
+    "rows": f"<table>{LOOP}</table>",
+    "rows on lines": f"<p>x</p>\n<table>\n{{% for item in items %}}\n{ROW}\n{{% endfor %}}\n</table>\n<p>y</p>",
+    "rows under a heading": f"<table><tr><th>Item</th><th>Price</th></tr>{LOOP}</table>",
+    "a branch in a loop": "<ul>{% for i in items %}<li>{{ loop.index }} {{ i.name }}{% if i.sale %} <b>sale</b>{% endif %}</li>"
+    "{% endfor %}</ul>",
+    "first and last": "<p>{% for i in items %}{% if loop.first %}(first){% endif %} {{ i.name }}{{ '.' if loop.last else ',' }}"
+    "{% endfor %}</p>",
+    "blocks": "".join(f"{{% if c{n} %}}<p>block {n} {{{{ name }}}}</p>{{% endif %}}\n" for n in range(4)),
+    "two arms": "".join(f"{{% if c{n} %}}<p>p{n}</p>{{% else %}}<div>d{n}</div>{{% endif %}}" for n in range(4)),
+    "words": "<p>You have " + " ".join(f"{{% if c{n} %}}item {n},{{% endif %}}" for n in range(4)) + " and so on.</p>",
+    "elif": "{% if plan == 'pro' %}<p>Pro {{ name }}</p>{% elif plan == 'team' %}<h2>T</h2>{% else %}free{% endif %}<p>x</p>",
+    "an else of a loop": "<p>a</p>{% for i in items %}<p>{{ i.name }}</p>{% else %}<p>none</p>{% endfor %}<p>b</p>",
+    "nested": "{% for i in items %}<p>{{ i.name }}{% for t in i.tags %} <i>{{ t }}</i>{% endfor %}</p>{% endfor %}",
+    "a macro": "{% macro m(x) %}{% if x.sale %}<p>S {{ x.name }}</p>{% else %}<p>{{ x.name }}</p>{% endif %}{% endmacro %}"
+    "{% for i in items %}{{ m(i) }}{% endfor %}",
+    "hidden": "<div style='display:none'>{% if c0 %}a{% endif %}{% if c1 %}b{% endif %}</div><p>{{ name }}</p>",
+}  # fmt: skip
+NOT_LOCAL = {
+    "in a tag": "<p {% if c0 %}class=x{% endif %}>{{ name }}</p>",
+    "in an attribute": "<p class='{% if c0 %}x{% else %}y{% endif %}'>{{ name }}</p>",
+    "in a style sheet": "<style>{% if c0 %}p{color:red}{% endif %}</style><p>{{ name }}</p>",
+    "in a link": "<a href='https://e.com/'>{% if c0 %}yes{% else %}https://e.com/{% endif %}</a>",
+    "unclosed": "{% if c0 %}<b>{% endif %}{{ name }}{% if c0 %}</b>{% endif %}<p>x</p>",
+    "a numbered list": "<ol>{% for i in items %}<li>{{ i.name }}</li>{% endfor %}<li>last</li></ol>",
+    "a list without text": "<ul><li>{% if c0 %}a{% endif %}{% if c1 %}b{% endif %}</li></ul>",
+    "a cell": "<table><tr><td>a</td>{% if c0 %}<td>b</td>{% endif %}</tr></table>",
+    "neighbours": "<style>p+p{color:red} p:first-child{margin:1px}</style><div>{% if c0 %}<p>a</p>{% endif %}<p>b</p></div>",
+    "rows that make a table of data": "<table><tr><th>a</th><th>b</th></tr>{% if c0 %}<tr><td>c</td><td>d</td></tr>{% endif %}"
+    "{% if c1 %}<tr><td>e</td><td>f</td></tr>{% endif %}</table>",
+    "a block in a cell": "<table><tr><td>{% if c0 %}<p>a</p>{% endif %}</td>"
+    "<td>{% if c1 %}<p>b</p>{% endif %}c</td></tr></table>",
+    "a paragraph that a block ends": "<p>a{% if c0 %}<div>b</div>{% endif %} c</p>{% if c1 %}<p>d</p>{% endif %}",
+    "icons": "<a href='https://e.com/'><img alt=''></a>{% if c0 %}<a href='https://f.com/'>f</a>{% endif %}"
+    "<a href='https://e.com/'>e</a>",
+    "preformatted": "<pre>a {% if c0 %} b{% endif %} c</pre>",
+    "a filter": "{% filter upper %}{% if c0 %}<p>a</p>{% endif %}{% endfilter %}<p>{{ name }}</p>",
+    "a cycler": "{% set cell = cycler('a', 'b') %}{% if c0 %}{{ cell.next() }}{% endif %}<p>{{ cell.next() }}</p>",
+    "the next item": "<p>{% for i in items %}{{ i.name }}{{ ', ' if loop.nextitem is defined }}{% endfor %}</p>",
+    "changed": "<p>{% for i in items %}{% if loop.changed(i.sale) %}*{% endif %}{{ i.name }}{% endfor %}</p>",
+    "a namespace": "{% set ns = namespace(n=0) %}{% for i in items %}{% if i.sale %}{% set ns.n = ns.n + 1 %}{% endif %}"
+    "{% endfor %}<p>{{ ns.n }}</p>",
+    "a set in a branch": "{% if c0 %}{% set x = 'a' %}{% else %}{% set x = 'b' %}{% endif %}<p>{{ x }}</p>",
+}  # fmt: skip
+OPTIONS: list[dict[str, Any]] = [{"css": "keep", "text": "x"}, {"css": "keep"}, {"css": "inline"}]
+
+
+def make_people(count: int, seed: int = 1) -> list[Recipient]:
+    r = random.Random(seed)
+    return [
+        person(
+            name=r.choice(["Ada", "Zoë <b>", "", " x "]) + str(n),
+            plan=r.choice(["pro", "team", "free"]),
+            **{f"c{k}": r.choice(["", "yes"]) for k in range(4)},
+            items=[
+                {
+                    "name": r.choice(["Tea & Co", "x", "", "a\nb", "<i>"]),
+                    "price": r.randrange(9),
+                    "sale": r.random() < 0.5,
+                    "tags": ["t", "<u>"][: r.randrange(3)],
+                }
+                for _ in range(r.randrange(4))
+            ],
+        )
+        for n in range(count)
+    ]
+
+
+def check_same(compiled: CompiledCampaign, plain: CompiledCampaign, people: list[Recipient]) -> None:
+    """What the compiled campaign makes is what Jinja2 makes; unused rules of a style sheet left out."""
+    for recipient in people:
+        html, expected = compiled.render_html(recipient), plain.render_html(recipient)
+        assert html is not None
+        assert expected is not None
+        assert without_styles(html) == without_styles(expected)
+        assert compiled.render_text(recipient) == plain.render_text(recipient)
+    for recipient in people[::5]:
+        for eight_bit in (False, True):
+            parts = list(parsed(compiled.render(recipient, eight_bit=eight_bit).content).walk())
+            text, html = (
+                next(p for p in parts if p.get_content_subtype() == kind) for kind in ("plain", "html")
+            )
+            assert content_of(text).rstrip("\n") == compiled.render_text(recipient).rstrip("\n")
+            assert content_of(html).rstrip("\n") == str(compiled.render_html(recipient)).rstrip("\n")
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("body", [*LOCAL.values(), *NOT_LOCAL.values()], ids=[*LOCAL, *NOT_LOCAL])
+def test_each_combination_of_ways_is_what_jinja2_makes(
+    new_project: Callable[[], Project], body: str, options: dict[str, Any]
+) -> None:
+    template = f"{STYLE}<body>{body}</body>" if options["css"] == "inline" else f"<body>{body}</body>"
+    compiled, plain = (new_project().compile(template=template, **options) for _ in range(2))
+    plain.use_jinja2_alone()
+    check_same(compiled, plain, make_people(COMPILED_AFTER + 60))
+    (program,) = [program for program in compiled.list_programs() if program.name.endswith("html")]
+    assert not program.is_off, program.reason
+
+
+@pytest.mark.parametrize("options", OPTIONS[:2])
+@pytest.mark.parametrize("name", [name for name in LOCAL if name != "hidden"])
+def test_independent_branches_and_rounds_need_few_ways(
+    project: Project, name: str, options: dict[str, Any]
+) -> None:
+    compiled = project.compile(template=f"<body>{LOCAL[name]}</body>", **options)
+    for recipient in make_people(COMPILED_AFTER + 120):
+        compiled.render(recipient)
+    program = next(iter(compiled.list_programs()))
+    assert 2 <= len(program.ways) <= 16
+
+
+PARTS = st.sampled_from([
+    "<p>t</p>", "text ", " ", "\n", "<b>b</b>", "{{ name }}", "<br>", "<div>d</div>", "<p>{{ plan }}</p>", "<li>x</li>",
+    "<a href='https://e.com/{{ plan }}'>l</a>", "<tr><td>c</td><td>d</td></tr>", "<tr><th>c</th><th>d</th></tr>", "&amp;",
+    "<img src='cid:x' alt='i'>", "<p>", "</p>", "<h1 class=x>h</h1>", "&nbsp;", "<ul>", "</ul>", "<hr>",
+])  # fmt: skip
+
+
+def wrap(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    bodies = st.lists(inner, max_size=4).map("".join)
+    return st.one_of(
+        *[st.builds("{{% if c{} %}}{}{{% endif %}}".format, st.integers(0, 3), bodies)] * 3,
+        st.builds("{{% if c{} %}}{}{{% else %}}{}{{% endif %}}".format, st.integers(0, 3), bodies, bodies),
+        *[st.builds("{{% for i in items %}}{}{{{{ i.name }}}}{}{{% endfor %}}".format, bodies, bodies)] * 2,
+        st.builds(
+            "{{% for i in items %}}{{% if i.sale %}}{}{{% endif %}}{}{{% endfor %}}".format, bodies, bodies
+        ),
+        st.builds(
+            "<{0}>{1}</{0}>".format,
+            st.sampled_from(["p", "div", "td", "li", "b", "ul", "table", "span"]),
+            bodies,
+        ),
+        st.builds("<table><tr><td>{}</td></tr></table>".format, bodies),
+        st.builds("<table>{}<tr><td>e</td><td>{}</td></tr></table>".format, bodies, bodies),
+    )
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.recursive(PARTS, wrap, max_leaves=12), min_size=1, max_size=6).map("".join),
+    st.sampled_from(OPTIONS),
+    st.integers(0, 1000),
+)
+def test_a_random_layout_is_what_jinja2_makes(
+    new_project: Callable[[], Project], body: str, options: dict[str, Any], seed: int
+) -> None:
+    template = f"{STYLE if options['css'] == 'inline' else ''}<body>{body}</body>"
+    images = {"x": "x.png"}
+    made = []
+    for _ in range(2):
+        project = new_project()
+        project.put("x.png", PIXEL)
+        made.append(project.compile(template=template, images=images, **options))
+    compiled, plain = made
+    plain.use_jinja2_alone()
+    check_same(compiled, plain, make_people(COMPILED_AFTER + 24, seed))
