@@ -25,6 +25,7 @@ from mailer.text import count_noun
 
 MAX_WAYS = 512  # of one program
 MAX_SHAPES = 32  # sets of columns that one program has trees for
+MAX_COMBINATIONS = 32  # ways through all branches together; with more, each branch has ways of its own
 MAX_WHOLE = 64  # sections that are written out one by one; with one more, all are
 MAX_CONSTANT = 32 * 1024 * 1024  # characters of constant text in all ways of one program
 FREE_TRACES = 24  # traces before each one has to be paid for by recipients who needed none
@@ -91,7 +92,8 @@ class Program:
         self._roots: dict[Any, Node] = {}
         self._hits = self._traces = 0
         self._builder = WayBuilder(environment.growth_factors)
-        self._has_sections = has_sections
+        self._may_have_sections = has_sections
+        self._has_sections = False
         self._whole: set[str] = set()
         self.reason: Reason | None = None
         self.is_off = False
@@ -119,6 +121,9 @@ class Program:
         """
         if self.is_off or not self._may_trace(variables):
             return None
+        if self._may_have_sections and not self._has_sections and len(self.ways) >= MAX_COMBINATIONS:
+            self._has_sections = True
+            self._clear()
         self._traces += 1
         try:
             recording = self._record(variables)
@@ -159,7 +164,12 @@ class Program:
         """Give these sections no ways of their own any more: each of their ways is one of what is around them."""
         new = keys - self._whole
         self._whole |= new
-        self._has_sections = self._has_sections and bool(new) and len(self._whole) <= MAX_WHOLE
+        if not new or len(self._whole) > MAX_WHOLE:
+            self._may_have_sections = self._has_sections = False
+        self._clear()
+
+    def _clear(self) -> None:
+        """Forget all ways, and begin anew."""
         self._roots.clear()
         self._builder = WayBuilder(self._environment.growth_factors)
         self._traces = max(0, self._traces - FREE_TRACES)
