@@ -25,6 +25,7 @@ from mailer.render.preheader import join_lines
 from mailer.render.recording import Instruction
 from mailer.render.symbols import join_markup, join_text
 from mailer.render.trace import COMPARISONS
+from mailer.render.traced_runtime import GROWTH_FACTORS
 from mailer.templating import BoundedEnvironment, LimitExceeded
 from mailer.templating.environment import show_html
 from mailer.templating.limits import MAX_WIDTH, PART_SIZE, SCALARS, measure_size
@@ -110,6 +111,7 @@ def list_growth_factors(environment: BoundedEnvironment) -> dict[Callable[..., A
         join_text: 1,
         join_markup: 1,
         join_lines: 1,
+        **GROWTH_FACTORS,
     }
     tables: list[tuple[Mapping[str, Any], Mapping[str, int]]] = [
         (COMPARISONS, dict.fromkeys(COMPARISONS, 0) | {"in": _SEARCH, "notin": _SEARCH}),

@@ -37,7 +37,6 @@ from mailer.render.symbols import (
 from mailer.render.templates import TemplateEnvironment, TemplateVariables
 from mailer.render.trace import Trace, compare_values
 from mailer.render.traced_runtime import (
-    GROWTH_FACTORS,
     TracedContext,
     TracedMacro,
     TracedRounds,
@@ -381,4 +380,4 @@ def _return_value(value: Any) -> Any:
     return value
 
 
-_GROWTH_FACTORS: dict[Callable[..., Any], int] = {**GROWTH_FACTORS, _is_text: 0, _return_value: 1}
+_GROWTH_FACTORS: dict[Callable[..., Any], int] = {_is_text: 0, _return_value: 1}
