@@ -2,9 +2,10 @@
 
     python -m benchmarks.render [COUNT]
 
-Three campaigns: the newsletter of `benchmarks/newsletter` (its articles are in `vars`); the foreign one there
+Five campaigns: the newsletter of `benchmarks/newsletter` (its articles are in `vars`); the foreign one there
 (its articles are in the template, with branches and filters on columns); the sample newsletter of
-`campaigns/` (layout, macros, includes). Interleaved, medians of five. Before anything is measured, each
+`campaigns/` (layout, macros, includes); the benchmark's with a list of orders in a column, and with ten independent
+branches. Interleaved, medians of five. Before anything is measured, each
 message is checked to bear its recipient's own name and token.
 """
 
@@ -30,6 +31,18 @@ from mailer.render.compiled import CompiledCampaign
 
 ROUNDS = 5
 SAMPLE = Path(__file__).parents[1] / "campaigns" / "newsletter.yaml"
+_CELL = '<td style="font-size:15px;color:#333333">{}</td>'
+# What is added to the benchmark's newsletter before its last row: HTML, and a pattern that changes nothing else.
+SHAPES = {
+    "orders": "{% for order in orders %}<tr>"
+    + _CELL.format("{{ loop.index }}. {{ order.name }}{% if order.sale %} <b>sale</b>{% endif %}")
+    + _CELL.format("{{ order.price }}")
+    + "</tr>{% endfor %}",
+    "branches": "".join(
+        f"{{% if flag{n} %}}<tr>{_CELL.format(f'Offer {n} for {{{{ city }}}}')}</tr>\n{{% endif %}}"
+        for n in range(10)
+    ),
+}
 Way = Callable[[Recipient], object]
 
 
@@ -37,10 +50,14 @@ def make_people(count: int, *, is_sample: bool) -> list[Recipient]:
     """Recipients of the benchmark's list, or with the columns of the sample newsletter's."""
     made = []
     for n, row in enumerate(rows(count)):
-        columns = dict(zip(COLUMNS, row, strict=True))
+        columns: dict[str, object] = dict(zip(COLUMNS, row, strict=True))
         if is_sample:
             columns["plan"] = "member" if n % 3 else "guest"
             columns["berth"] = f"car {n % 30}, berth {n % 40}" if n % 2 else ""
+        columns["orders"] = [
+            {"name": f"Print {n % 89 + k}", "price": f"{k}.50", "sale": (n >> k) % 2} for k in range(n % 12)
+        ]
+        columns |= {f"flag{k}": "yes" if (n * 2654435761 >> k + 8) % 2 else "" for k in range(10)}
         made.append(Recipient(row[0], columns, Place("people.csv", n + 2)))
     return made
 
@@ -115,8 +132,21 @@ def main(count: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         write(folder, 10)
+        last_row = "<tr><td style="
+        source = (folder / "newsletter.html.j2").read_text(encoding="utf-8")
+        head, _, tail = source.rpartition(last_row)
+        for shape, added in SHAPES.items():
+            (folder / f"{shape}.html.j2").write_text(f"{head}{added}{last_row}{tail}", encoding="utf-8")
+        bench = load_campaign(folder / "bench.yaml")
+        assert bench.template is not None
+        shaped = {
+            shape: replace(bench, template=replace(bench.template, source=f"{shape}.html.j2"))
+            for shape in SHAPES
+        }
         campaigns = [
-            ("the benchmark's newsletter", load_campaign(folder / "bench.yaml"), [folder]),
+            ("the benchmark's newsletter", bench, [folder]),
+            ("with a list of 0 to 11 orders in a column", shaped["orders"], [folder]),
+            ("with ten independent branches on columns", shaped["branches"], [folder]),
             ("a foreign newsletter", load_campaign(folder / "foreign.yaml"), [folder]),
             ("the sample newsletter", load_campaign(SAMPLE), [SAMPLE.parents[1] / "templates"]),
         ]

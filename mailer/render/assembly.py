@@ -10,8 +10,8 @@ is the same. If not, the section is written out in each of its ways (NotLocal).
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mailer.dataclass import dataclass
@@ -25,6 +25,7 @@ from mailer.render.skeleton import (
     make_marks,
     make_token,
 )
+from mailer.render.text_sections import EDGE, join_edges
 from mailer.render.transform import (
     Plan,
     Shape,
@@ -37,9 +38,10 @@ from mailer.render.ways import FilledWay, Section, Way
 
 MAX_FRAGMENTS = 4096
 MAX_ASSEMBLED = 256
+ENCODED_AFTER = (
+    32  # messages of one combination: encoding its constant texts takes as long as some dozens of them
+)
 _SLOT = "\ue0c3"  # private use: stands for a slot in a fragment
-_EDGE = "\ue0c2"  # private use: stands for a mark in a text
-_JUNCTION = re.compile(f"[ \n]*{_EDGE}[ \n{_EDGE}]*")
 
 
 class Instance(NamedTuple):
@@ -53,12 +55,17 @@ class Instance(NamedTuple):
     shown: list[str]
     sections: list[list[Instance]]
 
-    def walk(self) -> Iterator[Instance]:
+    def list_all(self) -> list[Instance]:
         """This instance and those of its sections, in the order of their marks."""
-        yield self
+        found: list[Instance] = []
+        self._add_to(found)
+        return found
+
+    def _add_to(self, found: list[Instance]) -> None:
+        found.append(self)
         for rounds in self.sections:
             for instance in rounds:
-                yield from instance.walk()
+                instance._add_to(found)
 
 
 class _Cut(NamedTuple):
@@ -81,6 +88,15 @@ class _Fragment(NamedTuple):
     compared: list[tuple[Skeleton, Skeleton]]
 
 
+def make_key(instances: list[Instance]) -> tuple[object, ...]:
+    """What decides the skeleton of instances, as `list_all` gives them."""
+    key: list[object] = []
+    for instance in instances:
+        key.append(instance.key)
+        key += map(len, instance.sections)
+    return tuple(key)
+
+
 class Assembler:
     """Puts together what one transformer makes of the ways of one program."""
 
@@ -88,6 +104,7 @@ class Assembler:
         self._transformer = transformer
         self._fragments: dict[tuple[object, ...], _Fragment] = {}
         self._assembled: OrderedDict[tuple[object, ...], Transformed] = OrderedDict()
+        self._uses: Counter[tuple[object, ...]] = Counter()
         self._has_selectors = False
 
     def make_instance(
@@ -123,27 +140,20 @@ class Assembler:
             self._has_selectors = self._transformer.has_selectors(text)
         return self._transformer.plan(pieces, len(way.shown), has_selectors=self._has_selectors)
 
-    def make_key(self, root: Instance) -> tuple[object, ...]:
-        """What decides the skeleton of an instance."""
-        key: list[object] = []
-        for instance in root.walk():
-            key.append(instance.key)
-            key += map(len, instance.sections)
-        return tuple(key)
-
     def find(self, root: Instance, key: tuple[object, ...]) -> tuple[Transformed | None, bool]:
-        """The skeletons of an instance if its fragments are known, and whether they are kept for the next one."""
+        """The skeletons of an instance if its fragments are known, and whether it pays to encode them once for all."""
         known = self._assembled.get(key)
         if known is not None:
             self._assembled.move_to_end(key)
-            return known, True
+            self._uses[key] += 1
+            return known, self._uses[key] > ENCODED_AFTER
         try:
             made = self._assemble(root)
         except KeyError:
             return None, False
         self._assembled[key] = made
         if len(self._assembled) > MAX_ASSEMBLED:
-            self._assembled.popitem(last=False)
+            del self._uses[self._assembled.popitem(last=False)[0]]
         return made, False
 
     def learn(
@@ -166,7 +176,7 @@ class Assembler:
 
     def _learn_fragments(self, marked: _MarkedOutput, direct: Transformed, folder: str) -> None:
         output = marked.write(has_marks=True)
-        if _SLOT in output or _EDGE in output:
+        if _SLOT in output or EDGE in output:
             raise NotLocal(())
         if numbers := find_marks_in_markup(output):
             raise NotLocal(numbers)
@@ -230,7 +240,7 @@ class Assembler:
         if self._transformer.is_text_derived:
             from mailer.render.plain_text import finish_text
 
-            joined = _JUNCTION.sub(_join, "".join(parts.text))
+            joined = join_edges("".join(parts.text))
             text = Skeleton(finish_text(joined).split(_SLOT), parts.text_slots)
         return Transformed(html, text, parts.images, parts.compared)
 
@@ -251,10 +261,10 @@ class Assembler:
             is_shown = has_text and number in fragment.text_children
             for child in rounds:
                 if is_shown:
-                    parts.text.append(_EDGE)
+                    parts.text.append(EDGE)
                 next_slot = self._collect(child, parts, next_slot, has_text=is_shown)
                 if is_shown:
-                    parts.text.append(_EDGE)
+                    parts.text.append(EDGE)
             parts.html.append(fragment.html[number + 1])
             parts.html_slots += [first + n for n in fragment.html_slots[number + 1]]
             if is_shown:
@@ -400,16 +410,3 @@ def _is_same_fragment(known: _Fragment, fragment: _Fragment) -> bool:
         list(map(without_styles, known.html)) == list(map(without_styles, fragment.html))
         and known[1:6] == fragment[1:6]
     )
-
-
-def _join(found: re.Match[str]) -> str:
-    """What is left of blanks and line ends around the edges of sections, as a layout without edges has it."""
-    first, *lines = found[0].split("\n")
-    if found.end() == len(found.string):
-        return ""
-    if not lines:
-        return " " if " " in first and found.start() > 0 else ""
-    *between, last = lines
-    indent = last.partition(_EDGE)[0]
-    has_blank_line = any(_EDGE not in line for line in between)
-    return ("\n\n" if has_blank_line else "\n") + indent

@@ -119,11 +119,13 @@ class Program:
         :param render: the output of Jinja2 for this recipient.
         :returns: as `fill`; None if the way cannot be compiled.
         """
-        if self.is_off or not self._may_trace(variables):
-            return None
-        if self._may_have_sections and not self._has_sections and len(self.ways) >= MAX_COMBINATIONS:
-            self._has_sections = True
+        may_trace = self._may_trace(variables)
+        is_whole = self._may_have_sections and not self._has_sections
+        if is_whole and (len(self.ways) >= MAX_COMBINATIONS or not may_trace):
+            self._has_sections = may_trace = True
             self._clear()
+        if self.is_off or not may_trace:
+            return None
         self._traces += 1
         try:
             recording = self._record(variables)

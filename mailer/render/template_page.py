@@ -10,7 +10,7 @@ from jinja2 import Template
 
 from mailer.errors import Place
 from mailer.files import show_path
-from mailer.render.assembly import Assembler
+from mailer.render.assembly import Assembler, make_key
 from mailer.render.attachments import FileProblem
 from mailer.render.body import Body, BodyEncoder, is_utf8
 from mailer.render.failure import RenderFailure
@@ -225,8 +225,8 @@ class TemplatePage:
         instance = self._assembler.make_instance(filled)
         if instance is None:
             return None
-        key = self._assembler.make_key(instance)
-        made, is_kept = self._assembler.find(instance, key)
+        instances = instance.list_all()
+        made, is_kept = self._assembler.find(instance, make_key(instances))
         if made is None:
             if only_bounded:
                 return None
@@ -236,8 +236,8 @@ class TemplatePage:
             if keys:
                 self._program.write_out(keys)
                 self._assembler = Assembler(transformer)
-        shown = [text for part in instance.walk() for text in part.shown]
-        raw = [value for part in instance.walk() for value in part.raw]
+        shown = [text for part in instances for text in part.shown]
+        raw = [value for part in instances for value in part.raw]
         if made.compared and made.has_equal_link(raw):
             return None
         return _make_content(made, shown, raw, is_kept=is_kept)

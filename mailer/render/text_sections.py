@@ -7,11 +7,14 @@ a section, NotLocal is raised, and the section is written out in each of its way
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterator
 from typing import Any
 
 from mailer.render.skeleton import MARK, NotLocal
 
+EDGE = "\ue0c2"  # private use: stands for a mark in a text
+_JUNCTION = re.compile(f"[ \n]*{EDGE}[ \n{EDGE}]*")
 # Elements whose text is computed from all that is in them, or that count what is in them.
 _WHOLE = frozenset("a ol pre title style script textarea select tr dl".split())  # noqa: SIM905 - names
 _BLOCKS = frozenset("p div table ul ol h1 h2 h3 h4 h5 h6 blockquote pre article".split())  # noqa: SIM905
@@ -147,3 +150,21 @@ class _SectionCheck:
 
 def _list_blocks(cell: Any) -> Iterator[Any]:
     return (element for element in cell.iterdescendants() if element.tag in _BLOCKS)
+
+
+def join_edges(text: str) -> str:
+    """Put together a text whose sections are between EDGEs."""
+    return _JUNCTION.sub(_join, text)
+
+
+def _join(found: re.Match[str]) -> str:
+    """What is left of blanks and line ends around the edges of sections, as a layout without edges has it."""
+    first, *lines = found[0].split("\n")
+    if found.end() == len(found.string):
+        return ""
+    if not lines:
+        return " " if " " in first and found.start() > 0 else ""
+    *between, last = lines
+    indent = last.partition(EDGE)[0]
+    has_blank_line = any(EDGE not in line for line in between)
+    return ("\n\n" if has_blank_line else "\n") + indent
