@@ -15,25 +15,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mailer.dataclass import dataclass
-from mailer.render.skeleton import (
-    MARK,
-    MARK_COMMENT,
-    TOKEN,
-    NotLocal,
-    Skeleton,
-    has_token,
-    make_marks,
-    make_token,
-)
-from mailer.render.text_sections import EDGE, join_edges
-from mailer.render.transform import (
-    Plan,
-    Shape,
-    Transformed,
-    Transformer,
+from mailer.render.fragments import SLOT, Cut, Fragment, cut_text, make_fragment
+from mailer.render.markup_sections import (
+    check_markup,
     find_marks_in_markup,
-    without_styles,
+    find_selected,
+    has_rules,
+    list_sheets,
+    remove_selected,
+    without_sheets,
 )
+from mailer.render.skeleton import MARK, MARK_COMMENT, NotLocal, Skeleton, make_marks, make_token
+from mailer.render.text_sections import EDGE, join_edges
+from mailer.render.transform import Plan, Shape, Transformed, Transformer
 from mailer.render.ways import FilledWay, Section, Way
 
 MAX_FRAGMENTS = 4096
@@ -41,7 +35,6 @@ MAX_ASSEMBLED = 256
 ENCODED_AFTER = (
     32  # messages of one combination: encoding its constant texts takes as long as some dozens of them
 )
-_SLOT = "\ue0c3"  # private use: stands for a slot in a fragment
 
 
 class Instance(NamedTuple):
@@ -68,26 +61,6 @@ class Instance(NamedTuple):
                 instance._add_to(found)
 
 
-class _Cut(NamedTuple):
-    """A text between marks: texts with _SLOT, and the numbers of the marks between them; slots' numbers in order."""
-
-    texts: list[str]
-    children: list[int]
-    slots: list[int]
-
-
-class _Fragment(NamedTuple):
-    """What is made of one way through a section. `children` are the numbers of sections, or rounds, in it."""
-
-    html: list[str]
-    html_slots: list[list[int]]
-    text: list[str] | None
-    text_children: list[int]
-    text_slots: list[list[int]]
-    images: dict[str, str | None]
-    compared: list[tuple[Skeleton, Skeleton]]
-
-
 def make_key(instances: list[Instance]) -> tuple[object, ...]:
     """What decides the skeleton of instances, as `list_all` gives them."""
     key: list[object] = []
@@ -102,19 +75,18 @@ class Assembler:
 
     def __init__(self, transformer: Transformer) -> None:
         self._transformer = transformer
-        self._fragments: dict[tuple[object, ...], _Fragment] = {}
+        self._fragments: dict[tuple[object, ...], Fragment] = {}
         self._assembled: OrderedDict[tuple[object, ...], Transformed] = OrderedDict()
         self._uses: Counter[tuple[object, ...]] = Counter()
-        self._has_selectors = False
 
     def make_instance(
-        self, filled: FilledWay, context: tuple[object, ...] = (), *, is_root: bool = True
+        self, filled: FilledWay, context: tuple[object, ...] = (), root: Plan | None = None
     ) -> Instance | None:
         """Decide which slots are tokens; None if a value is left to Jinja2."""
         way = filled.way
         raw, shown = filled.list_raw(), filled.list_shown()
         if (plan := way.plan) is None:
-            plan = way.plan = self._plan(way, is_root)
+            plan = way.plan = self._plan(way, root)
         shape = plan.shape(raw, shown)
         if shape is None:
             return None
@@ -124,21 +96,20 @@ class Assembler:
         for rounds in filled.sections:
             made = []
             for one in rounds:
-                instance = self.make_instance(one, inner, is_root=False)
+                instance = self.make_instance(one, inner, root or plan)
                 if instance is None:
                     return None
                 made.append(instance)
             sections.append(made)
         return Instance(key, filled, plan, shape, raw, shown, sections)
 
-    def _plan(self, way: Way, is_root: bool) -> Plan:
+    def _plan(self, way: Way, root: Plan | None) -> Plan:
+        """Plan the slots of a way. Style sheets are outside of sections: their selectors are those of `root`."""
         pieces: list[str | int] = []
         for piece in way.pieces:
             pieces += [make_marks(0)[0]] if isinstance(piece, Section) else [piece]
-        if is_root:
-            text = "".join(piece for piece in pieces if isinstance(piece, str))
-            self._has_selectors = self._transformer.has_selectors(text)
-        return self._transformer.plan(pieces, len(way.shown), has_selectors=self._has_selectors)
+        has_selectors = root.has_selectors if root is not None else None
+        return self._transformer.plan(pieces, len(way.shown), has_selectors=has_selectors)
 
     def find(self, root: Instance, key: tuple[object, ...]) -> tuple[Transformed | None, bool]:
         """The skeletons of an instance if its fragments are known, and whether it pays to encode them once for all."""
@@ -175,25 +146,17 @@ class Assembler:
         return direct, frozenset()
 
     def _learn_fragments(self, marked: _MarkedOutput, direct: Transformed, folder: str) -> None:
-        output = marked.write(has_marks=True)
-        if _SLOT in output or EDGE in output:
+        output = marked.write()
+        if SLOT in output or EDGE in output:
             raise NotLocal(())
         if numbers := find_marks_in_markup(output):
             raise NotLocal(numbers)
-        made = self._transformer.transform_marked(output, folder, marked.rounds)
-        html = _cut(made.html, MARK_COMMENT)
-        text = _cut(made.text, MARK) if made.text is not None else None
-        new: dict[tuple[object, ...], _Fragment] = {}
+        made = self._transform_marked(output, marked, folder)
+        new: dict[tuple[object, ...], Fragment] = {}
         for number, instance in enumerate(marked.instances):
-            if number not in html:
-                raise NotLocal({number})
-            first = marked.first_slots[number]
-            fragment = _make_fragment(
-                html[number], text.get(number) if text is not None else None, first, marked.children[number]
-            )
-            fragment = self._add_images(fragment, made.images, made.compared, first, len(instance.shown))
+            fragment = self._make_fragment(made, marked, number)
             known = new.get(instance.key) or self._fragments.get(instance.key)
-            if known is not None and not _is_same_fragment(known, fragment):
+            if known is not None and not known.is_same(fragment):
                 unknown = [n for n, one in enumerate(marked.instances) if one.key not in self._fragments]
                 raise NotLocal(unknown if number not in unknown else {number})
             new[instance.key] = known or fragment
@@ -203,14 +166,54 @@ class Assembler:
             self._fragments = before
             raise NotLocal(())
 
+    def _transform_marked(self, output: str, marked: _MarkedOutput, folder: str) -> _MarkedTransformed:
+        """Transform an output with marks, and cut it at them."""
+        text, compared = self._transformer.lay_out_marked(output, marked.rounds)
+        texts = cut_text(text, MARK) if text is not None else {}
+        if not (self._transformer.is_css_inlined and has_rules(output)):
+            html, images = self._transformer.find_images(output, folder)
+            return _MarkedTransformed(cut_text(html, MARK_COMMENT), texts, images, compared, {})
+        inlined = self._transformer.inline_css(output)
+        check_markup(output, inlined)
+        alone = self._transformer.inline_css(marked.write(only=frozenset({0})))
+        html, images = self._transformer.find_images(inlined, folder)
+        cuts = cut_text(html, MARK_COMMENT)
+        # What is outside of all sections must be so without any of them, but for what is left of style sheets.
+        outside = cut_text(self._transformer.find_images(alone, folder)[0], MARK_COMMENT)[0]
+        if list(map(without_sheets, cuts[0].texts)) != list(map(without_sheets, outside.texts)):
+            raise NotLocal(())
+        cuts[0] = outside
+        return _MarkedTransformed(cuts, texts, images, compared, self._find_selected(marked, alone, inlined))
+
+    def _find_selected(self, marked: _MarkedOutput, alone: str, inlined: str) -> dict[int, frozenset[str]]:
+        """The selectors of style sheets that select something only in a section, by the section's number."""
+        sheets = list_sheets(alone)
+        if sheets == list_sheets(inlined):
+            return {}
+        found = {}
+        for number, instance in enumerate(marked.instances):
+            if number and instance.key not in self._fragments:
+                part = self._transformer.inline_css(marked.write(only=marked.find_path(number)))
+                found[number] = find_selected(sheets, list_sheets(part))
+        return found
+
+    def _make_fragment(self, made: _MarkedTransformed, marked: _MarkedOutput, number: int) -> Fragment:
+        if number not in made.html:
+            raise NotLocal({number})
+        first, children = marked.first_slots[number], marked.children[number]
+        fragment = make_fragment(made.html[number], made.texts.get(number), first, children)
+        fragment = fragment._replace(selected=made.selected.get(number, frozenset()))
+        count = len(marked.instances[number].shown)
+        return self._add_images(fragment, made.images, made.compared, first, count)
+
     def _add_images(
         self,
-        fragment: _Fragment,
+        fragment: Fragment,
         images: dict[str, str | None],
         compared: list[tuple[str, str]],
         first: int,
         count: int,
-    ) -> _Fragment:
+    ) -> Fragment:
         """A fragment with those of the images and links that are in it."""
         html = "".join(fragment.html)
         own = {
@@ -233,16 +236,17 @@ class Assembler:
 
     def _assemble(self, root: Instance) -> Transformed:
         """Put the fragments together. KeyError if one is not known."""
-        parts = _Parts([], [], [], [], {}, [])
+        parts = _Parts([], [], [], [], {}, [], set())
         self._collect(root, parts, 0, has_text=True)
-        html = Skeleton("".join(parts.html).split(_SLOT), parts.html_slots)
+        written = remove_selected("".join(parts.html), frozenset(parts.selected))
+        html = Skeleton(written.split(SLOT), parts.html_slots)
         text = None
         if self._transformer.is_text_derived:
             from mailer.render.plain_text import finish_text
 
             joined = join_edges("".join(parts.text))
-            text = Skeleton(finish_text(joined).split(_SLOT), parts.text_slots)
-        return Transformed(html, text, parts.images, parts.compared)
+            text = Skeleton(finish_text(joined).split(SLOT), parts.text_slots)
+        return Transformed(html, text, self._transformer.sort_images(written, parts.images), parts.compared)
 
     def _collect(self, instance: Instance, parts: _Parts, first: int, *, has_text: bool) -> int:
         """Add an instance's fragments; returns the number of the next slot."""
@@ -271,6 +275,7 @@ class Assembler:
                 parts.text.append(next(texts))
                 parts.text_slots += [first + n for n in next(slots)]
         parts.images.update(fragment.images)
+        parts.selected |= fragment.selected
         for pair in fragment.compared:
             parts.compared.append(tuple(_shift(part, first) for part in pair))  # type: ignore[arg-type]
         return next_slot
@@ -286,6 +291,17 @@ class _Parts:
     text_slots: list[int]
     images: dict[str, str | None]
     compared: list[tuple[Skeleton, Skeleton]]
+    selected: set[str]
+
+
+class _MarkedTransformed(NamedTuple):
+    """What was made of an output with marks, cut at them: HTML and texts by the sections' numbers."""
+
+    html: dict[int, Cut]
+    texts: dict[int, Cut]
+    images: dict[str, str | None]
+    compared: list[tuple[str, str]]
+    selected: dict[int, frozenset[str]]
 
 
 class _MarkedOutput:
@@ -299,13 +315,15 @@ class _MarkedOutput:
         ] = []  # of each instance: for each section the numbers of its rounds
         self.rounds: set[int] = set()
         self._keys: list[str] = []
+        self._parents: list[int] = []
         self._slot_count = 0
-        self._add(root, "", is_round=False)
+        self._add(root, "", -1, is_round=False)
 
-    def _add(self, instance: Instance, key: str, *, is_round: bool) -> int:
+    def _add(self, instance: Instance, key: str, parent: int, *, is_round: bool) -> int:
         number = len(self.instances)
         self.instances.append(instance)
         self._keys.append(key)
+        self._parents.append(parent)
         self.first_slots.append(self._slot_count)
         self._slot_count += len(instance.shown)
         if is_round:
@@ -314,7 +332,10 @@ class _MarkedOutput:
         self.children.append(made)
         for section, rounds in zip(instance.filled.way.sections, instance.sections, strict=True):
             made.append(
-                [self._add(child, section.key, is_round=section.items is not None) for child in rounds]
+                [
+                    self._add(child, section.key, number, is_round=section.items is not None)
+                    for child in rounds
+                ]
             )
         return number
 
@@ -323,8 +344,18 @@ class _MarkedOutput:
         found = {self._keys[number] for number in numbers if number} or {key for key in self._keys if key}
         return frozenset(found)
 
-    def write(self, *, has_marks: bool, number: int = 0) -> str:
-        """The output with tokens, and with marks around the sections."""
+    def find_path(self, number: int) -> frozenset[int]:
+        """The numbers of a section and of those that it is in."""
+        path = {number}
+        while (number := self._parents[number]) >= 0:
+            path.add(number)
+        return frozenset(path)
+
+    def write(self, *, has_marks: bool = True, only: frozenset[int] | None = None, number: int = 0) -> str:
+        """The output with tokens, and with marks around the sections.
+
+        :param only: the sections that are written; the marks of others have nothing between them.
+        """
         instance = self.instances[number]
         first = self.first_slots[number]
         written = []
@@ -338,75 +369,11 @@ class _MarkedOutput:
             else:
                 for child in next(sections):
                     start, end = make_marks(child) if has_marks else ("", "")
-                    written += [start, self.write(has_marks=has_marks, number=child), end]
+                    is_written = only is None or child in only
+                    inner = self.write(has_marks=has_marks, only=only, number=child) if is_written else ""
+                    written += [start, inner, end]
         return "".join(written)
-
-
-def _cut(text: str, mark: re.Pattern[str]) -> dict[int, _Cut]:
-    """Cut a text at its marks; by number, with 0 for what is in none. NotLocal if a mark is not in its place."""
-    parts = mark.split(text)
-    made = {0: _Cut([parts[0]], [], [])}
-    opened = [0]
-    for number_text, kind, behind in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        number = int(number_text)
-        if kind == "s":
-            if number in made:
-                raise NotLocal({number})
-            made[opened[-1]].children.append(number)
-            made[number] = _Cut([behind], [], [])
-            opened.append(number)
-        else:
-            if opened.pop() != number or not opened:
-                raise NotLocal({number})
-            made[opened[-1]].texts.append(behind)
-    if len(opened) != 1 or any(MARK.search(part) for cut in made.values() for part in cut.texts):
-        raise NotLocal(())
-    return made
-
-
-def _make_fragment(html: _Cut, text: _Cut | None, first: int, children: list[list[int]]) -> _Fragment:
-    html_texts, html_shown = _join_rounds(html, children)
-    if len(html_shown) != len(children):
-        raise NotLocal(number for rounds in children for number in rounds)
-    made_html, html_slots = _take_slots(html_texts, first)
-    if text is None:
-        return _Fragment(made_html, html_slots, None, [], [], {}, [])
-    texts, shown = _join_rounds(text, children)
-    made_text, text_slots = _take_slots(texts, first)
-    return _Fragment(made_html, html_slots, made_text, shown, text_slots, {}, [])
-
-
-def _join_rounds(cut: _Cut, children: list[list[int]]) -> tuple[list[str], list[int]]:
-    """The texts around each section, and which sections there are. NotLocal if a text is between two rounds."""
-    texts, shown = [cut.texts[0]], []
-    behind = dict(zip(cut.children, cut.texts[1:], strict=True))
-    for number, rounds in enumerate(children):
-        there = [child for child in rounds if child in behind]
-        if not there:
-            if rounds:
-                continue
-            raise NotLocal(())
-        if there != rounds or any(behind[child] for child in rounds[:-1]):
-            raise NotLocal(rounds)
-        shown.append(number)
-        texts.append(behind[rounds[-1]])
-    return texts, shown
-
-
-def _take_slots(texts: list[str], first: int) -> tuple[list[str], list[list[int]]]:
-    numbers = [[int(number) - first for number in TOKEN.findall(text)] for text in texts]
-    made = [TOKEN.sub(_SLOT, text) for text in texts]
-    if any(has_token(text) for text in made):
-        raise NotLocal(())
-    return made, numbers
 
 
 def _shift(skeleton: Skeleton, first: int) -> Skeleton:
     return Skeleton(skeleton.pieces, [number + first for number in skeleton.numbers])
-
-
-def _is_same_fragment(known: _Fragment, fragment: _Fragment) -> bool:
-    return (
-        list(map(without_styles, known.html)) == list(map(without_styles, fragment.html))
-        and known[1:6] == fragment[1:6]
-    )

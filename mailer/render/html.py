@@ -98,6 +98,18 @@ class Images:
                 used[name] = None
         return html, used
 
+    def sort_images(self, html: str, images: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Sort images of HTML that `find_images` made, as it does.
+
+        :param images: those that the HTML shows, in any order.
+        """
+        if len(images) < 2:
+            return dict(images)
+        found = [_TAG.match(html, start) for start in _find_image_starts(html)]
+        addresses = [_find_address(tag[0])[1] for tag in found if tag is not None]
+        shown = [address[4:] for address in addresses if address[:4].lower() == "cid:"]
+        return {cid: images[cid] for cid in (*shown, *self._named) if cid in images}
+
     def make_parts(self, used: Mapping[str, str | None], variables: TemplateVariables) -> list[Part]:
         """The parts of the images `used`: Content-IDs with the path of a local file, or None for a named
         image.
@@ -141,8 +153,7 @@ class Images:
         return "".join((*pieces, html[done:])) if pieces else html
 
     def _tag(self, text: str, folder: str) -> _Tag:
-        source = _SRC.search(text)
-        address = unescape(source[1] or source[2] or source[3] or "").strip() if source else ""
+        source, address = _find_address(text)
         if source is None or not address:
             tag = _Tag(text)
         elif address[:4].lower() == "cid:":
@@ -188,6 +199,12 @@ class Images:
     def _unknown(self, name: str) -> str:
         names = ", ".join(self._named) or "it has none"
         return f"{shorten(name, 20)!r} is not in the campaign's images ({names})"
+
+
+def _find_address(tag: str) -> tuple[re.Match[str] | None, str]:
+    """The `src` of a tag, and the address in it."""
+    source = _SRC.search(tag)
+    return source, unescape(source[1] or source[2] or source[3] or "").strip() if source else ""
 
 
 def _find_image_starts(html: str) -> list[int]:

@@ -21,8 +21,9 @@ from mailer.campaign.model import Campaign
 from mailer.render import markup
 from mailer.render.attachments import FileProblem
 from mailer.render.html import Images
+from mailer.render.markup_sections import MARKUP, STYLE
 from mailer.render.placeholders import NUMBER
-from mailer.render.skeleton import MARK, MARK_COMMENT, TOKEN, NotLocal, Skeleton, has_token, make_token
+from mailer.render.skeleton import TOKEN, Skeleton, has_token, make_token
 from mailer.render.templates import show_path_segment
 from mailer.text import shorten
 
@@ -38,16 +39,7 @@ _WORDS = re.compile(
 _LINES_OF_WORDS = re.compile(_WORDS.pattern + rf"(?:\n{_WORDS.pattern})*")
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|#)")
-_MARKUP = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(style|script)\b.*?(?:</\1\s*>|\Z)"
-    r"|<[A-Za-z/!](?:[^>\"']++|\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z))*+(?:>|\Z)",
-    re.IGNORECASE | re.DOTALL,
-)
 _ATTRIBUTE = re.compile(r"([^\s\"'<>/=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]+))")
-_STYLE = re.compile(r"<style\b[^>]*+(?:>(.*?)(?:</style|\Z)|\Z)", re.IGNORECASE | re.DOTALL)
-_NAME = re.compile(r"<(/?)([A-Za-z][^\s/>]*)")
-# Selectors that look at an element's neighbours, or at what is in it.
-_NEIGHBOURS = re.compile(r"[+~]|:(?:first|last|nth|only|empty|has|not)")
 _ADDRESSES = frozenset({"href", "src", "background", "action"})
 # Attributes whose values decide nothing, unless a rule of CSS selects by an attribute.
 _PASSIVE = _ADDRESSES | {"alt", "title", "content", "lang", "value", "aria-label", "summary", "datetime"}
@@ -67,14 +59,17 @@ class Transformed(NamedTuple):
     compared: list[tuple[Skeleton, Skeleton]]
 
     def is_like(self, other: Transformed) -> bool:
-        """Whether both give the same messages, but for unused rules of a style sheet."""
-        if without_styles("\0".join(self.html.pieces)) != without_styles("\0".join(other.html.pieces)):
+        """Whether both give the same messages."""
+        if [*self.images.items()] != [*other.images.items()]:
             return False
-        if self.html.numbers != other.html.numbers or self.images != other.images:
-            return False
-        if self.text is None or other.text is None:
-            return self.text is other.text
-        return self.text.pieces == other.text.pieces and self.text.numbers == other.text.numbers
+        texts = [
+            (made.pieces, made.numbers) if made is not None else None for made in (self.text, other.text)
+        ]
+        return (
+            self.html.pieces == other.html.pieces
+            and self.html.numbers == other.html.numbers
+            and texts[0] == texts[1]
+        )
 
     def has_equal_link(self, raw: Sequence[Any]) -> bool:
         """Whether a recipient's values make the text of a link equal to its address."""
@@ -84,15 +79,6 @@ class Transformed(NamedTuple):
         return any(
             is_address_shown(text.fill(values), address.fill(values)) for text, address in self.compared
         )
-
-
-class MarkedTransformed(NamedTuple):
-    """As Transformed, but texts with tokens and marks. `text` is not finished yet."""
-
-    html: str
-    text: str | None
-    images: dict[str, str | None]
-    compared: list[tuple[str, str]]
 
 
 class Transformer:
@@ -108,7 +94,7 @@ class Transformer:
     ) -> None:
         self._convert = convert
         self.is_text_derived = is_text_derived
-        self._is_css_inlined = is_css_inlined
+        self.is_css_inlined = is_css_inlined
         self._images = images
         self._kept: OrderedDict[tuple[str, str], Transformed] = OrderedDict()
 
@@ -142,7 +128,7 @@ class Transformer:
             from mailer.render.plain_text import derive_text
 
             text = Skeleton.from_text(derive_text(html, compared))
-        if self._is_css_inlined:
+        if self.is_css_inlined:
             html = markup.inline_css(html)
         html, images = self._images.find_images(html, folder, is_path_known)
         links = [(Skeleton.from_text(label), Skeleton.from_text(address)) for label, address in compared]
@@ -153,28 +139,33 @@ class Transformer:
         """Whether what is made of a part of an output may be cut out of what is made of the whole."""
         return self._convert is None
 
-    def transform_marked(self, written: str, folder: str, rounds: Container[int]) -> MarkedTransformed:
-        """As `transform`, for an output of HTML with marks around its sections.
+    def lay_out_marked(
+        self, written: str, rounds: Container[int]
+    ) -> tuple[str | None, list[tuple[str, str]]]:
+        """Derive the text of HTML with marks around its sections.
 
         :param rounds: the marks of sections that are rounds of a loop.
+        :returns: the text with marks, not finished yet (None if it is not derived), and the compared links.
         :raises NotLocal: if a section depends on what is around it.
         """
-        text, compared = None, list[tuple[str, str]]()
-        if self.is_text_derived:
-            from mailer.render.plain_text import lay_out
+        compared = list[tuple[str, str]]()
+        if not self.is_text_derived:
+            return None, compared
+        from mailer.render.plain_text import lay_out
 
-            text = lay_out(written, compared, rounds)
-        html = written
-        if self._is_css_inlined:
-            html = markup.inline_css(written)
-            if html != written:
-                _check_css(written, html)
-        html, images = self._images.find_images(html, folder)
-        return MarkedTransformed(html, text, images, compared)
+        return lay_out(written, compared, rounds), compared
 
-    def has_selectors(self, html: str) -> bool:
-        """Whether a style sheet selects by the values of attributes."""
-        return _has_selectors(html)
+    def inline_css(self, html: str) -> str:
+        """Inline the CSS of HTML, if the campaign wants that."""
+        return markup.inline_css(html) if self.is_css_inlined else html
+
+    def find_images(self, html: str, folder: str) -> tuple[str, dict[str, str | None]]:
+        """As `Images.find_images`."""
+        return self._images.find_images(html, folder)
+
+    def sort_images(self, html: str, images: dict[str, str | None]) -> dict[str, str | None]:
+        """As `Images.sort_images`."""
+        return self._images.sort_images(html, images)
 
     def plan(self, pieces: Sequence[str | int], count: int, *, has_selectors: bool | None = None) -> Plan:
         """Which of the `count` slots of an output may be tokens.
@@ -186,13 +177,13 @@ class Transformer:
             count,
             has_selectors=has_selectors,
             is_html=self._convert is None,
-            is_strict=self._convert is not None or self.is_text_derived or self._is_css_inlined,
+            is_strict=self._convert is not None or self.is_text_derived or self.is_css_inlined,
         )
 
     def is_same(self, html: Any, text: Any, direct: Transformed) -> bool:
         """Whether filled skeletons are what was made of Jinja2's own output."""
         made, expected = html.write(), direct.html.fill(())
-        if made != expected and unescape(without_styles(made)) != unescape(without_styles(expected)):
+        if made != expected and unescape(made) != unescape(expected):
             return False
         return direct.text is None or text.write() == direct.text.fill(())
 
@@ -214,8 +205,9 @@ class Plan:
         self._is_html = is_html
         self._is_strict = is_strict
         text = "".join(make_token(piece) if isinstance(piece, int) else piece for piece in pieces)
+        self.has_selectors = _has_selectors(text) if has_selectors is None else has_selectors
         sites = (
-            _find_sites(text, has_selectors)
+            _find_sites(text, self.has_selectors)
             if is_html
             else _Sites(_find_numeric_sites(pieces), set(), set(), set())
         )
@@ -292,54 +284,15 @@ class _Sites(NamedTuple):
     segments: set[int]
 
 
-def find_marks_in_markup(html: str) -> set[int]:
-    """The marks that are within a tag, a comment, a style sheet or a script."""
-    pieces = [found[0] for found in _MARKUP.finditer(html)]
-    return {
-        int(number)
-        for piece in pieces
-        if not MARK_COMMENT.fullmatch(piece)
-        for number, _ in MARK.findall(piece)
-    }
-
-
-def without_styles(html: str) -> str:
-    """HTML without its style sheets: which rules that select nothing are left there depends on the whole."""
-    return _STYLE.sub("<style>", html)
-
-
-def _check_css(written: str, html: str) -> None:
-    """NotLocal if the style of an element depends on its neighbours, or a section is not a part of the tree."""
-    sheets = "".join(_STYLE.findall(re.sub(r"/\*.*?(?:\*/|\Z)", "", written, flags=re.DOTALL)))
-    if any(_NEIGHBOURS.search(selectors) for selectors in re.findall(r"([^{}]*)\{", sheets)):
-        raise NotLocal(())
-    opened: list[str] = []
-    for found in _MARKUP.finditer(html):
-        piece = found[0]
-        if mark := MARK_COMMENT.fullmatch(piece):
-            name = f"#{mark[1]}"
-            if mark[2] == "s":
-                opened.append(name)
-            elif not opened or opened.pop() != name:
-                raise NotLocal({int(mark[1]), *(int(name[1:]) for name in opened if name[0] == "#")})
-        elif (tag := _NAME.match(piece)) and tag[2].lower() not in markup.VOID:
-            if not tag[1] and not found[1]:
-                opened.append(tag[2].lower())
-            elif not found[1] and (not opened or opened.pop() != tag[2].lower()):
-                raise NotLocal(int(name[1:]) for name in opened if name[0] == "#")
-
-
 def _has_selectors(html: str) -> bool:
-    return any("[" in css or ":lang" in css for css in _STYLE.findall(html))
+    return any("[" in css or ":lang" in css for css in STYLE.findall(html))
 
 
-def _find_sites(html: str, has_selectors: bool | None) -> _Sites:
+def _find_sites(html: str, has_selectors: bool) -> _Sites:
     sites = _Sites(set(), set(), set(), set())
-    if has_selectors is None:
-        has_selectors = _has_selectors(html)
     for found in re.finditer(f"[<&]{TOKEN.pattern}", html):
         sites.literal.add(int(found[1]))
-    for found in _MARKUP.finditer(html):
+    for found in MARKUP.finditer(html):
         piece = found[0]
         if not has_token(piece) or piece.startswith("<!--"):
             continue
@@ -390,7 +343,7 @@ def _check_segment(value: Any) -> None:
 def _find_numeric_sites(pieces: Sequence[str | int]) -> set[int]:
     """Slots of Markdown or MJML in which a number means something: in a tag, or at the begin of a line."""
     text = "".join(make_token(piece) if isinstance(piece, int) else piece for piece in pieces)
-    inside = {number for tag in _MARKUP.finditer(text) for number in _numbers_in(tag[0])}
+    inside = {number for tag in MARKUP.finditer(text) for number in _numbers_in(tag[0])}
     for found in TOKEN.finditer(text):
         line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
         if not any(char.isalpha() for char in line):
