@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mailer.dataclass import dataclass
 from mailer.render.fragments import SLOT, Cut, Fragment, cut_text, make_fragment
+from mailer.render.instances import Instance, MarkedOutput
 from mailer.render.markup_sections import (
     check_markup,
     find_marks_in_markup,
@@ -25,49 +26,22 @@ from mailer.render.markup_sections import (
     remove_selected,
     without_sheets,
 )
-from mailer.render.skeleton import MARK, MARK_COMMENT, NotLocal, Skeleton, make_marks, make_token
+from mailer.render.skeleton import MARK, MARK_COMMENT, NotLocal, Skeleton, make_marks
 from mailer.render.text_sections import EDGE, join_edges
-from mailer.render.transform import Plan, Shape, Transformed, Transformer
+from mailer.render.transform import Plan, Transformed, Transformer
 from mailer.render.ways import FilledWay, Section, Way
 
 MAX_FRAGMENTS = 4096
 MAX_ASSEMBLED = 256
+MAX_JUNCTIONS = 2048
 ENCODED_AFTER = (
     32  # messages of one combination: encoding its constant texts takes as long as some dozens of them
 )
 
 
-class Instance(NamedTuple):
-    """A filled way, and which of its slots are tokens. `key` is that of its fragment."""
-
-    key: tuple[object, ...]
-    filled: FilledWay
-    plan: Plan
-    shape: Shape
-    raw: list[Any]
-    shown: list[str]
-    sections: list[list[Instance]]
-
-    def list_all(self) -> list[Instance]:
-        """This instance and those of its sections, in the order of their marks."""
-        found: list[Instance] = []
-        self._add_to(found)
-        return found
-
-    def _add_to(self, found: list[Instance]) -> None:
-        found.append(self)
-        for rounds in self.sections:
-            for instance in rounds:
-                instance._add_to(found)
-
-
-def make_key(instances: list[Instance]) -> tuple[object, ...]:
-    """What decides the skeleton of instances, as `list_all` gives them."""
-    key: list[object] = []
-    for instance in instances:
-        key.append(instance.key)
-        key += map(len, instance.sections)
-    return tuple(key)
+Junction = tuple[
+    int, ...
+]  # numbers of pieces of text: what becomes of blanks between them depends on all of them
 
 
 class Assembler:
@@ -76,6 +50,8 @@ class Assembler:
     def __init__(self, transformer: Transformer) -> None:
         self._transformer = transformer
         self._fragments: dict[tuple[object, ...], Fragment] = {}
+        self._junctions: set[Junction] = set()
+        self._piece_count = 0
         self._assembled: OrderedDict[tuple[object, ...], Transformed] = OrderedDict()
         self._uses: Counter[tuple[object, ...]] = Counter()
 
@@ -119,8 +95,10 @@ class Assembler:
             self._uses[key] += 1
             return known, self._uses[key] > ENCODED_AFTER
         try:
-            made = self._assemble(root)
+            made, junctions = self._assemble(root)
         except KeyError:
+            return None, False
+        if not junctions <= self._junctions:
             return None, False
         self._assembled[key] = made
         if len(self._assembled) > MAX_ASSEMBLED:
@@ -135,7 +113,7 @@ class Assembler:
         :param transform: makes the skeletons of an output without marks.
         :returns: the skeletons, and the keys of sections that are to be written out.
         """
-        marked = _MarkedOutput(root)
+        marked = MarkedOutput(root)
         direct = transform(marked.write(has_marks=False))
         try:
             self._learn_fragments(marked, direct, folder)
@@ -145,7 +123,7 @@ class Assembler:
             return direct, marked.find_keys(())
         return direct, frozenset()
 
-    def _learn_fragments(self, marked: _MarkedOutput, direct: Transformed, folder: str) -> None:
+    def _learn_fragments(self, marked: MarkedOutput, direct: Transformed, folder: str) -> None:
         output = marked.write()
         if SLOT in output or EDGE in output:
             raise NotLocal(())
@@ -159,14 +137,21 @@ class Assembler:
             if known is not None and not known.is_same(fragment):
                 unknown = [n for n, one in enumerate(marked.instances) if one.key not in self._fragments]
                 raise NotLocal(unknown if number not in unknown else {number})
-            new[instance.key] = known or fragment
+            new[instance.key] = known or fragment._replace(text_numbers=self._number(fragment))
         before = self._fragments
         self._fragments = before | new if len(before) < MAX_FRAGMENTS else new
-        if not self._assemble(marked.instances[0]).is_like(direct):
+        assembled, junctions = self._assemble(marked.instances[0])
+        self._junctions |= junctions
+        if not assembled.is_like(direct) or len(self._junctions) > MAX_JUNCTIONS:
             self._fragments = before
             raise NotLocal(())
 
-    def _transform_marked(self, output: str, marked: _MarkedOutput, folder: str) -> _MarkedTransformed:
+    def _number(self, fragment: Fragment) -> list[int]:
+        """Numbers for the pieces of a fragment's text."""
+        first, self._piece_count = self._piece_count, self._piece_count + len(fragment.text or ())
+        return [*range(first, self._piece_count)]
+
+    def _transform_marked(self, output: str, marked: MarkedOutput, folder: str) -> _MarkedTransformed:
         """Transform an output with marks, and cut it at them."""
         text, compared = self._transformer.lay_out_marked(output, marked.rounds)
         texts = cut_text(text, MARK) if text is not None else {}
@@ -185,7 +170,7 @@ class Assembler:
         cuts[0] = outside
         return _MarkedTransformed(cuts, texts, images, compared, self._find_selected(marked, alone, inlined))
 
-    def _find_selected(self, marked: _MarkedOutput, alone: str, inlined: str) -> dict[int, frozenset[str]]:
+    def _find_selected(self, marked: MarkedOutput, alone: str, inlined: str) -> dict[int, frozenset[str]]:
         """The selectors of style sheets that select something only in a section, by the section's number."""
         sheets = list_sheets(alone)
         if sheets == list_sheets(inlined):
@@ -197,7 +182,7 @@ class Assembler:
                 found[number] = find_selected(sheets, list_sheets(part))
         return found
 
-    def _make_fragment(self, made: _MarkedTransformed, marked: _MarkedOutput, number: int) -> Fragment:
+    def _make_fragment(self, made: _MarkedTransformed, marked: MarkedOutput, number: int) -> Fragment:
         if number not in made.html:
             raise NotLocal({number})
         first, children = marked.first_slots[number], marked.children[number]
@@ -234,9 +219,9 @@ class Assembler:
                 links.append(pair)
         return fragment._replace(images=own, compared=links)
 
-    def _assemble(self, root: Instance) -> Transformed:
+    def _assemble(self, root: Instance) -> tuple[Transformed, set[Junction]]:
         """Put the fragments together. KeyError if one is not known."""
-        parts = _Parts([], [], [], [], {}, [], set())
+        parts = _Parts([], [], [], [], {}, [], set(), [])
         self._collect(root, parts, 0, has_text=True)
         written = remove_selected("".join(parts.html), frozenset(parts.selected))
         html = Skeleton(written.split(SLOT), parts.html_slots)
@@ -246,7 +231,8 @@ class Assembler:
 
             joined = join_edges("".join(parts.text))
             text = Skeleton(finish_text(joined).split(SLOT), parts.text_slots)
-        return Transformed(html, text, self._transformer.sort_images(written, parts.images), parts.compared)
+        images = self._transformer.sort_images(written, parts.images)
+        return Transformed(html, text, images, parts.compared), parts.find_junctions()
 
     def _collect(self, instance: Instance, parts: _Parts, first: int, *, has_text: bool) -> int:
         """Add an instance's fragments; returns the number of the next slot."""
@@ -256,11 +242,10 @@ class Assembler:
             raise KeyError(instance.key)
         parts.html.append(fragment.html[0])
         parts.html_slots += [first + number for number in fragment.html_slots[0]]
-        texts = iter(fragment.text or ())
-        slots = iter(fragment.text_slots)
-        if has_text and fragment.text is not None:
-            parts.text.append(next(texts))
-            parts.text_slots += [first + number for number in next(slots)]
+        shown = 0  # sections that are in the text
+        has_text = has_text and fragment.text is not None
+        if has_text:
+            parts.add_text(fragment, 0, first)
         for number, rounds in enumerate(instance.sections):
             is_shown = has_text and number in fragment.text_children
             for child in rounds:
@@ -272,8 +257,8 @@ class Assembler:
             parts.html.append(fragment.html[number + 1])
             parts.html_slots += [first + n for n in fragment.html_slots[number + 1]]
             if is_shown:
-                parts.text.append(next(texts))
-                parts.text_slots += [first + n for n in next(slots)]
+                shown += 1
+                parts.add_text(fragment, shown, first)
         parts.images.update(fragment.images)
         parts.selected |= fragment.selected
         for pair in fragment.compared:
@@ -292,6 +277,26 @@ class _Parts:
     images: dict[str, str | None]
     compared: list[tuple[Skeleton, Skeleton]]
     selected: set[str]
+    pieces: list[tuple[int, bool]]  # of the text: the number of each, and whether it is blank
+
+    def add_text(self, fragment: Fragment, number: int, first: int) -> None:
+        """Add a piece of a fragment's text."""
+        text = (fragment.text or [])[number]
+        self.text.append(text)
+        self.text_slots += [first + slot for slot in fragment.text_slots[number]]
+        self.pieces.append((fragment.text_numbers[number], not text.strip(" \n")))
+
+    def find_junctions(self) -> set[Junction]:
+        """Which pieces of text are beside each other: each one that is not blank, and those up to the next one."""
+        found = set[Junction]()
+        junction: list[int] = []
+        for number, is_blank in self.pieces:
+            junction.append(number)
+            if not is_blank:
+                found.add(tuple(junction))
+                junction = [number]
+        found.add((*junction, -1))
+        return found
 
 
 class _MarkedTransformed(NamedTuple):
@@ -302,77 +307,6 @@ class _MarkedTransformed(NamedTuple):
     images: dict[str, str | None]
     compared: list[tuple[str, str]]
     selected: dict[int, frozenset[str]]
-
-
-class _MarkedOutput:
-    """The output of an instance. Number 0 is the whole; each section, or round of a loop, has the next number."""
-
-    def __init__(self, root: Instance) -> None:
-        self.instances: list[Instance] = []
-        self.first_slots: list[int] = []
-        self.children: list[
-            list[list[int]]
-        ] = []  # of each instance: for each section the numbers of its rounds
-        self.rounds: set[int] = set()
-        self._keys: list[str] = []
-        self._parents: list[int] = []
-        self._slot_count = 0
-        self._add(root, "", -1, is_round=False)
-
-    def _add(self, instance: Instance, key: str, parent: int, *, is_round: bool) -> int:
-        number = len(self.instances)
-        self.instances.append(instance)
-        self._keys.append(key)
-        self._parents.append(parent)
-        self.first_slots.append(self._slot_count)
-        self._slot_count += len(instance.shown)
-        if is_round:
-            self.rounds.add(number)
-        made: list[list[int]] = []
-        self.children.append(made)
-        for section, rounds in zip(instance.filled.way.sections, instance.sections, strict=True):
-            made.append(
-                [
-                    self._add(child, section.key, number, is_round=section.items is not None)
-                    for child in rounds
-                ]
-            )
-        return number
-
-    def find_keys(self, numbers: Any) -> frozenset[str]:
-        """The keys of sections; of all if there is none."""
-        found = {self._keys[number] for number in numbers if number} or {key for key in self._keys if key}
-        return frozenset(found)
-
-    def find_path(self, number: int) -> frozenset[int]:
-        """The numbers of a section and of those that it is in."""
-        path = {number}
-        while (number := self._parents[number]) >= 0:
-            path.add(number)
-        return frozenset(path)
-
-    def write(self, *, has_marks: bool = True, only: frozenset[int] | None = None, number: int = 0) -> str:
-        """The output with tokens, and with marks around the sections.
-
-        :param only: the sections that are written; the marks of others have nothing between them.
-        """
-        instance = self.instances[number]
-        first = self.first_slots[number]
-        written = []
-        sections = iter(self.children[number])
-        for piece in instance.filled.way.pieces:
-            if isinstance(piece, str):
-                written.append(piece)
-            elif isinstance(piece, int):
-                text = instance.shape[piece]
-                written.append(make_token(first + piece) if text is None else text)
-            else:
-                for child in next(sections):
-                    start, end = make_marks(child) if has_marks else ("", "")
-                    is_written = only is None or child in only
-                    inner = self.write(has_marks=has_marks, only=only, number=child) if is_written else ""
-                    written += [start, inner, end]
-        return "".join(written)
 
 
 def _shift(skeleton: Skeleton, first: int) -> Skeleton:

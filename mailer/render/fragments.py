@@ -27,6 +27,7 @@ class Fragment(NamedTuple):
     text_slots: list[list[int]]
     images: dict[str, str | None]
     compared: list[tuple[Skeleton, Skeleton]]
+    text_numbers: list[int]  # of the pieces of `text`, each its own
     selected: frozenset[str]  # selectors of style sheets that select something only in this section
 
     def is_same(self, other: Fragment) -> bool:
@@ -77,10 +78,10 @@ def make_fragment(html: Cut, text: Cut | None, first: int, children: list[list[i
         raise NotLocal(number for rounds in children for number in rounds)
     made_html, html_slots = _take_slots(html_texts, first)
     if text is None:
-        return Fragment(made_html, html_slots, None, [], [], {}, [], frozenset())
+        return Fragment(made_html, html_slots, None, [], [], {}, [], [], frozenset())
     texts, shown = _join_rounds(text, children)
     made_text, text_slots = _take_slots(texts, first)
-    return Fragment(made_html, html_slots, made_text, shown, text_slots, {}, [], frozenset())
+    return Fragment(made_html, html_slots, made_text, shown, text_slots, {}, [], [], frozenset())
 
 
 def _join_rounds(cut: Cut, children: list[list[int]]) -> tuple[list[str], list[int]]:

@@ -10,11 +10,12 @@ from jinja2 import Template
 
 from mailer.errors import Place
 from mailer.files import show_path
-from mailer.render.assembly import Assembler, make_key
+from mailer.render.assembly import Assembler
 from mailer.render.attachments import FileProblem
 from mailer.render.body import Body, BodyEncoder, is_utf8
 from mailer.render.failure import RenderFailure
 from mailer.render.html import UnknownPath
+from mailer.render.instances import make_key
 from mailer.render.markup import MarkupError
 from mailer.render.placeholders import Placeholders
 from mailer.render.programs import Program

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mailer.campaign.model import Recipient
 from mailer.render import programs
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.template_page import COMPILED_AFTER
-from tests.render.projects import PIXEL, Project, parsed, person
+from tests.render.projects import Project, parsed, person
 
 STYLE = "<style>td{padding:4px} p{margin:0} .x{color:red} @media (max-width:600px){td{padding:0}}</style>"
 ROW = "<tr><td>{{ item.name }}</td><td>{{ item.price }}</td></tr>"
@@ -155,49 +153,39 @@ def test_a_few_combinations_of_branches_are_ways_of_the_whole(
     assert [any(way.sections for way in found) for found in ways] == [False, True]
 
 
-PARTS = st.sampled_from([
-    "<p>t</p>", "text ", " ", "\n", "<b>b</b>", "{{ name }}", "<br>", "<div>d</div>", "<p>{{ plan }}</p>", "<li>x</li>",
-    "<a href='https://e.com/{{ plan }}'>l</a>", "<tr><td>c</td><td>d</td></tr>", "<tr><th>c</th><th>d</th></tr>", "&amp;",
-    "<img src='cid:x' alt='i'>", "<p>", "</p>", "<h1 class=x>h</h1>", "&nbsp;", "<ul>", "</ul>", "<hr>",
-])  # fmt: skip
+SELECTED = {
+    "a class of one branch": "{% if c0 %}<p class=x>a</p>{% endif %}<p>{{ name }}</p>{% if c1 %}<p>b</p>{% endif %}",
+    "a class of two branches": "{% if c0 %}<p class=x>a</p>{% endif %}{% if c1 %}<p class=x>b</p>{% endif %}<p>c</p>",
+    "a class within another": "<div class=y>{% if c0 %}<b class=x>a</b>{% if c1 %}<td class=z>b{% endif %}{% endif %}</div>",
+    "rows of a table": "<table>{% if c0 %}<tr><td class=x>a</td></tr>{% endif %}{% for i in items %}<tr class=z><td>b</td></tr>"
+    "{% endfor %}</table>",
+    "a round of some": "{% for i in items %}<p{% if i.sale %} class=x{% endif %}>{{ i.name }}</p>{% endfor %}"
+    "{% if c0 %}a{% endif %}",
+    "a style sheet in a branch": "{% if c0 %}<style>.q{r:s}</style><p class=x>a</p>{% endif %}<p class=q>b</p>"
+    "{% if c1 %}<p>c</p>{% endif %}",
+}  # fmt: skip
+USED = "<style>.x,.z{color:red} .y .x{margin:0}\n.x:hover{a:b} td,p{c:d} @media print{.x{e:f}} .never{g:h}</style>"
 
 
-def wrap(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    bodies = st.lists(inner, max_size=4).map("".join)
-    return st.one_of(
-        *[st.builds("{{% if c{} %}}{}{{% endif %}}".format, st.integers(0, 3), bodies)] * 3,
-        st.builds("{{% if c{} %}}{}{{% else %}}{}{{% endif %}}".format, st.integers(0, 3), bodies, bodies),
-        *[st.builds("{{% for i in items %}}{}{{{{ i.name }}}}{}{{% endfor %}}".format, bodies, bodies)] * 2,
-        st.builds(
-            "{{% for i in items %}}{{% if i.sale %}}{}{{% endif %}}{}{{% endfor %}}".format, bodies, bodies
-        ),
-        st.builds(
-            "<{0}>{1}</{0}>".format,
-            st.sampled_from(["p", "div", "td", "li", "b", "ul", "table", "span"]),
-            bodies,
-        ),
-        st.builds("<table><tr><td>{}</td></tr></table>".format, bodies),
-        st.builds("<table>{}<tr><td>e</td><td>{}</td></tr></table>".format, bodies, bodies),
-    )
-
-
-@pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    st.lists(st.recursive(PARTS, wrap, max_leaves=12), min_size=1, max_size=6).map("".join),
-    st.sampled_from(OPTIONS),
-    st.integers(0, 1000),
-)
-def test_a_random_layout_is_what_jinja2_makes(
-    new_project: Callable[[], Project], body: str, options: dict[str, Any], seed: int
+@pytest.mark.parametrize("body", SELECTED.values(), ids=SELECTED)
+def test_rules_that_select_something_in_no_section_stay_in_the_style_sheet(
+    new_project: Callable[[], Project], body: str
 ) -> None:
-    template = f"{STYLE if options['css'] == 'inline' else ''}<body>{body}</body>"
-    images = {"x": "x.png"}
-    made = []
-    for _ in range(2):
-        project = new_project()
-        project.put("x.png", PIXEL)
-        made.append(project.compile(template=template, images=images, **options))
-    compiled, plain = made
+    template = f"{USED}<body>{body}</body>"
+    compiled, plain = (new_project().compile(template=template, css="inline") for _ in range(2))
     plain.use_jinja2_alone()
-    check_same(compiled, plain, make_people(COMPILED_AFTER + 24, seed))
+    people = make_people(COMPILED_AFTER + 60)
+    check_same(compiled, plain, people)
+    sheets = {str(plain.render_html(recipient)).partition("</style>")[0] for recipient in people}
+    assert len(sheets) > 1
+
+
+def test_branches_that_select_what_nothing_else_does_have_ways_of_their_own(project: Project) -> None:
+    body = "".join(f"{{% if c{n} %}}<p class=x{n}>{n}</p>{{% endif %}}" for n in range(4))
+    rules = "".join(f".x{n}{{color:red}}" for n in range(4))
+    compiled = project.compile(template=f"<style>{rules}</style><body>{body}</body>", css="inline")
+    for recipient in make_people(COMPILED_AFTER + 60):
+        compiled.render(recipient)
+    (program,) = [program for program in compiled.list_programs() if program.name.endswith("html")]
+    assert any(way.sections for way in program.ways)
+    assert len(program.ways) <= 9
