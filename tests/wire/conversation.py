@@ -3,6 +3,7 @@
     C: a line that the client must write        S: a line that the server says
     T: the TLS handshake                        E: the server closes
     -: nothing more is written                  L: the deadline passes
+    W: so many seconds pass
 
 A block of C lines must be exactly what the client writes before the next S block is fed. `$N` stands for message N's
 content, a whole line of it: its octets without another CRLF. Every script is run three ways: a block of replies whole,
@@ -158,6 +159,8 @@ def converse(
             ahead = following[0][:2] if feeding == "trailing" and following else b""
             feed(run, octets[len(held) :] + ahead, feeding)
             held = ahead
+        elif who == "W":
+            run.now += float(octets)
         elif who == "T":
             assert run.session.state is State.HANDSHAKE
             run.session.complete_handshake(run.now)
@@ -192,6 +195,8 @@ def parse(script: str, messages: Sequence[Transaction]) -> list[tuple[str, bytes
             continue
         who, text = raw[0], raw[3:]
         octets = contents.get(text, text.encode("utf-8") + b"\r\n") if who in "CS" else b""
+        if who == "W":
+            octets = text.encode()
         if who in "CS" and blocks and blocks[-1][0] == who:
             blocks[-1] = (who, blocks[-1][1] + octets)
         else:

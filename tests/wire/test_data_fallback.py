@@ -50,16 +50,32 @@ def test_the_next_session_waits_from_its_first_message(feeding: str) -> None:
     assert run.outcomes == dict.fromkeys((1, 2, 3), ("content", 250))
 
 
-def test_commands_behind_the_end_that_are_dropped_cost_one_timeout(feeding: str) -> None:
-    """Courier reads and forgets them."""
+@pytest.mark.parametrize(
+    ("end", "is_learned"),
+    [
+        ("L:", True),
+        ("W: 9\nE:", True),
+        ("W: 9\n!:", True),
+        ("W: 9\nS: 421 4.4.2 timeout\nE:", True),
+        ("W: 9\nS: 421 4.4.2 timeout\nL:", True),
+        ("W: 1\nE:", False),
+        ("W: 1\nS: 421 4.3.2 shutting down\nE:", False),
+        ("W: 9\nS: 250 ok\nW: 9\nE:", False),
+        ("W: 9\nS: 250 ok\nW: 9\nS: 421 4.4.2 timeout\nE:", False),
+    ],
+)
+def test_commands_behind_the_end_that_are_dropped_cost_one_timeout(
+    feeding: str, end: str, is_learned: bool
+) -> None:
+    """Courier and chasquid read and forget them. This side or the server gives up waiting first."""
     run = converse(
-        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + ENVELOPE[2] + "S: 250 q\nL:",
+        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + ENVELOPE[2] + "S: 250 q\n" + end,
         [ONE, TWO],
         feeding=feeding,
+        then=lambda run: run.session.fail(ConnectionLost("the connection broke"), run.now) and None,
     )
-    assert run.outcomes == {1: ("content", 250)}
-    assert run.unfinished == ([2], [])
-    assert run.session.traits == ServerTraits(refuses_behind_content=True, window_at_most=2)
+    assert run.outcomes[1] == ("content", 250)
+    assert run.session.traits.refuses_behind_content is is_learned
 
 
 @pytest.mark.parametrize("code", [500, 501, 502, 503, 504])

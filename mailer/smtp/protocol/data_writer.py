@@ -14,8 +14,8 @@ not leave out any more.
 A reply that concerns the session (500 to 504) is not a refusal of the message. The message goes again, and
 the session asks less of the server, in this order:
 
-- Commands behind the end of a message are refused (Haraka) or dropped (Courier): MAIL waits for the reply to
-  the content, two round trips a message.
+- Commands behind the end of a message are refused (Haraka) or dropped (Courier, chasquid): MAIL waits for the
+  reply to the content, two round trips a message.
 - Groups are refused: each command waits for the reply to the one before.
 - A refused message left its transaction open (Postfix, smtpd_end_of_data_restrictions): RSET precedes each
   MAIL.
@@ -67,6 +67,11 @@ class _Envelope:
         self.has_joined = has_joined
         self.is_behind_content = is_behind_content
         self.steps: deque[tuple[bytes, ReplyHandler]] = deque()
+
+    def is_mail_heard(self, end: SessionEnded) -> bool:
+        """Return whether the server answered MAIL, other than by the announced `end` of the session."""
+        refusal = self.transaction.mail_refusal
+        return self.transaction.is_mail_answered and (refusal is None or refusal is not end.announcement)
 
     @property
     def has_joined_nothing(self) -> bool:
@@ -121,7 +126,7 @@ class DataWriter:
             and envelope is not None
             and envelope.is_behind_content
             and self._last_content is not LastContent.UNANSWERED
-            and not envelope.transaction.is_mail_answered
+            and not envelope.is_mail_heard(end)
         ):
             self.traits = replace(self.traits, refuses_behind_content=True)
 

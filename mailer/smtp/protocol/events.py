@@ -34,7 +34,7 @@ class SessionEnded:
     `error` says why; it is None after QUIT. `announcement` is the reply by which the server announced the
     end: 421, or the refusal of RSET. `may_still_accept` is True if the server refused RSET and then fell
     silent: without a 421 it may still accept what it was sent. `has_timed_out` is True if a reply did not
-    come in time.
+    come in time: this side gave up waiting for it, or the server gave up waiting for a command.
     """
 
     error: ServerError | None

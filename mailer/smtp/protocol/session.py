@@ -35,6 +35,8 @@ from mailer.smtp.protocol.values import (
 from mailer.smtp.sasl.mechanism import ChannelBinding
 
 ENDING_SECONDS = 5.0  # for what a server still answers behind its 421
+# A server that owes a reply, is silent for so long and then ends the session has waited for us as we for it.
+SILENCE_SECONDS = 5.0
 
 
 class SmtpSession:
@@ -54,6 +56,7 @@ class SmtpSession:
         self._events: list[Event] = []
         self._end: SessionEnded | None = None
         self._is_end_told = False
+        self._has_timed_out = False  # a reply was due, and this side or the server gave up waiting
         self._began_at = 0.0
         self.round_trip = 0.0  # seconds between EHLO and its reply
 
@@ -89,6 +92,7 @@ class SmtpSession:
     def receive_eof(self, now: float) -> list[Event]:
         """End the session, since the server closed the connection at `now`, and return what happened."""
         is_expected = self._machine.state is State.QUITTING
+        self._note_silence(now)
         self._close(None if is_expected else ConnectionLost(f"{self.settings.host} closed the connection"))
         return self._take_events(now)
 
@@ -97,6 +101,7 @@ class SmtpSession:
 
         Nothing happens if it is over.
         """
+        self._note_silence(now)
         self._close(error)
         return self._take_events(now)
 
@@ -111,8 +116,8 @@ class SmtpSession:
             self._close(self._make_ended_error(announcement), may_still_accept=announcement.code != 421)
         else:
             seconds = f"{self.settings.timeout:g}"
-            error = ConnectionLost(f"{self.settings.host} did not answer within {seconds} seconds")
-            self._close(error, has_timed_out=True)
+            self._has_timed_out = True
+            self._close(ConnectionLost(f"{self.settings.host} did not answer within {seconds} seconds"))
         return self._take_events(now)
 
     def complete_handshake(self, now: float, *, binding: ChannelBinding | None = None) -> None:
@@ -287,6 +292,7 @@ class SmtpSession:
 
     def _handle_reply(self, reply: Reply, now: float) -> None:
         if reply.code in (221, 421) and self._machine.state is not State.QUITTING:
+            self._note_silence(now)
             if reply.code == 221 or self._submission is None:
                 # 221 is the reply to QUIT. Postfix also sends it after lines that are no commands.
                 raise self._make_ended_error(reply)
@@ -325,9 +331,13 @@ class SmtpSession:
     def _make_ended_error(self, reply: Reply) -> ConnectionLost:
         return ConnectionLost(f"{self.settings.host} ended the session: {reply}", reply=reply)
 
-    def _close(
-        self, error: ServerError | None, *, may_still_accept: bool = False, has_timed_out: bool = False
-    ) -> None:
+    def _note_silence(self, now: float) -> None:
+        """Note that the server ends the session, if it was silent for long and owes a reply."""
+        silence = now - self._pipeline.waiting_since
+        if self._pipeline.may_get_reply and silence >= SILENCE_SECONDS:
+            self._has_timed_out = True
+
+    def _close(self, error: ServerError | None, *, may_still_accept: bool = False) -> None:
         """The only way to CLOSED. Behind an announced end, that is what ended the session."""
         if self._machine.state is State.CLOSED:
             return
@@ -335,7 +345,7 @@ class SmtpSession:
         if announcement is not None and error is not None:
             error = self._make_ended_error(announcement)
         self._machine.advance(Step.CLOSE)
-        self._end = SessionEnded(error, announcement, may_still_accept, has_timed_out)
+        self._end = SessionEnded(error, announcement, may_still_accept, self._has_timed_out)
         if self._submission is not None:
             self._submission.close(self._end)
 
