@@ -74,6 +74,8 @@ def parse_host(text: str) -> str:
     ValueError if `text` is neither.
     """
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if "://" in text:
+        raise ValueError("expected the name of a host, and not a URL")
     try:
         return str(ipaddress.ip_address(bare))
     except ValueError:
@@ -83,7 +85,9 @@ def parse_host(text: str) -> str:
     except ValueError:
         name = ""
     if bare != text or len(name) > 253 or not _HOST.fullmatch(name) or re.fullmatch(r"[0-9.]*", name):
-        raise ValueError("the host is neither a domain name nor an IP address")
+        has_port = re.fullmatch(r"[^:]+:[0-9]{1,5}", text)
+        more = "; the port is a key of its own: port" if has_port else ""
+        raise ValueError(f"the host is neither a domain name nor an IP address{more}")
     return name.lower()
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from email import policy
-from email.parser import BytesHeaderParser
+from email.parser import BytesHeaderParser, BytesParser
 from functools import partial
 from itertools import chain, islice
 
@@ -104,6 +104,8 @@ def _check_message(
 ) -> Iterator[Finding]:
     content = compiled.render(recipient).content
     header = BytesHeaderParser(policy=policy.default).parsebytes(content)
+    if campaign.images and not documents:  # of the first message: most have the same images
+        yield from rules.check_image_files(sources, BytesParser(policy=policy.default).parsebytes(content))
     html, text = compiled.render_html(recipient), compiled.render_text(recipient)
     document = parse_html(html) if html is not None else None
     in_html = partial(sources.find_in_template, campaign.template)

@@ -21,6 +21,7 @@ RULES = {
     "html-clipped": "Gmail clips HTML of more than 102 KB, and with it the unsubscribe link and the tracking of opens",
     "text-empty": "a mail without text has nothing for screen readers and text clients, and looks like spam",
     "image-alt": "a reader with images off, or a screen reader, sees nothing",
+    "image-broken": "mail programs show an empty frame",
     "image-unused": "the image travels with every message and is never shown",
     "image-remote": "an image over plain http is blocked or warned about by most clients",
     "link-http": "a link over plain http is marked as unsafe by browsers",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from email.message import Message
 from urllib.parse import urlsplit
 
 from mailer.campaign import Campaign
@@ -54,6 +55,9 @@ LONG_SUBJECT = 150  # characters
 HEADER_LIMIT = 16_384  # octets, the whole header
 FIELD_LIMIT = 4_096  # octets, one field
 
+# How the files begin that every mail program shows.
+_SIGNATURES = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8"}
+
 _REPLY = re.compile(r"\s*(re|fwd?|aw|wg|tr)\s*:", re.IGNORECASE)
 
 
@@ -87,6 +91,8 @@ def check_subject(campaign: Campaign, subject: str) -> Iterator[Finding]:
         yield Finding(place, "subject-long", f"the subject has {len(subject)} characters")
     if found := _REPLY.match(subject):
         yield Finding(place, "subject-reply", f"the subject begins with {found.group().strip()!r}")
+    for text in dict.fromkeys(match.group() for match in _PLACEHOLDER.finditer(subject)):
+        yield Finding(place, "placeholder", f"{text!r} is in the subject")
 
 
 def check_headers(campaign: Campaign, sources: Sources, content: bytes) -> Iterator[Finding]:
@@ -117,6 +123,8 @@ _PLACEHOLDER = re.compile(
     r"|\*\|[A-Z][A-Z0-9_:]{0,40}\|\*|%%[A-Za-z_][\w .-]{0,40}%%|\[\[[A-Za-z_][\w .-]{0,40}\]\]"
     r"|<<[A-Za-z_][\w .-]{0,40}>>|\$?\{[A-Za-z_][\w.-]{0,40}\}"
     rf"|«(?i:{_FIELD})»"
+    # What a spreadsheet shows if a formula has failed, and how it writes text that looks like a number.
+    r"|(?<!\w)#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!)|(?<!\S)=\"[^\"\n]{0,40}\""
     # What Python shows if a value was meant and something else was given.
     r"|<(?:generator object|Macro|function|bound method|built-in)\b[^<>]{1,80}>"
 )
@@ -197,6 +205,18 @@ def check_image_use(
                 "image-unused",
                 f"the image {name!r} is not used by the template",
             )
+
+
+def check_image_files(sources: Sources, message: Message) -> Iterator[Finding]:
+    """Check that each image in the parsed `message` begins as files of its type do."""
+    for part in message.walk():
+        signature = _SIGNATURES.get(part.get_content_type())
+        octets = part.get_payload(decode=True) if signature is not None else None
+        if signature is None or not isinstance(octets, bytes) or octets.startswith(signature):
+            continue
+        name = str(part.get("Content-ID", part.get_filename() or "")).strip("<> ").partition("@")[0]
+        problem = f"is not a file of the type {part.get_content_subtype()}" if octets else "is an empty file"
+        yield Finding(sources.find_key("images"), "image-broken", f"the image {name!r} {problem}")
 
 
 def check_links(links: list[str], where: Locate) -> Iterator[Finding]:

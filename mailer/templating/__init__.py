@@ -8,6 +8,7 @@ A pattern is a Jinja2 template that is written in the campaign file: the subject
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import TracebackType
@@ -43,6 +44,7 @@ _TOKENS = {
     "begin of statement block": "'{%'",
     "end of comment": "'#}'",
 }
+_ASSIGNMENT = re.compile(r"(?<![=!<>])=(?!=)")
 MAX_ERROR = 600  # characters of an error message
 
 
@@ -83,7 +85,10 @@ def compile_where(source: str, place: Place) -> Callable[[Mapping[str, object]],
     except RecursionError:  # compile_expression does not use the environment's _parse
         raise InputError(Problem(place, f"where: {TOO_DEEP}")) from None
     except (TemplateError, ValueError) as error:
-        raise InputError(Problem(place, f"where: {describe_error(error)}")) from error
+        text = f"where: {describe_error(error)}; expected an expression such as plan == 'pro'"
+        if _ASSIGNMENT.search(source):
+            text += ", with == to compare"
+        raise InputError(Problem(place, text)) from error
 
     def where(columns: Mapping[str, object]) -> bool:
         try:

@@ -64,6 +64,9 @@ TOO_DEEP = "nested too deeply"
 TOO_MANY_DIGITS = "a number of too many digits"
 
 
+OWN_KINDS = {"RowView": "row"}  # what templates call our own types
+
+
 class UndefinedName(StrictUndefined):
     """An undefined name: any use of it is an error that says the name."""
 
@@ -75,7 +78,8 @@ class UndefinedName(StrictUndefined):
             return self._undefined_hint
         if self._undefined_obj is missing:
             return f"'{self._undefined_name}' is undefined"
-        return f"{object_type_repr(self._undefined_obj)!r} has no {self._undefined_name!r}"
+        kind = OWN_KINDS.get(type(self._undefined_obj).__name__) or object_type_repr(self._undefined_obj)
+        return f"{kind!r} has no {self._undefined_name!r}"
 
 
 def show_html(value: object) -> str:

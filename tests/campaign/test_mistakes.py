@@ -114,7 +114,16 @@ from mailer.errors import InputError
         ({"recipients": "x.yaml.bak"}, "x.yaml:5:13: recipients: x.yaml.bak: there is no such file"),
         (
             {"recipients": "{file: x.yaml, where: 'a =='}"},
-            "x.yaml:5:35: recipients.where: unexpected 'end of template'",
+            "x.yaml:5:35: recipients.where: unexpected 'end of template'; expected an expression such as plan == 'pro'",
+        ),
+        (
+            {"recipients": "{file: x.yaml, where: a = 1}"},
+            "x.yaml:5:35: recipients.where: chunk after expression; expected an expression such as plan == 'pro',"
+            " with == to compare",
+        ),
+        (
+            {"recipients": "https://example.com/people.csv"},
+            "x.yaml:5:13: recipients: expected the name of a file, and not a URL; download the list first",
         ),
         (
             {"recipients": "{file: x.yaml, encoding: rot13}"},
@@ -135,6 +144,14 @@ from mailer.errors import InputError
         (
             {"server": "{host: a b}"},
             "x.yaml:6:16: server.host: the host is neither a domain name nor an IP address",
+        ),
+        (
+            {"server": "{host: 'a.example:465'}"},
+            "x.yaml:6:16: server.host: the host is neither a domain name nor an IP address; the port is a key of its own",
+        ),
+        (
+            {"server": "{host: 'smtps://a.example'}"},
+            "x.yaml:6:16: server.host: expected the name of a host, and not a URL",
         ),
         (
             {"server": "{host: a.example, port: 0}"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from time import process_time
 
@@ -78,6 +79,8 @@ def body(text: str) -> str:
         (body("Dear &lt;&lt;Name&gt;&gt;,"), "placeholder", 0),
         (body("Dear «Name»,"), "placeholder", 6),
         (body("{{ '{{ name }}' }}"), "placeholder", 0),
+        (body("Dear #N/A,"), "placeholder", 6),
+        (body("Your postcode: =&quot;01234&quot;"), "placeholder", 0),
         (body("<form></form>"), "client-tag", 6),
         (body('<div style="display: flex">x</div>'), "client-css", 6),
         (body("<!-- " + "x" * 110_000 + " -->"), "html-clipped", 0),
@@ -200,6 +203,29 @@ def test_a_finding_in_an_included_file_is_placed_there(tmp_path: Path) -> None:
     html = body('{% include "footer.html" %}')
     findings = found(tmp_path, html=html, footer_html='<p>\n<a href="http://example.com/imprint">x</a></p>')
     assert [(Path(f.place.file).name, f.place.line) for f in findings] == [("footer.html", 2)]
+
+
+@pytest.mark.parametrize("subject", ["Hello {name}", "Hello #N/A", "Hello *|FNAME|*"])
+def test_a_field_of_another_program_is_found_in_the_subject(tmp_path: Path, subject: str) -> None:
+    campaign = re.sub(r"(?m)^subject: .*$", f'subject: "{subject}"', CLEAN_CAMPAIGN)
+    assert rules(found(tmp_path, campaign)) == {"placeholder"}
+
+
+@pytest.mark.parametrize(
+    ("octets", "problem"),
+    [
+        (b"", "the image 'logo' is an empty file"),
+        (b"<html>404</html>", "the image 'logo' is not a file of the type png"),
+        (b"\xff\xd8\xff\xe0 a JPEG", "the image 'logo' is not a file of the type png"),
+        (b"\x89PNG\r\n\x1a\n...", None),
+    ],
+)
+def test_an_image_file_that_is_none_is_found(tmp_path: Path, octets: bytes, problem: str | None) -> None:
+    assert found(tmp_path) == []
+    (tmp_path / "logo.png").write_bytes(octets)
+    loaded = load_campaign(tmp_path / "spring.yaml")
+    findings = lint_campaign(loaded, compile_campaign(loaded))
+    assert [(f.rule, f.text) for f in findings] == ([("image-broken", problem)] if problem else [])
 
 
 def test_every_rule_says_why() -> None:

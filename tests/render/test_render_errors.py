@@ -20,6 +20,7 @@ from tests.render.projects import PIXEL, Project, pattern, person
             "body.html:2: 'nmae' is undefined; did you mean 'name'?",
         ),
         ({"text": "\n\n{{ a.b }}"}, {"a": {}}, "body.txt:3: 'dict object' has no 'b'"),
+        ({"text": "{{ row['City'] }}"}, {"city": "x"}, "body.txt:1: 'row' has no 'City'"),
         ({"subject": "{{ x }}"}, {}, "campaign.yaml:1: 'x' is undefined"),
         (
             {"subject": "{{ x }}"},

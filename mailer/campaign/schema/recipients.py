@@ -35,7 +35,7 @@ from mailer.campaign.sources import (
     list_format,
 )
 from mailer.dataclass import dataclass
-from mailer.errors import InputError
+from mailer.errors import InputError, Place, Problem
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,8 @@ class Recipients:
             form = "csv" if is_stdin else list_format(str(file.path))
         except ValueError as error:
             problem = None if is_stdin or not context.may_read(file) else file.find_problem()
-            if isinstance(node, nodes.Scalar) and _is_address(node.text):
-                text = f"expected a list or the name of a file; one recipient is a list, too: [{node.text}]"
-                problem = context.problem(place, text)
+            if isinstance(node, nodes.Scalar):
+                problem = _find_other_meaning(node.text, place, context) or problem
             raise ValidationError([problem or context.problem(place, str(error))]) from None
         encoding, sheet = values.get("encoding"), values.get("sheet")
         if sheet is not None and form != "xlsx":
@@ -191,6 +190,8 @@ class Recipients:
             return FileSource(StandardInput(), form, _row_rules(values), encoding, sheet)
         if not context.access.own_machine:
             return WithheldSource(place, "recipients are read where the campaign is sent from")
+        if isinstance(node, nodes.Scalar) and (problem := _find_other_meaning(node.text, place, context)):
+            raise ValidationError([problem])
         if not context.may_read(file):
             return WithheldSource(place, f"{file.shown}: a list outside the project is not read here")
         if problem := file.find_problem():
@@ -202,11 +203,16 @@ class Recipients:
         return {"anyOf": [rows, {"type": "string"}, LIST_FILE.schema(), LIST_SQL.schema()]}
 
 
-def _is_address(text: str) -> bool:
+def _find_other_meaning(text: str, place: Place, context: LoadContext) -> Problem | None:
+    """Return the problem of a `text` that is an address or a URL, and not the name of a file; else None."""
+    if "://" in text:
+        return context.problem(place, "expected the name of a file, and not a URL; download the list first")
     try:
-        return bool(check_address(text))
+        check_address(text)
     except ValueError:
-        return False
+        return None
+    text = f"expected a list or the name of a file; one recipient is a list, too: [{text}]"
+    return context.problem(place, text)
 
 
 def _row_rules(values: Mapping[str, Any]) -> RowRules:

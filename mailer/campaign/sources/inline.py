@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.rows import MAX_SHOWN, SPLIT_ADVICE, recipients_from_value
+from mailer.campaign.sources.rows import BLANK_ADVICE, MAX_SHOWN, SPLIT_ADVICE, recipients_from_value
 from mailer.dataclass import dataclass
 from mailer.errors import Place, Problem, append_remainder
 
@@ -39,7 +39,7 @@ class InlineSource:
 def _name_key(recipient: Recipient) -> Recipient:
     """Return `recipient` with the key of the campaign file at the beginning of its problem."""
     assert recipient.problem is not None  # noqa: S101 - the caller looked
-    text, has_several, _ = recipient.problem.text.partition(SPLIT_ADVICE)
+    text, has_several, _ = recipient.problem.text.partition(BLANK_ADVICE)[0].partition(SPLIT_ADVICE)
     text = f"recipients: {text}" + ("; list each of them as an item of its own" if has_several else "")
     return replace(recipient, problem=replace(recipient.problem, text=text))
 

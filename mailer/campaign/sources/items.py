@@ -23,6 +23,7 @@ from mailer.text import shorten
 
 _CHUNK = 65_536
 _BLANK = re.compile(r"[ \t\r\n]*")
+_ARRAY_BEGIN = re.compile(r'\s*\[\s*([{"]|$)')
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _DEPTH = 100
 
@@ -80,7 +81,7 @@ def read_jsonl(
             try:
                 found = _parse_line(line.strip(), Place(shown, number), rules)
             except InputError as error:
-                if number == 1 and line.strip() in ("[", "[{"):
+                if number == 1 and _ARRAY_BEGIN.match(line):
                     text = "expected an object on each line; a file that is one array is named .json"
                     raise InputError(Problem(Place(shown, 1, 1), text)) from None
                 count += 1

@@ -37,6 +37,7 @@ ADDRESS_NAMES = (
     "email1value",  # Google Contacts ("E-mail 1 - Value")
     "primaryemail",  # Thunderbird
     "primaryemailaddress",
+    "primareemailadresse",  # Thunderbird in German
     "emailadresse",  # Outlook in German; the other languages are those of its CSV files, too
     "adressedemessagerie",  # French
     "adresseemail",
@@ -47,9 +48,24 @@ ADDRESS_NAMES = (
     "indirizzopostaelettronica",  # Italian
     "indirizzoemail",
     "emailadres",  # Dutch
+    "epostadress",  # Swedish
+    "epostadresse",  # Norwegian
+    "adresemail",  # Polish
+    "adresseelectronique",
     "enderecodecorreioelectronico",  # Portuguese
     "enderecodeemail",
     "email1address",
+    "メールアトレス",  # Japanese; the marks of Kana are left out as accents are
+    "電子メールアトレス",
+    "邮箱",  # Chinese
+    "邮箱地址",
+    "电子邮箱",
+    "电子邮件",
+    "电子邮件地址",
+    "邮件地址",
+    "email1",
+    "useremail",  # WordPress
+    "contactemail",
     "customeremail",  # Stripe's payments
     "emailaddresswork",  # Constant Contact and Capsule
     "emailaddresshome",
@@ -180,7 +196,9 @@ def _find_address(written: list[str], problems: list[str]) -> int | None:
         )
         return None
     text = "there is no column 'email'" + describe_columns(written)
-    problems.append(text + ("; say which has the address: columns: {email: …}" if written else ""))
+    likely = (name for name in written if "mail" in _fold_name(name) and len(name) <= MAX_QUOTED)
+    column = next((make_printable(f'"{name}"') for name in likely), "…")
+    problems.append(text + (f"; say which has the address: columns: {{email: {column}}}" if written else ""))
     return None
 
 

@@ -25,6 +25,7 @@ from mailer.text import count_noun, make_printable, shorten
 
 MAX_SHOWN = 20  # problems of a list that are listed; the others are counted
 SPLIT_ADVICE = "; to send to each of them: recipients: "
+BLANK_ADVICE = "; to leave such rows out: recipients: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,8 @@ def make_recipient(
         text = key + str(error)
         if text.endswith(SEVERAL):
             text += f'{SPLIT_ADVICE}{{file: …, split: "{find_separator(email)}"}}'
+        elif title and not email.strip():
+            text += f"{BLANK_ADVICE}{{file: …, where: email}}"
         return Recipient(email, columns, place, Problem(place, text), nulls)
     columns["email"] = address
     return Recipient(address, columns, place, None, nulls)

@@ -16,12 +16,13 @@ import re
 import warnings
 import zipfile
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import IO, Any, BinaryIO, NoReturn
 from xml.parsers import expat
 
 from mailer.campaign.model import Recipient
-from mailer.campaign.sources.names import MAX_COLUMNS, MAX_QUOTED, parse_header
+from mailer.campaign.sources.names import MAX_COLUMNS, MAX_QUOTED, Header, parse_header
 from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_cells
 from mailer.dataclass import dataclass
 from mailer.errors import InputError, MissingExtra, Place, Problem
@@ -190,7 +191,18 @@ def _read_rows(sheet: Any, shown: str, rules: RowRules) -> Iterator[Recipient]:
     for below, cells in _read_cells(sheet, shown, number + 1, len(table.names) + 1):
         row = cells + [""] * (len(table.names) - len(cells))
         row[table.address] = str(row[table.address])
-        yield from recipients_from_cells(table, row, Place(shown, below), rules)
+        place = Place(shown, below)
+        problem = _find_error_value(table, row, place)
+        for found in recipients_from_cells(table, row, place, rules):
+            yield replace(found, problem=found.problem or problem) if problem else found
+
+
+def _find_error_value(table: Header, row: list[object], place: Place) -> Problem | None:
+    """Return the problem of a row in which a formula has failed: nobody's name is `#N/A`."""
+    for name, cell in zip(table.names, row, strict=False):
+        if isinstance(cell, _ErrorValue) and name is not None:
+            return Problem(place, f"{name}: the cell has the error {cell}, and no value")
+    return None
 
 
 def _read_cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple[int, list[object]]]:
@@ -215,8 +227,16 @@ def _read_cells(sheet: Any, shown: str, first: int, most: int) -> Iterator[tuple
             yield number, values
 
 
+class _ErrorValue(str):
+    """What a cell shows whose formula has failed: `#N/A`, `#REF!`, ... (18.18.11, the type `e`)."""
+
+    __slots__ = ()
+
+
 def _show_cell(cell: Any) -> object:
     value = cell.value
+    if cell.data_type == "e":
+        return _ErrorValue(shorten(make_printable(str(value)), MAX_QUOTED))
     if isinstance(value, str) and len(value) > MAX_CELL:
         raise ValueError(f"a cell of more than {MAX_CELL:,} characters")
     if value is None or isinstance(value, (str, bool)):

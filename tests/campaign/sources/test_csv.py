@@ -114,7 +114,10 @@ def test_a_wrong_address_is_in_the_column_by_the_lists_own_name(
     (found,) = rows("people.csv", f"{title},name\nnonsense,Ada\n", rules=rules)
     assert str(found.problem).startswith(f"people.csv:2: {shown}: 'nonsense' is not an address")
     (empty,) = rows("people.csv", f"{title},name\n,Ada\n", rules=rules)
-    assert str(empty.problem) == f"people.csv:2: {shown}: the address is empty"
+    assert str(empty.problem) == (
+        f"people.csv:2: {shown}: the address is empty"
+        "; to leave such rows out: recipients: {file: …, where: email}"
+    )
 
 
 @pytest.mark.parametrize(

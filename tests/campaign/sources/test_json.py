@@ -174,9 +174,10 @@ def test_all_lines_of_jsonl_that_cannot_be_read_are_listed(refusal) -> None:
 
 
 def test_json_under_the_other_suffix_is_named(refusal) -> None:
-    assert refusal("a.jsonl", '[\n {"email": "a@example.com"}\n]\n') == [
-        "a.jsonl:1:1: expected an object on each line; a file that is one array is named .json"
-    ]
+    for content in ('[\n {"email": "a@example.com"}\n]\n', '[{"email": "a@example.com"},\n"b@example.com"]'):
+        assert refusal("a.jsonl", content) == [
+            "a.jsonl:1:1: expected an object on each line; a file that is one array is named .json"
+        ]
     assert refusal("a.json", '{"email": "a@example.com"}\n{"email": "b@example.com"}\n') == [
         "a.json:1:1: the file is not an array; expected [ with an object for each recipient; a file with an object"
         " on each line is named .jsonl"

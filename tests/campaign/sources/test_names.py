@@ -8,7 +8,7 @@ import pytest
 
 from mailer.campaign.schema.compose import compose
 from mailer.campaign.schema.nodes import Mapping, to_value
-from mailer.campaign.sources.names import RESERVED, variable_name
+from mailer.campaign.sources.names import ADDRESS_NAMES, RESERVED, is_address_name, variable_name
 from mailer.campaign.sources.rows import RowRules
 
 # Header lines of exports, as importers' tests and tables in public repositories have them. A "…" in a comment
@@ -112,6 +112,12 @@ LIBREOFFICE = "Title,First Name,Last Name,Company Name,Address Line 1,City,State
         (STRIPE, "Email"),
         (STRIPE_PAYMENTS, "Customer Email"),
         (LIBREOFFICE, "E-mail Address"),
+        ("User Login,User Email,First Name", "User Email"),
+        ("Email 1,Email 2,First Name", "Email 1"),
+        ("Vorname,Nachname,Primäre E-Mail-Adresse,Sekundäre E-Mail-Adresse", "Primäre E-Mail-Adresse"),
+        ("Förnamn,E-postadress", "E-postadress"),
+        ("名前,メールアドレス", "メールアドレス"),
+        ("姓名,邮箱", "邮箱"),
         ("Name,mail", "mail"),
         ("Nom;Adresse e-mail", "Adresse e-mail"),
         ("E-Mail\tName", "E-Mail"),
@@ -146,6 +152,18 @@ def test_exports_are_read_without_columns(rows, header: str, address: str) -> No
 def test_a_column_name_becomes_a_variable_name(name: str, variable: str) -> None:
     assert variable_name(name) == variable
     assert variable_name(variable) == variable
+
+
+def test_the_advice_names_the_column_that_may_have_the_address(refusal) -> None:
+    expected = 'say which has the address: columns: {email: "Backup mail"}'
+    (line,) = refusal("a.csv", "Name,Backup mail\nAda,ada@example.com\n")
+    assert line.endswith(expected)
+    (line,) = refusal("a.csv", "Name,Contact\nAda,ada@example.com\n")
+    assert line.endswith("columns: {email: …}")
+
+
+def test_every_known_name_is_written_as_names_are_compared() -> None:
+    assert all(is_address_name(name) for name in ADDRESS_NAMES)
 
 
 def test_the_campaign_can_name_columns(rows) -> None:

@@ -106,6 +106,20 @@ def test_cells_as_a_person_sees_them(rows) -> None:
     assert (bob.columns["n"], bob.columns["day"], bob.columns["note"]) == (0.3, "2026-11-23 9:05:00", "Zoë ☃")
 
 
+@pytest.mark.parametrize("error", ["#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!"])
+def test_a_row_in_which_a_formula_failed_has_a_problem(rows, error: str) -> None:
+    """Nobody is to be greeted as #N/A."""
+    cell = f'<c r="B2" t="e"><f>VLOOKUP(A2,X1:Y9,2,0)</f><v>{error}</v></c>'
+    content = sheet(
+        f'<row r="1">{text("A1", "email")}{text("B1", "First Name")}</row>',
+        f'<row r="2">{text("A2", "a@example.com")}{cell}</row>',
+        f'<row r="3">{text("A3", "b@example.com")}{text("B3", error)}</row>',
+    )
+    failed, written = rows("a.xlsx", content)
+    assert str(failed.problem) == f"a.xlsx:2: First_Name: the cell has the error {error}, and no value"
+    assert (written.problem, written.columns["First_Name"]) == (None, error)
+
+
 def test_a_sheet_is_chosen_by_its_name(rows, refusal) -> None:
     assert [r.email for r in rows("a.xlsx", workbook(["x"]), sheet="Second")] == ["second@example.com"]
     expected = ["a.xlsx: there is no sheet 'Third'; the sheets are: 'Sheet', 'Second'"]
