@@ -198,7 +198,7 @@ def _read_rows(sheet: Any, shown: str, rules: RowRules) -> Iterator[Recipient]:
 
 
 def _find_error_value(table: Header, row: list[object], place: Place) -> Problem | None:
-    """Return the problem of a row in which a formula has failed: nobody's name is `#N/A`."""
+    """Return the problem of a row in which a formula has failed: `#N/A` is no value."""
     for name, cell in zip(table.names, row, strict=False):
         if isinstance(cell, _ErrorValue) and name is not None:
             return Problem(place, f"{name}: the cell has the error {cell}, and no value")

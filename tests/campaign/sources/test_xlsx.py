@@ -108,7 +108,7 @@ def test_cells_as_a_person_sees_them(rows) -> None:
 
 @pytest.mark.parametrize("error", ["#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!"])
 def test_a_row_in_which_a_formula_failed_has_a_problem(rows, error: str) -> None:
-    """Nobody is to be greeted as #N/A."""
+    """No message may greet its recipient as #N/A."""
     cell = f'<c r="B2" t="e"><f>VLOOKUP(A2,X1:Y9,2,0)</f><v>{error}</v></c>'
     content = sheet(
         f'<row r="1">{text("A1", "email")}{text("B1", "First Name")}</row>',
