@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -11,8 +12,9 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         from mailer._version import __version__
 
-        print(f"mailer {__version__}")
-        return
+        with suppress(OSError):  # the command line says what is wrong with standard output
+            print(f"mailer {__version__}", flush=True)
+            return
     # Loading the modules makes many objects and no garbage: with Python's own threshold (700), a tenth of the
     # time of a short command would be spent on looking for it.
     gc.set_threshold(100_000, 20, 20)

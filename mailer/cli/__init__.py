@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from mailer.cli import console
 from mailer.cli.exit_codes import ExitCode
-from mailer.errors import LedgerWriteError, MailerError, ServerError
+from mailer.errors import InputError, LedgerWriteError, MailerError, ServerError
 
 __all__ = ["main", "run"]
 
@@ -40,6 +40,8 @@ def run(arguments: Sequence[str]) -> int:
         console.print_error("interrupted")
         return _flush_output(ExitCode.INTERRUPTED)
     except MailerError as error:
+        if isinstance(error.__cause__, BrokenPipeError) and isinstance(error, InputError):
+            return _flush_output(ExitCode.BROKEN_PIPE)  # an output file that is `-`
         if _is_debugging():
             raise
         console.print_error(str(error), hint=error.hint)
@@ -77,7 +79,9 @@ def _run_command(arguments: Sequence[str]) -> int:
         mailer.main(prog_name="mailer")  # a shell asks for completions
     # Not click's `main`: it treats a closed pipe, an interrupt and exit codes in its own way.
     try:
-        with mailer.make_context("mailer", list(arguments)) as context:
+        with console.named_output():  # --help and --version print here
+            context = mailer.make_context("mailer", list(arguments))
+        with context:
             result = mailer.invoke(context)
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -126,6 +130,8 @@ def _report_unexpected(error: Exception) -> int:
         return ExitCode.INPUT
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
+        if error.filename == console.STANDARD_OUTPUT:
+            where = f"{error.filename} cannot be written: "
         console.print_error(f"{where}{error.strerror or error}")
         return ExitCode.IO
     console.print_error(

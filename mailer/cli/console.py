@@ -12,7 +12,8 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from mailer.text import make_printable, make_printable_lines
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+STANDARD_OUTPUT = "standard output"
 _COLOURS = {"error:": "1;31", "warning:": "33", "hint:": "36"}  # ECMA-48 SGR: bold red, yellow, cyan
 
 _secrets: set[str] = set()
@@ -102,9 +104,19 @@ def print_note(text: str) -> None:
         _write_line(make_printable_lines(text))
 
 
+@contextmanager
+def named_output() -> Iterator[None]:
+    """Have an error of writing to standard output say so, with a file name, as errors of other files do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, STANDARD_OUTPUT) from error
+
+
 def print_output(text: str) -> None:
     """Print lines that the user asked for to standard output."""
-    sys.stdout.write(make_printable_lines(text) + "\n")
+    with named_output():
+        sys.stdout.write(make_printable_lines(text) + "\n")
 
 
 def print_addresses(addresses: DataclassInstance, as_json: bool, more: tuple[str, ...] = ()) -> None:

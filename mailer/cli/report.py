@@ -42,7 +42,8 @@ def show_report(
             if target.path is not None:
                 console.print_note(f"report: {target}")
         if not targets:
-            terminal.print_summary(report, sys.stdout, rich=sys.stdout.isatty())
+            with console.named_output():
+                terminal.print_summary(report, sys.stdout, rich=sys.stdout.isatty())
 
 
 def list_campaigns(ledger: str | None) -> None:

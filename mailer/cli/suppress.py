@@ -76,7 +76,7 @@ def forget_addresses(addresses: tuple[str, ...], yes: bool, ledger: str | None) 
 
 def list_addresses(ledger: str | None) -> None:
     """Print the suppressed addresses as CSV, with their reason and the time in UTC."""
-    with Ledger.open(ledger or find_nearest_ledger(Path.cwd()), create=False) as book:
+    with Ledger.open(ledger or find_nearest_ledger(Path.cwd()), create=False) as book, console.named_output():
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["email", "reason", "at"])
         for entry in book.read_suppressions():

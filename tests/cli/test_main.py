@@ -139,13 +139,15 @@ def test_version_in_a_process() -> None:
     assert done.stdout.startswith(b"mailer ")
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["schema"], ["--version"], ["render", "CAMPAIGN", "--mbox", "-"]])
+def test_a_reader_that_leaves_is_no_error(campaign: Path, arguments: list[str]) -> None:
     """The pipe's reader is gone before anything is written."""
+    command = [str(campaign) if word == "CAMPAIGN" else word for word in arguments]
     reading, writing = os.pipe()
     os.close(reading)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "mailer", "schema"], check=False, stdout=writing, stderr=subprocess.PIPE
+            [sys.executable, "-m", "mailer", *command], check=False, stdout=writing, stderr=subprocess.PIPE
         )
     finally:
         os.close(writing)
@@ -168,13 +170,15 @@ def test_a_standard_stream_that_is_closed_is_no_traceback(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full (Linux)")
-def test_a_full_disk_is_one_line() -> None:
+@pytest.mark.parametrize("command", ["schema", "--version"])
+def test_a_full_disk_is_one_line(command: str) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "mailer", "schema"], check=False, stdout=full, stderr=subprocess.PIPE
+            [sys.executable, "-m", "mailer", command], check=False, stdout=full, stderr=subprocess.PIPE
         )
     assert done.returncode == 74
-    assert done.stderr.decode().splitlines() == ["mailer: error: No space left on device"]
+    expected = "mailer: error: standard output cannot be written: No space left on device"
+    assert done.stderr.decode().splitlines() == [expected]
 
 
 def test_without_descriptors_the_error_is_one_line(process: Command, campaign: Path) -> None:
