@@ -33,13 +33,16 @@ class GroupClaim:
         """`claim` returns up to so many durable claims, or raises. `release` gives up those of a session that ends."""
         self._claim, self._release = claim, release
         self._requests: list[tuple[int, asyncio.Future[Sequence[Claim]]]] = []
+        self._timer: asyncio.TimerHandle | None = None  # for the next claim
 
     async def claim(self, room: int, within: float) -> Sequence[Claim]:
         """Return up to `room` durable claims, up to `within` seconds later. Raises what the claim raises."""
         loop = asyncio.get_running_loop()
         claimed: asyncio.Future[Sequence[Claim]] = loop.create_future()
-        if not self._requests:
-            loop.call_later(within, self._serve)
+        if self._timer is None or self._timer.when() > loop.time() + within:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_later(within, self._serve)
         self._requests.append((room, claimed))
         try:
             return await claimed
@@ -49,7 +52,7 @@ class GroupClaim:
             raise
 
     def _serve(self) -> None:
-        requests, self._requests = self._requests, []
+        requests, self._requests, self._timer = self._requests, [], None
         waiting = [(room, claimed) for room, claimed in requests if not claimed.done()]
         if not waiting:
             return

@@ -246,7 +246,8 @@ class Session:
 
     async def _claim(self, room: int) -> Sequence[Claim]:
         """Claim as many messages as there is room for, and submit them."""
-        within = 0.0 if self._is_streamed else min(MAX_COMMIT_WAIT, self._message_seconds / 4)
+        may_wait = self._in_flight > 0 and not self._is_streamed
+        within = min(MAX_COMMIT_WAIT, self._message_seconds / 4) if may_wait else 0.0
         claims = await self._queue.claim(room, within=within)
         if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
             # Messages in doubt come before those that were not tried yet.

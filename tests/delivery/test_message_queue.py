@@ -57,6 +57,20 @@ def test_sessions_that_claim_together_share_a_commit() -> None:
     asyncio.run(run())
 
 
+def test_a_claim_waits_no_longer_than_any_of_the_sessions_allows() -> None:
+    disk = Disk()
+
+    async def run() -> None:
+        group = disk.make_group()
+        patient = asyncio.ensure_future(group.claim(1, 3600.0))
+        await asyncio.sleep(0)
+        assert await group.claim(1, 0.0) == [1]
+        assert await patient == [0]
+        assert disk.groups == [2]
+
+    asyncio.run(run())
+
+
 def test_the_first_sessions_get_what_is_left() -> None:
     disk = Disk()
     disk.left = 3
