@@ -7,6 +7,7 @@ what is checked.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -142,9 +143,10 @@ def replace_file(path: Path, *, mode: int = PUBLIC, durable: bool = True) -> Ite
 
     `mode` is PRIVATE for what is about recipients, or PUBLIC; the umask applies to it. A symbolic link is
     replaced and never followed. Missing folders are made. With `durable`, the file and its folder are synced
-    to the disk. Raises OSError; the file is then as it was.
+    to the disk. Raises OSError; the file is then as it was. A device, a pipe and a socket are never replaced.
     """
     target = Path(os.path.realpath(path.parent)) / path.name
+    _check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary, descriptor = _create_temporary(target.parent, mode)
     try:
@@ -161,6 +163,17 @@ def replace_file(path: Path, *, mode: int = PUBLIC, durable: bool = True) -> Ite
         raise
     if durable:
         sync_folder(target.parent)
+
+
+def _check_replaceable(target: Path) -> None:
+    """Raise OSError for what is no file: root could replace /dev/null, and /dev/stdout, which is a link."""
+    try:
+        is_kernels = target.is_symlink() and os.readlink(target).startswith("/proc/")
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return  # a link to nothing, too
+    if is_kernels or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder, os.replace says so
+        raise OSError(errno.EINVAL, "it is not a regular file", str(target))
 
 
 def _keep_owner(target: Path, descriptor: int) -> None:

@@ -1,6 +1,7 @@
 """Files of strangers: opened without a wait, only inside their folder; written whole or not at all."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,35 @@ def test_more_than_the_limit_is_an_error(tmp_path: Path) -> None:
         pytest.raises(UnusableFile, match="limit of 4 bytes"),
     ):
         read_limited(stream, 4)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "socket", "link to a descriptor"])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    """`--metrics /dev/null` of root, for example: every program of the machine would write into that file."""
+    path = tmp_path / "out"
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif kind == "link to a descriptor":
+        path.symlink_to("/proc/self/fd/0")
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to("pipe") if kind == "link to a pipe" else (tmp_path / "pipe").rename(path)
+    before = path.lstat()
+    with pytest.raises(OSError, match="it is not a regular file"), replace_text_file(path) as stream:
+        stream.write("x")
+    assert path.lstat() == before
+
+
+@pytest.mark.parametrize("content", ["old", None])
+def test_a_link_to_a_file_or_to_nothing_is_replaced(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "out").symlink_to("file")
+    if content is not None:
+        (tmp_path / "file").write_text(content)
+    with replace_text_file(tmp_path / "out") as stream:
+        stream.write("new")
+    assert not (tmp_path / "out").is_symlink()
+    assert (tmp_path / "file").exists() == (content is not None)
 
 
 def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path: Path) -> None:

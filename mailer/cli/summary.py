@@ -51,8 +51,8 @@ def conclude(
     try:
         if result.proof is not None and result.run is not None:
             report = make_proof_report(result.run, result.proof)
-        elif proof:
-            return code
+        elif proof or (is_interrupted and ledger.find_edition(campaign.name) is None):
+            return code  # there is nothing to report
         else:
             report = read_report(ledger, campaign.name)
         is_written = _write_reports(report, reports, quiet=quiet)

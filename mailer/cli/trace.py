@@ -6,9 +6,8 @@ import errno
 import os
 import re
 import stat
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -82,7 +81,8 @@ def _write_line(stream: TextIO, direction: str, line: str) -> None:
         stream.write(f"{format_dialogue_line(direction, line)}\n")
     except OSError as error:
         # A full disk does not stop the run. The trace ends, and the warning is printed once.
-        print(f"mailer: warning: trace: {error.strerror}", file=sys.stderr)
-        stream.close()
+        console.print_warning(f"trace: it cannot be written, and ends here: {error.strerror}")
+        with suppress(OSError):  # it writes once more what it could not write
+            stream.close()
     except ValueError:
         return

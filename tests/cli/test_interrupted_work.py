@@ -11,6 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from mailer.campaign import load_campaign
+from mailer.cli.progress import create_display
+from mailer.cli.summary import conclude
+from mailer.delivery.options import Ending, RunResult
+from mailer.delivery.signals import StopSignal
+from mailer.ledger import Ledger
+
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 SLOW = "range(9999)|select('in', range(99999)|list)|list|length"
 BUSY_SECONDS = 0.5  # of a child's processor time: nothing but the work takes as long
@@ -66,3 +73,26 @@ def test_a_signal_ends_the_command(tmp_path: Path, command: list[str], work: str
             timeout=5
         )  # a loaded machine needs more than a second; the work needs ten
     assert process.returncode == 143, said
+
+
+def test_a_signal_before_the_list_is_planned_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ledger knows the campaign only once its list is planned: there is nothing to report."""
+    (tmp_path / "a.yaml").write_text(
+        "campaign: spring\nfrom: a@example.com\nsubject: Hi\ntext: a.txt\nrecipients: [b@example.com]\n"
+    )
+    (tmp_path / "a.txt").write_text("Hi\n")
+    stop = StopSignal()
+    stop.number = signal.SIGTERM
+    result = RunResult(Ending.INTERRUPTED, 1, None, "interrupted before anything was sent")
+    display = create_display(None, limit=None, quiet=False, verbose=False, server_name=None)
+    with Ledger.open_temporary() as ledger:
+        campaign = load_campaign(tmp_path / "a.yaml")
+        code = conclude(result, ledger, campaign, (), display, proof=None, quiet=False, stop=stop)
+    shown = capsys.readouterr()
+    assert (code, shown.out, shown.err) == (
+        143,
+        "",
+        "mailer: error: interrupted before anything was sent\n",
+    )

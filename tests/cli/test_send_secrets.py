@@ -96,6 +96,19 @@ def test_a_trace_goes_to_a_descriptor(command: Command, campaign: Path, tmp_path
         assert "C: MAIL FROM:" in stream.read()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full (Linux)")
+@pytest.mark.parametrize("reason", ["No space left on device", "Broken pipe"])
+def test_a_trace_that_ends_early_does_not_stop_the_run(command: Command, campaign: Path, reason: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    trace = f"/dev/fd/{writing}" if reason == "Broken pipe" else "/dev/full"
+    ended = command("send", campaign, "--sandbox", "--trace", trace)
+    os.close(writing)
+    warning = f"mailer: warning: trace: it cannot be written, and ends here: {reason}"
+    assert ended.code == 0
+    assert [line for line in ended.err.splitlines() if "trace" in line] == [warning]
+
+
 def test_the_trace_shows_the_dialogue_without_secrets(
     command: Command, campaign: Path, sandbox: Sandbox
 ) -> None:
