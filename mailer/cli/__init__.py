@@ -89,7 +89,7 @@ def _run_command(arguments: Sequence[str]) -> int:
         print(error.format_message(), file=sys.stderr)
         return ExitCode.INPUT
     except click.UsageError as error:
-        console.print_error(error.format_message(), hint=_make_usage_hint(error))
+        console.print_error(error.format_message(), hint=_make_usage_hint(error, arguments))
         return ExitCode.INPUT
     except click.ClickException as error:
         console.print_error(error.format_message())
@@ -100,9 +100,16 @@ def _run_command(arguments: Sequence[str]) -> int:
     return int(result or 0)
 
 
-def _make_usage_hint(error: object) -> str:
+def _make_usage_hint(error: object, arguments: Sequence[str]) -> str:
+    """Return the command that shows the help; click's errors about an option's value have no context."""
+    from mailer.cli.commands import mailer
+
     context = getattr(error, "ctx", None)
-    return f"{context.command_path if context else 'mailer'} --help"
+    if context is not None:
+        return f"{context.command_path} --help"
+    return (
+        f"mailer {arguments[0]} --help" if arguments and arguments[0] in mailer.commands else "mailer --help"
+    )
 
 
 def _flush_output(code: int) -> int:

@@ -92,7 +92,7 @@ def check_command(campaign_files: tuple[Path, ...], **given: Any) -> int:
     help="Write one file in mbox format (mboxrd); - is standard output.",
 )
 @click.option("--only", metavar="ADDRESS", help="Only this recipient's message (address or key).")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N messages.")
+@click.option("--limit", metavar="N", type=options.WholeNumber(min=1), help="Only the first N messages.")
 @options.variables_option
 def render_command(out: Path | None, mbox: Path | None, **given: Any) -> int:
     """Write every recipient's message to files, byte for byte as it would be sent. Nothing is sent.
@@ -155,7 +155,7 @@ def preview_command(**given: Any) -> int:
 @click.option(
     "--window",
     metavar="N",
-    type=click.IntRange(1, 100_000),
+    type=options.WholeNumber(1, 100_000),
     help="Maximum number of messages in flight in one session.",
 )
 @click.option(
@@ -164,7 +164,7 @@ def preview_command(**given: Any) -> int:
     help="The fastest way of sending that may be used; the server may offer less.",
 )
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1),
+    "--limit", metavar="N", type=options.WholeNumber(min=1),
     help="Stop after N recipients; the others stay pending.",
 )  # fmt: skip
 @click.option("--only", metavar="ADDRESS", help="Send to this recipient (address or key) only.")
@@ -240,7 +240,7 @@ def send_command(**given: Any) -> int:
 )
 @click.option("--name", metavar="NAME", help="The name in reports. Default: host and process.")
 @click.option(
-    "--processes", metavar="N", type=click.IntRange(1, 64), default=1, help="Senders in this worker."
+    "--processes", metavar="N", type=options.WholeNumber(1, 64), default=1, help="Senders in this worker."
 )
 @click.option("--cache", metavar="DIR", type=options.PATH, help="Folder for the files of campaigns.")
 @options.metrics_option
@@ -264,7 +264,9 @@ def worker_command(**given: Any) -> int:
 @options.variables_option
 @options.ledger_option
 @options.report_option("--output", "outputs", help_text="Write the report to a file instead.")
-@click.option("--edition", type=click.IntRange(min=1), help="An earlier edition, if --again made several.")
+@click.option(
+    "--edition", type=options.WholeNumber(min=1), help="An earlier edition, if --again made several."
+)
 def report_command(campaign_file: Path | None, **given: Any) -> None:
     """Show a campaign's report from the ledger as a table, or write it to files.
 

@@ -117,6 +117,12 @@ def _is_given_file(path: Path) -> bool:
     return path.exists() and not path.is_dir()
 
 
+class WholeNumber(click.IntRange):
+    """A number with limits, by a name for people."""
+
+    name = "number"
+
+
 class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
     """The path or the name of a campaign. With `must_exist`, a name without a file is an error."""
 
@@ -135,8 +141,9 @@ class CampaignFile(click.ParamType):  # type: ignore[type-arg]  # not generic be
         path = find_campaign_file(value)
         is_name = path.name and path.parent == Path() and path.suffix not in SUFFIXES
         if self._must_exist and is_name and not _is_given_file(path):
+            folder = f"; {value} is a folder" if path.is_dir() else ""
             raise click.BadParameter(
-                f"there is no {value}, campaigns/{value}.yaml or {value}.yaml", param_hint="CAMPAIGN"
+                f"there is no {value}, campaigns/{value}.yaml or {value}.yaml{folder}", param_hint="CAMPAIGN"
             )
         return path
 
@@ -268,7 +275,7 @@ def json_option(command: Decorated) -> Decorated:
 
 def port_option(name: str, what: str) -> Callable[[Decorated], Decorated]:
     """Return the decorator of the option `name` for the port of `what` ("Port of the page")."""
-    return click.option(name, type=click.IntRange(0, 65535), default=0, help=f"{what}; 0 takes a free one.")
+    return click.option(name, type=WholeNumber(0, 65535), default=0, help=f"{what}; 0 takes a free one.")
 
 
 def addresses_argument(command: Decorated) -> Decorated:

@@ -150,6 +150,8 @@ def _iterate_claims(
 
 @contextmanager
 def _open_folder(out: Path) -> Iterator[MessageWriter]:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; --out names a folder (--mbox names a file)")
     out.mkdir(parents=True, exist_ok=True)
 
     def write_message(key: str, message: Message) -> None:

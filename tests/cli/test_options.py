@@ -169,3 +169,28 @@ def test_a_command_of_the_documentation_exists_or_says_that_it_does_not_yet(
 ) -> None:
     ended = command(name, "--help")
     assert ended.code == 0 or f"this version of mailer has no {name!r} command yet" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (["send", "--server"], "Option '--server' requires an argument.", "mailer send --help"),
+        (["send", "x", "--yes=1"], "Option '--yes' does not take a value.", "mailer send --help"),
+        (["suppress", "add"], "Missing argument 'ADDRESS...'.", "mailer suppress add --help"),
+        (["send", "x", "--limit", "x"], "'x' is not a valid number.", "mailer send --help"),
+        (
+            ["send", "folder"],
+            "campaigns/folder.yaml or folder.yaml; folder is a folder",
+            "mailer send --help",
+        ),
+        (["--nothing"], "No such option", "mailer --help"),
+    ],
+)
+def test_a_wrong_use_names_the_help_of_its_command(
+    command: Callable[..., Any], tmp_path: Path, arguments: list[str], error: str, hint: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    ended = command(*arguments)
+    assert ended.code == 2
+    assert error in ended.err.splitlines()[0]
+    assert ended.err.splitlines()[1] == f"hint: {hint}"

@@ -117,3 +117,13 @@ def test_the_campaign_is_not_overwritten(command: Command, campaign: Path) -> No
     before = campaign.read_bytes()
     ended = command("render", campaign, "--mbox", campaign)
     assert (ended.code, campaign.read_bytes()) == (2, before)
+
+
+def test_a_folder_for_messages_is_no_file(command: Command, campaign: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    ended = command("render", campaign, "--out", "out")
+    assert (ended.code, ended.err) == (
+        2,
+        "mailer: error: out: is a file; --out names a folder (--mbox names a file)\n",
+    )
+    assert (tmp_path / "out").read_text() == "mine"
