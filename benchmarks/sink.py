@@ -39,10 +39,51 @@ def listen(port: int = 0) -> socket.socket:
     return listener
 
 
+class TlsSocket:
+    """A TLS connection that reads as much at once as has come, and not a record's head and body in turn."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self.sock = sock
+        self.from_peer, self.to_peer = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.from_peer, self.to_peer, server_side=True)
+        self.encrypted = memoryview(bytearray(256 * 1024))
+        while True:
+            try:
+                self.tls.do_handshake()
+                self.flush()
+                return
+            except ssl.SSLWantReadError:
+                self.flush()
+                if not self.receive():
+                    raise ConnectionError("ended in the handshake") from None
+
+    def receive(self) -> int:
+        count = self.sock.recv_into(self.encrypted)
+        self.from_peer.write(self.encrypted[:count])
+        return count
+
+    def flush(self) -> None:
+        if self.to_peer.pending:
+            self.sock.sendall(self.to_peer.read())
+
+    def read_into(self, view: memoryview) -> int | None:
+        """The octets read, 0 at the end; None if more have to be received first."""
+        try:
+            return self.tls.read(len(view), view)  # type: ignore[return-value, call-overload]
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError:
+            return 0
+
+    def sendall(self, data: bytes) -> None:
+        self.tls.write(data)
+        self.flush()
+
+
 class Session:
     """One connection. Replies are collected while input is at hand and written when it runs out."""
 
-    def __init__(self, sock: ssl.SSLSocket, counts: Counts, *, without: Sequence[str] = ()) -> None:
+    def __init__(self, sock: TlsSocket, counts: Counts, *, without: Sequence[str] = ()) -> None:
         self.sock, self.counts = sock, counts
         self.buffer = bytearray()
         self.view = memoryview(bytearray(64 * 1024))
@@ -106,8 +147,11 @@ class Session:
 
     def receive(self) -> memoryview:
         """Wait for input; empty at its end. It is valid until the next call."""
-        self.flush()
-        return self.view[: self.sock.recv_into(self.view)]
+        while (count := self.sock.read_into(self.view)) is None:
+            self.flush()
+            if not self.sock.receive():
+                return self.view[:0]
+        return self.view[:count]
 
     def more(self) -> bool:
         data = self.receive()
@@ -159,7 +203,8 @@ def serve(
             counts.open += 1
             is_refused = counts.open > max_sessions
         try:
-            with context.wrap_socket(raw, server_side=True) as sock:
+            with raw:
+                sock = TlsSocket(raw, context)
                 if is_refused:
                     sock.sendall(b"421 4.7.0 Too many concurrent SMTP connections\r\n")
                 else:
