@@ -37,6 +37,21 @@ def find_refusal_before_tls(error: BaseException, octets: bytes) -> Reply | None
     return reply if reply is not None and reply.is_transient else None
 
 
+def _decrypt_available(tls: ssl.SSLObject) -> tuple[bytes, bool, ssl.SSLError | None]:
+    """Return the octets of all complete records, whether nothing more can be read, and the error that ended it."""
+    pieces: list[bytes] = []
+    try:
+        while data := tls.read(READ_SIZE):
+            pieces.append(data)
+    except ssl.SSLWantReadError:
+        return b"".join(pieces), False, None
+    except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        return b"".join(pieces), True, None
+    except ssl.SSLError as error:
+        return b"".join(pieces), True, error
+    return b"".join(pieces), True, None
+
+
 class TransportListener(Protocol):
     """Gets the input of a transport, and gives it the output."""
 
@@ -162,21 +177,14 @@ class Transport:
             self._read_tls()
 
     def _read_tls(self) -> None:
-        while self.tls is not None and self.sock.fileno() >= 0:
-            try:
-                data = self.tls.read(READ_SIZE)
-            except ssl.SSLWantReadError:
-                return
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                self._end_input(None)
-                return
-            except ssl.SSLError as error:
-                self._end_input(error)
-                return
-            if not data:
-                self._end_input(None)
-                return
+        """Give the listener all that was decrypted at once: each reply may have a TLS record of its own."""
+        if self.tls is None or self.sock.fileno() < 0:
+            return
+        data, is_end, error = _decrypt_available(self.tls)
+        if data:
             self._listener.receive_data(data)
+        if is_end and self.sock.fileno() >= 0:
+            self._end_input(error)
 
     def _end_input(self, error: OSError | None) -> None:
         self._loop.remove_reader(self.sock)
