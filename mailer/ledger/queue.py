@@ -67,7 +67,8 @@ class Queue:
         """Keep what became of `claim` for the next commit. Commits if BATCH records wait."""
         if isinstance(result, Outcome):
             given = rows.outcome_parameters(claim, result, unrendered=unrendered)
-            self._buffer.append(_Write(claim, sql.RECORD_OUTCOME, given, result.status is Status.SENT))
+            query = sql.RECORD_SENT if rows.is_plainly_sent(given) else sql.RECORD_OUTCOME
+            self._buffer.append(_Write(claim, query, given, result.status is Status.SENT))
         elif isinstance(result, Retry):
             self._buffer.append(_Write(claim, sql.REQUEUE_LATER, rows.retry_parameters(claim, result)))
         else:
@@ -174,7 +175,7 @@ class BatchQueue(Queue):
     def claim(
         self, edition: Edition, run: RunRecord, given: dict[str, object], limits: ClaimLimits
     ) -> list[Claim]:
-        if any(write.query != sql.RECORD_OUTCOME for write in self._buffer):
+        if any(_KINDS[write.query] != "outcome" for write in self._buffer):
             self.commit()  # what waits already may be claimed now
         claims: list[Claim] = []
         while True:
@@ -218,7 +219,12 @@ def make_queue(store: Store) -> Queue:
     return BatchQueue(store) if store.is_shared else Queue(store)
 
 
-_KINDS = {sql.RECORD_OUTCOME: "outcome", sql.REQUEUE_LATER: "retry", sql.RELEASE_UNSENT: "release"}
+_KINDS = {
+    sql.RECORD_OUTCOME: "outcome",
+    sql.RECORD_SENT: "outcome",
+    sql.REQUEUE_LATER: "retry",
+    sql.RELEASE_UNSENT: "release",
+}
 
 
 def _as_write_error(error: BaseException) -> BaseException:

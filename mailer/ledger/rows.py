@@ -86,7 +86,7 @@ def recall_recipient(email: str, columns: str, line: int, column: int, file: str
     return parse(email, columns, line, column, file)
 
 
-_recall = lru_cache(maxsize=512)(parse_recipient)
+_recall = lru_cache(maxsize=1024)(parse_recipient)
 
 
 def _mapping(text: str) -> dict[str, object]:
@@ -188,6 +188,11 @@ def outcome_parameters(claim: Claim, outcome: Outcome, *, unrendered: bool) -> d
         "error": shorten_text(outcome.error),
         "copies": _copies_text(claim, outcome.copies_refused, outcome.copies_taken),
     }
+
+
+def is_plainly_sent(given: Mapping[str, object]) -> bool:
+    """Return whether sql.RECORD_SENT records an outcome with these parameters of sql.RECORD_OUTCOME."""
+    return given["status"] == "sent" and given["error"] is None and given["copies"] is None
 
 
 def retry_parameters(claim: Claim, retry: Retry) -> dict[str, object]:

@@ -1,7 +1,7 @@
 import pytest
 
 from mailer.errors import LedgerError, LedgerWriteError
-from mailer.ledger import Ledger, Release, Retry
+from mailer.ledger import Ledger, Release, Retry, rows
 from mailer.ledger import queue as queue_module
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.ledger.recovery import recover_claims
@@ -225,6 +225,23 @@ def test_copies_taken_stay_with_the_message_until_it_is_sent(started):
     started.ledger.commit()
     first = next(started.ledger.read_outcomes(started.edition))
     assert (first.copies_refused, first.copies_taken) == (refused, ())
+
+
+@pytest.mark.sqlite
+def test_the_statement_for_what_is_sent_leaves_the_row_that_the_one_for_any_outcome_leaves(
+    started, monkeypatch
+):
+    claims = started.claim(2)
+    for claim in claims:
+        started.ledger.record(claim, Retry(NOW, 450, "4.2.0", "busy", "lost", in_doubt=True))
+    for is_plain, claim in zip((True, False), started.claim(2), strict=True):
+        monkeypatch.setattr(rows, "is_plainly_sent", lambda _given, is_plain=is_plain: is_plain)
+        started.ledger.record(claim, outcome(claim, code=250, reply="ok", message_id="<m>", size=9))
+        started.ledger.commit()
+    plain, general = started.ledger.fetch_all("SELECT * FROM messages WHERE status = 'sent' ORDER BY id")
+    differing = {n for n, (one, other) in enumerate(zip(plain, general, strict=True)) if one != other}
+    columns = [row[1] for row in started.ledger.fetch_all("PRAGMA table_info(messages)")]
+    assert {columns[n] for n in differing} == {"id", "key", "position", "email", "address", "line"}
 
 
 def test_a_reply_is_recorded_whatever_its_characters(started):
