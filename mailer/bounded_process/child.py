@@ -41,8 +41,13 @@ LOOK_SECONDS = 1.0  # of processor time after which a child first looks whether 
 TOLERANCE = 0.02  # seconds by which the timer may be early
 BATCH = 100  # items that a child gets at once
 PIPE_SIZE = 1024 * 1024  # bytes of answers by which a child may be ahead of its parent
+PIPE_BUFFER = 4096  # octets of a buffer in a pipe: the last one of each write may be filled in part
+SMALLEST_PIPE = 4096  # octets, if the system does not say how large a pipe is
 FRAME_SIZE = 48 * 1024  # bytes of answers that are sent at once; malloc is slow with much larger pieces
 STREAM_SECONDS = 0.1  # after which an incomplete batch of a stream is sent
+START_SECONDS = (
+    0.02  # the timer of a stream is started anew only so often: that takes as long as a row of CSV
+)
 _LENGTH = struct.Struct("=Q")
 _OUT_OF_MEMORY = 71  # exit status of a child
 
@@ -51,16 +56,28 @@ class ChildProcess:
     """One child process, as the parent and, after the fork, the child itself see it."""
 
     def __init__(
-        self, serve: Callable[[ChildProcess], None], limits: ProcessLimits, keep_open: Sequence[int]
+        self,
+        serve: Callable[[ChildProcess], None],
+        limits: ProcessLimits,
+        keep_open: Sequence[int],
+        *,
+        jobs_size: int = 0,
     ) -> None:
+        """Start the process. `serve` is called in it, and nothing after that.
+
+        `limits` are those of one item. It keeps the descriptors `keep_open`. `jobs_size` is the number of
+        octets of items that are to fit in the pipe to the child; by default as many as in any pipe.
+        """
         self._limits = limits
         self._progress = mmap.mmap(-1, 8)  # shared: the number of the item that the child works on
         self.has_ended = False
         self._status = 0
         jobs, self._jobs = _open_pipe()
         self.results, results = _open_pipe()
-        with suppress(OSError, AttributeError):  # a user who has too many pipes gets small ones; Linux only
-            fcntl.fcntl(self.results, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        _set_pipe_size(self.results, PIPE_SIZE)
+        if jobs_size:
+            _set_pipe_size(jobs, jobs_size)
+        self.jobs_size = _get_pipe_size(jobs)
         with warnings.catch_warnings():
             # Python 3.12 and later warn of threads; the module's docstring says why this fork may have them.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -72,10 +89,15 @@ class ChildProcess:
 
     # -- in the parent
 
-    def send(self, items: Sequence[object]) -> None:
-        """Give the child work. It is waiting for that, so writing does not block for long."""
+    def send(self, items: Sequence[object]) -> int:
+        """Give the child work, and return at least as many octets as it takes in the pipe.
+
+        If the child waits for work, writing does not block for long. Otherwise it must fit in the pipe,
+        because the child may wait until its answers are read.
+        """
         with suppress(BrokenPipeError):  # it has died: `receive` says so
-            _write_frame(self._jobs, items)
+            return _write_frame(self._jobs, items) + PIPE_BUFFER
+        return 0
 
     def receive(self) -> Any:
         """Wait for a frame; None if the child has ended."""
@@ -178,16 +200,20 @@ class ChildProcess:
         """
         timer = _Timer()
         items: list[object] = []
-        sent = time.monotonic()
+        sent = started = time.monotonic()
         try:
             timer.start(first.seconds)
             for item in create_iterator():
                 items.append(item)
-                if len(items) >= BATCH or time.monotonic() - sent > STREAM_SECONDS:
+                now = time.monotonic()
+                if len(items) >= BATCH or now - sent > STREAM_SECONDS:
                     timer.stop()
                     _write_frame(self.results, (items, None))
                     items, sent = [], time.monotonic()
-                timer.start(limits.seconds)
+                elif len(items) > 1 and now - started < START_SECONDS:
+                    continue  # the timer that runs has enough left for the next item
+                timer.start(limits.seconds, before=START_SECONDS)
+                started = now
         except Exception as error:
             timer.stop()
             _write_frame(self.results, (items, _split_error(_name_limit(error, self._limits))))
@@ -208,9 +234,10 @@ class _Timer:
         self._seconds = 0.0
         signal.signal(signal.SIGPROF, self._look)
 
-    def start(self, seconds: float) -> None:
-        """Begin an item, which may take `seconds`."""
+    def start(self, seconds: float, *, before: float = 0.0) -> None:
+        """Begin an item, which may take `seconds`. The items before it take at most `before` seconds."""
         self._seconds = seconds
+        seconds += before
         self._end = wanted = time.process_time() + seconds
         if wanted > self._kernel_limit + 1 or wanted < self._kernel_limit - 1:
             self._kernel_limit = wanted
@@ -276,11 +303,25 @@ def _open_pipe() -> tuple[int, int]:
     return moved[0], moved[1]
 
 
-def _write_frame(descriptor: int, value: object) -> None:
+def _set_pipe_size(descriptor: int, size: int) -> None:
+    with suppress(OSError, AttributeError):  # a user who has too many pipes gets small ones; Linux only
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, size)
+
+
+def _get_pipe_size(descriptor: int) -> int:
+    with suppress(OSError, AttributeError):
+        return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    return SMALLEST_PIPE
+
+
+def _write_frame(descriptor: int, value: object) -> int:
+    """Write a value, and return the number of octets."""
     content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     view = memoryview(_LENGTH.pack(len(content)) + content)
+    size = len(view)
     while view:
         view = view[os.write(descriptor, view) :]
+    return size
 
 
 def _read_frame(descriptor: int) -> Any:

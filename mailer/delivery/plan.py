@@ -10,7 +10,6 @@ import json
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
 
 from mailer.bounded_process import is_limit_error
 from mailer.campaign.addresses import normalize_address
@@ -98,20 +97,9 @@ def _digest(campaign: Campaign, fingerprint: str | None) -> str | None:
     ).hexdigest()
 
 
-class _ReadRow(NamedTuple):
-    """A recipient as the ledger stores it, made in the process that reads the list.
-
-    `file` is the list's name.
-    """
-
-    file: str
-    key: str
-    email: str
-    address: str
-    columns: str
-    line: int
-    column_no: int
-    problem: str | None
+# A recipient as the ledger stores it, made in the process that reads the list: the list's name, and what
+# StagedRow has. A tuple goes through a pipe in half the time of a named one.
+_ReadRow = tuple[str, str, str, str, str, int, int, str | None]
 
 
 class _Staging:
@@ -150,13 +138,14 @@ class _Staging:
         return InputError([*before, *error.problems], hint=error.hint)
 
     def _stage_row(self, position: int, row: _ReadRow) -> StagedRow:
+        file, *_, columns, line, column_no, problem = row
         if self.file is None:
-            self.file = row.file
-        self._digest.update(row.columns.encode())
-        if row.problem is not None:
+            self.file = file
+        self._digest.update(columns.encode())
+        if problem is not None:
             self._invalid_count += 1
             if len(self._invalid) < MAX_SHOWN:
-                self._invalid.append(Problem(Place(row.file, row.line, row.column_no), row.problem))
+                self._invalid.append(Problem(Place(file, line, column_no), problem))
         return StagedRow(position, *row[1:])
 
     def digest(self) -> str:
@@ -177,7 +166,7 @@ def _make_row(compiled: CompiledCampaign, recipient: Recipient) -> _ReadRow:
         raise InputError(Problem(place, str(error))) from None
     email = rows.escape_surrogates(recipient.email)
     address = normalize_address(email)
-    return _ReadRow(place.file, key, email, address, columns, place.line, place.column, problem)
+    return place.file, key, email, address, columns, place.line, place.column, problem
 
 
 def _make_key(compiled: CompiledCampaign, recipient: Recipient) -> tuple[str, str | None]:
