@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from mailer.render.pieces import Piece, join_pieces
 
 MAX_LINE = 998  # RFC 5322 2.1.1: octets of a line
 MAX_QUOTED = 75  # RFC 2045 6.7 (5): characters of an encoded line before the `=` of a soft line break
@@ -21,7 +24,12 @@ class Body(NamedTuple):
     """An encoded body."""
 
     encoding: bytes  # Content-Transfer-Encoding (RFC 2045 6)
-    content: bytes
+    pieces: Sequence[Piece]
+
+    @property
+    def content(self) -> bytes:
+        """The pieces as one."""
+        return join_pieces(self.pieces)
 
 
 class _QuotedLines(dict[bytes, bytes]):
@@ -69,13 +77,13 @@ class BodyEncoder:
             ) from None
         lines = raw.split(b"\n")
         if (eight_bit or text.isascii()) and max(map(len, lines)) <= MAX_LINE and self.mark not in raw:
-            return Body(b"7bit" if text.isascii() else b"8bit", b"\r\n".join(lines))
+            return Body(b"7bit" if text.isascii() else b"8bit", [b"\r\n".join(lines)])
         quoted = b"\r\n".join(map(self._lines.__getitem__, lines))
         if len(quoted) > len(raw) * 1.38:  # base64 is 4/3, and a line end in 78
             encoded = encode_base64(b"\r\n".join(lines))
             if len(encoded) < len(quoted):
-                return Body(b"base64", encoded)
-        return Body(b"quoted-printable", quoted)
+                return Body(b"base64", [encoded])
+        return Body(b"quoted-printable", [quoted])
 
 
 def is_utf8(text: str) -> bool:

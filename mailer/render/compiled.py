@@ -26,6 +26,7 @@ from mailer.render.images import FileStore, make_attachment_part
 from mailer.render.message import Message, MessageParts
 from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Pages
+from mailer.render.pieces import Piece, join_pieces
 from mailer.render.programs import Explanation, Program
 from mailer.render.template_page import Content, FilledText
 from mailer.render.templates import TemplateVariables, UnboundedWork
@@ -246,13 +247,13 @@ class CompiledCampaign:
         )
         head = self._header.make_head(recipient, variables, message_id)
         body, needs_eight_bit = self._body(variables, eight_bit=eight_bit and self._signer is None)
-        pieces = [*head.fields, *body]
-        if not b"".join(pieces[-2:]).endswith(b"\r\n"):
+        pieces: list[Piece] = [*head.fields, *body]
+        if not join_pieces(pieces[-2:]).endswith(b"\r\n"):
             pieces.append(b"\r\n")
         if (
             self._signer is not None
         ):  # never 8bit: a relay that re-encodes the message would break the signature
-            content = b"".join(pieces)
+            content = join_pieces(pieces)
             pieces = [self._signer.sign(content), content]
         if (size := sum(map(len, pieces))) > (most := self.limits.message):
             raise FileProblem(

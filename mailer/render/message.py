@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mailer.frozen import frozen_value
+from mailer.render.pieces import Piece, join_pieces
 
 
 @frozen_value()
@@ -28,12 +29,12 @@ class Message:
 class MessageParts(NamedTuple):
     """A message whose content is still in pieces.
 
-    A piece that no recipient changes is the same object in each message.
+    Octets that no recipient changes are the same object in each message.
     """
 
     sender: str
     recipients: tuple[str, ...]
-    pieces: list[bytes]
+    pieces: list[Piece]
     message_id: str
     eight_bit: bool
     utf8: bool
@@ -41,4 +42,4 @@ class MessageParts(NamedTuple):
     def join(self) -> Message:
         """Return the message."""
         sender, recipients, pieces, message_id, eight_bit, utf8 = self
-        return Message(sender, recipients, b"".join(pieces), message_id, eight_bit, utf8)
+        return Message(sender, recipients, join_pieces(pieces), message_id, eight_bit, utf8)

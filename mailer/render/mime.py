@@ -1,4 +1,4 @@
-"""Parts of a message as lists of bytes, put together without a copy until the last join (RFC 2045, 2046,
+"""Parts of a message as lists of pieces, put together without a copy until the last join (RFC 2045, 2046,
 2387).
 
 multipart/mixed( multipart/alternative( text, multipart/related( html, images ... ) ), attachments ... ), of
@@ -14,8 +14,9 @@ from functools import lru_cache
 
 from mailer.dataclass import dataclass
 from mailer.render.body import Body
+from mailer.render.pieces import Piece
 
-Part = list[bytes]
+Part = list[Piece]
 MARK = b"=_"  # occurs in no quoted-printable and no base64 body (RFC 2045 6.7, note on boundaries)
 
 
@@ -69,7 +70,7 @@ def _make_delimiters(kind: str, boundary: bytes, more: bytes) -> tuple[bytes, by
 
 def make_text_part(subtype: bytes, body: Body) -> Part:
     """A part of type `text/SUBTYPE`; parameters of the type may follow the subtype."""
-    return [_make_text_fields(subtype, body.encoding), body.content]
+    return [_make_text_fields(subtype, body.encoding), *body.pieces]
 
 
 @lru_cache(maxsize=64)

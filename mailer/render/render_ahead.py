@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from mailer.bounded_process import ProcessLimits
 from mailer.bounded_process.child import ChildProcess
@@ -22,70 +22,105 @@ from mailer.campaign.model import Recipient
 from mailer.errors import Place, RenderError
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message, MessageParts
+from mailer.render.pieces import ConstantPieces, FilledPieces, Piece
 
-PAGES = 2  # that the child has at most: one that it renders, and the next; both fit in a pipe
-GROUP = 4  # messages that come back together: some ten kilobytes each, which the processor's cache still has
-MAX_READY = 96  # messages that are ready: the child is given no more then
+MAX_AHEAD = 512  # messages that the child has, or that are ready: as many as a sender may claim at once
+GROUP = 16  # messages that come back together
 MAX_AGE = 10.0  # seconds until a message that is ready is too old: its Date is the time of its rendering
 MAX_MISSES = 256  # recipients in a row that are not there, until what is ready is given up
 MIN_CONSTANT = 256  # octets of a piece that is worth a number
-MAX_CONSTANTS = 256  # pieces with a number
+MAX_CONSTANT_SIZE = 32 * 1024 * 1024  # octets of all that has a number
+PIPE_SIZE = 256 * 1024  # octets of recipients that are on their way to the child
+MAX_PAGE_SIZE = 48 * 1024  # octets of a page in the pipe
 
-_PackedPiece = bytes | int | tuple[bytes]  # a piece; the number of a constant; the next constant
+# A piece; the number of a constant, or the constant if it has none yet; and both with the values of its slots.
+_PackedPiece = bytes | int | tuple[bytes] | tuple[int | Sequence[bytes], Sequence[bytes]]
 _Row = tuple[str, dict[str, object], str, int, int]
 
 
 class PiecePacker:
-    """Replaces each piece that was in the message before, as the same object, by a number."""
+    """Replaces what is the same in many messages by a number: it is sent once.
+
+    That are the constant pieces of texts with slots, and the pieces that were in the message before as the
+    same object.
+    """
 
     def __init__(self) -> None:
-        self._constants: list[bytes] = []  # kept, so that no other object gets the identity of one of them
+        # Kept, so that no other object gets the identity of one of them.
+        self._constants: list[bytes | ConstantPieces] = []
         self._numbers: dict[int, int] = {}  # of constants, by their identity
+        self._size = 0
         self._previous: dict[int, bytes] = {}  # the large pieces of the message before, by their identity
 
-    def pack(self, pieces: Sequence[bytes]) -> list[_PackedPiece]:
+    def pack(self, pieces: Sequence[Piece]) -> list[_PackedPiece]:
         """Return the pieces of one message as `PieceUnpacker.unpack` takes them: those between constants as one."""
         packed: list[_PackedPiece] = []
         between: list[bytes] = []
         for piece in pieces:
-            shortened = self._pack_piece(piece)
+            shortened = (
+                self._pack_filled(piece) if isinstance(piece, FilledPieces) else self._pack_piece(piece)
+            )
             if isinstance(shortened, bytes):
                 between.append(shortened)
             else:
                 packed += b"".join(between), shortened
                 between.clear()
         packed.append(b"".join(between))
-        self._previous = {id(piece): piece for piece in pieces if len(piece) >= MIN_CONSTANT}
+        self._previous = {
+            id(piece): piece for piece in pieces if isinstance(piece, bytes) and len(piece) >= MIN_CONSTANT
+        }
         return packed
+
+    def _pack_filled(self, piece: FilledPieces) -> _PackedPiece:
+        constant = piece.constant
+        if (number := self._numbers.get(id(constant))) is not None:
+            return number, piece.values
+        if not self._give_number(constant, constant.size):
+            return b"".join(piece.fill())
+        return constant.pieces, piece.values
 
     def _pack_piece(self, piece: bytes) -> _PackedPiece:
         if (number := self._numbers.get(id(piece))) is not None:
             return number
-        if id(piece) not in self._previous or len(self._constants) >= MAX_CONSTANTS:
+        if id(piece) not in self._previous or not self._give_number(piece, len(piece)):
             return piece
-        self._numbers[id(piece)] = len(self._constants)
-        self._constants.append(piece)
         return (piece,)
+
+    def _give_number(self, constant: bytes | ConstantPieces, size: int) -> bool:
+        """Return False if there are too many constants."""
+        if self._size + size > MAX_CONSTANT_SIZE:
+            return False
+        self._numbers[id(constant)] = len(self._constants)
+        self._constants.append(constant)
+        self._size += size
+        return True
 
 
 class PieceUnpacker:
     """The other side of a `PiecePacker`."""
 
     def __init__(self) -> None:
-        self._constants: list[bytes] = []
+        self._constants: list[Any] = []  # each is what the packer gave this number
 
-    def unpack(self, packed: Sequence[_PackedPiece]) -> list[bytes]:
+    def unpack(self, packed: Sequence[_PackedPiece]) -> list[Piece]:
         """Return the pieces of the next message.
 
         Messages have to come in the order in which they were packed.
         """
         return [piece if isinstance(piece, bytes) else self._find_constant(piece) for piece in packed]
 
-    def _find_constant(self, piece: int | tuple[bytes]) -> bytes:
+    def _find_constant(self, piece: int | tuple[Any, ...]) -> Piece:
         if isinstance(piece, int):
-            return self._constants[piece]
-        self._constants += piece
-        return piece[0]
+            constant: bytes = self._constants[piece]
+            return constant
+        first, *values = piece
+        if not values:
+            self._constants.append(first)
+            return first  # type: ignore[no-any-return]
+        if not isinstance(first, int):
+            self._constants.append(ConstantPieces(first))
+            first = -1
+        return FilledPieces(self._constants[first], values[0])
 
 
 class RenderAhead:
@@ -95,10 +130,7 @@ class RenderAhead:
     """
 
     def __init__(self, compiled: CompiledCampaign, upcoming: Iterator[Sequence[Recipient]]) -> None:
-        """`upcoming` yields the next recipients of the list, a page at a time, whenever it is asked.
-
-        Two pages must fit in a pipe (64 KiB), so that neither process waits for the other one forever.
-        """
+        """`upcoming` yields the next recipients of the list, a page at a time, whenever it is asked."""
         self._compiled = compiled
         self._limits = ProcessLimits(compiled.limits.seconds)
         self._upcoming: Iterator[Sequence[Recipient]] | None = upcoming
@@ -106,8 +138,8 @@ class RenderAhead:
         self._eight_bit = False
         self._packer = PiecePacker()
         self._unpacker = PieceUnpacker()
-        self._waiting: deque[deque[Recipient]] = deque()  # the pages that the child has
-        self._ready: deque[tuple[Recipient, MessageParts]] = deque()
+        self._waiting: deque[_Page] = deque()  # what the child has
+        self._ready: dict[str, tuple[Recipient, MessageParts]] = {}  # by address, in the order of the list
         self._received_at = 0.0  # the last message
         self._misses = 0
 
@@ -133,16 +165,28 @@ class RenderAhead:
         """
         if self._child is None:
             self._eight_bit = eight_bit
-        while self._upcoming is not None and len(self._waiting) < PAGES and len(self._ready) < MAX_READY:
-            page = next(self._upcoming, None)
-            if not page:
+        while self._upcoming is not None and self._count_ahead() < MAX_AHEAD and self._has_room():
+            recipients = next(self._upcoming, None)
+            if not recipients:
                 self._upcoming = None
                 return
             if self._child is None:
-                self._child = ChildProcess(self._serve, self._limits, ())
-            rows = [_make_row(recipient) for recipient in page]
-            self._child.send([rows[start : start + GROUP] for start in range(0, len(rows), GROUP)])
-            self._waiting.append(deque(page))
+                self._child = ChildProcess(self._serve, self._limits, (), jobs_size=PIPE_SIZE)
+            rows = [_make_row(recipient) for recipient in recipients]
+            size = self._child.send([rows[start : start + GROUP] for start in range(0, len(rows), GROUP)])
+            self._waiting.append(_Page(deque(recipients), size))
+
+    def _count_ahead(self) -> int:
+        return len(self._ready) + sum(len(page.recipients) for page in self._waiting)
+
+    def _has_room(self) -> bool:
+        """Whether another page can be written without a wait.
+
+        The child may itself wait until its messages are read, so that both would wait forever.
+        """
+        if self._child is None or not self._waiting:
+            return True
+        return sum(page.size for page in self._waiting) + MAX_PAGE_SIZE <= self._child.jobs_size
 
     def take(self, recipient: Recipient, *, eight_bit: bool) -> Message | None:
         """Return the recipient's message; None if it is not among those that come next."""
@@ -154,30 +198,37 @@ class RenderAhead:
         if time.monotonic() - self._received_at > MAX_AGE:
             self._ready.clear()
             return None
-        for index, (other, parts) in enumerate(self._ready):
-            if other is recipient or (other.email == recipient.email and other == recipient):
-                for _ in range(index + 1):  # no session claimed those before it
-                    self._ready.popleft()
-                self._misses = 0
-                return parts.join()
+        found = self._ready.get(recipient.email)
+        if found is None or (found[0] is not recipient and found[0] != recipient):
+            self._note_miss()
+            return None
+        self._misses = 0
+        while self._ready:  # no session claimed those before it
+            email = next(iter(self._ready))
+            del self._ready[email]
+            if email == recipient.email:
+                break
+        return found[1].join()
+
+    def _note_miss(self) -> None:
+        """After many misses in a row, give up what is ready: it is of recipients who come later, or never."""
         self._misses += 1
         if self._misses >= MAX_MISSES:
             self._misses = 0
             self._ready.clear()
-        return None
 
     def _receive(self) -> None:
         """Wait for the child's next messages."""
         outcomes = self._child.receive_outcomes() if self._child is not None else None
         for outcome in outcomes or ():
             for result in outcome.value or ():
-                recipient = self._waiting[0].popleft()
-                if not self._waiting[0]:
+                recipient = self._waiting[0].recipients.popleft()
+                if not self._waiting[0].recipients:
                     self._waiting.popleft()
                 if result is not None:
                     sender, recipients, packed, *others = result
                     parts = MessageParts(sender, recipients, self._unpacker.unpack(packed), *others)
-                    self._ready.append((recipient, parts))
+                    self._ready[recipient.email] = (recipient, parts)
         self._received_at = time.monotonic()
         if outcomes is None or any(outcome.value is None for outcome in outcomes):
             self.close()  # whatever ended it: the messages can be rendered here
@@ -197,6 +248,13 @@ class RenderAhead:
                 )
                 made[number] = (sender, recipients, self._packer.pack(pieces), *others)
         return made
+
+
+class _Page(NamedTuple):
+    """Recipients whose messages the child has not sent yet, and the octets of the page in the pipe."""
+
+    recipients: deque[Recipient]
+    size: int
 
 
 def _make_row(recipient: Recipient) -> _Row:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from mailer.render.body import MAX_LINE, Body, BodyEncoder, is_utf8, quote_runs, quote_value
+from mailer.render.pieces import ConstantPieces, FilledPieces
 
 _SIGN = f"zq{secrets.token_hex(8)}x"
 TOKEN = re.compile(_SIGN + r"(\d+)q")
@@ -127,11 +128,12 @@ class _EncodedSkeleton:
             self._is_usable = False
             return
         self._is_ascii = whole.isascii()
-        self._plain = _interleave([piece.replace(b"\n", b"\r\n") for piece in constants])
+        self._plain = ConstantPieces([piece.replace(b"\n", b"\r\n") for piece in constants])
         self._value_room = _measure_room(constants)
+        self._may_complete_mark = _has_part_of_mark(constants, encoder.mark)
         quoted = quote_runs(constants)
         self._is_base64_smaller = sum(map(len, quoted)) > len(whole) * 1.38
-        self._quoted = _interleave(quoted)
+        self._quoted = ConstantPieces(quoted)
 
     def encode(self, values: Sequence[str], *, eight_bit: bool) -> Body | None:
         """None for what is left to BodyEncoder: rare characters, long lines, base64."""
@@ -144,44 +146,43 @@ class _EncodedSkeleton:
         is_ascii = all_values.isascii()
         if eight_bit or (is_ascii and self._is_ascii):
             try:
-                if (body := self._encode_plain(used, len(values), is_ascii, "\n" in all_values)) is not None:
+                if (body := self._encode_plain(used, len(values), all_values, is_ascii)) is not None:
                     return body
             except UnicodeEncodeError:
                 return None
         if self._is_base64_smaller or len(all_values) > 2048:
             return None
         try:
-            quoted = map(quote_value, used)
-            return Body(b"quoted-printable", self._join(self._quoted, quoted, len(values)))
+            quoted = self._fill(self._quoted, map(quote_value, used), len(values))
         except UnicodeEncodeError:
             return None
+        return Body(b"quoted-printable", [quoted])
 
-    def _encode_plain(self, used: list[str], count: int, is_ascii: bool, has_line_end: bool) -> Body | None:
+    def _encode_plain(self, used: list[str], count: int, all_values: str, is_ascii: bool) -> Body | None:
         raw = [value.encode("utf-8") for value in used]
-        if has_line_end:
+        if "\n" in all_values:
             raw = [value.replace(b"\n", b"\r\n") for value in raw]
-        content = self._join(self._plain, raw, count)
-        longest = max(map(len, raw), default=0)
-        if longest > self._value_room and max(map(len, content.split(b"\r\n"))) > MAX_LINE:
-            return None
-        if self._mark in content:
-            return None
-        return Body(b"7bit" if is_ascii and self._is_ascii else b"8bit", content)
+        filled = self._fill(self._plain, raw, count)
+        may_be_long = max(map(len, raw), default=0) > self._value_room
+        may_have_mark = self._may_complete_mark or "_" in all_values
+        if may_be_long or may_have_mark:
+            content = b"".join(filled.fill())
+            if self._mark in content or max(map(len, content.split(b"\r\n"))) > MAX_LINE:
+                return None
+        return Body(b"7bit" if is_ascii and self._is_ascii else b"8bit", [filled])
 
-    def _join(self, pieces: list[bytes], used: Iterable[bytes], count: int) -> bytes:
+    def _fill(self, constant: ConstantPieces, used: Iterable[bytes], count: int) -> FilledPieces:
         by_number = [b""] * count
         for number, value in zip(self._slots, used, strict=True):
             by_number[number] = value
-        filled = pieces.copy()
-        filled[1::2] = [by_number[number] for number in self._numbers]
-        return b"".join(filled)
+        return FilledPieces(constant, [by_number[number] for number in self._numbers])
 
 
-def _interleave(pieces: list[bytes]) -> list[bytes]:
-    """The pieces with room for a value between each two of them."""
-    room = [b""] * (2 * len(pieces) - 1)
-    room[0::2] = pieces
-    return room
+def _has_part_of_mark(constants: list[bytes], mark: bytes) -> bool:
+    """Whether values without an underscore could complete `mark`, which begins with `=_`."""
+    if any(piece.startswith(b"_") for piece in constants[1:]):  # a value before it may end with `=`
+        return True
+    return any(piece.endswith(mark[:length]) for piece in constants for length in range(2, len(mark)))
 
 
 def _measure_room(pieces: list[bytes]) -> int:

@@ -13,7 +13,8 @@ from mailer.campaign.model import Recipient
 from mailer.render import render_ahead
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
-from mailer.render.render_ahead import PiecePacker, PieceUnpacker, RenderAhead
+from mailer.render.pieces import ConstantPieces, FilledPieces, join_pieces
+from mailer.render.render_ahead import MAX_AHEAD, PiecePacker, PieceUnpacker, RenderAhead
 from tests.render.projects import Project, list_children, person
 
 PEOPLE = [person(f"r{n}@example.com", n + 2, name=f"Zoë {n}" if n % 3 else f"Ada {n}") for n in range(40)]
@@ -118,7 +119,10 @@ def test_if_the_child_is_killed_nothing_is_ready_any_more(compiled: CompiledCamp
         assert ahead.take(PEOPLE[0], eight_bit=True) is None
 
 
-def test_the_list_is_read_no_further_than_needed(compiled: CompiledCampaign) -> None:
+def test_the_list_is_read_no_further_than_needed(
+    compiled: CompiledCampaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_ahead, "MAX_AHEAD", 16)
     read: list[int] = []
 
     def upcoming() -> Iterator[Sequence[Recipient]]:
@@ -139,12 +143,51 @@ def test_pages_that_fill_both_pipes_do_not_stop_either_process(project: Project)
         assert all(ahead.take(recipient, eight_bit=True) for recipient in people)
 
 
+def test_as_many_messages_are_ahead_as_a_sender_claims_at_once(project: Project) -> None:
+    compiled = project.compile(text="Hi {{ name }}")
+    people = [person(f"r{n}@example.com", name=f"Ada {n}") for n in range(2 * MAX_AHEAD)]
+    with start(compiled, [people[start : start + 48] for start in range(0, len(people), 48)]) as ahead:
+        for claimed in (people[:MAX_AHEAD], people[MAX_AHEAD:]):
+            ahead.start_next(eight_bit=True)
+            for recipient in claimed:
+                assert_same(ahead.take(recipient, eight_bit=True), compiled, recipient)
+
+
+def test_two_recipients_with_one_address_get_their_own_messages(compiled: CompiledCampaign) -> None:
+    pages = [[person("r@example.com", n, name=f"Ada {n}") for n in range(4)]]
+    with start(compiled, pages) as ahead:
+        for recipient in pages[0]:
+            message = ahead.take(recipient, eight_bit=True)
+            if message is not None:
+                assert_same(message, compiled, recipient)
+
+
+def test_constant_pieces_of_a_text_travel_once() -> None:
+    constant, packer, unpacker = ConstantPieces([b"a", b"b", b"c"]), PiecePacker(), PieceUnpacker()
+    values = [[b"%d" % n, b"x"] for n in range(3)]
+    packed = [packer.pack([b"head", FilledPieces(constant, each)]) for each in values]
+    assert [each[1] for each in packed] == [([b"a", b"b", b"c"], values[0]), (0, values[1]), (0, values[2])]
+    assert [join_pieces(unpacker.unpack(each)) for each in packed] == [
+        b"heada0bxc",
+        b"heada1bxc",
+        b"heada2bxc",
+    ]
+
+
+def test_what_exceeds_the_memory_for_constants_travels_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render_ahead, "MAX_CONSTANT_SIZE", 2)
+    filled = FilledPieces(ConstantPieces([b"a", b"b", b"c"]), [b"1", b"2"])
+    assert PiecePacker().pack([filled, b"end"]) == [b"a1b2cend"]
+
+
 def test_a_constant_piece_travels_once() -> None:
     constant, packer, unpacker = b"c" * 1000, PiecePacker(), PieceUnpacker()
     messages = [[b"%d" % n, constant, b"v" * 999 + b"%d" % n] for n in range(5)]
     packed = [packer.pack(pieces) for pieces in messages]
     assert [each[1:-1] for each in packed] == [[], [(constant,)], [0], [0], [0]]
-    assert [b"".join(unpacker.unpack(each)) for each in packed] == [b"".join(pieces) for pieces in messages]
+    assert [join_pieces(unpacker.unpack(each)) for each in packed] == [
+        b"".join(pieces) for pieces in messages
+    ]
 
 
 def test_equal_pieces_that_are_not_the_same_object_are_no_constants() -> None:

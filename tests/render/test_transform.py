@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailer.render import plain_text
+from mailer.render.body import BodyEncoder
 from mailer.render.plain_text import derive_text
 from mailer.render.skeleton import Skeleton, make_token
 from mailer.render.template_page import COMPILED_AFTER
@@ -106,6 +107,28 @@ def test_a_text_from_the_skeleton_is_that_from_the_html(
         recipient = person(a=a, b=b, c=c, n=n)
         assert compiled.render_text(recipient) == derive_text(compiled.render_html(recipient) or "")
     (project.root / "body.html").unlink()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "values"),
+    [
+        (["a=", "b"], ["_mark"]),
+        (["a=_m", "b"], ["ark"]),
+        (["a", "_mark"], ["="]),
+        (["a=", "_mark"], [""]),
+        (["a", "b"], ["=_mark"]),
+        (["a", "", "c"], ["=_m", "ark"]),
+        (["=", "", "mark"], ["_", ""]),
+    ],
+)
+@pytest.mark.parametrize("eight_bit", [True, False])
+def test_values_that_complete_a_boundary_are_encoded(
+    pieces: list[str], values: list[str], eight_bit: bool
+) -> None:
+    encoder = BodyEncoder(b"=_mark")
+    body = Skeleton(pieces, list(range(len(values)))).encode(values, encoder, eight_bit=eight_bit)
+    assert body.encoding == b"quoted-printable"
+    assert b"=_mark" not in body.content
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
