@@ -200,3 +200,19 @@ def test_one_in_three_refused(closes: bool, seed: int) -> None:
     assert outcome.session.end is None
     assert check(outcome, messages) == (set(), set())
     assert len(outcome.server.accepted) == 200
+
+
+@example(seed=0)
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32))
+def test_many_refused_before_bdat_is_tried_lose_no_session(seed: int) -> None:
+    """Exim ends a session after eleven RSETs, without a word. Four sessions bring all through."""
+    waiting = transactions(60, True, False)
+    refused = {f"r{n}@x".encode(): 550 for n in range(40)}
+    for _ in range(4):
+        behaviour = Behaviour(nonmail=10, refused=refused)
+        before = list(waiting)
+        outcome = run_session(behaviour, waiting, Random(seed), None, NOTHING_LEARNED)
+        assert outcome.session.end is None
+        assert check(outcome, [t for t in before if t not in waiting]) == (set(), set())
+    assert not waiting

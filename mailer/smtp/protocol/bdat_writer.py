@@ -92,6 +92,11 @@ class BdatWriter:
         """
         budget = self._queue.budget
         if not self._is_verified:
+            if budget.is_spent:
+                # So many recipients were refused before BDAT was tried. What waits goes by DATA, which uses the
+                # open transaction and needs no RSET; the next session tries BDAT again.
+                self._queue.mark_exhausted()
+                self._is_falling_back = True
             return 1
         if self._server_closes_refused:
             return math.inf
