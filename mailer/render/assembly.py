@@ -10,12 +10,11 @@ is the same. If not, the section is written out in each of its ways (NotLocal).
 from __future__ import annotations
 
 import re
-from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mailer.dataclass import dataclass
-from mailer.render.fragments import SLOT, Cut, Fragment, cut_text, make_fragment
+from mailer.render.assembled import Assembled, Collector
+from mailer.render.fragments import Cut, Fragment, TextPiece, cut_text, make_fragment
 from mailer.render.instances import Instance, MarkedOutput
 from mailer.render.markup_sections import (
     check_markup,
@@ -26,22 +25,15 @@ from mailer.render.markup_sections import (
     remove_selected,
     without_sheets,
 )
+from mailer.render.runs import AssembledText, Run
 from mailer.render.skeleton import MARK, MARK_COMMENT, NotLocal, Skeleton, make_marks
-from mailer.render.text_sections import EDGE, join_edges
+from mailer.render.text_sections import EDGE
 from mailer.render.transform import Plan, Transformed, Transformer
 from mailer.render.ways import FilledWay, Section, Way
 
 MAX_FRAGMENTS = 4096
-MAX_ASSEMBLED = 256
-MAX_JUNCTIONS = 2048
-ENCODED_AFTER = (
-    32  # messages of one combination: encoding its constant texts takes as long as some dozens of them
-)
-
-
-Junction = tuple[
-    int, ...
-]  # numbers of pieces of text: what becomes of blanks between them depends on all of them
+MAX_JUNCTIONS = 4096
+MAX_KEPT = 256  # style sheets, and orders of images
 
 
 class Assembler:
@@ -50,10 +42,10 @@ class Assembler:
     def __init__(self, transformer: Transformer) -> None:
         self._transformer = transformer
         self._fragments: dict[tuple[object, ...], Fragment] = {}
-        self._junctions: set[Junction] = set()
-        self._piece_count = 0
-        self._assembled: OrderedDict[tuple[object, ...], Transformed] = OrderedDict()
-        self._uses: Counter[tuple[object, ...]] = Counter()
+        self._pieces: list[TextPiece] = []
+        self._junctions: dict[tuple[int, ...], Run] = {}
+        self._shortened: dict[tuple[Run, frozenset[str]], Run] = {}
+        self._images: dict[tuple[int, ...], dict[str, str | None]] = {}
 
     def make_instance(
         self, filled: FilledWay, context: tuple[object, ...] = (), root: Plan | None = None
@@ -87,23 +79,49 @@ class Assembler:
         has_selectors = root.has_selectors if root is not None else None
         return self._transformer.plan(pieces, len(way.shown), has_selectors=has_selectors)
 
-    def find(self, root: Instance, key: tuple[object, ...]) -> tuple[Transformed | None, bool]:
-        """The skeletons of an instance if its fragments are known, and whether it pays to encode them once for all."""
-        known = self._assembled.get(key)
-        if known is not None:
-            self._assembled.move_to_end(key)
-            self._uses[key] += 1
-            return known, self._uses[key] > ENCODED_AFTER
+    def assemble(self, filled: FilledWay) -> Assembled | None:
+        """What is made of a way, if its fragments are known and all of its slots are tokens."""
+        collector = Collector(self._junctions)
         try:
-            made, junctions = self._assemble(root)
+            if not self._collect_filled(filled, collector, has_text=self._transformer.is_text_derived):
+                return None
+            if not self._transformer.may_be_tokens(collector.words):
+                return None
+            return self._finish(collector)
         except KeyError:
-            return None, False
-        if not junctions <= self._junctions:
-            return None, False
-        self._assembled[key] = made
-        if len(self._assembled) > MAX_ASSEMBLED:
-            del self._uses[self._assembled.popitem(last=False)[0]]
-        return made, False
+            return None
+
+    def _collect_filled(self, filled: FilledWay, collector: Collector, *, has_text: bool) -> bool:
+        way, registers, rounds_of_sections = filled
+        fragment = way.fragment
+        if fragment is None or (plan := way.plan) is None:
+            return False
+        first = len(collector.raw)
+        if way.shown:
+            shown, raw = [registers[n] for n in way.shown], [registers[n] for n in way.raw]
+            if plan.is_simple:
+                collector.words += raw if plan.is_strict else shown
+            elif plan.shape(raw, shown) != plan.all_tokens:
+                return False
+            collector.shown += shown
+            collector.raw += raw
+        has_text = collector.add(fragment, first, has_text=has_text)
+        for number, rounds in enumerate(rounds_of_sections):
+            is_shown = has_text and fragment.is_shown[number]
+            for child in rounds:
+                if not self._collect_filled(child, collector, has_text=is_shown):
+                    return False
+            collector.add_behind(fragment, number, first, is_shown=is_shown)
+        return True
+
+    def find(self, root: Instance) -> Assembled | None:
+        """What is made of an instance, if its fragments are known."""
+        collector = Collector(self._junctions)
+        try:
+            self._collect(root, collector, has_text=self._transformer.is_text_derived)
+            return self._finish(collector)
+        except KeyError:
+            return None
 
     def learn(
         self, root: Instance, transform: Callable[[str], Transformed], folder: str
@@ -125,7 +143,7 @@ class Assembler:
 
     def _learn_fragments(self, marked: MarkedOutput, direct: Transformed, folder: str) -> None:
         output = marked.write()
-        if SLOT in output or EDGE in output:
+        if EDGE in output:
             raise NotLocal(())
         if numbers := find_marks_in_markup(output):
             raise NotLocal(numbers)
@@ -137,19 +155,19 @@ class Assembler:
             if known is not None and not known.is_same(fragment):
                 unknown = [n for n, one in enumerate(marked.instances) if one.key not in self._fragments]
                 raise NotLocal(unknown if number not in unknown else {number})
-            new[instance.key] = known or fragment._replace(text_numbers=self._number(fragment))
+            new[instance.key] = known or fragment
         before = self._fragments
         self._fragments = before | new if len(before) < MAX_FRAGMENTS else new
-        assembled, junctions = self._assemble(marked.instances[0])
-        self._junctions |= junctions
-        if not assembled.is_like(direct) or len(self._junctions) > MAX_JUNCTIONS:
+        junctions = self._junctions.copy()
+        collector = Collector(junctions, self._pieces)
+        self._collect(marked.instances[0], collector, has_text=self._transformer.is_text_derived)
+        if not self._finish(collector).is_like(direct) or len(junctions) > MAX_JUNCTIONS:
             self._fragments = before
             raise NotLocal(())
-
-    def _number(self, fragment: Fragment) -> list[int]:
-        """Numbers for the pieces of a fragment's text."""
-        first, self._piece_count = self._piece_count, self._piece_count + len(fragment.text or ())
-        return [*range(first, self._piece_count)]
+        self._junctions = junctions
+        for instance in marked.instances:
+            if not instance.key[2] and instance.shape == instance.plan.all_tokens:
+                instance.filled.way.fragment = self._fragments[instance.key]
 
     def _transform_marked(self, output: str, marked: MarkedOutput, folder: str) -> _MarkedTransformed:
         """Transform an output with marks, and cut it at them."""
@@ -186,7 +204,10 @@ class Assembler:
         if number not in made.html:
             raise NotLocal({number})
         first, children = marked.first_slots[number], marked.children[number]
-        fragment = make_fragment(made.html[number], made.texts.get(number), first, children)
+        fragment = make_fragment(
+            made.html[number], made.texts.get(number), first, children, len(self._pieces)
+        )
+        self._pieces += fragment.text or [TextPiece(len(self._pieces), "", None, "")]
         fragment = fragment._replace(selected=made.selected.get(number, frozenset()))
         count = len(marked.instances[number].shown)
         return self._add_images(fragment, made.images, made.compared, first, count)
@@ -200,7 +221,7 @@ class Assembler:
         count: int,
     ) -> Fragment:
         """A fragment with those of the images and links that are in it."""
-        html = "".join(fragment.html)
+        html = " ".join([text for run in fragment.html for text in run.texts])
         own = {
             cid: path
             for cid, path in images.items()
@@ -219,84 +240,56 @@ class Assembler:
                 links.append(pair)
         return fragment._replace(images=own, compared=links)
 
-    def _assemble(self, root: Instance) -> tuple[Transformed, set[Junction]]:
-        """Put the fragments together. KeyError if one is not known."""
-        parts = _Parts([], [], [], [], {}, [], set(), [])
-        self._collect(root, parts, 0, has_text=True)
-        written = remove_selected("".join(parts.html), frozenset(parts.selected))
-        html = Skeleton(written.split(SLOT), parts.html_slots)
+    def _collect(self, instance: Instance, collector: Collector, *, has_text: bool) -> None:
+        fragment = self._fragments[instance.key]
+        first = len(collector.raw)
+        collector.shown += instance.shown
+        collector.raw += instance.raw
+        has_text = collector.add(fragment, first, has_text=has_text)
+        for number, rounds in enumerate(instance.sections):
+            is_shown = has_text and fragment.is_shown[number]
+            for child in rounds:
+                self._collect(child, collector, has_text=is_shown)
+            collector.add_behind(fragment, number, first, is_shown=is_shown)
+
+    def _finish(self, collector: Collector) -> Assembled:
+        """Put together what was collected. KeyError if it is not known what becomes of blanks between two texts."""
+        runs = collector.html
+        if collector.selected:
+            selected = frozenset().union(*collector.selected)
+            runs = [self._shorten(run, selected) for run in runs]
+        html = AssembledText(runs, collector.html_firsts, collector.shown)
         text = None
         if self._transformer.is_text_derived:
-            from mailer.render.plain_text import finish_text
+            collector.end_text()
+            text = AssembledText(
+                collector.text, collector.text_firsts, [str(value) for value in collector.raw]
+            )
+        images = self._sort_images(collector.with_images, html)
+        return Assembled(html, text, images, collector.compared, collector.raw)
 
-            joined = join_edges("".join(parts.text))
-            text = Skeleton(finish_text(joined).split(SLOT), parts.text_slots)
-        images = self._transformer.sort_images(written, parts.images)
-        return Transformed(html, text, images, parts.compared), parts.find_junctions()
+    def _shorten(self, run: Run, selected: frozenset[str]) -> Run:
+        """A run with shorter style sheets."""
+        if (made := self._shortened.get((run, selected))) is None:
+            made = Run([remove_selected(text, selected) for text in run.texts], run.slots)
+            if len(self._shortened) >= MAX_KEPT:
+                self._shortened.clear()
+            self._shortened[run, selected] = made
+        return made
 
-    def _collect(self, instance: Instance, parts: _Parts, first: int, *, has_text: bool) -> int:
-        """Add an instance's fragments; returns the number of the next slot."""
-        fragment = self._fragments[instance.key]
-        next_slot = first + len(instance.shown)
-        if has_text and fragment.text is None and self._transformer.is_text_derived:
-            raise KeyError(instance.key)
-        parts.html.append(fragment.html[0])
-        parts.html_slots += [first + number for number in fragment.html_slots[0]]
-        shown = 0  # sections that are in the text
-        has_text = has_text and fragment.text is not None
-        if has_text:
-            parts.add_text(fragment, 0, first)
-        for number, rounds in enumerate(instance.sections):
-            is_shown = has_text and number in fragment.text_children
-            for child in rounds:
-                if is_shown:
-                    parts.text.append(EDGE)
-                next_slot = self._collect(child, parts, next_slot, has_text=is_shown)
-                if is_shown:
-                    parts.text.append(EDGE)
-            parts.html.append(fragment.html[number + 1])
-            parts.html_slots += [first + n for n in fragment.html_slots[number + 1]]
-            if is_shown:
-                shown += 1
-                parts.add_text(fragment, shown, first)
-        parts.images.update(fragment.images)
-        parts.selected |= fragment.selected
-        for pair in fragment.compared:
-            parts.compared.append(tuple(_shift(part, first) for part in pair))  # type: ignore[arg-type]
-        return next_slot
-
-
-@dataclass(slots=True)
-class _Parts:
-    """What is collected from the fragments of one instance."""
-
-    html: list[str]
-    html_slots: list[int]
-    text: list[str]
-    text_slots: list[int]
-    images: dict[str, str | None]
-    compared: list[tuple[Skeleton, Skeleton]]
-    selected: set[str]
-    pieces: list[tuple[int, bool]]  # of the text: the number of each, and whether it is blank
-
-    def add_text(self, fragment: Fragment, number: int, first: int) -> None:
-        """Add a piece of a fragment's text."""
-        text = (fragment.text or [])[number]
-        self.text.append(text)
-        self.text_slots += [first + slot for slot in fragment.text_slots[number]]
-        self.pieces.append((fragment.text_numbers[number], not text.strip(" \n")))
-
-    def find_junctions(self) -> set[Junction]:
-        """Which pieces of text are beside each other: each one that is not blank, and those up to the next one."""
-        found = set[Junction]()
-        junction: list[int] = []
-        for number, is_blank in self.pieces:
-            junction.append(number)
-            if not is_blank:
-                found.add(tuple(junction))
-                junction = [number]
-        found.add((*junction, -1))
-        return found
+    def _sort_images(self, fragments: list[Fragment], html: AssembledText) -> dict[str, str | None]:
+        """The images of fragments in the order of the whole."""
+        if not fragments:
+            return {}
+        if len(fragments) == 1 and len(fragments[0].images) == 1:
+            return fragments[0].images
+        key = tuple([fragment.number for fragment in fragments])
+        if (images := self._images.get(key)) is None:
+            found = {cid: path for fragment in fragments for cid, path in fragment.images.items()}
+            if len(self._images) >= MAX_KEPT:
+                self._images.clear()
+            images = self._images[key] = self._transformer.sort_images("".join(html.list_pieces()[0]), found)
+        return images
 
 
 class _MarkedTransformed(NamedTuple):
@@ -307,7 +300,3 @@ class _MarkedTransformed(NamedTuple):
     images: dict[str, str | None]
     compared: list[tuple[str, str]]
     selected: dict[int, frozenset[str]]
-
-
-def _shift(skeleton: Skeleton, first: int) -> Skeleton:
-    return Skeleton(skeleton.pieces, [number + first for number in skeleton.numbers])

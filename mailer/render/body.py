@@ -15,6 +15,9 @@ from mailer.render.pieces import Piece, join_pieces
 
 MAX_LINE = 998  # RFC 5322 2.1.1: octets of a line
 MAX_QUOTED = 75  # RFC 2045 6.7 (5): characters of an encoded line before the `=` of a soft line break
+MAX_BASE64_GAIN = (
+    1.38  # base64 is 4/3, and a line end in 78: quoted-printable that is longer is compared with it
+)
 QUOTED_VALUE = 32  # characters of a value that no soft line break is needed for
 _UNQUOTED = re.compile(r"(?:[!-<>-~ ]*[!-<>-~])?")
 _QUOTED = [bytes([n]) if (33 <= n <= 126 and n != 61) or n in (9, 32) else b"=%02X" % n for n in range(256)]
@@ -79,7 +82,7 @@ class BodyEncoder:
         if (eight_bit or text.isascii()) and max(map(len, lines)) <= MAX_LINE and self.mark not in raw:
             return Body(b"7bit" if text.isascii() else b"8bit", [b"\r\n".join(lines)])
         quoted = b"\r\n".join(map(self._lines.__getitem__, lines))
-        if len(quoted) > len(raw) * 1.38:  # base64 is 4/3, and a line end in 78
+        if len(quoted) > len(raw) * MAX_BASE64_GAIN:
             encoded = encode_base64(b"\r\n".join(lines))
             if len(encoded) < len(quoted):
                 return Body(b"base64", [encoded])
@@ -121,25 +124,26 @@ def _quote_line(line: bytes) -> bytes:
     return binascii.b2a_qp(line).replace(b"=\n", b"=\r\n")  # its soft breaks are bare line feeds
 
 
-def quote_runs(pieces: list[bytes]) -> list[bytes]:
+def quote_runs(pieces: list[bytes], *, column: int = 0, is_end_open: bool = False) -> list[bytes]:
     """The constant pieces of a text in quoted-printable, so that a value of `quote_value` fits between each
     two.
 
     :param pieces: texts in UTF-8 whose lines end with LF.
+    :param column: characters that are in the line already, at most.
+    :param is_end_open: whether a value may be behind the last piece too.
     """
     runs: list[bytes] = []
-    column = 0  # at most: the value before a piece may be shorter
     for n, piece in enumerate(pieces):
         lines = _quote_units(piece)
         last = len(lines) - 1
-        is_before_slot = n < len(pieces) - 1
+        is_before_slot = is_end_open or n < len(pieces) - 1
         made = []
         for number, line in enumerate(lines):
             room = MAX_QUOTED - QUOTED_VALUE if is_before_slot and number == last else MAX_QUOTED
             text, column = _wrap(line, column if number == 0 else 0, room)
             made.append(text)
         runs.append(b"\r\n".join(made))
-        column += QUOTED_VALUE
+        column += QUOTED_VALUE  # at most: the value before a piece may be shorter
     return runs
 
 

@@ -28,7 +28,7 @@ from mailer.render.mime import Boundaries, Part, make_text_part
 from mailer.render.pages import Pages
 from mailer.render.pieces import Piece, join_pieces
 from mailer.render.programs import Explanation, Program
-from mailer.render.template_page import Content, FilledText
+from mailer.render.template_page import Content
 from mailer.render.templates import TemplateVariables, UnboundedWork
 from mailer.templating import describe_error, find_template_place, shorten_error
 
@@ -152,8 +152,8 @@ class CompiledCampaign:
         except Exception:  # it is to be rendered within limits, which says what is wrong
             return False
         texts = [content.text] if content.html is None else [content.text, content.html]
-        return size + MAX_ENCODED * sum(map(FilledText.measure, texts)) <= self.limits.message and all(
-            map(FilledText.is_sendable, texts)
+        return size + MAX_ENCODED * sum([text.measure() for text in texts]) <= self.limits.message and all(
+            text.is_sendable() for text in texts
         )
 
     def render_html(self, recipient: Recipient) -> str | None:

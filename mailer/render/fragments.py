@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mailer.render.plain_text import fill_gaps
+from mailer.render.runs import Run
 from mailer.render.skeleton import MARK, TOKEN, NotLocal, Skeleton, has_token
+from mailer.render.text_sections import EDGE, join_edges
 
-SLOT = "\ue0c3"  # private use: stands for a slot in a fragment
+_CORE = re.compile(r"([ \n]*)(.*?)([ \n]*)", re.DOTALL)
 
 
 class Cut(NamedTuple):
@@ -17,22 +20,42 @@ class Cut(NamedTuple):
     children: list[int]
 
 
-class Fragment(NamedTuple):
-    """What is made of one way through a section. `children` are the numbers of sections, or rounds, in it."""
+class TextPiece(NamedTuple):
+    """A piece of a text between two marks: its blanks and line ends at both ends, and what is between them.
 
-    html: list[str]
-    html_slots: list[list[int]]
-    text: list[str] | None
-    text_children: list[int]
-    text_slots: list[list[int]]
+    A piece that is blank has all of it in `before`.
+    """
+
+    number: int  # its own
+    before: str
+    core: Run | None
+    after: str
+
+
+class Fragment(NamedTuple):
+    """What is made of one way through a section. `number` is its own, and that of its first piece of text."""
+
+    number: int
+    html: list[Run]  # before, between and behind the sections in it
+    text: list[TextPiece] | None  # as `html`, but for the sections that are hidden; None if all of it is
+    is_shown: list[bool]  # for each section, whether it is in the text
     images: dict[str, str | None]
     compared: list[tuple[Skeleton, Skeleton]]
-    text_numbers: list[int]  # of the pieces of `text`, each its own
     selected: frozenset[str]  # selectors of style sheets that select something only in this section
 
     def is_same(self, other: Fragment) -> bool:
         """Whether both put the same into a message; what it selects follows from that."""
-        return self[:6] == other[:6] and _describe(self.compared) == _describe(other.compared)
+        return _describe(self) == _describe(other)
+
+
+def _describe(fragment: Fragment) -> tuple[object, ...]:
+    text = [
+        (piece.before, piece.core and (piece.core.texts, piece.core.slots), piece.after)
+        for piece in fragment.text or ()
+    ]
+    links = [(part.pieces, part.numbers) for pair in fragment.compared for part in pair]
+    html = [(run.texts, run.slots) for run in fragment.html]
+    return html, fragment.text is None, text, fragment.is_shown, fragment.images, links
 
 
 def cut_text(text: str, mark: re.Pattern[str]) -> dict[int, Cut]:
@@ -62,26 +85,26 @@ def cut_text(text: str, mark: re.Pattern[str]) -> dict[int, Cut]:
     return made
 
 
-def _describe(compared: list[tuple[Skeleton, Skeleton]]) -> list[tuple[list[str], list[int]]]:
-    return [(part.pieces, part.numbers) for pair in compared for part in pair]
-
-
-def make_fragment(html: Cut, text: Cut | None, first: int, children: list[list[int]]) -> Fragment:
+def make_fragment(
+    html: Cut, text: Cut | None, first: int, children: list[list[int]], number: int
+) -> Fragment:
     """Make a fragment without images and links of what was cut out.
 
     :param first: the number of the fragment's first slot.
     :param children: for each section in it, the numbers of its rounds.
+    :param number: of the fragment.
     :raises NotLocal: if a token did not come through whole, or there is something between the rounds of a loop.
     """
     html_texts, html_shown = _join_rounds(html, children)
     if len(html_shown) != len(children):
-        raise NotLocal(number for rounds in children for number in rounds)
-    made_html, html_slots = _take_slots(html_texts, first)
+        raise NotLocal(child for rounds in children for child in rounds)
+    runs = [_make_run(part, first) for part in html_texts]
     if text is None:
-        return Fragment(made_html, html_slots, None, [], [], {}, [], [], frozenset())
+        return Fragment(number, runs, None, [False] * len(children), {}, [], frozenset())
     texts, shown = _join_rounds(text, children)
-    made_text, text_slots = _take_slots(texts, first)
-    return Fragment(made_html, html_slots, made_text, shown, text_slots, {}, [], [], frozenset())
+    pieces = [_make_piece(part, first, number + n) for n, part in enumerate(texts)]
+    is_shown = [n in shown for n in range(len(children))]
+    return Fragment(number, runs, pieces, is_shown, {}, [], frozenset())
 
 
 def _join_rounds(cut: Cut, children: list[list[int]]) -> tuple[list[str], list[int]]:
@@ -101,9 +124,32 @@ def _join_rounds(cut: Cut, children: list[list[int]]) -> tuple[list[str], list[i
     return texts, shown
 
 
-def _take_slots(texts: list[str], first: int) -> tuple[list[str], list[list[int]]]:
-    numbers = [[int(number) - first for number in TOKEN.findall(text)] for text in texts]
-    made = [TOKEN.sub(SLOT, text) for text in texts]
-    if any(has_token(text) for text in made):
+def _make_run(text: str, first: int) -> Run:
+    parts = TOKEN.split(text)
+    if any(has_token(part) for part in parts[0::2]):
         raise NotLocal(())
-    return made, numbers
+    return Run(parts[0::2], [int(number) - first for number in parts[1::2]])
+
+
+def _make_piece(text: str, first: int, number: int) -> TextPiece:
+    found = _CORE.fullmatch(text)
+    if found is None or not found[2]:
+        return TextPiece(number, text, None, "")
+    return TextPiece(number, found[1], _make_run(fill_gaps(found[2]), first), found[3])
+
+
+def join_pieces(pieces: list[TextPiece], *, is_start: bool, is_end: bool) -> str:
+    """What is between two texts: the blanks and line ends of pieces beside each other.
+
+    :param pieces: a piece with text (but for `is_start`), blank ones, and one with text (but for `is_end`).
+    """
+    parts = [piece.before for piece in pieces]
+    if not is_start:
+        parts[0] = "x" + pieces[0].after
+    joined = join_edges(EDGE.join(parts) + ("" if is_end else "x"))
+    if is_start:
+        joined = joined.lstrip("\n")
+    if is_end:
+        joined = joined.rstrip("\n")
+        joined += "\n" if joined else ""
+    return fill_gaps(joined[0 if is_start else 1 : None if is_end else -1])

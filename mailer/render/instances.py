@@ -34,15 +34,6 @@ class Instance(NamedTuple):
                 instance._add_to(found)
 
 
-def make_key(instances: list[Instance]) -> tuple[object, ...]:
-    """What decides the skeleton of instances, as `list_all` gives them."""
-    key: list[object] = []
-    for instance in instances:
-        key.append(instance.key)
-        key += map(len, instance.sections)
-    return tuple(key)
-
-
 class MarkedOutput:
     """The output of an instance. Number 0 is the whole; each section, or round of a loop, has the next number."""
 

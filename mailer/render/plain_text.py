@@ -97,8 +97,13 @@ def lay_out(html: str, compared: list[tuple[str, str]], rounds: Container[int] |
 
 def finish_text(text: str) -> str:
     """Finish a text that `lay_out` made."""
-    text = text.strip("\n").replace(_GAP, "  ")
+    text = fill_gaps(text.strip("\n"))
     return text + "\n" if text else ""
+
+
+def fill_gaps(text: str) -> str:
+    """Put blanks between the cells of a row."""
+    return text.replace(_GAP, "  ")
 
 
 def _prepare(tree: Any, compared: list[tuple[str, str]]) -> None:

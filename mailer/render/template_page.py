@@ -15,13 +15,14 @@ from mailer.render.attachments import FileProblem
 from mailer.render.body import Body, BodyEncoder, is_utf8
 from mailer.render.failure import RenderFailure
 from mailer.render.html import UnknownPath
-from mailer.render.instances import make_key
+from mailer.render.instances import Instance
 from mailer.render.markup import MarkupError
 from mailer.render.placeholders import Placeholders
 from mailer.render.programs import Program
+from mailer.render.runs import AssembledText
 from mailer.render.skeleton import Skeleton
 from mailer.render.templates import TemplateEnvironment, TemplateVariables, UnboundedWork, run_template
-from mailer.render.transform import Shape, Transformed, Transformer
+from mailer.render.transform import Shape, Transformed, Transformer, has_equal_link
 from mailer.render.ways import FilledWay, Section
 from mailer.templating import describe_error, find_template_place
 
@@ -63,8 +64,8 @@ class Content(NamedTuple):
     campaign.
     """
 
-    html: FilledText | None
-    text: FilledText
+    html: FilledText | AssembledText | None
+    text: FilledText | AssembledText
     images: dict[str, str | None]
     calendar: str | None = None
 
@@ -223,25 +224,34 @@ class TemplatePage:
         """As `_fill_html`, for a way with sections."""
         if self._assembler is None or self._program is None:
             return None
-        instance = self._assembler.make_instance(filled)
-        if instance is None:
-            return None
-        instances = instance.list_all()
-        made, is_kept = self._assembler.find(instance, make_key(instances))
-        if made is None:
-            if only_bounded:
+        assembled = self._assembler.assemble(filled)
+        if assembled is None:
+            instance = self._assembler.make_instance(filled)
+            if instance is None:
                 return None
-            made, keys = self._assembler.learn(
-                instance, lambda output: self._transform(transformer, output), self.folder
-            )
-            if keys:
-                self._program.write_out(keys)
-                self._assembler = Assembler(transformer)
+            assembled = self._assembler.find(instance)
+            if assembled is None:
+                return None if only_bounded else self._learn_fragments(transformer, instance)
+        html, text, images, compared, raw = assembled
+        if compared and has_equal_link(compared, raw):
+            return None
+        return Content(html, text or html, images)
+
+    def _learn_fragments(self, transformer: Transformer, instance: Instance) -> Content | None:
+        if self._assembler is None or self._program is None:
+            return None
+        made, keys = self._assembler.learn(
+            instance, lambda output: self._transform(transformer, output), self.folder
+        )
+        if keys:
+            self._program.write_out(keys)
+            self._assembler = Assembler(transformer)
+        instances = instance.list_all()
         shown = [text for part in instances for text in part.shown]
         raw = [value for part in instances for value in part.raw]
         if made.compared and made.has_equal_link(raw):
             return None
-        return _make_content(made, shown, raw, is_kept=is_kept)
+        return _make_content(made, shown, raw, is_kept=False)
 
     def _write_traced(self, transformer: Transformer, variables: TemplateVariables) -> Content:
         """A trace tells whether the path of an image is the author's.

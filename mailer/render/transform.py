@@ -44,6 +44,7 @@ _ADDRESSES = frozenset({"href", "src", "background", "action"})
 # Attributes whose values decide nothing, unless a rule of CSS selects by an attribute.
 _PASSIVE = _ADDRESSES | {"alt", "title", "content", "lang", "value", "aria-label", "summary", "datetime"}
 _TEXTS = frozenset({str})
+_SIMPLE = frozenset({str, int, float, bool})
 
 
 class Transformed(NamedTuple):
@@ -58,27 +59,21 @@ class Transformed(NamedTuple):
     images: dict[str, str | None]
     compared: list[tuple[Skeleton, Skeleton]]
 
-    def is_like(self, other: Transformed) -> bool:
-        """Whether both give the same messages."""
-        if [*self.images.items()] != [*other.images.items()]:
-            return False
-        texts = [
-            (made.pieces, made.numbers) if made is not None else None for made in (self.text, other.text)
-        ]
-        return (
-            self.html.pieces == other.html.pieces
-            and self.html.numbers == other.html.numbers
-            and texts[0] == texts[1]
-        )
-
     def has_equal_link(self, raw: Sequence[Any]) -> bool:
         """Whether a recipient's values make the text of a link equal to its address."""
-        from mailer.render.plain_text import is_address_shown
+        return has_equal_link(self.compared, raw)
 
-        values = list(map(str, raw))
-        return any(
-            is_address_shown(text.fill(values), address.fill(values)) for text, address in self.compared
-        )
+
+def has_equal_link(compared: list[tuple[Skeleton, Skeleton]], raw: Sequence[Any]) -> bool:
+    """Return whether values make the text of a link equal to its address.
+
+    :param compared: texts of links and their addresses.
+    :param raw: the values of their slots.
+    """
+    from mailer.render.plain_text import is_address_shown
+
+    values = list(map(str, raw))
+    return any(is_address_shown(text.fill(values), address.fill(values)) for text, address in compared)
 
 
 class Transformer:
@@ -167,6 +162,27 @@ class Transformer:
         """As `Images.sort_images`."""
         return self._images.sort_images(html, images)
 
+    def may_be_tokens(self, values: list[Any]) -> bool:
+        """Whether values of places that decide nothing may all be tokens. If not, `Plan.shape` says which.
+
+        :param values: what is not escaped; if the HTML is sent as it is written, what is.
+        """
+        if not self._is_strict:
+            return not any("cid:" in text for text in values)
+        if not values:
+            return True
+        lines = "\n".join(map(str, values))
+        return (
+            _SIMPLE.issuperset(map(type, values))
+            and len(lines) <= MAX_SLOT
+            and lines.count("\n") == len(values) - 1
+            and _LINES_OF_WORDS.fullmatch(lines) is not None
+        )
+
+    @property
+    def _is_strict(self) -> bool:
+        return self._convert is not None or self.is_text_derived or self.is_css_inlined
+
     def plan(self, pieces: Sequence[str | int], count: int, *, has_selectors: bool | None = None) -> Plan:
         """Which of the `count` slots of an output may be tokens.
 
@@ -177,7 +193,7 @@ class Transformer:
             count,
             has_selectors=has_selectors,
             is_html=self._convert is None,
-            is_strict=self._convert is not None or self.is_text_derived or self.is_css_inlined,
+            is_strict=self._is_strict,
         )
 
     def is_same(self, html: Any, text: Any, direct: Transformed) -> bool:
@@ -203,7 +219,7 @@ class Plan:
         self._pieces = pieces
         self._count = count
         self._is_html = is_html
-        self._is_strict = is_strict
+        self.is_strict = is_strict
         text = "".join(make_token(piece) if isinstance(piece, int) else piece for piece in pieces)
         self.has_selectors = _has_selectors(text) if has_selectors is None else has_selectors
         sites = (
@@ -216,7 +232,8 @@ class Plan:
         self._segments = sites.segments
         self._numeric = sites.literal
         self._addresses = sites.addresses
-        self._all_tokens: Shape = (None,) * count
+        self.all_tokens: Shape = (None,) * count
+        self.is_simple = is_html and not any(sites)  # no place decides anything
 
     def shape(self, raw: Sequence[Any], shown: Sequence[str]) -> Shape | None:
         """Which slots are tokens for these values; None if they are left to Jinja2.
@@ -235,7 +252,7 @@ class Plan:
             _check_source(raw[number])
         for number in self._segments:
             _check_segment(raw[number])
-        if not self._is_strict:
+        if not self.is_strict:
             if any("cid:" in text for text in shown):
                 return None
             return tuple([text if n in self._segments else None for n, text in enumerate(shown)])
@@ -246,7 +263,7 @@ class Plan:
                 and lines.count("\n") == self._count - 1
                 and _LINES_OF_WORDS.fullmatch(lines)
             ):
-                return self._all_tokens
+                return self.all_tokens
         return tuple(
             [self._html_slot(n, value, text) for n, (value, text) in enumerate(zip(raw, shown, strict=True))]
         )

@@ -40,6 +40,7 @@ class Way:
         default_factory=dict
     )  # what `template_page.py` makes of this way, by its shape
     plan: Any = None  # how `transform.py` finds the shape
+    fragment: Any = None  # what `assembly.py` makes of this way if all of its slots are tokens
 
 
 @dataclass(slots=True)

@@ -1,0 +1,168 @@
+"""Texts that are put together for each recipient from runs: constant texts with slots, each encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from mailer.render.body import (
+    MAX_BASE64_GAIN,
+    MAX_LINE,
+    MAX_QUOTED,
+    Body,
+    BodyEncoder,
+    is_utf8,
+    quote_runs,
+    quote_value,
+)
+
+MAX_QUOTED_VALUES = 2048  # characters of all values together; more are encoded with the whole text
+
+
+class _EncodedRun(NamedTuple):
+    """A run in one encoding: what is before its first slot; each slot with what is behind it."""
+
+    start: bytes
+    rest: list[tuple[int, bytes]]
+    length: int
+
+
+class Run:
+    """A text with slots.
+
+    `texts` are constant; `slots` are the numbers of the slots between them.
+    """
+
+    __slots__ = ("__dict__", "length", "slots", "texts")
+
+    def __init__(self, texts: list[str], slots: list[int]) -> None:
+        self.texts = texts
+        self.slots = slots
+        self.length = sum(map(len, texts))
+
+    def __bool__(self) -> bool:
+        return self.length > 0 or bool(self.slots)
+
+    @cached_property
+    def plain(self) -> _EncodedRun:
+        """The run as it is, in UTF-8 and with CRLF."""
+        return self._encode([text.replace("\n", "\r\n").encode("utf-8") for text in self.texts])
+
+    @cached_property
+    def quoted(self) -> _EncodedRun:
+        """The run in quoted-printable. It may be behind any other run or value, and before any."""
+        made = [text.encode("utf-8") for text in self.texts]
+        return self._encode(quote_runs(made, column=MAX_QUOTED, is_end_open=True))
+
+    def _encode(self, pieces: list[bytes]) -> _EncodedRun:
+        rest = [*zip(self.slots, pieces[1:], strict=True)]
+        return _EncodedRun(pieces[0], rest, sum(map(len, pieces)))
+
+    @cached_property
+    def is_ascii(self) -> bool:
+        """Whether all characters of the constant texts are ASCII."""
+        return all(map(str.isascii, self.texts))
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the constant texts can be encoded apart from what is around them."""
+        text = "".join(self.texts)
+        return "\r" not in text and self.is_sendable
+
+    @cached_property
+    def is_sendable(self) -> bool:
+        """Whether every character of the constant texts can be sent."""
+        text = "".join(self.texts)
+        return "\0" not in text and is_utf8(text)
+
+
+class AssembledText(NamedTuple):
+    """Runs, and one recipient's values.
+
+    The values of a run begin at its number in `firsts`, which has one for each run that has slots.
+    """
+
+    runs: list[Run]
+    firsts: list[int]
+    values: list[str]
+
+    def write(self) -> str:
+        """The text."""
+        texts, numbers = self.list_pieces()
+        pieces = [""] * (len(texts) + len(numbers))
+        pieces[0::2] = texts
+        pieces[1::2] = [self.values[number] for number in numbers]
+        return "".join(pieces)
+
+    def list_pieces(self) -> tuple[list[str], list[int]]:
+        """The constant texts, and the numbers of the values between them."""
+        texts, numbers = [""], list[int]()
+        firsts = iter(self.firsts)
+        for run in self.runs:
+            texts[-1] += run.texts[0]
+            if run.slots:
+                first = next(firsts)
+                numbers += [first + slot for slot in run.slots]
+                texts += run.texts[1:]
+        return texts, numbers
+
+    def measure(self) -> int:
+        """At least as many characters as the text has."""
+        slots = sum([len(run.slots) for run in self.runs])
+        return sum([run.length for run in self.runs]) + sum(map(len, self.values)) * slots
+
+    def is_sendable(self) -> bool:
+        """Whether every character can be sent."""
+        values = "".join(self.values)
+        return (
+            "\0" not in values
+            and (values.isascii() or is_utf8(values))
+            and all(run.is_sendable for run in self.runs)
+        )
+
+    def encode(self, encoder: BodyEncoder, *, eight_bit: bool) -> Body:
+        """The text as the body of a part. ValueError if it cannot be sent."""
+        return self._encode_runs(encoder, eight_bit=eight_bit) or encoder.encode(
+            self.write(), eight_bit=eight_bit
+        )
+
+    def _encode_runs(self, encoder: BodyEncoder, *, eight_bit: bool) -> Body | None:
+        """None for what is left to BodyEncoder: rare characters, long lines, base64."""
+        values = "\0".join(self.values)
+        if "\r" in values or values.count("\0") >= max(1, len(self.values)):
+            return None
+        if False in [run.is_plain for run in self.runs]:
+            return None
+        is_ascii = values.isascii() and False not in [run.is_ascii for run in self.runs]
+        if eight_bit or is_ascii:
+            try:
+                made = values.replace("\n", "\r\n").encode("utf-8").split(b"\0")
+            except UnicodeEncodeError:
+                return None
+            content = _join(self.firsts, [run.plain for run in self.runs], made)
+            if max(map(len, content.split(b"\r\n"))) <= MAX_LINE and encoder.mark not in content:
+                return Body(b"7bit" if is_ascii else b"8bit", content)
+        if len(values) > MAX_QUOTED_VALUES:
+            return None
+        runs = [run.quoted for run in self.runs]
+        if sum([run.length for run in runs]) > sum([run.plain.length for run in self.runs]) * MAX_BASE64_GAIN:
+            return None
+        try:
+            quoted = [*map(quote_value, self.values)]
+        except UnicodeEncodeError:
+            return None
+        content = _join(self.firsts, runs, quoted)
+        return Body(b"quoted-printable", content.removesuffix(b"=\r\n"))
+
+
+def _join(firsts: list[int], runs: Sequence[_EncodedRun], values: list[bytes]) -> bytes:
+    pieces: list[bytes] = []
+    numbers = iter(firsts)
+    for start, rest, _ in runs:
+        pieces.append(start)
+        if rest:
+            first = next(numbers)
+            for slot, text in rest:
+                pieces += values[first + slot], text
+    return b"".join(pieces)
