@@ -52,40 +52,49 @@ class Collector:
         self._junctions = junctions
         self._pieces = pieces
 
-    def add(self, fragment: Fragment, first: int, *, has_text: bool) -> bool:
+    def add(self, fragment: Fragment, first: int, has_text: bool) -> bool:
         """Add what is before a fragment's sections. Returns whether its text is shown.
 
         :param first: the number of its first value.
         """
-        self._add_html(fragment.html[0], first)
+        run = fragment.html[0]
+        if not run.is_empty:
+            self.html.append(run)
+            if run.slots:
+                self.html_firsts.append(first)
+        if fragment.is_special:
+            self._add_special(fragment, first)
+        if not has_text or fragment.text is None:
+            return False
+        self._add_text(fragment.text[0], first)
+        return True
+
+    def _add_special(self, fragment: Fragment, first: int) -> None:
         if fragment.images:
             self.with_images.append(fragment)
         if fragment.selected:
             self.selected.append(fragment.selected)
         for label, address in fragment.compared:
             self.compared.append((_shift(label, first), _shift(address, first)))
-        if not has_text or fragment.text is None:
-            return False
-        self._add_text(fragment.text[0], first)
-        return True
 
-    def add_behind(self, fragment: Fragment, number: int, first: int, *, is_shown: bool) -> None:
+    def add_behind(self, fragment: Fragment, number: int, first: int, is_shown: bool) -> None:
         """Add what is behind the section `number` of a fragment."""
-        self._add_html(fragment.html[number + 1], first)
-        if is_shown and fragment.text is not None:
-            self._add_text(fragment.text[sum(fragment.is_shown[: number + 1])], first)
-
-    def _add_html(self, run: Run, first: int) -> None:
-        if run:
+        run = fragment.html[number + 1]
+        if not run.is_empty:
             self.html.append(run)
             if run.slots:
                 self.html_firsts.append(first)
+        if is_shown and fragment.text is not None:
+            self._add_text(fragment.text[fragment.text_indexes[number]], first)
 
     def _add_text(self, piece: TextPiece, first: int) -> None:
         number, _, core, _ = piece
-        self._numbers.append(number)
+        numbers = self._numbers
+        numbers.append(number)
         if core is not None:
-            self._add_junction()
+            run = self._junctions.get(tuple(numbers)) or self._join_pieces()
+            if not run.is_empty:
+                self.text.append(run)
             self.text.append(core)
             if core.slots:
                 self.text_firsts.append(first)
@@ -94,19 +103,17 @@ class Collector:
     def end_text(self) -> None:
         """Add what is behind the last piece of text."""
         self._numbers.append(_END)
-        self._add_junction()
+        self.text.append(self._junctions.get(tuple(self._numbers)) or self._join_pieces())
 
-    def _add_junction(self) -> None:
+    def _join_pieces(self) -> Run:
+        """What is between pieces of text that were not beside each other yet."""
         key = tuple(self._numbers)
-        run = self._junctions.get(key)
-        if run is None:
-            if self._pieces is None:
-                raise KeyError(key)
-            pieces = [self._pieces[number] for number in key if number >= 0]
-            text = join_pieces(pieces, is_start=key[0] == _START, is_end=key[-1] == _END)
-            run = self._junctions[key] = Run([text], [])
-        if run:
-            self.text.append(run)
+        if self._pieces is None:
+            raise KeyError(key)
+        pieces = [self._pieces[number] for number in key if number >= 0]
+        text = join_pieces(pieces, is_start=key[0] == _START, is_end=key[-1] == _END)
+        run = self._junctions[key] = Run([text], [])
+        return run
 
 
 def _shift(skeleton: Skeleton, first: int) -> Skeleton:

@@ -83,7 +83,7 @@ class Assembler:
         """What is made of a way, if its fragments are known and all of its slots are tokens."""
         collector = Collector(self._junctions)
         try:
-            if not self._collect_filled(filled, collector, has_text=self._transformer.is_text_derived):
+            if not self._collect_filled(filled, collector, self._transformer.is_text_derived):
                 return None
             if not self._transformer.may_be_tokens(collector.words):
                 return None
@@ -91,7 +91,7 @@ class Assembler:
         except KeyError:
             return None
 
-    def _collect_filled(self, filled: FilledWay, collector: Collector, *, has_text: bool) -> bool:
+    def _collect_filled(self, filled: FilledWay, collector: Collector, has_text: bool) -> bool:
         way, registers, rounds_of_sections = filled
         fragment = way.fragment
         if fragment is None or (plan := way.plan) is None:
@@ -105,20 +105,20 @@ class Assembler:
                 return False
             collector.shown += shown
             collector.raw += raw
-        has_text = collector.add(fragment, first, has_text=has_text)
+        has_text = collector.add(fragment, first, has_text)
         for number, rounds in enumerate(rounds_of_sections):
             is_shown = has_text and fragment.is_shown[number]
             for child in rounds:
-                if not self._collect_filled(child, collector, has_text=is_shown):
+                if not self._collect_filled(child, collector, is_shown):
                     return False
-            collector.add_behind(fragment, number, first, is_shown=is_shown)
+            collector.add_behind(fragment, number, first, is_shown)
         return True
 
     def find(self, root: Instance) -> Assembled | None:
         """What is made of an instance, if its fragments are known."""
         collector = Collector(self._junctions)
         try:
-            self._collect(root, collector, has_text=self._transformer.is_text_derived)
+            self._collect(root, collector, self._transformer.is_text_derived)
             return self._finish(collector)
         except KeyError:
             return None
@@ -160,7 +160,7 @@ class Assembler:
         self._fragments = before | new if len(before) < MAX_FRAGMENTS else new
         junctions = self._junctions.copy()
         collector = Collector(junctions, self._pieces)
-        self._collect(marked.instances[0], collector, has_text=self._transformer.is_text_derived)
+        self._collect(marked.instances[0], collector, self._transformer.is_text_derived)
         if not self._finish(collector).is_like(direct) or len(junctions) > MAX_JUNCTIONS:
             self._fragments = before
             raise NotLocal(())
@@ -238,19 +238,20 @@ class Assembler:
                 for part in pair:
                     part.numbers[:] = [number - first for number in part.numbers]
                 links.append(pair)
-        return fragment._replace(images=own, compared=links)
+        is_special = bool(own or links or fragment.selected)
+        return fragment._replace(images=own, compared=links, is_special=is_special)
 
-    def _collect(self, instance: Instance, collector: Collector, *, has_text: bool) -> None:
+    def _collect(self, instance: Instance, collector: Collector, has_text: bool) -> None:
         fragment = self._fragments[instance.key]
         first = len(collector.raw)
         collector.shown += instance.shown
         collector.raw += instance.raw
-        has_text = collector.add(fragment, first, has_text=has_text)
+        has_text = collector.add(fragment, first, has_text)
         for number, rounds in enumerate(instance.sections):
             is_shown = has_text and fragment.is_shown[number]
             for child in rounds:
-                self._collect(child, collector, has_text=is_shown)
-            collector.add_behind(fragment, number, first, is_shown=is_shown)
+                self._collect(child, collector, is_shown)
+            collector.add_behind(fragment, number, first, is_shown)
 
     def _finish(self, collector: Collector) -> Assembled:
         """Put together what was collected. KeyError if it is not known what becomes of blanks between two texts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import NamedTuple
 
 from mailer.render.plain_text import fill_gaps
@@ -39,9 +40,11 @@ class Fragment(NamedTuple):
     html: list[Run]  # before, between and behind the sections in it
     text: list[TextPiece] | None  # as `html`, but for the sections that are hidden; None if all of it is
     is_shown: list[bool]  # for each section, whether it is in the text
+    text_indexes: list[int]  # for each section, which piece of text is behind it
     images: dict[str, str | None]
     compared: list[tuple[Skeleton, Skeleton]]
     selected: frozenset[str]  # selectors of style sheets that select something only in this section
+    is_special: bool  # whether it has images, links that are compared, or such selectors
 
     def is_same(self, other: Fragment) -> bool:
         """Whether both put the same into a message; what it selects follows from that."""
@@ -100,11 +103,11 @@ def make_fragment(
         raise NotLocal(child for rounds in children for child in rounds)
     runs = [_make_run(part, first) for part in html_texts]
     if text is None:
-        return Fragment(number, runs, None, [False] * len(children), {}, [], frozenset())
+        return Fragment(number, runs, None, [False] * len(children), [], {}, [], frozenset(), False)
     texts, shown = _join_rounds(text, children)
     pieces = [_make_piece(part, first, number + n) for n, part in enumerate(texts)]
     is_shown = [n in shown for n in range(len(children))]
-    return Fragment(number, runs, pieces, is_shown, {}, [], frozenset())
+    return Fragment(number, runs, pieces, is_shown, [*accumulate(is_shown)], {}, [], frozenset(), False)
 
 
 def _join_rounds(cut: Cut, children: list[list[int]]) -> tuple[list[str], list[int]]:

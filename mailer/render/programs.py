@@ -105,7 +105,7 @@ class Program:
         """
         root = self._roots.get(variables.own_names)
         try:
-            filled = follow(root, variables, [], only_bounded=variables.only_bounded)
+            filled = follow(root, variables, [], variables.only_bounded)
         except Exception:  # Jinja2 renders this recipient, and says what is wrong
             return None
         if filled is None:

@@ -17,6 +17,8 @@ from mailer.render.body import (
     quote_value,
 )
 
+ASCII, UNICODE, RARE = 0, 1, 2  # kinds of constant texts; rare ones are encoded with what is around them
+MAX_SHORT = 32  # octets of a value that takes no closer look at the length of lines
 MAX_QUOTED_VALUES = 2048  # characters of all values together; more are encoded with the whole text
 
 
@@ -34,15 +36,18 @@ class Run:
     `texts` are constant; `slots` are the numbers of the slots between them.
     """
 
-    __slots__ = ("__dict__", "length", "slots", "texts")
+    __slots__ = ("__dict__", "ends", "is_empty", "kind", "length", "slots", "texts")
 
     def __init__(self, texts: list[str], slots: list[int]) -> None:
         self.texts = texts
         self.slots = slots
         self.length = sum(map(len, texts))
-
-    def __bool__(self) -> bool:
-        return self.length > 0 or bool(self.slots)
+        self.is_empty = not self.length and not slots
+        self.ends = _measure_ends(texts)
+        text = "".join(texts)
+        self.kind = (
+            RARE if "\r" in text or not _is_sendable(text) else UNICODE if not text.isascii() else ASCII
+        )
 
     @cached_property
     def plain(self) -> _EncodedRun:
@@ -59,22 +64,29 @@ class Run:
         rest = [*zip(self.slots, pieces[1:], strict=True)]
         return _EncodedRun(pieces[0], rest, sum(map(len, pieces)))
 
-    @cached_property
-    def is_ascii(self) -> bool:
-        """Whether all characters of the constant texts are ASCII."""
-        return all(map(str.isascii, self.texts))
-
-    @cached_property
-    def is_plain(self) -> bool:
-        """Whether the constant texts can be encoded apart from what is around them."""
-        text = "".join(self.texts)
-        return "\r" not in text and self.is_sendable
-
-    @cached_property
+    @property
     def is_sendable(self) -> bool:
         """Whether every character of the constant texts can be sent."""
-        text = "".join(self.texts)
-        return "\0" not in text and is_utf8(text)
+        return self.kind != RARE or _is_sendable("".join(self.texts))
+
+
+def _measure_ends(texts: list[str]) -> tuple[int, int]:
+    """The octets of a run's first line and of its last one, if each value has MAX_SHORT at most.
+
+    The second number is -1 if the run has no line end. The first one is too large if another line is too long.
+    """
+    try:
+        pieces = [text.encode("utf-8") for text in texts]
+    except UnicodeEncodeError:
+        return MAX_LINE + 1, 0
+    first, *others = [len(line) for line in bytes(MAX_SHORT).join(pieces).split(b"\n")]
+    if not others:
+        return first, -1
+    return max(first, MAX_LINE + 1) if max(others) > MAX_LINE else first, others[-1]
+
+
+def _is_sendable(text: str) -> bool:
+    return "\0" not in text and is_utf8(text)
 
 
 class AssembledText(NamedTuple):
@@ -132,17 +144,19 @@ class AssembledText(NamedTuple):
         values = "\0".join(self.values)
         if "\r" in values or values.count("\0") >= max(1, len(self.values)):
             return None
-        if False in [run.is_plain for run in self.runs]:
+        kind = max([run.kind for run in self.runs], default=ASCII)
+        if kind == RARE:
             return None
-        is_ascii = values.isascii() and False not in [run.is_ascii for run in self.runs]
+        is_ascii = kind == ASCII and values.isascii()
         if eight_bit or is_ascii:
             try:
                 made = values.replace("\n", "\r\n").encode("utf-8").split(b"\0")
             except UnicodeEncodeError:
                 return None
-            content = _join(self.firsts, [run.plain for run in self.runs], made)
-            if max(map(len, content.split(b"\r\n"))) <= MAX_LINE and encoder.mark not in content:
-                return Body(b"7bit" if is_ascii else b"8bit", content)
+            if self._has_short_lines(made):
+                content = _join(self.firsts, [run.plain for run in self.runs], made)
+                if encoder.mark not in content:
+                    return Body(b"7bit" if is_ascii else b"8bit", content)
         if len(values) > MAX_QUOTED_VALUES:
             return None
         runs = [run.quoted for run in self.runs]
@@ -154,6 +168,21 @@ class AssembledText(NamedTuple):
             return None
         content = _join(self.firsts, runs, quoted)
         return Body(b"quoted-printable", content.removesuffix(b"=\r\n"))
+
+    def _has_short_lines(self, values: list[bytes]) -> bool:
+        """Whether no line is longer than MAX_LINE octets."""
+        if max(map(len, values)) > MAX_SHORT:
+            content = _join(self.firsts, [run.plain for run in self.runs], values)
+            return max(map(len, content.split(b"\r\n"))) <= MAX_LINE
+        column = 0
+        for run in self.runs:
+            first, last = run.ends
+            column += first
+            if last >= 0:
+                if column > MAX_LINE:
+                    return False
+                column = last
+        return column <= MAX_LINE
 
 
 def _join(firsts: list[int], runs: Sequence[_EncodedRun], values: list[bytes]) -> bytes:

@@ -53,12 +53,12 @@ class Section:
     nodes: dict[Any, Node] = field(default_factory=dict)
 
     def follow(
-        self, variables: TemplateVariables, registers: list[Any], *, only_bounded: bool
+        self, variables: TemplateVariables, registers: list[Any], only_bounded: bool
     ) -> list[FilledWay] | None:
         """The way of each round (of a branch: one) with its registers; None if one is not known."""
         root = self.nodes.get(None)
         if self.items is None:
-            filled = follow(root, variables, registers[: self.base], only_bounded=only_bounded)
+            filled = follow(root, variables, registers[: self.base], only_bounded)
             return None if filled is None else [filled]
         items, made = registers[self.items], []
         count = len(items)
@@ -66,7 +66,7 @@ class Section:
             return None
         before = registers[: self.base]
         for number, item in enumerate(items):
-            filled = follow(root, variables, [*before, item, number, count], only_bounded=only_bounded)
+            filled = follow(root, variables, [*before, item, number, count], only_bounded)
             if filled is None:
                 return None
             made.append(filled)
@@ -129,16 +129,18 @@ class FilledWay(NamedTuple):
 
     def measure(self) -> int:
         """At least as many characters as the output has."""
-        size = 2 * self.way.length
-        if shown := self.way.shown:
-            size += sum(map(len, map(self.registers.__getitem__, shown))) * (len(self.way.pieces) + 1) * 2
-        for rounds in self.sections:
-            size += sum([filled.measure() for filled in rounds])
+        way, registers, sections = self
+        size = 2 * way.length
+        if way.shown:
+            size += sum([len(registers[number]) for number in way.shown]) * (len(way.pieces) + 1) * 2
+        for rounds in sections:
+            for filled in rounds:
+                size += filled.measure()
         return size
 
 
 def follow(
-    node: Node | None, variables: TemplateVariables, registers: list[Any], *, only_bounded: bool
+    node: Node | None, variables: TemplateVariables, registers: list[Any], only_bounded: bool
 ) -> FilledWay | None:
     """Follow a tree from `node`; None if it does not know the way, or (`only_bounded`) its work is not bounded.
 
@@ -147,11 +149,13 @@ def follow(
     while node is not None:
         if only_bounded and not node.is_bounded:
             return None
-        outcome = node.run(variables, registers)
+        outcome = node.run(variables, registers) if node.source else None
         if (way := node.way) is not None:
+            if not way.sections:
+                return FilledWay(way, registers, [])
             sections = []
             for section in way.sections:
-                rounds = section.follow(variables, registers, only_bounded=only_bounded)
+                rounds = section.follow(variables, registers, only_bounded)
                 if rounds is None:
                     return None
                 sections.append(rounds)
@@ -255,6 +259,8 @@ def _write_code(steps: list[Instruction], guard: Guard | None) -> tuple[str, dic
     constants: dict[str, object] = {}
     own = {step.register for step in steps}
     needed = set().union(*(step.uses for step in steps), [guard.register] if guard else []) - own
+    if not steps and guard is None:
+        return "", {}
     lines = [f" v{register} = r[{register}]" for register in sorted(needed)]
     for step in steps:
         source = step.source
@@ -267,7 +273,7 @@ def _write_code(steps: list[Instruction], guard: Guard | None) -> tuple[str, dic
         lines.append(f" r += ({''.join(f'v{step.register}, ' for step in steps)})")
     if guard is not None:
         lines.append(f" return {_QUESTIONS[guard.question].format(f'v{guard.register}')}")
-    return "def run(c, r):\n" + ("\n".join(lines) or " pass") + "\n", constants
+    return "def run(c, r):\n" + "\n".join(lines) + "\n", constants
 
 
 def _rename(source: str, step: Instruction) -> str:
@@ -275,10 +281,15 @@ def _rename(source: str, step: Instruction) -> str:
     return source.format_map({name: f"{name}_{step.register}" for name in step.constants})
 
 
+def _do_nothing(_variables: TemplateVariables, _registers: list[Any]) -> None:
+    pass
+
+
 def _compile(
     source: str, constants: dict[str, object]
 ) -> Callable[[TemplateVariables, list[Any]], Outcome | None]:
     namespace: dict[str, Any] = dict(constants)
+    namespace["run"] = _do_nothing  # if there is no source
     exec(compile(source, "<compiled template>", "exec"), namespace)  # noqa: S102 - written above, without any text of the template
     function: Callable[[TemplateVariables, list[Any]], Outcome | None] = namespace["run"]
     return function
