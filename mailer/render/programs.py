@@ -9,17 +9,27 @@ fails for a recipient, Jinja2 renders that recipient's message, and says what is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from jinja2 import Template
 
 from mailer.dataclass import dataclass
 from mailer.errors import Place
+from mailer.files import show_path
 from mailer.render.recording import Inseparable, Recording, Untraceable
 from mailer.render.templates import TemplateVariables
 from mailer.render.tracing import TracingEnvironment
-from mailer.render.ways import ContradictoryTrace, FilledWay, Node, Way, WayBuilder, follow
+from mailer.render.ways import (
+    ContradictoryTrace,
+    FilledWay,
+    Node,
+    Way,
+    WayBuilder,
+    count_slots,
+    follow,
+    list_ways,
+)
 from mailer.templating import UNNAMED_TEMPLATE, LimitExceeded, describe_error, find_template_place
 from mailer.text import count_noun
 
@@ -30,6 +40,7 @@ MAX_WHOLE = 64  # sections that are written out one by one; with one more, all a
 MAX_CONSTANT = 32 * 1024 * 1024  # characters of constant text in all ways of one program
 FREE_TRACES = 24  # traces before each one has to be paid for by recipients who needed none
 HITS_PER_TRACE = 6
+MAX_SHOWN = 5  # places of an explanation
 
 
 @dataclass(slots=True)
@@ -44,12 +55,16 @@ class Reason:
 class Explanation:
     """How much of a template, or of a pattern of the campaign file, is compiled.
 
-    `ways` are those through its branches that its recipients took. `constant` is the share of its output that
-    no recipient changes, from 0 to 1. `reason` and `place` say what is left to Jinja2, and which line is why.
+    `ways` are those through its branches that its recipients took. `apart` is the number of branches and loops
+    that have ways of their own; those at `written_out` depend on what is around them, and have none. `constant`
+    is the share of its output that no recipient changes, from 0 to 1. `reason` and `place` say what is left to
+    Jinja2, and which line is why.
     """
 
     name: str
     ways: int
+    apart: int
+    written_out: list[Place]
     slots: int
     constant: float
     reason: str | None
@@ -58,14 +73,19 @@ class Explanation:
     def __str__(self) -> str:
         if not self.ways:
             return f"{self.place or self.name}: left to Jinja2: {self.reason or 'no recipient was rendered'}"
-        said = (
-            f"{self.name}: compiled, {count_noun(self.ways, 'way')} through its branches,"
-            f" {count_noun(self.slots, 'slot')}, {self.constant:.0%} constant"
-        )
-        return (
-            f"{said}; in part left to Jinja2: {self.place or self.name}: {self.reason}"
-            if self.reason
-            else said
+        said = f"{self.name}: compiled, {count_noun(self.ways, 'way')} through its branches"
+        if self.apart:
+            said += f" (branches and loops with ways of their own: {self.apart})"
+        said += f", {count_noun(self.slots, 'slot')}, {self.constant:.0%} constant"
+        if self.written_out:
+            said += f"; branches and loops that depend on what is around them: {self._show_places()}"
+        if self.reason:
+            said += f"; in part left to Jinja2: {self.place or self.name}: {self.reason}"
+        return said
+
+    def _show_places(self) -> str:
+        return ", ".join(map(str, self.written_out[:MAX_SHOWN])) + (
+            f" and {len(self.written_out) - MAX_SHOWN} more" if len(self.written_out) > MAX_SHOWN else ""
         )
 
 
@@ -196,8 +216,10 @@ class Program:
         place = self.reason.place if self.reason else None
         return Explanation(
             name=self.name,
-            ways=len(ways) - (self._builder.section_count if ways else 0),
-            slots=max((len(way.shown) for way in ways), default=0),
+            ways=len(ways),
+            apart=len({section.key.removesuffix(" if") for way in ways for section in way.sections}),
+            written_out=_list_places(self._whole if ways else ()),
+            slots=count_slots(list_ways(self._roots.values())),
             constant=constant / (constant + varying) if constant + varying else 1.0,
             reason=self.reason.text if self.reason else None,
             place=place if place is not None and place.file != UNNAMED_TEMPLATE else None,
@@ -215,6 +237,13 @@ class Program:
         self.is_off = True
         self.reason = Reason(text, None)
         self._roots.clear()
+
+
+def _list_places(keys: Iterable[str]) -> list[Place]:
+    """Where sections are in their templates."""
+    parts = [key.rsplit(":", 2) for key in keys]
+    found = {(show_path(name), int(line)) for name, line, _ in parts}
+    return [Place(file, line) for file, line in sorted(found)]
 
 
 def _try_render(render: Callable[[], str]) -> str | None:

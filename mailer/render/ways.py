@@ -8,7 +8,7 @@ loop share one tree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from typing import Any, NamedTuple
 
@@ -51,6 +51,10 @@ class Section:
     base: int
     items: int | None
     nodes: dict[Any, Node] = field(default_factory=dict)
+
+    def list_ways(self) -> Iterator[Way]:
+        """The ways through this section alone."""
+        return list_ways(self.nodes.values())
 
     def follow(
         self, variables: TemplateVariables, registers: list[Any], only_bounded: bool
@@ -164,6 +168,22 @@ def follow(
     return None
 
 
+def list_ways(nodes: Iterable[Node]) -> Iterator[Way]:
+    """The ways that begin at nodes, without those of their sections."""
+    for node in nodes:
+        if node.way is not None:
+            yield node.way
+        yield from list_ways(node.next.values())
+
+
+def count_slots(ways: Iterable[Way]) -> int:
+    """The slots of the way that has the most of them, with those of its sections."""
+    return max(
+        (len(way.shown) + sum(count_slots(section.list_ways()) for section in way.sections) for way in ways),
+        default=0,
+    )
+
+
 class ContradictoryTrace(Exception):
     """A trace does not agree with those before it. `key` is that of the section; empty for the whole template."""
 
@@ -178,7 +198,6 @@ class WayBuilder:
     def __init__(self, growth_factors: dict[Callable[..., Any], int]) -> None:
         self._growth_factors = growth_factors
         self.ways: list[Way] = []
-        self.section_count = 0
         self.constant = 0  # characters of the constant texts of all ways
 
     def add(self, roots: dict[Any, Node], key: object, recording: Recording) -> None:
@@ -215,7 +234,6 @@ class WayBuilder:
         if node.way is None:
             node.way = way
             self.ways.append(way)
-            self.section_count += len(way.sections)
             self.constant += way.length
         elif _describe(node.way) != _describe(way):
             raise ContradictoryTrace(section)

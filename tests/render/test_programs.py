@@ -179,7 +179,8 @@ def test_what_depends_on_a_column_becomes_a_slot_or_a_branch(source, ways):
         PERSON, {**PERSON, "name": "Bob"}, {**PERSON, "plan": "free", "pages": []}, {**PERSON, "pages": [3]}
     )
     assert both.program.reason is None
-    assert both.program.explain().ways in (ways, ways + 1)
+    made = both.program.ways
+    assert len(made) - sum(len(way.sections) for way in made) in (ways, ways + 1)
     assert all(both.fill({**PERSON, "name": name}) for name in ("Zoë", "<x>"))
     check(source)
 
@@ -270,7 +271,8 @@ def test_preflight_can_compare_the_compiled_form_with_jinja2(project):
     assert compiled.render_html(person(name="Bob")) == "<p>Bob"
 
 
-def test_a_campaign_explains_how_much_of_it_is_compiled(project):
+def test_a_campaign_explains_how_much_of_it_is_compiled(project, monkeypatch):
+    monkeypatch.setattr(programs, "MAX_COMBINATIONS", 32)
     template = (
         "{% if pro %}<p>{{ name }} has read a long constant text</p>{% endif %}{{ [1]|random if wild }}"
     )
@@ -284,6 +286,24 @@ def test_a_campaign_explains_how_much_of_it_is_compiled(project):
     assert str(html).endswith(f"left to Jinja2: {project.root}/body.html:1: {random}")
     assert str(text) == f"{project.root}/body.txt:1: left to Jinja2: {random}"
     assert str(subject) == "campaign.yaml:1: compiled, 1 way through its branches, 1 slot, 50% constant"
+
+
+def test_branches_and_loops_on_their_own_are_explained_and_those_that_cannot_be(project):
+    template = (
+        "<body>{% for i in items %}\n<p>{{ i }}</p>{% endfor %}{% if c0 %}<p>{{ name }} and {{ name|upper }}</p>{% endif %}"
+        "\n<p {% if c1 %}class=x{% endif %}>a</p></body>"
+    )
+    compiled = project.compile(template=template, css="keep", text="x")
+    people = [
+        person(name=f"Ada {n}", c0=n & 1, c1=n & 2, items=["x"] * (n % 5)) for n in range(COMPILED_AFTER + 60)
+    ]
+    html, *_ = compiled.explain(people)
+    path = f"{project.root}/body.html"
+    assert (html.apart, html.slots, html.reason) == (2, 3, None)
+    assert f"(branches and loops with ways of their own: 2), 3 slots, {html.constant:.0%} constant" in str(
+        html
+    )
+    assert str(html).endswith(f"; branches and loops that depend on what is around them: {path}:3")
 
 
 # -- random templates
