@@ -156,7 +156,7 @@ class AssembledText(NamedTuple):
             if self._has_short_lines(made):
                 content = _join(self.firsts, [run.plain for run in self.runs], made)
                 if encoder.mark not in content:
-                    return Body(b"7bit" if is_ascii else b"8bit", content)
+                    return Body(b"7bit" if is_ascii else b"8bit", [content])
         if len(values) > MAX_QUOTED_VALUES:
             return None
         runs = [run.quoted for run in self.runs]
@@ -167,7 +167,7 @@ class AssembledText(NamedTuple):
         except UnicodeEncodeError:
             return None
         content = _join(self.firsts, runs, quoted)
-        return Body(b"quoted-printable", content.removesuffix(b"=\r\n"))
+        return Body(b"quoted-printable", [content.removesuffix(b"=\r\n")])
 
     def _has_short_lines(self, values: list[bytes]) -> bool:
         """Whether no line is longer than MAX_LINE octets."""
