@@ -32,6 +32,7 @@ RULES = {
     "client-tag": "big clients remove this element",
     "client-css": "big clients ignore this",
     "repeated-recipient": "the first one counts",
+    "value-cut": "YAML takes ` #` and what follows as a comment; a text with it needs quotes",
     "unknown-rule": "`ignore` names rules by the id in brackets behind a warning",
 }
 

@@ -69,6 +69,11 @@ def check_campaign(campaign: Campaign, sources: Sources) -> Iterator[Finding]:
     is_own_server = host.endswith(domain) or domain in PROVIDER_HOSTS.get(host, ())
     if domain in FREE_MAIL and not is_own_server:
         yield Finding(sources.find_key("from"), "from-freemail", f"'from' is an address at {domain}")
+    for name in ("subject", "from", "to"):
+        if (comment := sources.find_comment(name)) is not None:
+            yield Finding(
+                sources.find_key(name), "value-cut", f"the value of {name!r} ends before {comment[:40]!r}"
+            )
     unsubscribe = campaign.unsubscribe
     if unsubscribe is None:
         yield Finding(

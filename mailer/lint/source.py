@@ -34,6 +34,16 @@ class Sources:
         found = re.search(rf"^{re.escape(name)}\s*:", self._read(self.campaign.path), re.MULTILINE)
         return self._make_place(self.campaign.path, found.start()) if found else Place(shown)
 
+    def find_comment(self, name: str) -> str | None:
+        """Return the comment behind the unquoted value of a top-level key, if it looks like more of the value.
+
+        That is, a word follows `#` at once: `subject: Offer #1`.
+        """
+        value = r"[^\s\"'#|>\[{&*!][^\n]*?"
+        pattern = rf"^{re.escape(name)}[ \t]*:[ \t]+{value}[ \t](#[^\s#][^\n]*)"
+        found = re.search(pattern, self._read(self.campaign.path), re.MULTILINE)
+        return found[1].rstrip() if found else None
+
     def find_in_template(self, pattern: Pattern | None, needle: str) -> Place:
         """Return the place of the first `needle` in the template that `pattern` names, or in what it
         includes.

@@ -205,6 +205,23 @@ def test_a_finding_in_an_included_file_is_placed_there(tmp_path: Path) -> None:
     assert [(Path(f.place.file).name, f.place.line) for f in findings] == [("footer.html", 2)]
 
 
+@pytest.mark.parametrize(
+    ("subject", "is_cut"),
+    [
+        ("Offer #1 for {{ name }}", True),
+        ("Offer\t#1", True),
+        ("'Offer #1'", False),
+        ('"Offer #1"', False),
+        ("Offer#1", False),
+        ("Offer # the first one", False),
+        ("Offer ## the first one", False),
+    ],
+)
+def test_a_subject_that_a_comment_cuts_is_found(tmp_path: Path, subject: str, is_cut: bool) -> None:
+    campaign = re.sub(r"(?m)^subject: .*$", f"subject: {subject}", CLEAN_CAMPAIGN)
+    assert rules(found(tmp_path, campaign)) == ({"value-cut"} if is_cut else set())
+
+
 @pytest.mark.parametrize("subject", ["Hello {name}", "Hello #N/A", "Hello *|FNAME|*"])
 def test_a_field_of_another_program_is_found_in_the_subject(tmp_path: Path, subject: str) -> None:
     campaign = re.sub(r"(?m)^subject: .*$", f'subject: "{subject}"', CLEAN_CAMPAIGN)
