@@ -23,6 +23,9 @@ PROBLEMS = (Status.FAILED, Status.IN_DOUBT, Status.DEFERRED)
 _ADDRESS = re.compile(r"[^\s<>\"'()\[\],;:]{1,64}@[^\s<>\"'()\[\],;:]{1,255}")
 _IDENTIFIER = re.compile(r"\b(?=[\w-]*\d)[\w-]{6,}\b|(?<![\w.])\d{3,}(?![\w.])")
 _ENHANCED = re.compile(r"^\d\.\d{1,3}\.\d{1,3}\s+")
+# In our own errors: the recipient and their place in the list, and the lines of places.
+_RECIPIENT = re.compile(r", for … \([^()]*:(?:\d+|…)\)$")
+_LINE = re.compile(r":\d+(?=[:)]|$)")
 _URL = re.compile(r"(https?://\S+)")
 
 
@@ -104,7 +107,10 @@ class FailureGroups:
         if outcome.status not in PROBLEMS:
             return
         text = _remove_differences(outcome)
-        key: tuple[object, ...] = (outcome.status, outcome.code, outcome.enhanced, _IDENTIFIER.sub("…", text))
+        kind = _IDENTIFIER.sub("…", text)
+        if outcome.reply is None:
+            kind = _LINE.sub(":…", kind)
+        key: tuple[object, ...] = (outcome.status, outcome.code, outcome.enhanced, kind)
         code, enhanced = outcome.code, outcome.enhanced
         if key not in self._groups and len(self._groups) >= MAX_GROUPS:
             key, text, code, enhanced = (outcome.status,), OTHER_REPLIES, None, None
@@ -137,4 +143,4 @@ def _remove_differences(outcome: Outcome) -> str:
         text = text.replace(outcome.email, "…")
     parts = _URL.split(text)
     parts[::2] = [_IDENTIFIER.sub("…", _ADDRESS.sub("…", part)) for part in parts[::2]]
-    return "".join(parts) or "no reply"
+    return _RECIPIENT.sub("", "".join(parts)) or "no reply"

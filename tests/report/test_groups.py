@@ -46,3 +46,16 @@ def test_an_error_of_our_own_is_shown_if_there_is_no_reply(failed: Row) -> None:
         [failed(code=None, enhanced=None, reply=None, error="'name' is undefined")]
     ).list_largest()
     assert (group.label, group.text) == ("", "'name' is undefined")
+
+
+def test_errors_of_our_own_are_compared_without_the_recipient_and_the_line(failed: Row) -> None:
+    def error(number: int, text: str) -> Outcome:
+        return failed(number, code=None, enhanced=None, reply=None, error=text)
+
+    undefined = "news.html:3: 'nme' is undefined; did you mean 'name'?"
+    rows = [error(n, f"{undefined}, for person{n}@example.com (people.csv:{n + 2})") for n in range(90, 110)]
+    rows += [error(n, f"people.csv:{n}: the row has 1 cell; the header has 2") for n in range(30, 40)]
+    assert [(group.text, group.count) for group in FailureGroups(rows).list_largest()] == [
+        (undefined, 20),
+        ("people.csv:30: the row has 1 cell; the header has 2", 10),
+    ]
