@@ -21,7 +21,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rtt", type=float, nargs="+", default=[0, 20, 100], help="round trips, in ms")
     parser.add_argument("--only", nargs="+", help="contenders by the beginning of their names")
+    parser.add_argument(
+        "--messages", type=int, metavar="N", help="for each contender, in place of its own number"
+    )
     parser.add_argument("--quick", action="store_true", help="the comparison alone")
     parser.add_argument("--memory", type=int, metavar="N", help="only the peak memory for N recipients")
     options = parser.parse_args()
@@ -217,6 +220,8 @@ def main() -> None:
         if contender.missing:
             print(f"{contender.name} is left out: {contender.missing}", flush=True)
     chosen = [c for c in chosen if not c.missing]
+    if options.messages:
+        chosen = [replace(c, counts=(options.messages, options.messages)) for c in chosen]
     if not chosen:
         parser.error("there is no contender to compare")
     print(table(compare(chosen, options.rtt, options.rounds), chosen, options.rtt), flush=True)
