@@ -157,6 +157,13 @@ class MessageQueue:
         self._has_uncommitted, self._claim_seconds = False, 0.0
         self.coordinator.sync_after_commit()
 
+    def is_drained(self) -> bool:
+        """Return whether no message is left to start, now or later, unless one in flight is given back.
+
+        Records that are not durable are committed first. Raises LedgerWriteError.
+        """
+        return not self._may_get_messages() and self.commit_and_find_wait() is None
+
     def commit_and_find_wait(self) -> float | None:
         """Return the seconds until a message may start, by queue and pace; None if the queue has none.
 

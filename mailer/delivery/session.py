@@ -198,6 +198,8 @@ class Session:
             room = 0 if is_leaving else self._count_room()
             may_claim = self._may_claim(room)
             claims = await self._claim(room) if may_claim else ()
+            if may_claim and not claims and self._is_last_use():
+                self._connection.finish()
             if self._in_flight:
                 # With a pace, a message may be due before the next reply comes.
                 is_due_next = may_claim and (self._is_paced or not claims)
@@ -205,6 +207,11 @@ class Session:
             else:
                 # Other sessions claimed what there was: they and the signals have their turn.
                 await asyncio.sleep(0)
+
+    def _is_last_use(self) -> bool:
+        """Whether the connection is not needed behind the messages in flight."""
+        is_wanted = self._may_stay_open or self._plan.is_careful or not self._taken_count
+        return self._in_flight > 0 and not is_wanted and self._queue.is_drained()
 
     def _decide_to_leave(self) -> bool:
         """Return whether the session starts no more messages."""

@@ -197,6 +197,10 @@ class Connection:
         if self._unwritten >= WRITE_SIZE and not self.transport.is_full:
             self._write()  # the server works while the caller makes the next
 
+    def finish(self) -> None:
+        """Take no more messages. QUIT leaves behind the last content, if the server is known to read it there."""
+        self._session.finish()
+
     async def next_results(self) -> list[TransactionResult]:
         """Wait for the results of some messages, and return at least one; [] if no message is in flight.
 

@@ -26,6 +26,7 @@ the session asks less of the server, in this order:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
@@ -93,18 +94,19 @@ class DataWriter:
         traits: ServerTraits,
         *,
         is_grouped: bool,
+        write_quit: Callable[[], None] = lambda: None,
         left_open: InFlightTransaction | None = None,
     ) -> None:
         """Messages come from `queue`, and their octets go to `pipeline`.
 
         `traits` is what earlier sessions learned about the server. `is_grouped`: commands are written in
-        groups (RFC 2920). `left_open` is the message whose transaction the server still has; None if there is
-        none.
+        groups (RFC 2920). `write_quit` writes QUIT behind the last content. `left_open` is the message whose
+        transaction the server still has; None if there is none.
         """
         self.traits = traits
         self._queue = queue
         self._pipeline = pipeline
-        self._is_grouped = is_grouped
+        self._is_grouped, self._write_quit = is_grouped, write_quit
         self._envelope: _Envelope | None = None
         self._last_content = LastContent.SETTLED
         self._left_open = left_open
@@ -239,6 +241,10 @@ class DataWriter:
             self._pipeline.write_content(content, partial(self._handle_content_reply, current))
             current.mark_written(self._pipeline.written_offset)
             self._note_content_written()
+            if envelope.is_behind_content and self._queue.is_last_written:
+                # RFC 2920, section 3.1: QUIT may end a group, and content may begin it. This server has shown
+                # that it reads what comes behind content.
+                self._write_quit()
 
     def _handle_content_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if reply.is_intermediate:

@@ -56,6 +56,7 @@ class SmtpSession:
         self._events: list[Event] = []
         self._end: SessionEnded | None = None
         self._is_end_told = False
+        self._has_written_quit = False
         self._has_timed_out = False  # a reply was due, and this side or the server gave up waiting
         self._began_at = 0.0
         self.round_trip = 0.0  # seconds between EHLO and its reply
@@ -91,7 +92,7 @@ class SmtpSession:
 
     def receive_eof(self, now: float) -> list[Event]:
         """End the session, since the server closed the connection at `now`, and return what happened."""
-        is_expected = self._machine.state is State.QUITTING
+        is_expected = self._machine.state is State.QUITTING or (self._has_written_quit and self.is_idle)
         self._note_silence(now)
         self._close(None if is_expected else ConnectionLost(f"{self.settings.host} closed the connection"))
         return self._take_events(now)
@@ -267,9 +268,21 @@ class SmtpSession:
         """Write NOOP; a NoopAnswered follows."""
         self._pipeline.write_command(commands.NOOP, self._handle_noop_reply)
 
+    def finish(self) -> None:
+        """Take no more messages. QUIT leaves behind the last content, if the server is known to read it there."""
+        if self._submission is not None:
+            self._submission.close_queue()
+
     def send_quit(self) -> None:
-        """Write QUIT; a SessionEnded follows. Raises RuntimeError unless the session is ready."""
+        """Write QUIT, unless it is written; a SessionEnded follows. Raises RuntimeError unless the session is
+        ready.
+        """
         self._machine.advance(Step.QUIT)
+        if not self._has_written_quit:
+            self._write_quit()
+
+    def _write_quit(self) -> None:
+        self._has_written_quit = True
         self._pipeline.write_command(commands.QUIT, lambda _reply: self._close(None))
 
     # -- replies --
@@ -287,11 +300,14 @@ class SmtpSession:
             window=settings.window,
             strategy_at_most=settings.strategy_at_most,
             session_cost=now - self._began_at,
+            write_quit=self._write_quit,
         )
         self._events.append(SessionReady())
 
     def _handle_reply(self, reply: Reply, now: float) -> None:
-        if reply.code in (221, 421) and self._machine.state is not State.QUITTING:
+        is_answer_to_quit = self._has_written_quit and reply.code == 221 and self.is_idle
+        is_quitting = self._machine.state is State.QUITTING or is_answer_to_quit
+        if reply.code in (221, 421) and not is_quitting:
             self._note_silence(now)
             if reply.code == 221 or self._submission is None:
                 # 221 is the reply to QUIT. Postfix also sends it after lines that are no commands.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -72,11 +73,13 @@ class Submission:
         window: int | None,
         strategy_at_most: Strategy | None,
         session_cost: float,
+        write_quit: Callable[[], None] = lambda: None,
     ) -> None:
         """Octets go to `pipeline`. `extensions` and `traits` are what is known of the server.
 
         `window` is the maximum of messages in flight; None chooses it. `strategy_at_most` is the campaign's
-        limit; None is no limit. `session_cost` is the seconds that it takes to open a session.
+        limit; None is no limit. `session_cost` is the seconds that it takes to open a session. `write_quit`
+        writes QUIT behind the last content.
         """
         self._pipeline = pipeline
         if "BURL" in extensions.names:  # RFC 4468: Dovecot's submission proxy, which fails without RSETs
@@ -91,7 +94,13 @@ class Submission:
         self._writer: Writer = (
             BdatWriter(self._queue, pipeline, traits)
             if strategy is Strategy.STREAMED
-            else DataWriter(self._queue, pipeline, traits, is_grouped=strategy is Strategy.PIPELINED)
+            else DataWriter(
+                self._queue,
+                pipeline,
+                traits,
+                is_grouped=strategy is Strategy.PIPELINED,
+                write_quit=write_quit,
+            )
         )
         self._end: SessionEnded | None = None
 
@@ -153,6 +162,10 @@ class Submission:
         Nothing more is written; what it still answers counts.
         """
         self._queue.announce_end(reply)
+
+    def close_queue(self) -> None:
+        """Take no more messages: QUIT may leave with the last content."""
+        self._queue.close()
 
     def submit(self, transaction: Transaction) -> TransactionResult | None:
         """Queue `transaction`. Return a result at once if this server cannot be given it, else None."""

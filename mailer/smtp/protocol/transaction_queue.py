@@ -98,6 +98,7 @@ class TransactionQueue:
         self.waiting: deque[InFlightTransaction] = deque()
         self.in_flight: deque[InFlightTransaction] = deque()
         self.announcement: Reply | None = None
+        self.is_closed = False  # no message is added any more
         self.completed_count = 0  # by a reply, in this session
         self.accepted_count = 0  # of these, by the server's acceptance
         self._extensions = extensions
@@ -122,6 +123,11 @@ class TransactionQueue:
         if (maximum := self._extensions.limits.mail_max) is not None:
             room = min(room, max(0, maximum - self._begun_count - len(self.waiting)))
         return room
+
+    @property
+    def is_last_written(self) -> bool:
+        """Nothing waits, and nothing is added any more."""
+        return self.is_closed and not self.waiting
 
     @property
     def is_empty(self) -> bool:
@@ -214,6 +220,11 @@ class TransactionQueue:
             self.in_flight.remove(transaction)
             transaction.restart()
         self.waiting.extendleft(reversed(transactions))
+
+    def close(self) -> None:
+        """Add nothing more: the session may end behind the last message."""
+        self.is_closed = True
+        self.mark_exhausted()
 
     def mark_exhausted(self) -> None:
         """Add nothing more in this session. What waits can still be sent."""
