@@ -136,8 +136,8 @@ class CompiledCampaign:
 
         It is known if the way through each template and pattern was taken before, with bounded work; if each
         operation succeeds with the recipient's values; and if those can be sent: no value has a NUL or half of
-        a surrogate pair, and all of them are short beside the limit of a message. The header is made. Bodies,
-        which such values cannot make fail, are not encoded or joined.
+        a surrogate pair, and all of them are short beside the limit of a message. What such values cannot make
+        fail is not made: bodies are not encoded, and nothing is joined.
         """
         if recipient.problem is not None or not is_short(recipient.columns):
             return False
@@ -145,8 +145,9 @@ class CompiledCampaign:
             return False
         try:
             variables = self._variables(recipient, only_bounded=True)
-            key = self._patterns.key.render(variables) if self._patterns.key else recipient.email
-            self._header.make_head(recipient, variables, self._message_id(key, variables))
+            if self._patterns.key is not None:
+                self._patterns.key.render(variables)
+            self._header.check_head(recipient, variables)
             content = self._pages.write(variables)
             size = sum(sum(map(len, part)) for part in self._images.make_parts(content.images, variables))
         except Exception:  # it is to be rendered within limits, which says what is wrong

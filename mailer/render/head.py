@@ -127,6 +127,27 @@ class HeadMaker:
         utf8 = not (sender.isascii() and all(map(str.isascii, people)) and all(map(bytes.isascii, fields)))
         return MessageHead(sender, tuple(dict.fromkeys(people)), utf8, fields)
 
+    def check_head(self, recipient: Recipient, variables: TemplateVariables) -> None:
+        """Raise what `make_head` would raise, but make only what can fail.
+
+        A name and a subject of printable characters can always be written, in encoded words if need be.
+        """
+        patterns = self._patterns
+        if patterns.cc or patterns.bcc or patterns.envelope_from or self._constant_sender is None:
+            self.make_head(recipient, variables, message_id="")
+            return
+        to = encode_address(recipient.email)
+        if not self._find_display_name(recipient, variables).isprintable():
+            self._make_to(recipient, to, variables)
+        if not patterns.subject.render(variables).isprintable():
+            self._make_subject(variables)
+        if patterns.reply_to:
+            self._reply_to(variables)
+        if patterns.unsubscribe_url or patterns.unsubscribe_mailto:
+            self._unsubscribe(variables)
+        for name, value in patterns.headers:
+            self._custom(name, value, variables)
+
     # These two are made for each message: `_at` would take as long as they do.
 
     def _make_to(self, recipient: Recipient, to: str, variables: TemplateVariables) -> bytes:

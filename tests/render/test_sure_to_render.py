@@ -22,6 +22,7 @@ FIELDS: dict[str, Any] = {
     "headers": {"X-Code": "{{ code }}"},
     "unsubscribe": Unsubscribe(pattern("https://e.com/{{ code }}"), None, True),
 }
+WITHOUT_COPIES = {name: value for name, value in FIELDS.items() if name != "cc"}
 TEXTS = st.one_of(
     st.text(max_size=40),
     st.sampled_from(["", "a\0b", "\ud800", "x\ny", "x" * 4000, "é" * 1500, "<b>", "https://e.com/", " a "]),
@@ -37,12 +38,13 @@ def teach(project: Project, **fields: Any) -> Any:
     return compiled
 
 
+@pytest.mark.parametrize("fields", [FIELDS, WITHOUT_COPIES], ids=["copies", "no copies"])
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(TEXTS, NUMBERS, TEXTS, COPIES), min_size=20, max_size=20))
 def test_a_message_that_is_sure_to_render_renders(
-    new_project: Callable[[], Project], rows: list[Any]
+    new_project: Callable[[], Project], fields: dict[str, Any], rows: list[Any]
 ) -> None:
-    compiled = teach(new_project(), **FIELDS)
+    compiled = teach(new_project(), **fields)
     for name, n, code, copy in rows:
         recipient = person(name=name, n=n, code=code, copy=copy)
         if compiled.is_sure_to_render(recipient):
@@ -50,8 +52,9 @@ def test_a_message_that_is_sure_to_render_renders(
             compiled.render(recipient, eight_bit=True)
 
 
-def test_plain_values_on_a_known_way_are_sure(project: Project) -> None:
-    compiled = teach(project, **FIELDS)
+@pytest.mark.parametrize("fields", [FIELDS, WITHOUT_COPIES], ids=["copies", "no copies"])
+def test_plain_values_on_a_known_way_are_sure(project: Project, fields: dict[str, Any]) -> None:
+    compiled = teach(project, **fields)
     for code in ("", "t8"):
         assert compiled.is_sure_to_render(person(name="Zoë <Łukasz>", n=3, code=code, copy="c@example.com"))
 
@@ -67,10 +70,13 @@ def test_plain_values_on_a_known_way_are_sure(project: Project) -> None:
         ("code", "x" * 5000),
     ],
 )
+@pytest.mark.parametrize("fields", [FIELDS, WITHOUT_COPIES], ids=["copies", "no copies"])
 def test_a_value_that_can_make_the_message_fail_is_not_sure(
-    project: Project, column: str, value: Any
+    project: Project, fields: dict[str, Any], column: str, value: Any
 ) -> None:
-    compiled = teach(project, **FIELDS)
+    if column == "copy" and "cc" not in fields:
+        fields = fields | {"reply_to": ("{{ copy }}",)}
+    compiled = teach(project, **fields)
     columns = {"name": "Zoë", "n": 3, "code": "t8", "copy": ""} | {column: value}
     assert not compiled.is_sure_to_render(person(**columns))
 
