@@ -160,8 +160,8 @@ class Program:
         try:
             self._builder.add(self._roots, variables.own_names, recording)
         except ContradictoryTrace as error:
-            if error.key:
-                self.write_out(frozenset({error.key}))
+            if error.key or self._has_sections:
+                self.write_out(frozenset({error.key} - {""}))
             else:
                 self.turn_off(str(error))
             return None
