@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from contextlib import suppress
 
@@ -13,7 +14,8 @@ def main() -> None:
         from mailer._version import __version__
 
         with suppress(OSError):  # the command line says what is wrong with standard output
-            print(f"mailer {__version__}", flush=True)
+            # Not by `print`, which would keep the text after an error and write it again.
+            os.write(1, f"mailer {__version__}\n".encode())
             return
     # Loading the modules makes many objects and no garbage: with Python's own threshold (700), a tenth of the
     # time of a short command would be spent on looking for it.

@@ -176,3 +176,4 @@ def _open_mbox(mbox: Path, campaign: Campaign) -> Iterator[MessageWriter]:
             stream.write(format_mbox_entry(message, now))
 
         yield write_message
+        stream.flush()  # before the number of messages is printed: the reader of a pipe may have left
