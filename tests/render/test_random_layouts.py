@@ -298,12 +298,17 @@ def list_parts(campaign: CompiledCampaign, recipient: Recipient, *, eight_bit: b
     ]
 
 
-@pytest.mark.timeout(1200)
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("part", range(6))  # so that several processes can share them
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False), st.sampled_from(OPTIONS), st.booleans())
 def test_a_random_layout_is_what_jinja2_makes(
-    new_project: Callable[[], Project], r: random.Random, options: dict[str, Any], eight_bit: bool
+    new_project: Callable[[], Project],
+    part: int,
+    r: random.Random,
+    options: dict[str, Any],
+    eight_bit: bool,
 ) -> None:
+    r = random.Random(f"{part} {r.random()}")
     project = new_project()
     for name in ("x.png", "y.png", "z.png"):
         project.put(name, PIXEL)
