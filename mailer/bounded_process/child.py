@@ -45,9 +45,8 @@ PIPE_BUFFER = 4096  # octets of a buffer in a pipe: the last one of each write m
 SMALLEST_PIPE = 4096  # octets, if the system does not say how large a pipe is
 FRAME_SIZE = 48 * 1024  # bytes of answers that are sent at once; malloc is slow with much larger pieces
 STREAM_SECONDS = 0.1  # after which an incomplete batch of a stream is sent
-START_SECONDS = (
-    0.02  # the timer of a stream is started anew only so often: that takes as long as a row of CSV
-)
+# A stream's timer is started anew only so often: to start it takes as long as to read a row of CSV.
+START_SECONDS = 0.02
 _LENGTH = struct.Struct("=Q")
 _OUT_OF_MEMORY = 71  # exit status of a child
 

@@ -15,9 +15,9 @@ from mailer.render.pieces import Piece, join_pieces
 
 MAX_LINE = 998  # RFC 5322 2.1.1: octets of a line
 MAX_QUOTED = 75  # RFC 2045 6.7 (5): characters of an encoded line before the `=` of a soft line break
-MAX_BASE64_GAIN = (
-    1.38  # base64 is 4/3, and a line end in 78: quoted-printable that is longer is compared with it
-)
+# Base64 is 4/3, and a line end in 78: quoted-printable that is longer is compared with it.
+MAX_BASE64_GAIN = 1.38
+MAX_QUOTED_VALUES = 2048  # characters of all values together; more are encoded with the whole text
 QUOTED_VALUE = 32  # characters of a value that no soft line break is needed for
 _UNQUOTED = re.compile(r"(?:[!-<>-~ ]*[!-<>-~])?")
 _QUOTED = [bytes([n]) if (33 <= n <= 126 and n != 61) or n in (9, 32) else b"=%02X" % n for n in range(256)]

@@ -31,7 +31,7 @@ MAX_MISSES = 256  # recipients in a row that are not there, until what is ready 
 MIN_CONSTANT = 256  # octets of a piece that is worth a number
 MAX_CONSTANT_SIZE = 32 * 1024 * 1024  # octets of all that has a number
 PIPE_SIZE = 256 * 1024  # octets of recipients that are on their way to the child
-MAX_PAGE_SIZE = 48 * 1024  # octets of a page in the pipe
+MAX_PAGE_OCTETS = 48 * 1024  # of a page in the pipe
 
 # A piece; the number of a constant, or the constant if it has none yet; and both with the values of its slots.
 _PackedPiece = bytes | int | tuple[bytes] | tuple[int | Sequence[bytes], Sequence[bytes]]
@@ -186,7 +186,7 @@ class RenderAhead:
         """
         if self._child is None or not self._waiting:
             return True
-        return sum(page.size for page in self._waiting) + MAX_PAGE_SIZE <= self._child.jobs_size
+        return sum(page.size for page in self._waiting) + MAX_PAGE_OCTETS <= self._child.jobs_size
 
     def take(self, recipient: Recipient, *, eight_bit: bool) -> Message | None:
         """Return the recipient's message; None if it is not among those that come next."""

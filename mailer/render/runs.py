@@ -10,16 +10,17 @@ from mailer.render.body import (
     MAX_BASE64_GAIN,
     MAX_LINE,
     MAX_QUOTED,
+    MAX_QUOTED_VALUES,
     Body,
     BodyEncoder,
     is_utf8,
     quote_runs,
     quote_value,
 )
+from mailer.render.skeleton import Skeleton
 
 ASCII, UNICODE, RARE = 0, 1, 2  # kinds of constant texts; rare ones are encoded with what is around them
 MAX_SHORT = 32  # octets of a value that takes no closer look at the length of lines
-MAX_QUOTED_VALUES = 2048  # characters of all values together; more are encoded with the whole text
 
 
 class _EncodedRun(NamedTuple):
@@ -102,10 +103,7 @@ class AssembledText(NamedTuple):
     def write(self) -> str:
         """The text."""
         texts, numbers = self.list_pieces()
-        pieces = [""] * (len(texts) + len(numbers))
-        pieces[0::2] = texts
-        pieces[1::2] = [self.values[number] for number in numbers]
-        return "".join(pieces)
+        return Skeleton(texts, numbers).fill(self.values)
 
     def list_pieces(self) -> tuple[list[str], list[int]]:
         """The constant texts, and the numbers of the values between them."""

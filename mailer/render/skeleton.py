@@ -13,7 +13,16 @@ import secrets
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from mailer.render.body import MAX_LINE, Body, BodyEncoder, is_utf8, quote_runs, quote_value
+from mailer.render.body import (
+    MAX_BASE64_GAIN,
+    MAX_LINE,
+    MAX_QUOTED_VALUES,
+    Body,
+    BodyEncoder,
+    is_utf8,
+    quote_runs,
+    quote_value,
+)
 from mailer.render.pieces import ConstantPieces, FilledPieces
 
 _SIGN = f"zq{secrets.token_hex(8)}x"
@@ -132,7 +141,7 @@ class _EncodedSkeleton:
         self._value_room = _measure_room(constants)
         self._may_complete_mark = _has_part_of_mark(constants, encoder.mark)
         quoted = quote_runs(constants)
-        self._is_base64_smaller = sum(map(len, quoted)) > len(whole) * 1.38
+        self._is_base64_smaller = sum(map(len, quoted)) > len(whole) * MAX_BASE64_GAIN
         self._quoted = ConstantPieces(quoted)
 
     def encode(self, values: Sequence[str], *, eight_bit: bool) -> Body | None:
@@ -150,7 +159,7 @@ class _EncodedSkeleton:
                     return body
             except UnicodeEncodeError:
                 return None
-        if self._is_base64_smaller or len(all_values) > 2048:
+        if self._is_base64_smaller or len(all_values) > MAX_QUOTED_VALUES:
             return None
         try:
             quoted = self._fill(self._quoted, map(quote_value, used), len(values))

@@ -40,16 +40,17 @@ def find_refusal_before_tls(error: BaseException, octets: bytes) -> Reply | None
 def _decrypt_available(tls: ssl.SSLObject) -> tuple[bytes, bool, ssl.SSLError | None]:
     """Return the octets of all complete records, whether nothing more can be read, and the error that ended it."""
     pieces: list[bytes] = []
+    is_end, error = True, None
     try:
         while data := tls.read(READ_SIZE):
             pieces.append(data)
     except ssl.SSLWantReadError:
-        return b"".join(pieces), False, None
+        is_end = False
     except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-        return b"".join(pieces), True, None
-    except ssl.SSLError as error:
-        return b"".join(pieces), True, error
-    return b"".join(pieces), True, None
+        pass
+    except ssl.SSLError as broken:
+        error = broken
+    return b"".join(pieces), is_end, error
 
 
 class TransportListener(Protocol):
