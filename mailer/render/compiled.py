@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -137,7 +137,8 @@ class CompiledCampaign:
         It is known if the way through each template and pattern was taken before, with bounded work; if each
         operation succeeds with the recipient's values; and if those can be sent: no value has a NUL or half of
         a surrogate pair, and all of them are short beside the limit of a message. What such values cannot make
-        fail is not made: bodies are not encoded, and nothing is joined.
+        fail is not made: bodies are not encoded, and nothing is joined. For plain text (`plainness.py`), most
+        templates compute no more than the questions of their branches.
         """
         if recipient.problem is not None or not is_short(recipient.columns):
             return False
@@ -148,14 +149,14 @@ class CompiledCampaign:
             if self._patterns.key is not None:
                 self._patterns.key.render(variables)
             self._header.check_head(recipient, variables)
-            content = self._pages.write(variables)
-            size = sum(sum(map(len, part)) for part in self._images.make_parts(content.images, variables))
+            measured = self._pages.measure_plain(variables) or _measure(self._pages.write(variables))
+            if measured is None:
+                return False
+            characters, images = measured
+            size = sum([sum(map(len, part)) for part in self._images.make_parts(images, variables)])
         except Exception:  # it is to be rendered within limits, which says what is wrong
             return False
-        texts = [content.text] if content.html is None else [content.text, content.html]
-        return size + MAX_ENCODED * sum([text.measure() for text in texts]) <= self.limits.message and all(
-            text.is_sendable() for text in texts
-        )
+        return size + MAX_ENCODED * characters <= self.limits.message
 
     def render_html(self, recipient: Recipient) -> str | None:
         """Render the HTML as it is sent, local images as `cid:`; None if the campaign has no HTML template."""
@@ -342,6 +343,14 @@ class CompiledCampaign:
         for part in parts:
             digest.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
+
+
+def _measure(content: Content) -> tuple[int, Mapping[str, str | None]] | None:
+    """How many characters the texts of a message have at most, and the images; None if one cannot be sent."""
+    texts = [content.text] if content.html is None else [content.text, content.html]
+    if not all(text.is_sendable() for text in texts):
+        return None
+    return sum([text.measure() for text in texts]), content.images
 
 
 class _ErrorContext:

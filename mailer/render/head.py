@@ -139,7 +139,8 @@ class HeadMaker:
         to = encode_address(recipient.email)
         if not self._find_display_name(recipient, variables).isprintable():
             self._make_to(recipient, to, variables)
-        if not patterns.subject.render(variables).isprintable():
+        subject = patterns.subject
+        if not subject.is_plain(variables) and not subject.render(variables).isprintable():
             self._make_subject(variables)
         if patterns.reply_to:
             self._reply_to(variables)

@@ -12,7 +12,7 @@ each way through the template's branches, and not for each recipient. A value th
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from mailer.render.templates import (
 from mailer.render.transform import make_transformer
 
 MAX_PAGES = 256  # templates of one campaign that are kept ready if their path varies
+NO_IMAGES: Mapping[str, str | None] = {}
 _SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown", ".mjml": "mjml"}
 
 
@@ -176,6 +177,22 @@ class Pages:
         return (
             content if self._calendar is None else content._replace(calendar=self._write_calendar(variables))
         )
+
+    def measure_plain(self, variables: TemplateVariables) -> tuple[int, Mapping[str, str | None]] | None:
+        """How many characters HTML and text have at most, and the images.
+
+        None if it is not known that HTML and text can be written.
+        :raises UnboundedWork: if the template of a recipient was not loaded yet.
+        """
+        characters, images = 0, NO_IMAGES
+        for source in (self._html, self._text):
+            if source is not None:
+                measure = source.page(variables, self._max_output).find_measure(variables)
+                if measure is None or (size := measure.apply(variables)) is None:
+                    return None
+                characters += size
+                images = images or measure.images
+        return characters, images
 
     def _write_alternatives(self, variables: TemplateVariables) -> Content:
         html = self._html.page(variables, self._max_output).write_html(variables) if self._html else None

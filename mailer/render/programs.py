@@ -27,6 +27,7 @@ from mailer.render.ways import (
     Way,
     WayBuilder,
     count_slots,
+    find_way,
     follow,
     list_ways,
 )
@@ -111,7 +112,7 @@ class Program:
         self.name = name
         self._roots: dict[Any, Node] = {}
         self._hits = self._traces = 0
-        self._builder = WayBuilder(environment.growth_factors)
+        self._builder = WayBuilder(environment.growth_factors, environment.plain_gains)
         self._may_have_sections = has_sections
         self._has_sections = False
         self._whole: set[str] = set()
@@ -132,6 +133,17 @@ class Program:
             return None
         self._hits += 1
         return filled if filled.measure() <= self._max_output else None  # if not, Jinja2 says so
+
+    def find_plain_way(self, variables: TemplateVariables) -> Way | None:
+        """The way of a recipient if it is plain (`plainness.py`), and bounded work; None if it is not known."""
+        try:
+            way = find_way(self._roots.get(variables.own_names), variables, [], only_bounded=True)
+        except Exception:  # Jinja2 says what is wrong
+            return None
+        if way is None or way.plain is None:
+            return None
+        self._hits += 1
+        return way
 
     def learn(self, variables: TemplateVariables, render: Callable[[], str]) -> FilledWay | None:
         """Trace a recipient whose way is not known yet.
@@ -193,7 +205,7 @@ class Program:
     def _clear(self) -> None:
         """Forget all ways, and begin anew."""
         self._roots.clear()
-        self._builder = WayBuilder(self._environment.growth_factors)
+        self._builder = WayBuilder(self._environment.growth_factors, self._environment.plain_gains)
         self._traces = max(0, self._traces - FREE_TRACES)
 
     def compare(self, filled: FilledWay, render: Callable[[], str]) -> bool:

@@ -18,12 +18,13 @@ from mailer.render.html import UnknownPath
 from mailer.render.instances import Instance
 from mailer.render.markup import MarkupError
 from mailer.render.placeholders import Placeholders
+from mailer.render.plainness import PlainMeasure
 from mailer.render.programs import Program
 from mailer.render.runs import AssembledText
 from mailer.render.skeleton import Skeleton
 from mailer.render.templates import TemplateEnvironment, TemplateVariables, UnboundedWork, run_template
-from mailer.render.transform import Shape, Transformed, Transformer, has_equal_link
-from mailer.render.ways import FilledWay, Section
+from mailer.render.transform import Plan, Shape, Transformed, Transformer, has_equal_link
+from mailer.render.ways import FilledWay, Section, Way
 from mailer.templating import describe_error, find_template_place
 
 COMPILED_AFTER = 16  # messages of one template: fewer do not make up for the time that compiling it takes
@@ -125,6 +126,40 @@ class TemplatePage:
             )
         except UnknownPath:
             return self._write_traced(transformer, variables)
+
+    def find_measure(self, variables: TemplateVariables) -> PlainMeasure | None:
+        """How much is made for a recipient at most, if the values are plain text.
+
+        None if it is not known that this cannot fail: it is if the way was taken before, and is plain
+        (`plainness.py`).
+        """
+        if self._program is None or not self._is_compiled:
+            return None
+        way = self._program.find_plain_way(variables)
+        if way is not None and way.measure is None:
+            way.measure = self._make_measure(way)
+        return None if way is None else way.measure
+
+    def _make_measure(self, way: Way) -> PlainMeasure | None:
+        """None if no message of this way was made so far, or if what is made of it depends on its values."""
+        plan: Plan | None = way.plan
+        made: Any = way.skeletons.get(None if plan is None else plan.all_tokens)
+        if way.plain is None or made is None:
+            return None
+        skeletons: list[Skeleton] = [made]
+        images: dict[str, str | None] = {}
+        if plan is not None:
+            if made.compared or not plan.has_free_slots:
+                return None
+            skeletons, images = [made.html, made.text or made.html], made.images
+        if not all(skeleton.is_sendable for skeleton in skeletons):
+            return None
+        base = way.length + sum(skeleton.length for skeleton in skeletons)
+        slots = len(way.pieces) + sum(len(skeleton.numbers) for skeleton in skeletons)
+        may_have_colons = plan is None or plan.is_strict
+        return way.plain.measure(
+            base, slots, self._max_output, images=images, may_have_colons=may_have_colons
+        )
 
     def compare(self, variables: TemplateVariables) -> bool:
         """Whether the compiled form gives this recipient what Jinja2 gives.

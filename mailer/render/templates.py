@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mailer.render.tracing import TracingEnvironment
 
 MAX_SOURCE = 4 * 1024 * 1024  # bytes of one template
+MAX_PATTERN = 65536  # characters of what a pattern renders to
 _CHUNK = 4096  # pieces of output between two looks at how much there is
 
 
@@ -234,7 +235,7 @@ class PatternTemplate:
             raise RenderFailure(pattern.place, self._key + describe_error(error)) from error
         self.constant = _constant(tree)
 
-    def render(self, variables: TemplateVariables, most: int = 65536) -> str:
+    def render(self, variables: TemplateVariables, most: int = MAX_PATTERN) -> str:
         """RenderFailure at the pattern's place for what goes wrong."""
         if self.constant is not None:
             return self.constant
@@ -254,7 +255,23 @@ class PatternTemplate:
                 return filled.write()
         return self.render_plainly(variables, most)
 
-    def render_plainly(self, variables: TemplateVariables, most: int = 65536) -> str:
+    def is_plain(self, variables: TemplateVariables) -> bool:
+        """Whether it is known, without rendering it, that `render` gives one line of printable text."""
+        if self.constant is not None:
+            return self.constant.isprintable()
+        if self.program is None or not self._is_compiled:
+            return False
+        way = self.program.find_plain_way(variables)
+        if way is None or way.plain is None:
+            return False
+        if way.measure is None:
+            texts = [piece for piece in way.pieces if isinstance(piece, str)]
+            if not "".join(texts).isprintable():
+                return False
+            way.measure = way.plain.measure(way.length, len(way.pieces), MAX_PATTERN)
+        return way.measure is not None and way.measure.apply(variables) is not None
+
+    def render_plainly(self, variables: TemplateVariables, most: int = MAX_PATTERN) -> str:
         """As `render`, always by Jinja2."""
         try:
             return "".join(run_template(self._template, variables, most))

@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from mailer.dataclass import dataclass
 from mailer.render.growth import list_growth_factors
+from mailer.render.plainness import list_plain_gains
 from mailer.render.preheader import AFTER, BEFORE, join_lines, make_preheader
 from mailer.render.recording import Inseparable, Recording, SectionRecord, Untraceable
 from mailer.render.symbols import (
@@ -79,6 +80,7 @@ class TracingEnvironment(TemplateEnvironment):
         }
         self.tests = {name: self._trace_function(name, test) for name, test in _functions(plain.tests)}
         self.growth_factors = list_growth_factors(plain) | _GROWTH_FACTORS
+        self.plain_gains = list_plain_gains(plain)
         self.show_html = self._show_html
         self.show_text = self._show_text
         self.concat = self._concat

@@ -233,7 +233,8 @@ class Plan:
         self._numeric = sites.literal
         self._addresses = sites.addresses
         self.all_tokens: Shape = (None,) * count
-        self.is_simple = is_html and not any(sites)  # no place decides anything
+        self.has_free_slots = not any(sites)  # no place decides anything: plain text may be in each
+        self.is_simple = is_html and self.has_free_slots
 
     def shape(self, raw: Sequence[Any], shown: Sequence[str]) -> Shape | None:
         """Which slots are tokens for these values; None if they are left to Jinja2.

@@ -1,26 +1,26 @@
 """Ways through a template's branches: trees of straight-line code, and the output at each end.
 
-A tree is made of recordings (`symbols.py`): a node computes registers and ends with a guard; the guard's outcome
-leads to the next node. At the end is a way: constant texts, slots and sections. A section is a branch or a loop
-with a tree of its own, so that independent branches need no way for each combination of theirs; the rounds of a
-loop share one tree.
+A tree is made of recordings (`symbols.py`): a node computes what its guard asks about; the guard's outcome leads
+to the next node. At the end is a way: it computes the other registers, and has constant texts, slots and
+sections. A section is a branch or a loop with a tree of its own, so that independent branches need no way for
+each combination of theirs; the rounds of a loop share one tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from typing import Any, NamedTuple
 
 from mailer.dataclass import dataclass
 from mailer.render.growth import Growth
-from mailer.render.recording import Guard, Instruction, Recording, SectionRecord, SlotRegisters
+from mailer.render.plainness import PlainGains, PlainMeasure, PlainSlots, find_plain_slots
+from mailer.render.recording import Instruction, Recording, SectionRecord, SlotRegisters
 from mailer.render.templates import TemplateVariables
+from mailer.render.way_code import Code, CodeWriter, Outcome
 
 MAX_BOUNDED_ROUNDS = 64  # of a loop that is known to be little work
-
-Outcome = bool | int | str
-_QUESTIONS = {"true": "not not {}", "iterates": "hasattr({}, '__next__')", "value": "{}"}
+_NOTHING = Code("", lambda _variables, _registers: None)
 
 
 @dataclass(slots=True)
@@ -36,19 +36,21 @@ class Way:
     length: int  # characters of the constant texts
     slot_length: int  # characters in the slots, for the recipient with whom it was traced
     sections: list[Section]
+    compute: Code = _NOTHING  # the registers that no guard asked about
+    plain: PlainSlots | None = None
     skeletons: dict[object, Any] = field(
         default_factory=dict
     )  # what `template_page.py` makes of this way, by its shape
     plan: Any = None  # how `transform.py` finds the shape
     fragment: Any = None  # what `assembly.py` makes of this way if all of its slots are tokens
+    measure: PlainMeasure | None = None  # how much is made of this way if it is plain
 
 
 @dataclass(slots=True)
 class Section:
-    """A part of a way's output with ways of its own; see `symbols.SectionRecord`."""
+    """A part of a way's output with ways of its own; see `recording.SectionRecord`."""
 
     key: str
-    base: int
     items: int | None
     nodes: dict[Any, Node] = field(default_factory=dict)
 
@@ -62,15 +64,14 @@ class Section:
         """The way of each round (of a branch: one) with its registers; None if one is not known."""
         root = self.nodes.get(None)
         if self.items is None:
-            filled = follow(root, variables, registers[: self.base], only_bounded)
+            filled = follow(root, variables, registers.copy(), only_bounded)
             return None if filled is None else [filled]
         items, made = registers[self.items], []
         count = len(items)
         if only_bounded and count > MAX_BOUNDED_ROUNDS:
             return None
-        before = registers[: self.base]
         for number, item in enumerate(items):
-            filled = follow(root, variables, [*before, item, number, count], only_bounded)
+            filled = follow(root, variables, [*registers, item, number, count], only_bounded)
             if filled is None:
                 return None
             made.append(filled)
@@ -79,11 +80,10 @@ class Section:
 
 @dataclass(slots=True)
 class Node:
-    """Code that ends with a guard, or with the end of the template or section."""
+    """A guard, or the end of the template or section."""
 
-    run: Callable[[TemplateVariables, list[Any]], Outcome | None]
-    source: str
-    is_bounded: bool  # the work of this node and of those before it
+    decide: Code | None  # computes what the guard asks about, and returns its outcome; None at the end
+    is_bounded: bool  # the work up to here, and of the whole way at its end
     next: dict[Outcome, Node] = field(default_factory=dict)
     way: Way | None = None
 
@@ -150,21 +150,29 @@ def follow(
 
     Errors of the values' operations are raised as they are.
     """
+    way = find_way(node, variables, registers, only_bounded)
+    if way is None:
+        return None
+    way.compute.run(variables, registers)
+    sections = []
+    for section in way.sections:
+        rounds = section.follow(variables, registers, only_bounded)
+        if rounds is None:
+            return None
+        sections.append(rounds)
+    return FilledWay(way, registers, sections)
+
+
+def find_way(
+    node: Node | None, variables: TemplateVariables, registers: list[Any], only_bounded: bool
+) -> Way | None:
+    """As `follow`, but compute only what the guards ask about."""
     while node is not None:
         if only_bounded and not node.is_bounded:
             return None
-        outcome = node.run(variables, registers) if node.source else None
-        if (way := node.way) is not None:
-            if not way.sections:
-                return FilledWay(way, registers, [])
-            sections = []
-            for section in way.sections:
-                rounds = section.follow(variables, registers, only_bounded)
-                if rounds is None:
-                    return None
-                sections.append(rounds)
-            return FilledWay(way, registers, sections)
-        node = node.next.get(outcome)  # type: ignore[arg-type]
+        if node.decide is None:
+            return node.way
+        node = node.next.get(node.decide.run(variables, registers))  # type: ignore[arg-type]
     return None
 
 
@@ -195,8 +203,9 @@ class ContradictoryTrace(Exception):
 class WayBuilder:
     """Adds recordings to the trees of one program."""
 
-    def __init__(self, growth_factors: dict[Callable[..., Any], int]) -> None:
-        self._growth_factors = growth_factors
+    def __init__(self, growth_factors: dict[Callable[..., Any], int], plain_gains: PlainGains) -> None:
+        """`growth_factors` are those of `list_growth_factors`, `plain_gains` those of `list_plain_gains`."""
+        self._growth_factors, self._plain_gains = growth_factors, plain_gains
         self.ways: list[Way] = []
         self.constant = 0  # characters of the constant texts of all ways
 
@@ -205,45 +214,54 @@ class WayBuilder:
 
         :raises ContradictoryTrace: if the trace does not agree with those before it.
         """
-        self._add(roots, key, recording, Growth(self._growth_factors), "")
+        self._add(roots, key, recording, _Path(CodeWriter(), Growth(self._growth_factors), ""))
 
-    def _add(
-        self, roots: dict[Any, Node], root: object, recording: Recording, growth: Growth, section: str
-    ) -> None:
+    def _add(self, roots: dict[Any, Node], root: object, recording: Recording, path: _Path) -> None:
         nodes: dict[Any, Node] = roots
         key: Any = root
-        steps: list[Instruction] = []
-        for step in [*recording.steps, None]:
+        code, growth, section = path
+        for step in recording.steps:
             if isinstance(step, Instruction):
-                steps.append(step)
+                code.add(step)
                 growth.add(step)
                 continue
-            source, constants = _write_code(steps, step)
+            source = code.write_guard(step)
             node = nodes.get(key)
             if node is None:
-                node = nodes[key] = Node(_compile(source, constants), source, growth.is_bounded)
-            elif node.source != source:
+                node = nodes[key] = Node(source.compile(), growth.is_bounded)
+            elif node.decide is None or node.decide.source != source.text:
                 raise ContradictoryTrace(section)
-            if step is None:
-                self._end(node, recording, growth, section)
-                break
-            nodes, key, steps = node.next, step.outcome, []
+            nodes, key = node.next, step.outcome
+        if (node := nodes.get(key)) is None:
+            node = nodes[key] = Node(None, growth.is_bounded)
+        if node.decide is not None:
+            raise ContradictoryTrace(section)
+        self._end(node, recording, path)
 
-    def _end(self, node: Node, recording: Recording, growth: Growth, section: str) -> None:
-        way = self._make_way(recording)
+    def _end(self, node: Node, recording: Recording, path: _Path) -> None:
+        code, growth, section = path
+        rest = code.rest
+        source = code.write_rest()
+        way = self._make_way(recording, code.places)
         if node.way is None:
+            way.compute = source.compile()
+            if not section:
+                way.plain = find_plain_slots(code.steps, _list_needed(rest, recording), self._plain_gains)
             node.way = way
             self.ways.append(way)
             self.constant += way.length
-        elif _describe(node.way) != _describe(way):
+        elif node.way.compute.source != source.text or _describe(node.way) != _describe(way):
             raise ContradictoryTrace(section)
         records = [piece for piece in recording.pieces if isinstance(piece, SectionRecord)]
         for made, record in zip(node.way.sections, records, strict=True):
             for recorded in record.rounds:
                 inner = growth.fork(record.base, record.items, len(records), MAX_BOUNDED_ROUNDS)
-                self._add(made.nodes, None, recorded, inner, record.key)
+                inputs = 0 if record.items is None else 3
+                self._add(
+                    made.nodes, None, recorded, _Path(code.fork(record.base, inputs), inner, record.key)
+                )
 
-    def _make_way(self, recording: Recording) -> Way:
+    def _make_way(self, recording: Recording, places: Mapping[int, int]) -> Way:
         numbers: dict[tuple[int, int], int] = {}
         slot_length = 0
         written: list[str | int | Section] = []
@@ -252,62 +270,29 @@ class WayBuilder:
                 slot_length += piece.length
                 written.append(numbers.setdefault((piece.raw, piece.shown), len(numbers)))
             elif isinstance(piece, SectionRecord):
-                written.append(Section(piece.key, piece.base, piece.items))
+                written.append(Section(piece.key, None if piece.items is None else places[piece.items]))
             else:
                 written.append(piece)
         length = sum(len(piece) for piece in written if isinstance(piece, str))
         sections = [piece for piece in written if isinstance(piece, Section)]
-        raw, shown = [raw for raw, _ in numbers], [shown for _, shown in numbers]
+        raw, shown = [places[raw] for raw, _ in numbers], [places[shown] for _, shown in numbers]
         return Way(len(self.ways), written, raw, shown, length, slot_length, sections)
 
 
+class _Path(NamedTuple):
+    """The way through a template, or through the section `section`, that a recording is added to."""
+
+    code: CodeWriter
+    growth: Growth
+    section: str
+
+
+def _list_needed(rest: Iterable[Instruction], recording: Recording) -> list[int]:
+    """The registers that a recipient's message needs beside those that guards ask about."""
+    slots = [piece for piece in recording.pieces if isinstance(piece, SlotRegisters)]
+    return [step.register for step in rest] + [number for slot in slots for number in slot[:2]]
+
+
 def _describe(way: Way) -> tuple[Any, ...]:
-    pieces = [
-        (piece.key, piece.base, piece.items) if isinstance(piece, Section) else piece for piece in way.pieces
-    ]
+    pieces = [(piece.key, piece.items) if isinstance(piece, Section) else piece for piece in way.pieces]
     return pieces, way.raw, way.shown
-
-
-def _write_code(steps: list[Instruction], guard: Guard | None) -> tuple[str, dict[str, object]]:
-    """The source of a node's function, and the constants that it names.
-
-    `c` are the template's variables, `r` the registers so far. Registers are numbered in the order in which
-    they are computed, so that appending them puts each at its number.
-    """
-    constants: dict[str, object] = {}
-    own = {step.register for step in steps}
-    needed = set().union(*(step.uses for step in steps), [guard.register] if guard else []) - own
-    if not steps and guard is None:
-        return "", {}
-    lines = [f" v{register} = r[{register}]" for register in sorted(needed)]
-    for step in steps:
-        source = step.source
-        for name, value in step.constants.items():
-            constants[f"{name}_{step.register}"] = value
-        if step.constants:
-            source = _rename(source, step)
-        lines.append(f" v{step.register} = {source}")
-    if steps:
-        lines.append(f" r += ({''.join(f'v{step.register}, ' for step in steps)})")
-    if guard is not None:
-        lines.append(f" return {_QUESTIONS[guard.question].format(f'v{guard.register}')}")
-    return "def run(c, r):\n" + "\n".join(lines) + "\n", constants
-
-
-def _rename(source: str, step: Instruction) -> str:
-    """The instruction's own constants (F, K0, K1 ...) under names that are unique in the node."""
-    return source.format_map({name: f"{name}_{step.register}" for name in step.constants})
-
-
-def _do_nothing(_variables: TemplateVariables, _registers: list[Any]) -> None:
-    pass
-
-
-def _compile(
-    source: str, constants: dict[str, object]
-) -> Callable[[TemplateVariables, list[Any]], Outcome | None]:
-    namespace: dict[str, Any] = dict(constants)
-    namespace["run"] = _do_nothing  # if there is no source
-    exec(compile(source, "<compiled template>", "exec"), namespace)  # noqa: S102 - written above, without any text of the template
-    function: Callable[[TemplateVariables, list[Any]], Outcome | None] = namespace["run"]
-    return function

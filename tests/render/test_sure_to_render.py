@@ -22,6 +22,13 @@ FIELDS: dict[str, Any] = {
     "headers": {"X-Code": "{{ code }}"},
     "unsubscribe": Unsubscribe(pattern("https://e.com/{{ code }}"), None, True),
 }
+PLAIN: dict[str, Any] = {
+    "template": "<p>{{ name|title }} {% if code %}<a href='https://e.com/{{ code|urlencode }}'>{{ code|upper }}</a>"
+    "{% endif %}</p>",
+    "text": "{{ name|default('you') }}, {{ code }}",
+    "subject": "Hi {{ name|lower }}",
+    "css": "keep",
+}
 WITHOUT_COPIES = {name: value for name, value in FIELDS.items() if name != "cc"}
 TEXTS = st.one_of(
     st.text(max_size=40),
@@ -38,7 +45,7 @@ def teach(project: Project, **fields: Any) -> Any:
     return compiled
 
 
-@pytest.mark.parametrize("fields", [FIELDS, WITHOUT_COPIES], ids=["copies", "no copies"])
+@pytest.mark.parametrize("fields", [FIELDS, WITHOUT_COPIES, PLAIN], ids=["copies", "no copies", "plain"])
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(TEXTS, NUMBERS, TEXTS, COPIES), min_size=20, max_size=20))
 def test_a_message_that_is_sure_to_render_renders(
