@@ -43,7 +43,7 @@ def through_the_queue(ledger: Ledger, edition: Edition, run: RunRecord, count: i
     claims: list[Claim] = []
     for _ in range(count // batch):
         for claim in claims:
-            email = claim.recipient.email
+            email = claim.email
             reply = f"2.0.0 Ok: queued as {claim.id:X}"
             at = "2026-11-23T09:00:01Z"
             outcome = Outcome(

@@ -15,10 +15,10 @@ from dataclasses import replace
 
 from benchmarks.contenders.common import Stopwatch, Work, shorten_campaign, work
 from mailer.campaign import load_campaign, parse_server
-from mailer.campaign.model import Campaign, Recipient
+from mailer.campaign.model import Campaign
 from mailer.delivery import run as delivery_run
 from mailer.delivery.run import Ending, Observer, SendOptions, run
-from mailer.ledger import Ledger
+from mailer.ledger import Claim, Ledger
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
@@ -32,12 +32,10 @@ class PreparedRenderer:
 
     def __init__(self, *_arguments: object) -> None: ...
 
-    def render_each(
-        self, recipients: Sequence[Recipient], *, eight_bit: bool
-    ) -> Generator[Message, None, None]:
+    def render_each(self, claims: Sequence[Claim], *, eight_bit: bool) -> Generator[Message, None, None]:
         """Yield the messages that were made before."""
-        for recipient in recipients:
-            yield self.messages[recipient.email]
+        for claim in claims:
+            yield self.messages[claim.email]
 
     @classmethod
     def prepare(cls, job: Work, campaign: Campaign, compiled: CompiledCampaign) -> type[PreparedRenderer]:

@@ -63,7 +63,7 @@ def render_campaign(
                 else _open_mbox(mbox or Path(), campaign) as write_message
             ):
                 for claim in islice(_iterate_claims(ledger, edition, compiled, only), limit):
-                    write_message(claim.key, compiled.render(claim.recipient))
+                    write_message(claim.key, compiled.render(claim.parse_recipient()))
                     count += 1
         except OSError as error:
             raise InputError(

@@ -215,7 +215,7 @@ def _outcome(
     """`attempts` is 0 if the server was not asked."""
     claim, message = claimed.claim, claimed.message
     return Outcome(
-        claim.recipient.email,
+        claim.email,
         claim.key,
         status,
         claim.attempts + attempts,

@@ -75,7 +75,7 @@ class ResultRecorder:
         """
         status, said = status_of_failure(claim, error)
         outcome = Outcome(
-            claim.recipient.email,
+            claim.email,
             claim.key,
             status,
             attempts=claim.attempts,
@@ -117,7 +117,7 @@ class ResultRecorder:
             self._failure_limit.count_sent()
             self._state.figures.octets += record.size or 0
         elif disposition.rule is not None and disposition.rule.action is ReplyAction.UNKNOWN_USER:
-            self._state.observer.on_unknown_user(claim.recipient.email)
+            self._state.observer.on_unknown_user(claim.email)
         self._record_outcome(claim, record)
 
     def _record_outcome(self, claim: Claim, outcome: Outcome, *, unrendered: bool = False) -> None:

@@ -10,10 +10,10 @@ from contextlib import closing
 from typing import Protocol
 
 from mailer.bounded_process import count_cores
-from mailer.campaign.model import Recipient
 from mailer.delivery.options import SendOptions
 from mailer.delivery.signals import StopSignal
 from mailer.errors import RenderError
+from mailer.ledger import Claim
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
 from mailer.render.render_ahead import RenderAhead
@@ -29,28 +29,31 @@ class Renderer(Protocol):
     """
 
     def render_each(
-        self, recipients: Sequence[Recipient], *, eight_bit: bool
+        self, claims: Sequence[Claim], *, eight_bit: bool
     ) -> Generator[Message | RenderError, None, None]:
-        """Yield the message of each of `recipients`, or a RenderError. `eight_bit` allows 8BITMIME."""
+        """Yield the message of each of `claims`, or a RenderError. `eight_bit` allows 8BITMIME.
+
+        Raises LedgerError if a recipient's row is damaged.
+        """
         ...
 
 
 class DirectRenderer:
-    """Renders in this process: recipients whose messages were rendered before, or found sure to render."""
+    """Renders in this process: messages that were rendered before, or found sure to render."""
 
     def __init__(self, compiled: CompiledCampaign) -> None:
         """Render messages of `compiled`."""
         self._compiled = compiled
 
     def render_each(
-        self, recipients: Sequence[Recipient], *, eight_bit: bool
+        self, claims: Sequence[Claim], *, eight_bit: bool
     ) -> Generator[Message | RenderError, None, None]:
-        """Yield the messages of `recipients` (see Renderer), made when asked for.
+        """Yield the messages of `claims` (see Renderer), made when asked for.
 
         `eight_bit` allows 8BITMIME.
         """
-        for recipient in recipients:
-            yield _render(self._compiled, recipient, eight_bit=eight_bit)
+        for claim in claims:
+            yield _render(self._compiled, claim, eight_bit=eight_bit)
 
 
 class BoundedRenderer:
@@ -64,12 +67,13 @@ class BoundedRenderer:
         self._process, self._stop = process, stop
 
     def render_each(
-        self, recipients: Sequence[Recipient], *, eight_bit: bool
+        self, claims: Sequence[Claim], *, eight_bit: bool
     ) -> Generator[Message | RenderError, None, None]:
-        """Yield the messages of `recipients` (see Renderer). `eight_bit` allows 8BITMIME.
+        """Yield the messages of `claims` (see Renderer). `eight_bit` allows 8BITMIME.
 
         Raises Interrupted at the next message if the run is to stop.
         """
+        recipients = [claim.parse_recipient() for claim in claims]
         with closing(self._process.render_each(recipients, eight_bit=eight_bit)) as results:
             while True:
                 with self._stop.raise_on_request():
@@ -82,7 +86,7 @@ class BoundedRenderer:
 class AheadRenderer:
     """Takes messages that are rendered ahead, and renders the others in this process.
 
-    As with DirectRenderer, the recipients' messages were rendered before, or found sure to render.
+    As with DirectRenderer, the messages were rendered before, or found sure to render.
     """
 
     def __init__(self, compiled: CompiledCampaign, ahead: RenderAhead) -> None:
@@ -90,19 +94,19 @@ class AheadRenderer:
         self._compiled, self._ahead = compiled, ahead
 
     def render_each(
-        self, recipients: Sequence[Recipient], *, eight_bit: bool
+        self, claims: Sequence[Claim], *, eight_bit: bool
     ) -> Generator[Message | RenderError, None, None]:
-        """Yield the messages of `recipients` (see Renderer). `eight_bit` allows 8BITMIME."""
+        """Yield the messages of `claims` (see Renderer). `eight_bit` allows 8BITMIME."""
         self._ahead.start_next(eight_bit=eight_bit)
-        for recipient in recipients:
-            message = self._ahead.take(recipient, eight_bit=eight_bit)
-            yield message or _render(self._compiled, recipient, eight_bit=eight_bit)
+        for claim in claims:
+            message = self._ahead.take(claim.stored, eight_bit=eight_bit)
+            yield message or _render(self._compiled, claim, eight_bit=eight_bit)
 
 
-def _render(compiled: CompiledCampaign, recipient: Recipient, *, eight_bit: bool) -> Message | RenderError:
-    """The recipient's message, or why it cannot be made."""
+def _render(compiled: CompiledCampaign, claim: Claim, *, eight_bit: bool) -> Message | RenderError:
+    """The claim's message, or why it cannot be made."""
     try:
-        return compiled.render(recipient, eight_bit=eight_bit)
+        return compiled.render(claim.parse_recipient(), eight_bit=eight_bit)
     except RenderError as error:
         return error
 

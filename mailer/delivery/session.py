@@ -261,9 +261,7 @@ class Session:
             self._must_leave = self._doubts_are_done = True
         room = min(room, self._count_room())  # the server may have ended the session meanwhile
         self._found_messages = bool(claims)
-        rendered = self._renderer.render_each(
-            [claim.recipient for claim in claims], eight_bit=self._connection.extensions.eight_bit_mime
-        )
+        rendered = self._renderer.render_each(claims, eight_bit=self._connection.extensions.eight_bit_mime)
         with closing(rendered):
             for index, claim in enumerate(claims):
                 transaction = self._make_transaction(claim, rendered)

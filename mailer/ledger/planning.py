@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from mailer.campaign.model import Recipient
+from mailer.campaign.stored import StoredRecipient
 from mailer.ledger import rows, sql
 from mailer.ledger.forgetting import find_forgotten
 from mailer.ledger.ledger import Ledger
@@ -116,7 +117,7 @@ class UncheckedRow(NamedTuple):
     def parse(self) -> UncheckedMessage:
         """Return the message. Raises ValueError if the row is damaged."""
         id_, email, columns, line, column, file = self
-        return UncheckedMessage(id_, rows.parse_recipient(email, columns, line, column, file))
+        return UncheckedMessage(id_, StoredRecipient(email, columns, line, column, file).parse())
 
 
 class Stage:

@@ -6,8 +6,8 @@ from __future__ import annotations
 # What is recorded and the next claims, in one statement: one round trip and one fsync. All its parts see the
 # rows as they were before it, so a message that it makes `waiting` is not claimed by it.
 
-_FOUND = """SELECT m.id, m.key, m.email, m.columns, m.line, m.column_no, m.attempts, m.tries, m.doubts, m.copies,
-            s.address AS hit, e.list_file, {order} AS place
+_FOUND = """SELECT m.id, m.key, m.attempts, m.tries, m.doubts, m.copies, s.address AS hit,
+            m.email, m.columns, m.line, m.column_no, e.list_file, {order} AS place
         FROM messages m JOIN editions e ON e.id = m.edition_id LEFT JOIN suppressions s ON s.address = m.address
         WHERE m.edition_id = :edition AND (CAST(:only AS TEXT) IS NULL OR m.address = :only OR m.key IN (:only, :key))
             AND m.status = {condition} ORDER BY {order} LIMIT :limit FOR UPDATE OF m SKIP LOCKED"""
@@ -43,8 +43,8 @@ WRITE_AND_CLAIM = f"""WITH {_WRITES},
     claims AS (UPDATE messages m SET status = 'claimed', run_id = :run, next_at = NULL FROM chosen c WHERE m.id = c.id),
     suppressed AS (UPDATE messages m SET status = 'suppressed', next_at = NULL
         FROM found f WHERE f.hit IS NOT NULL AND m.id = f.id)
-    SELECT (SELECT COUNT(*) FROM found WHERE hit IS NOT NULL), c.turn > 0, c.id, c.key, c.email, c.columns, c.line,
-        c.column_no, c.attempts, c.tries, c.doubts, c.copies, c.hit, c.list_file
+    SELECT (SELECT COUNT(*) FROM found WHERE hit IS NOT NULL), c.turn > 0, c.id, c.key, c.attempts, c.tries,
+        c.doubts, c.copies, c.hit, c.email, c.columns, c.line, c.column_no, c.list_file
     FROM (SELECT 1) one LEFT JOIN chosen c ON TRUE ORDER BY c.number"""
 
 # What the runs of an edition share: a row of `shares` (migrations.py)

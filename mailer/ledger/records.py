@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mailer.campaign.model import Recipient
+from mailer.campaign.stored import StoredRecipient
 from mailer.dataclass import dataclass
+from mailer.errors import LedgerError
 from mailer.frozen import frozen_value
 
 Policy = Literal["resend", "hold", "sent"]
@@ -32,14 +34,14 @@ class Edition:
 class Claim:
     """A message that this run may send, with all that it takes to render it.
 
-    `attempts` counts the tries of all runs (the report's figure), `tries` those of this run (the retry
-    policy's). `first`: this run has not claimed it before (what `--limit` counts). `in_doubt`: it may have
-    been sent before, and no reply is known, so this is the same message again. `copies_taken`: cc and bcc
-    that the server took with an earlier try.
+    `stored` is its recipient. `attempts` counts the tries of all runs (the report's figure), `tries` those of
+    this run (the retry policy's). `first`: this run has not claimed it before (what `--limit` counts).
+    `in_doubt`: it may have been sent before, and no reply is known, so this is the same message again.
+    `copies_taken`: cc and bcc that the server took with an earlier try.
     """
 
     id: int
-    recipient: Recipient
+    stored: StoredRecipient
     key: str
     attempts: int
     tries: int
@@ -48,6 +50,20 @@ class Claim:
     copies_taken: tuple[str, ...]
     edition: int
     run: int
+
+    @property
+    def email(self) -> str:
+        """The recipient's address."""
+        return self.stored.email
+
+    def parse_recipient(self) -> Recipient:
+        """Return the recipient. Raises LedgerError if its row is damaged."""
+        try:
+            return self.stored.parse()
+        except (ValueError, TypeError) as error:
+            raise LedgerError(
+                f"the ledger is damaged (the row of {self.key} cannot be read: {error})"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

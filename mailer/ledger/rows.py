@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 
 from mailer.campaign.addresses import normalize_address
-from mailer.campaign.model import Recipient
-from mailer.errors import LedgerError, Place
+from mailer.campaign.stored import StoredRecipient, parse_mapping
+from mailer.errors import LedgerError
 from mailer.ledger.outcome import CopyRefused, Outcome, Status
 from mailer.ledger.records import Claim, Edition, Retry, RunRecord
 from mailer.ledger.store import Row, Store
@@ -18,7 +17,6 @@ _IN_RUN = {"claimed": None, "waiting": Status.PENDING, "doubtful": Status.PENDIN
 encode = json.JSONEncoder(
     separators=(",", ":")
 ).encode  # ASCII only: a lone surrogate in a column is no obstacle
-_decode = json.JSONDecoder().raw_decode
 MAX_TEXT = 1024  # octets of a reply or an error that are kept: a server decides how long its replies are
 
 
@@ -62,38 +60,8 @@ def reading_rows(store: Store) -> Iterator[None]:
     """In this block, raise LedgerError if a row of `store` cannot be read: then it was not written by us."""
     try:
         yield
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise LedgerError(f"{store.name}: the ledger is damaged (a row cannot be read: {error})") from error
-
-
-def parse_recipient(email: str, columns: str, line: int, column: int, file: str | None) -> Recipient:
-    """The recipient of a row; `line` and `column` are its place in `file`.
-
-    Raises ValueError if it is damaged.
-    """
-    return Recipient(email, _mapping(columns), Place(file or "", line, column))
-
-
-_MAX_RECALLED = 2048  # characters of columns: what is kept stays little
-
-
-def recall_recipient(email: str, columns: str, line: int, column: int, file: str | None) -> Recipient:
-    """As `parse_recipient`; for a row that was read a moment ago, the same object again.
-
-    The messages that come next are read twice: ahead, to be rendered, and when they are claimed.
-    """
-    parse = _recall if len(columns) <= _MAX_RECALLED else parse_recipient
-    return parse(email, columns, line, column, file)
-
-
-_recall = lru_cache(maxsize=1024)(parse_recipient)
-
-
-def _mapping(text: str) -> dict[str, object]:
-    value, end = _decode(text)  # half the time of json.loads, which allows blanks around the value
-    if not isinstance(value, dict) or end != len(text):
-        raise ValueError("no object")
-    return value
 
 
 def parse_claims(
@@ -108,14 +76,17 @@ def parse_claims(
     fresh: list[Claim] = []
     suppressed: list[int] = []
     with reading_rows(store):
-        for id_, key, email, columns, line, column, attempts, tries, doubts, copies, hit, file in found:
-            if hit is None:
-                person = recall_recipient(email, columns, line, column, file)
-                taken = _copies(copies)[1]
-                claim = Claim(id_, person, key, attempts, tries, first, doubts > 0, taken, edition.id, run.id)
-                fresh.append(claim)
-            else:
+        for row in found:
+            id_, key, attempts, tries, doubts, copies, hit = row[:7]
+            if hit is not None:
                 suppressed.append(id_)
+                continue
+            stored, taken = StoredRecipient._make(row[7:]), _copies(copies)[1]
+            if stored.columns[0] != "{" or stored.columns[-1] != "}":  # parsed only by what renders it
+                raise ValueError("no object")
+            fresh.append(
+                Claim(id_, stored, key, attempts, tries, first, doubts > 0, taken, edition.id, run.id)
+            )
     return fresh, suppressed
 
 
@@ -225,13 +196,13 @@ def shorten_text(text: str | None) -> str | None:
 def parse_server(text: str, store: Store) -> dict[str, object]:
     """Return the server that a run recorded as `text`. Raises LedgerError if a row of `store` is damaged."""
     with reading_rows(store):
-        return _mapping(text)
+        return parse_mapping(text)
 
 
 def parse_run(row: Row, store: Store) -> RunRecord:
     """The record of a row of sql.LAST_RUN."""
     with reading_rows(store):
-        server: Mapping[str, object] | None = _mapping(row[8]) if row[8] is not None else None
+        server: Mapping[str, object] | None = parse_mapping(row[8]) if row[8] is not None else None
     id_, run_, campaign, edition, template, started, finished, seconds, _, *figures = row
     return RunRecord(id_, run_, campaign, edition, template, started, finished, seconds, server, *figures)
 

@@ -176,8 +176,8 @@ REOPEN_RENDERED = (
 
 # The queue
 
-_CLAIMABLE = """SELECT m.id, m.key, m.email, m.columns, m.line, m.column_no, m.attempts, m.tries, m.doubts,
-        m.copies, s.address, e.list_file
+_CLAIMABLE = """SELECT m.id, m.key, m.attempts, m.tries, m.doubts, m.copies, s.address,
+        m.email, m.columns, m.line, m.column_no, e.list_file
     FROM messages m JOIN editions e ON e.id = m.edition_id LEFT JOIN suppressions s ON s.address = m.address
     WHERE m.edition_id = :edition AND (CAST(:only AS TEXT) IS NULL OR m.address = :only OR m.key IN (:only, :key))
         AND m.status = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailer.campaign.model import Recipient
+from mailer.campaign.stored import StoredRecipient
 from mailer.ledger import rows, sql
 from mailer.ledger.ledger import Ledger
 from mailer.ledger.records import Edition
@@ -13,7 +13,7 @@ PAGE = 48  # messages
 MAX_PAGE_SIZE = 16 * 1024  # characters of the columns in a page: it goes through a pipe
 
 
-def iterate_upcoming(ledger: Ledger, edition: Edition) -> Iterator[list[Recipient]]:
+def iterate_upcoming(ledger: Ledger, edition: Edition) -> Iterator[list[StoredRecipient]]:
     """Yield the recipients of `edition` whose messages wait for their first claim, in the list's order, a
     page at a time.
 
@@ -23,15 +23,16 @@ def iterate_upcoming(ledger: Ledger, edition: Edition) -> Iterator[list[Recipien
     """
     given: dict[str, object] = {"edition": edition.id, "position": -1, "limit": PAGE}
     while found := ledger.store.fetch_all(sql.UPCOMING, given):
-        page: list[Recipient] = []
+        page: list[StoredRecipient] = []
         size = 0
         with rows.reading_rows(ledger.store):
-            for position, email, columns, line, column, file in found:
-                if page and size + len(columns) > MAX_PAGE_SIZE:
+            for row in found:
+                columns_size = len(row[2])
+                if page and size + columns_size > MAX_PAGE_SIZE:
                     break
-                given["position"] = position
-                if len(columns) <= MAX_PAGE_SIZE:
-                    size += len(columns)
-                    page.append(rows.recall_recipient(email, columns, line, column, file))
+                given["position"] = row[0]
+                if columns_size <= MAX_PAGE_SIZE:
+                    size += columns_size
+                    page.append(StoredRecipient._make(row[1:]))
         if page:
             yield page

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from mailer.campaign.model import Backoff, Recipient
+from mailer.campaign.model import Backoff
+from mailer.campaign.stored import StoredRecipient
 from mailer.delivery.backoff import RetryPolicy
 from mailer.delivery.dispositions import (
     BEFORE_ALL_OTHERS,
@@ -21,7 +22,6 @@ from mailer.delivery.dispositions import (
     decide_unsent,
 )
 from mailer.delivery.reply_rules import ReplyAction
-from mailer.errors import Place
 from mailer.ledger import Claim, Release, Retry
 from mailer.ledger.outcome import Outcome, Status
 from mailer.render.message import Message
@@ -30,7 +30,7 @@ from mailer.smtp.protocol.values import Stage, Transaction, TransactionResult
 
 NOW = 1_800_000_000.0
 ADA, COPY = "ada@example.com", "boss@example.com"
-CLAIM = Claim(7, Recipient(ADA, {"email": ADA}, Place("people.csv", 2)), ADA, 2, 0, True, False, (), 1, 1)
+CLAIM = Claim(7, StoredRecipient(ADA, "{}", 2, 0, "people.csv"), ADA, 2, 0, True, False, (), 1, 1)
 CLAIMED = ClaimedMessage(CLAIM, Message("news@example.com", (ADA, COPY), b"x\r\n" * 10, "<1@example.com>"))
 POLICY = DispositionPolicy(RetryPolicy(3, Backoff(10.0, 100.0), draw=lambda _low, high: high))
 

@@ -41,7 +41,7 @@ class Checked:
     def send(self, count, status=Status.SENT):
         run = self.ledger.start_run(self.edition, template="template", now=NOW)
         for claim in self.ledger.claim(self.edition, count, NOW, run=run):
-            self.ledger.record(claim, Outcome(claim.recipient.email, claim.key, status, 1))
+            self.ledger.record(claim, Outcome(claim.email, claim.key, status, 1))
         self.ledger.commit()
 
 
@@ -143,7 +143,7 @@ def test_a_message_that_failed_to_render_during_a_run_is_checked_again(ledger):
     checked = Checked(ledger, *GOOD)
     run = ledger.start_run(checked.edition, template="template", now=NOW)
     (claim,) = ledger.claim(checked.edition, 1, NOW, run=run)
-    failed = Outcome(claim.recipient.email, claim.key, Status.FAILED, 0, error="no")
+    failed = Outcome(claim.email, claim.key, Status.FAILED, 0, error="no")
     ledger.record(claim, failed, unrendered=True)
     ledger.commit()
     assert checked.check()[0][0] == "a"

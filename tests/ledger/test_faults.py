@@ -37,7 +37,7 @@ SEND = """
             while True:
                 for claim in claims:
                     reply = "250 " + "x" * 600
-                    ledger.record(claim, Outcome(claim.recipient.email, claim.key, Status.SENT, 1, reply=reply))
+                    ledger.record(claim, Outcome(claim.email, claim.key, Status.SENT, 1, reply=reply))
                 done, claims = claims, ledger.claim(edition, 16, 0.0, run=run)
                 ledger.commit()
                 sent += len(done)

@@ -26,8 +26,8 @@ def plan_again(started, *people, edition=None):
 def send_first(started):
     """The first one is sent, with the address in all texts that a server decides."""
     (claim,) = started.claim(1)
-    said = f"2.0.0 <{claim.recipient.email}> ok"
-    outcome = Outcome(claim.recipient.email, claim.key, Status.SENT, 1, 250, "2.0.0", said, f"<{claim.key}>")
+    said = f"2.0.0 <{claim.email}> ok"
+    outcome = Outcome(claim.email, claim.key, Status.SENT, 1, 250, "2.0.0", said, f"<{claim.key}>")
     started.ledger.record(claim, outcome)
     started.ledger.commit()
 

@@ -12,7 +12,7 @@ from tests.ledger.conftest import Started
 
 def settle(started, status, count=1, **rest):
     for claim in started.claim(count):
-        given = Outcome(claim.recipient.email, claim.key, status, claim.attempts + 1, **rest)
+        given = Outcome(claim.email, claim.key, status, claim.attempts + 1, **rest)
         started.ledger.record(claim, given)
     started.ledger.commit()
 

@@ -40,8 +40,8 @@ def prepare(ledger):
     edition = plan_list(ledger, *OLD)
     run = ledger.start_run(edition, template="t", now=NOW)
     for claim in ledger.claim(edition, 11, NOW, run=run):
-        status = Status.FAILED if claim.recipient.email.startswith("old10@") else Status.SENT
-        ledger.record(claim, Outcome(claim.recipient.email, claim.key, status, 1))
+        status = Status.FAILED if claim.email.startswith("old10@") else Status.SENT
+        ledger.record(claim, Outcome(claim.email, claim.key, status, 1))
     ledger.commit()
     return edition
 

@@ -97,7 +97,7 @@ class TestADeadSender:
         first, _second = senders
         (claim,) = first.started.claim(1)
         first.die()
-        first.ledger.record(claim, Outcome(claim.recipient.email, claim.key, Status.SENT, 1))
+        first.ledger.record(claim, Outcome(claim.email, claim.key, Status.SENT, 1))
         with pytest.raises(LedgerError, match="no connection"):
             first.ledger.commit()
 

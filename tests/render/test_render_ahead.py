@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -9,15 +10,20 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from mailer.campaign.model import Recipient
+from mailer.campaign.stored import StoredRecipient
 from mailer.render import render_ahead
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
 from mailer.render.pieces import ConstantPieces, FilledPieces, join_pieces
 from mailer.render.render_ahead import MAX_AHEAD, PiecePacker, PieceUnpacker, RenderAhead
-from tests.render.projects import Project, list_children, person
+from tests.render.projects import Project, list_children
 
-PEOPLE = [person(f"r{n}@example.com", n + 2, name=f"Zoë {n}" if n % 3 else f"Ada {n}") for n in range(40)]
+
+def stored(address: str, line: int = 2, **columns: object) -> StoredRecipient:
+    return StoredRecipient(address, json.dumps({"email": address, **columns}), line, 0, "people.csv")
+
+
+PEOPLE = [stored(f"r{n}@example.com", n + 2, name=f"Zoë {n}" if n % 3 else f"Ada {n}") for n in range(40)]
 PAGES = [PEOPLE[start : start + 8] for start in range(0, 40, 8)]
 
 
@@ -32,9 +38,9 @@ def without_date(message: Message) -> bytes:
     return b"".join(line for line in message.content.splitlines(True) if not line.startswith(b"Date: "))
 
 
-def assert_same(message: Message | None, compiled: CompiledCampaign, recipient: Recipient) -> None:
+def assert_same(message: Message | None, compiled: CompiledCampaign, recipient: StoredRecipient) -> None:
     assert message is not None
-    expected = compiled.render(recipient, eight_bit=True)
+    expected = compiled.render(recipient.parse(), eight_bit=True)
     assert without_date(message) == without_date(expected)
     assert (message.sender, message.recipients, message.message_id) == (
         expected.sender,
@@ -44,7 +50,7 @@ def assert_same(message: Message | None, compiled: CompiledCampaign, recipient: 
     assert (message.eight_bit, message.utf8) == (expected.eight_bit, expected.utf8)
 
 
-def start(compiled: CompiledCampaign, pages: Sequence[Sequence[Recipient]] = PAGES) -> RenderAhead:
+def start(compiled: CompiledCampaign, pages: Sequence[Sequence[StoredRecipient]] = PAGES) -> RenderAhead:
     ahead = RenderAhead(compiled, iter(pages))
     ahead.start_next(eight_bit=True)
     return ahead
@@ -59,7 +65,7 @@ def test_each_message_is_what_the_campaign_renders(compiled: CompiledCampaign) -
 
 def test_a_recipient_whose_values_are_others_is_not_there(compiled: CompiledCampaign) -> None:
     with start(compiled) as ahead:
-        changed = person("r0@example.com", 2, name="Somebody else")
+        changed = stored("r0@example.com", 2, name="Somebody else")
         assert ahead.take(changed, eight_bit=True) is None
         assert_same(ahead.take(PEOPLE[0], eight_bit=True), compiled, PEOPLE[0])
 
@@ -102,10 +108,17 @@ def test_messages_for_a_server_without_8bitmime_are_not_those_with_it(compiled: 
 
 def test_an_error_is_left_to_the_caller(project: Project) -> None:
     compiled = project.compile(text="Hi {{ name.upper() }}")
-    pages = [[person("a@example.com", name=7), person("b@example.com", name="Bo")]]
+    pages = [[stored("a@example.com", name=7), stored("b@example.com", name="Bo")]]
     with start(compiled, pages) as ahead:
         assert ahead.take(pages[0][0], eight_bit=True) is None
         assert_same(ahead.take(pages[0][1], eight_bit=True), compiled, pages[0][1])
+
+
+def test_a_row_that_cannot_be_read_is_left_to_the_caller(compiled: CompiledCampaign) -> None:
+    damaged = StoredRecipient("r@example.com", '{"name', 2, 0, "people.csv")
+    with start(compiled, [[damaged, PEOPLE[0]]]) as ahead:
+        assert ahead.take(damaged, eight_bit=True) is None
+        assert_same(ahead.take(PEOPLE[0], eight_bit=True), compiled, PEOPLE[0])
 
 
 def test_if_the_child_is_killed_nothing_is_ready_any_more(compiled: CompiledCampaign) -> None:
@@ -125,7 +138,7 @@ def test_the_list_is_read_no_further_than_needed(
     monkeypatch.setattr(render_ahead, "MAX_AHEAD", 16)
     read: list[int] = []
 
-    def upcoming() -> Iterator[Sequence[Recipient]]:
+    def upcoming() -> Iterator[Sequence[StoredRecipient]]:
         for number, page in enumerate(PAGES):
             read.append(number)
             yield page
@@ -138,14 +151,14 @@ def test_the_list_is_read_no_further_than_needed(
 
 def test_pages_that_fill_both_pipes_do_not_stop_either_process(project: Project) -> None:
     compiled = project.compile(text="{{ words }}")
-    people = [person(f"r{n}@example.com", words=f"{n} words in a line " * 700) for n in range(160)]
+    people = [stored(f"r{n}@example.com", words=f"{n} words in a line " * 700) for n in range(160)]
     with start(compiled, [people[start : start + 1] for start in range(160)]) as ahead:
         assert all(ahead.take(recipient, eight_bit=True) for recipient in people)
 
 
 def test_as_many_messages_are_ahead_as_a_sender_claims_at_once(project: Project) -> None:
     compiled = project.compile(text="Hi {{ name }}")
-    people = [person(f"r{n}@example.com", name=f"Ada {n}") for n in range(2 * MAX_AHEAD)]
+    people = [stored(f"r{n}@example.com", name=f"Ada {n}") for n in range(2 * MAX_AHEAD)]
     with start(compiled, [people[start : start + 48] for start in range(0, len(people), 48)]) as ahead:
         for claimed in (people[:MAX_AHEAD], people[MAX_AHEAD:]):
             ahead.start_next(eight_bit=True)
@@ -154,7 +167,7 @@ def test_as_many_messages_are_ahead_as_a_sender_claims_at_once(project: Project)
 
 
 def test_two_recipients_with_one_address_get_their_own_messages(compiled: CompiledCampaign) -> None:
-    pages = [[person("r@example.com", n, name=f"Ada {n}") for n in range(4)]]
+    pages = [[stored("r@example.com", n, name=f"Ada {n}") for n in range(4)]]
     with start(compiled, pages) as ahead:
         for recipient in pages[0]:
             message = ahead.take(recipient, eight_bit=True)
