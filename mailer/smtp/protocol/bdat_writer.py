@@ -34,7 +34,7 @@ from mailer.smtp.protocol.reply import Reply
 from mailer.smtp.protocol.transaction_queue import TransactionQueue
 from mailer.smtp.protocol.values import ServerTraits, Strategy
 
-WRITE_SIZE = 64 * 1024  # octets written at once: four TLS records, one send
+WRITE_SIZE = 128 * 1024  # octets written at once: eight TLS records, one send
 
 
 class BdatWriter:
