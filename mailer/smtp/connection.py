@@ -188,7 +188,7 @@ class Connection:
     def submit(self, transaction: Transaction) -> None:
         """Queue `transaction`. Check `room` first.
 
-        It is written by `next_results` at the latest, or earlier, once 64 KiB wait and the socket takes more.
+        It is written by `next_results` at the latest, or earlier, once 128 KiB wait and the socket takes more.
         If this server cannot be given the message, its result is among the next ones.
         """
         if (result := self._session.submit(transaction)) is not None:
