@@ -116,8 +116,20 @@ def _quote_special(value: str) -> bytes:
         quoted = _quote_line(raw)
         if len(quoted) <= QUOTED_VALUE:
             return quoted
-    is_last_long = len(quoted) - quoted.rfind(b"\n") - 1 > QUOTED_VALUE
-    return b"=\r\n" + quoted + (b"=\r\n" if is_last_long else b"")
+    last_line = quoted[quoted.rfind(b"\n") + 1 :]
+    if len(last_line) <= QUOTED_VALUE:
+        return b"=\r\n" + quoted
+    if len(last_line) > MAX_QUOTED:  # no room for the `=` of a soft line break
+        quoted = quoted[: -len(last_line)] + _break_line(last_line)
+    return b"=\r\n" + quoted + b"=\r\n"
+
+
+def _break_line(quoted: bytes) -> bytes:
+    """A long line in quoted-printable with a soft line break in it, which is not within an `=XX`."""
+    end = MAX_QUOTED - 3
+    while b"=" in quoted[end - 2 : end]:
+        end -= 1
+    return quoted[:end] + b"=\r\n" + quoted[end:]
 
 
 def _quote_line(line: bytes) -> bytes:

@@ -169,9 +169,13 @@ class AssembledText(NamedTuple):
 
     def _has_short_lines(self, values: list[bytes]) -> bool:
         """Whether no line is longer than MAX_LINE octets."""
-        if max(map(len, values)) > MAX_SHORT:
-            content = _join(self.firsts, [run.plain for run in self.runs], values)
-            return max(map(len, content.split(b"\r\n"))) <= MAX_LINE
+        if max(map(len, values)) <= MAX_SHORT and self._has_short_lines_at_most():
+            return True
+        content = _join(self.firsts, [run.plain for run in self.runs], values)
+        return max(map(len, content.split(b"\r\n"))) <= MAX_LINE
+
+    def _has_short_lines_at_most(self) -> bool:
+        """Whether no line would be longer than MAX_LINE octets if each value had MAX_SHORT of them."""
         column = 0
         for run in self.runs:
             first, last = run.ends

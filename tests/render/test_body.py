@@ -8,7 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailer.errors import RenderError
-from mailer.render.body import MAX_LINE, Body, BodyEncoder, encode_base64, quote_runs, quote_value
+from mailer.render.body import (
+    MAX_LINE,
+    QUOTED_VALUE,
+    Body,
+    BodyEncoder,
+    encode_base64,
+    quote_runs,
+    quote_value,
+)
 from tests.render.projects import Project, measure_growth, person
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -130,6 +138,22 @@ def test_values_between_quoted_runs_give_the_text(pieces: list[str], values: lis
     assert max(map(len, body.split(b"\r\n"))) <= 76
     assert not any(line.endswith((b" ", b"\t")) for line in body.split(b"\r\n"))
     assert quopri.decodestring(body).replace(b"\r\n", b"\n") == text.encode()
+
+
+@pytest.mark.parametrize("length", range(1, 160))
+def test_a_value_of_any_length_has_room_for_its_soft_line_breaks(length: int) -> None:
+    for text in (
+        "x" * length,
+        "é" * length,
+        "x\x1f=é"[: length % 4] + "é" * length + "y",
+        "a\n" + "x" * length,
+    ):
+        quoted = quote_value(text)
+        lines = quoted.split(b"\r\n")
+        assert max(map(len, lines)) <= 76
+        assert len(lines[0]) <= QUOTED_VALUE
+        assert len(lines[-1]) <= QUOTED_VALUE
+        assert quopri.decodestring(quoted).replace(b"\r\n", b"\n") == text.encode()
 
 
 def test_the_images_of_a_message_are_bounded_and_each_is_embedded_once(project: Project) -> None:

@@ -75,6 +75,11 @@ def test_a_line_is_as_long_as_it_may_be(text: str) -> None:
     assert encoding in (b"quoted-printable", b"base64")
 
 
+def test_a_line_that_is_short_only_with_these_values_is_sent_as_it_is() -> None:
+    text = AssembledText([Run(["x" * 500, "x" * 490], [0])], [0], ["short"])
+    assert text.encode(BodyEncoder(MARK), eight_bit=False).encoding == b"7bit"
+
+
 def test_a_text_with_a_boundary_in_it_is_encoded() -> None:
     text = AssembledText([Run(["=_bou"], []), Run(["", "ary"], [0])], [0], ["nd"])
     assert text.encode(BodyEncoder(MARK), eight_bit=True).encoding == b"quoted-printable"
