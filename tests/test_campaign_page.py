@@ -38,6 +38,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "provider": {"username": "me", "password": {"env": "HOME"}},
     "region": {"provider": "ses", "username": "me", "password": {"env": "HOME"}},
     "sheet": {"file": "people.xlsx"},
+    "hidden": {"file": "people.xlsx"},
 }
 
 

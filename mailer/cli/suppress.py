@@ -98,7 +98,8 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
     """Yield (address, reason) for each row of `file`; a column `reason` takes precedence over `reason`.
 
     A file without a suffix, or with .txt, has one address per line; blank lines and lines with `#` are
-    skipped. Raises InputError at the first row without a valid address.
+    skipped. The hidden rows of a spreadsheet count: a filter must not undo a suppression. Raises InputError at
+    the first row without a valid address.
     """
     named = StandardInput() if file == Path("-") else NamedFile(file, str(file))
     if file.suffix.lower() in ("", ".txt"):
@@ -108,7 +109,7 @@ def read_addresses(file: Path, reason: str) -> Iterator[tuple[str, str]]:
         format_ = list_format(file.name)
     except ValueError as error:
         raise InputError(f"{file}: {error}") from None
-    for recipient in FileSource(named, format_):
+    for recipient in FileSource(named, format_, hidden="include"):
         if recipient.problem is not None:
             raise InputError(recipient.problem)
         if (

@@ -134,6 +134,14 @@ from mailer.errors import InputError
             "x.yaml:5:20: recipients: 'sheet' goes with .xlsx files only",
         ),
         (
+            {"recipients": "{file: x.yaml, hidden: skip}"},
+            "x.yaml:5:20: recipients: 'hidden' goes with .xlsx files only",
+        ),
+        (
+            {"recipients": "{file: x.xlsx, hidden: yes}"},
+            "x.yaml:5:36: recipients.hidden: expected skip or include, found the text 'yes'",
+        ),
+        (
             {"recipients": "{sql: select 1}"},
             "x.yaml:5:13: recipients: the key 'url' is missing; it is required",
         ),

@@ -58,6 +58,17 @@ def test_import_of_a_list(command: Command, tmp_path: Path, name: str, text: str
     assert listed(command) == [("bob@example.com", "bounced"), ("eve@example.com", "imported")]
 
 
+def test_import_reads_the_hidden_rows_of_a_spreadsheet(command: Command) -> None:
+    """A filter must not undo a suppression."""
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (["email"], ["bob@example.com"], ["eve@example.com"]):
+        book.active.append(row)
+    book.active.row_dimensions[2].hidden = True
+    book.save("gone.xlsx")
+    assert command("suppress", "import", "gone.xlsx").code == 0
+    assert [email for email, _ in listed(command)] == ["bob@example.com", "eve@example.com"]
+
+
 def test_import_of_lines(command: Command, tmp_path: Path) -> None:
     (tmp_path / "gone.txt").write_text("# who left\nbob@example.com\n\n  eve@example.com  \n")
     assert command("suppress", "import", "gone.txt").code == 0

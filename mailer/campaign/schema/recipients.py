@@ -10,6 +10,7 @@ from mailer.campaign.model import RecipientSource
 from mailer.campaign.named_file import NamedFile
 from mailer.campaign.schema import nodes
 from mailer.campaign.schema.field_types import (
+    Choice,
     FilePath,
     Flag,
     LoadContext,
@@ -113,8 +114,15 @@ LIST_FILE = MappingType(
         Field(
             "sheet",
             Text(str, "a sheet's name"),
-            "The sheet of an .xlsx file. Default: the first.",
+            "The sheet of an .xlsx file. Default: the first that is not hidden.",
             example="Customers",
+        ),
+        Field(
+            "hidden",
+            Choice(("skip", "include")),
+            "Whether the hidden rows of an .xlsx file are left out, be they hidden by hand or by a filter."
+            " Without this key, a hidden row is an error.",
+            example="skip",
         ),
     ),
     build=lambda values, _parsed: values,
@@ -181,13 +189,14 @@ class Recipients:
             if isinstance(node, nodes.Scalar):
                 problem = _find_other_meaning(node.text, place, context) or problem
             raise ValidationError([problem or context.problem(place, str(error))]) from None
-        encoding, sheet = values.get("encoding"), values.get("sheet")
-        if sheet is not None and form != "xlsx":
-            raise context.error(place, "'sheet' goes with .xlsx files only")
+        encoding, sheet, hidden = (values.get(key) for key in ("encoding", "sheet", "hidden"))
+        for key in ("sheet", "hidden"):
+            if values.get(key) is not None and form != "xlsx":
+                raise context.error(place, f"{key!r} goes with .xlsx files only")
         if encoding is not None and form == "xlsx":
             raise context.error(place, "'encoding' does not go with .xlsx files")
         if is_stdin:
-            return FileSource(StandardInput(), form, _row_rules(values), encoding, sheet)
+            return FileSource(StandardInput(), form, _row_rules(values), encoding, sheet, hidden)
         if not context.access.own_machine:
             return WithheldSource(place, "recipients are read where the campaign is sent from")
         if isinstance(node, nodes.Scalar) and (problem := _find_other_meaning(node.text, place, context)):
@@ -196,7 +205,7 @@ class Recipients:
             return WithheldSource(place, f"{file.shown}: a list outside the project is not read here")
         if problem := file.find_problem():
             raise ValidationError([problem])
-        return FileSource(file, form, _row_rules(values), encoding, sheet)
+        return FileSource(file, form, _row_rules(values), encoding, sheet, hidden)
 
     def schema(self) -> Schema:
         rows: Schema = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, _ROW]}}

@@ -71,6 +71,7 @@ class FileSource:
     rules: RowRules = PLAIN_RULES
     encoding: str | None = None
     sheet: str | None = None
+    hidden: Literal["skip", "include"] | None = None
 
     def __iter__(self) -> Iterator[Recipient]:
         # `closing`: a reader that stops early must not leave a generator behind that outlives its file.
@@ -79,7 +80,7 @@ class FileSource:
 
     def fingerprint(self) -> str:
         """Return the BLAKE2b digest of the file's bytes and of how they are read."""
-        how = (self.format, *self.rules.identity(), self.encoding, self.sheet)
+        how = (self.format, *self.rules.identity(), self.encoding, self.sheet, self.hidden)
         digest = hashlib.blake2b(repr(how).encode("utf-8", "surrogatepass"), digest_size=32)
         with self.file.open() as binary:
             while chunk := binary.read(1 << 20):
@@ -103,7 +104,7 @@ class FileSource:
             return read_yaml(binary, shown, encoding, rules)
         from mailer.campaign.sources.xlsx import read_xlsx
 
-        return read_xlsx(binary, shown, self.sheet, rules)
+        return read_xlsx(binary, shown, self.sheet, rules, self.hidden)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.campaign.sources.xlsx import show_date, show_number
+from mailer.campaign.sources.number_format import show_date, show_number
 
 
 @pytest.mark.parametrize(
