@@ -8,6 +8,7 @@
     │   └── LedgerWriteError         it cannot be written any more; sending stopped (exit 3)
     ├── ServerError                  the server could not be used (exit 3)
     │   ├── Unreachable              no connection, or it was lost too often
+    │   │   └── SessionRefused       it answered, and will not serve us: refused for good, or no SMTP server
     │   ├── TlsError                 handshake, chain, name, or STARTTLS not offered
     │   ├── AuthenticationError      the login was refused, or no mechanism fits
     │   └── ConnectionLost           an open session ended (reset, timeout, 421, or a violation of the protocol)
@@ -120,6 +121,17 @@ class ServerError(MailerError):
 
 class Unreachable(ServerError):
     """No connection could be made, or none that lasted."""
+
+
+class SessionRefused(Unreachable):
+    """The server answered that it will not serve us, so that another try soon makes no sense.
+
+    It refused for good (5xx), or what it speaks is not SMTP. `reply` is the refusal, or None.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, reply: ServerReply | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reply = reply
 
 
 class TlsError(ServerError):

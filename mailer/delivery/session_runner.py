@@ -23,7 +23,14 @@ from mailer.delivery.run_state import RunState
 from mailer.delivery.server_access import ServerAccess
 from mailer.delivery.session import Session, SessionOutcome, SessionPlan
 from mailer.delivery.throttle import Throttle
-from mailer.errors import AuthenticationError, ConnectionLost, LedgerError, ServerError, TlsError
+from mailer.errors import (
+    AuthenticationError,
+    ConnectionLost,
+    LedgerError,
+    ServerError,
+    SessionRefused,
+    TlsError,
+)
 from mailer.ledger.store import CampaignLock
 from mailer.smtp.connection import Connection, ServerFacts, connect
 from mailer.smtp.protocol.values import Strategy
@@ -267,8 +274,10 @@ class SessionRunner:
                 self._has_new_token = True
                 return True
             # A wrong password is not tried twice: providers lock accounts for that.
-        elif not isinstance(error, TlsError) or self._state.figures.sessions:
-            return self._act_on_closing_reply(error)
+        elif self._act_on_closing_reply(error):
+            return True
+        elif self._state.figures.sessions or not isinstance(error, (TlsError, SessionRefused)):
+            return False
         self._state.end(Ending.UNREACHABLE, str(error), error.hint)
         return True
 
@@ -277,7 +286,7 @@ class SessionRunner:
 
         Returns False if it says no more than that the session is over.
         """
-        reply = error.reply if isinstance(error, ConnectionLost) else None
+        reply = error.reply if isinstance(error, (ConnectionLost, SessionRefused)) else None
         rule = find_reply_rule(reply) if reply is not None else None
         if rule is None or reply is None:
             return False

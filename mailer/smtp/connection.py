@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from mailer.dataclass import dataclass
-from mailer.errors import ConnectionLost, ServerError
+from mailer.errors import ConnectionLost, ProtocolViolation, ServerError, SessionRefused
 from mailer.smtp.certificate import CertificateSummary, summarize_certificate
 from mailer.smtp.endpoint import Endpoint
 from mailer.smtp.protocol.bdat_writer import WRITE_SIZE
 from mailer.smtp.protocol.events import Event, NoopAnswered, SessionEnded
 from mailer.smtp.protocol.extensions import Extensions
-from mailer.smtp.protocol.opening import ClientSettings
+from mailer.smtp.protocol.opening import CHECK_PORT, ClientSettings
 from mailer.smtp.protocol.session import SmtpSession
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import (
@@ -258,8 +258,12 @@ class Connection:
         """Return the reason why the session is over."""
         end = self._session.end
         error = (end and end.error) or ConnectionLost(f"the session with {self._endpoint.host} is over")
-        if end is not None and end.has_timed_out and not self._session.greeting and error.hint is None:
+        if end is None or self._session.greeting or error.hint is not None:
+            return error
+        if end.has_timed_out:
             return ConnectionLost(str(error), hint=self._make_silence_hint())
+        if isinstance(error, ProtocolViolation):
+            return SessionRefused(str(error), hint=f"it is not an SMTP server; {CHECK_PORT}")
         return error
 
     # -- opening --

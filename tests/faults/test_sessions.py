@@ -56,6 +56,35 @@ def test_a_server_that_never_lets_us_in_is_unreachable(tmp_path, step):
     assert bench.statuses() == {Status.PENDING: 5}
 
 
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        ("greeting", "554 5.7.1 no SMTP service here"),
+        ("greeting", "* OK IMAP4rev1 ready"),
+        ("ehlo", "502 5.5.2 no EHLO, and no HELO"),
+    ],
+)
+def test_a_server_that_will_never_let_us_in_is_asked_once(tmp_path, step, line):
+    bench = Bench(tmp_path, 5)
+    clock = FakeClock()
+    with FaultServer(script=lambda found: line if found.name == step else None) as server:
+        result = bench.send(server, replace(QUICK, connections=3), clock=clock)
+    assert result.ending is Ending.UNREACHABLE, result.reason
+    assert clock.slept == []
+    assert bench.statuses() == {Status.PENDING: 5}
+
+
+def test_a_server_that_let_us_in_before_is_asked_again_if_it_refuses_for_good(tmp_path):
+    """It has shown that it can take messages, and may mean only this moment."""
+    bench = Bench(tmp_path, 5)
+    server = FaultServer("sequential", faults=(Fault("mail", "drop", nth=3),))
+    server.script = lambda step: "554 no" if step.name == "greeting" and step.count in (2, 3) else None
+    with server:
+        result = bench.send(server)
+        bench.compare_with(server)
+    assert result.ending is Ending.COMPLETE, result.reason
+
+
 def test_a_run_continues_with_fewer_connections_if_the_server_refuses_some(tmp_path):
     bench = Bench(tmp_path, 60)
     server = FaultServer(delay=0.005)

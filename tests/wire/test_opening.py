@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailer.errors import AuthenticationError, ConnectionLost, ProtocolViolation, TlsError, Unreachable
+from mailer.errors import AuthenticationError, ConnectionLost, ProtocolViolation, SessionRefused, TlsError
 from mailer.secret import Secret
 from mailer.smtp.protocol.states import State
 from mailer.smtp.protocol.values import Login, ServerTraits, Strategy
@@ -67,7 +67,7 @@ def test_helo_for_an_old_server(feeding: str) -> None:
 @pytest.mark.parametrize(
     ("script", "error", "text"),
     [
-        ("S: 554 5.7.1 not you", Unreachable, "refuses the session: 554 5.7.1 not you"),
+        ("S: 554 5.7.1 not you", SessionRefused, "refuses the session: 554 5.7.1 not you"),
         ("S: 421 4.3.2 later", ConnectionLost, "421 4.3.2 later"),
         ("S: 450 later", ConnectionLost, "450 later"),
         ("S: 354 go on", ConnectionLost, "354"),
@@ -85,7 +85,7 @@ def test_helo_for_an_old_server(feeding: str) -> None:
         ("S: 220 hi\nC: EHLO client.example\nS: 250-a\nS: 251 b", ProtocolViolation, "two codes"),
         (
             "S: 220 hi\nC: EHLO client.example\nS: 502 no\nC: HELO client.example\nS: 502 no",
-            Unreachable,
+            SessionRefused,
             "refuses EHLO and HELO: 502 no",
         ),
         ("S: 220 hi\nS: 250 before it was asked", ProtocolViolation, "nothing asked for"),
@@ -96,6 +96,32 @@ def test_an_opening_that_fails_says_why(feeding: str, script: str, error: type[E
     assert run.session.state is State.CLOSED
     assert type(run.failure) is error
     assert text in str(run.failure)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "reply", "hint"),
+    [
+        ("mx.example LMTP ready", "500 5.5.1 Command unrecognized", "it speaks LMTP"),
+        ("mx.example", "502 5.5.2 no", "it may be another service than SMTP (LMTP, FTP, …)"),
+        ("mx.example", "550 5.7.1 access denied", None),
+        ("mx.example", "504 5.5.2 helo command rejected", None),
+    ],
+)
+def test_a_server_without_ehlo_and_helo_is_explained(
+    feeding: str, greeting: str, reply: str, hint: str | None
+) -> None:
+    script = f"S: 220 {greeting}\nC: EHLO client.example\nS: {reply}\nC: HELO client.example\nS: {reply}"
+    failure = converse(script, feeding=feeding).failure
+    assert isinstance(failure, SessionRefused)
+    assert (failure.hint or "").partition(";")[0].partition(", with")[0] == (hint or "")
+    assert f"{failure.reply.code} {failure.reply.text}" == reply
+
+
+def test_a_server_that_asks_for_lhlo_is_not_asked_for_helo(feeding: str) -> None:
+    script = "S: 220 mx.example\nC: EHLO client.example\nS: 500 5.5.1 This is LMTP: say LHLO"
+    failure = converse(script, feeding=feeding).failure
+    assert isinstance(failure, SessionRefused)
+    assert (failure.hint or "").startswith("it speaks LMTP")
 
 
 @pytest.mark.parametrize(

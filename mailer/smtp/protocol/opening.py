@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from mailer.dataclass import dataclass
-from mailer.errors import ConnectionLost, ProtocolViolation, ServerError, TlsError, Unreachable
+from mailer.errors import ConnectionLost, ProtocolViolation, ServerError, SessionRefused, TlsError
 from mailer.smtp.protocol import commands
 from mailer.smtp.protocol.extensions import Extensions, parse_extensions
 from mailer.smtp.protocol.pipeline import Pipeline
@@ -14,6 +14,8 @@ from mailer.smtp.protocol.states import StateMachine, Step
 from mailer.smtp.protocol.values import NOTHING_LEARNED, Login, ServerTraits, Strategy
 from mailer.smtp.sasl.login import Channel, choose_mechanisms, list_fallbacks, make_login_error
 from mailer.smtp.sasl.mechanism import CANCEL, ChannelBinding, Mechanism, SaslError, SaslExchange
+
+CHECK_PORT = "check the host and the port; mail is taken at port 465, 587 or 25"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Opening:
         if reply.is_success:
             self.extensions = parse_extensions(reply)
             self._continue()
+        elif "LHLO" in reply.text.upper():
+            raise self._make_refusal("refuses EHLO", reply)
         elif reply.is_permanent:  # RFC 5321 3.2: an old server
             self._machine.advance(Step.OLD_HELLO)
             self._pipeline.write_command(self._helo_line, self._handle_helo_reply)
@@ -126,8 +130,19 @@ class Opening:
         """Return the error for a refusal of the whole session: for good, or for now."""
         message = f"{self._settings.host} {what}: {reply}"
         if reply.is_permanent:
-            return Unreachable(message)
+            return SessionRefused(message, hint=self._make_refusal_hint(reply), reply=reply)
         return ConnectionLost(message, reply=reply)
+
+    def _make_refusal_hint(self, reply: Reply) -> str | None:
+        """Return what it can mean that the server knows neither EHLO nor HELO; None for another refusal."""
+        if reply.code not in (500, 502):
+            return None
+        if "LMTP" in self.greeting.upper() or "LHLO" in reply.text.upper():
+            return (
+                "it speaks LMTP, with which a mail server hands mail to mailboxes; give the port at which the mail "
+                "server takes mail (465, 587 or 25)"
+            )
+        return f"it may be another service than SMTP (LMTP, FTP, …); {CHECK_PORT}"
 
     def _continue(self) -> None:
         """After EHLO: TLS, then the login, then messages."""
