@@ -9,7 +9,8 @@ from mailer.templating.environment import show_text
 
 MAX_FOLDED = 75  # RFC 5545 3.1: octets of a line
 _SPECIAL = re.compile(r"[\\;,]")
-_LINE_END = re.compile(r"\r\n|[\r\n\v\f\x85\u2028\u2029]")
+_LINE_END = re.compile(r"\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")  # as str.splitlines()
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # RFC 5545 3.1: in no line
 _METHOD = re.compile(r"^METHOD:(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _BEGIN = re.compile(r"\ABEGIN:VCALENDAR\s*\n", re.IGNORECASE)
 
@@ -31,9 +32,11 @@ def finish_calendar(text: str, method: str) -> str:
 
     :param text: the output of the campaign's template.
     :param method: what `calendar.method` says.
-    :raises ValueError: if it is not an iCalendar object, or has another METHOD.
+    :raises ValueError: if it is not an iCalendar object, has another METHOD, or has a control character.
     """
-    text = text.strip().replace("\r\n", "\n") + "\n"
+    text = text.strip().replace("\r\n", "\n").replace("\r", "\n") + "\n"
+    if found := _CONTROL.search(text):
+        raise ValueError(f"a control character (U+{ord(found[0]):04X}) cannot be in an iCalendar object")
     begin = _BEGIN.match(text)
     if begin is None or not text.upper().rstrip().endswith("END:VCALENDAR"):
         raise ValueError("expected an iCalendar object, from BEGIN:VCALENDAR to END:VCALENDAR")
@@ -42,7 +45,7 @@ def finish_calendar(text: str, method: str) -> str:
         text = f"{text[: begin.end()]}METHOD:{method}\n{text[begin.end() :]}"
     elif found[1].upper() != method:
         raise ValueError(f"its METHOD is {found[1]}, and the campaign's calendar.method is {method}")
-    return "".join(_fold_line(line) + "\n" for line in text.splitlines() if line.strip())
+    return "".join(_fold_line(line) + "\n" for line in text.split("\n") if line.strip())
 
 
 def _fold_line(line: str) -> str:

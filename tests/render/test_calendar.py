@@ -61,3 +61,27 @@ def test_a_wrong_invitation_is_an_error(project: Project, text: str, problem: st
 def test_a_method_that_is_there_stays() -> None:
     text = "BEGIN:VCALENDAR\r\nmethod:request\r\nEND:VCALENDAR\r\n"
     assert finish_calendar(text, "REQUEST") == text.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    "end", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+)
+def test_no_line_end_of_a_value_begins_another_property(project: Project, end: str) -> None:
+    project.put("invite.ics.j2", EVENT)
+    compiled = project.compile(text="Come", calendar=Calendar(pattern("invite.ics.j2")))
+    title = f"Tea{end}ATTENDEE:mailto:eve@example.com"
+    recipient = person(token="t1", title=title, name="Ada", url=f"https://e.com/{end}ATTACH:x")
+    *_, part = parsed(compiled.render(recipient).content).iter_parts()
+    lines = content_of(part).replace("\n ", "").split("\n")
+    assert "SUMMARY:Tea\\nATTENDEE:mailto:eve@example.com" in lines
+    assert sum(line.startswith("ATT") for line in lines) == 1
+
+
+def test_a_control_character_in_an_invitation_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"a control character \(U\+0001\) cannot be in an iCalendar object"):
+        finish_calendar("BEGIN:VCALENDAR\nSUMMARY:a\x01b\nEND:VCALENDAR", "REQUEST")
+
+
+def test_a_line_separator_of_the_template_is_a_character_of_its_line() -> None:
+    text = "BEGIN:VCALENDAR\nMETHOD:REQUEST\nSUMMARY:a\u2028b\nEND:VCALENDAR\n"
+    assert finish_calendar(text, "REQUEST") == text
