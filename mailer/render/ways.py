@@ -245,7 +245,7 @@ class WayBuilder:
         way = self._make_way(recording, code.places)
         if node.way is None:
             way.compute = source.compile()
-            if not section:
+            if not section and not way.sections:  # a section's ways show other values
                 way.plain = find_plain_slots(code.steps, _list_needed(rest, recording), self._plain_gains)
             node.way = way
             self.ways.append(way)

@@ -109,3 +109,17 @@ def test_nothing_is_sure_before_a_message_was_made_or_by_jinja2_alone(project: P
     compiled = teach(project, **FIELDS)
     compiled.use_jinja2_alone()
     assert not compiled.is_sure_to_render(recipient)
+
+
+@pytest.mark.parametrize("field", ["subject", "text"])
+def test_a_way_whose_branches_have_ways_of_their_own_is_not_plain(project: Project, field: str) -> None:
+    """What a branch shows is not among the values of the way around it."""
+    names = ("a", "b", "c", "d", "e", "f")
+    shown = "".join(f"{{% if {name} %}}{{{{ {name} }}}}{{% endif %}}" for name in names)
+    compiled = project.compile(**({"text": "Hi"} | {field: f"Hi {{{{ g }}}}{shown}"}))
+    for n in range(128):
+        compiled.learn(person(g="x", **{name: "x" * (n >> bit & 1) for bit, name in enumerate(names)}))
+    for value in ("a\nb", "a\0b"):
+        recipient = person(g="x", **dict.fromkeys(names, value))
+        if compiled.is_sure_to_render(recipient):
+            compiled.render(recipient)
