@@ -124,7 +124,9 @@ def encode_phrase(text: str, first: int = LINE) -> list[str]:
         if _ATOMS.fullmatch(text):
             return text.split(" ")
         if _QUOTABLE.fullmatch(text):
-            return ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"']
+            quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            if len(quoted) <= first:
+                return [quoted]
     return encode_words(check_text(text), first)
 
 
@@ -202,16 +204,21 @@ def _is_extended_by(cluster: str, char: str) -> bool:
 
 
 def _fold(name: str, words: list[str]) -> bytes | None:
-    """Words in lines of at most 78 octets (RFC 5322 2.2.3); None if a word does not fit."""
-    if words and len(whole := f"{name}: {' '.join(words)}") <= LINE + 2:
+    """Words in lines of at most 78 octets (RFC 5322 2.1.1), or 76 if one is encoded (RFC 2047 2).
+
+    None if a word does not fit.
+    """
+    whole = f"{name}: {' '.join(words)}"
+    room = LINE if _PREFIX in whole else LINE + 2
+    if words and len(whole) <= room:
         return f"{whole}\r\n".encode()
     lines, line = [], f"{name}:"
     for word in words:
-        if len(line) + 1 + len(word) > LINE + 2 and line != f"{name}:":
+        if len(line) + 1 + len(word) > room and line != f"{name}:":
             lines.append(line)
             line = ""
         line += f" {word}"
-        if len(line) > LINE + 2 and len(line.encode()) > LINE * 2:
+        if len(line) > room and len(line.encode()) > LINE * 2:
             return None
     return "\r\n".join([*lines, line, ""]).encode("utf-8")
 
@@ -331,7 +338,9 @@ def _format_identifiers(name: str, value: str) -> bytes:
 def _format_phrases(name: str, value: str) -> bytes:
     words: list[str] = []
     for text in split_list(check_text(value)):
-        if words:
+        if words and words[-1].startswith(_PREFIX):  # RFC 2047 5 (3): a blank is behind an encoded word
+            words.append(",")
+        elif words:
             words[-1] += ","
         words += encode_phrase(text.strip(), LINE - len(name) - 2)
     return fold_words(name, words)

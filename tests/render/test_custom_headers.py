@@ -55,6 +55,7 @@ def test_identifiers_uris_and_phrases() -> None:
     assert format_field("List-Post", "NO") == b"List-Post: NO\r\n"
     assert format_field("References", "<a@b>  <c@d>") == b"References: <a@b> <c@d>\r\n"
     assert format_field("Keywords", "Zug, Nächte") == b"Keywords: Zug, =?utf-8?b?TsOkY2h0ZQ==?=\r\n"
+    assert format_field("Keywords", "Nächte, Zug") == b"Keywords: =?utf-8?b?TsOkY2h0ZQ==?= , Zug\r\n"
     assert format_field("X-Note", "Jörg <j@example.com>").startswith(b"X-Note: =?utf-8?")
 
 

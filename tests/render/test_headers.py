@@ -25,7 +25,8 @@ def field(raw: bytes) -> Any:
     """The one field of `raw` as the standard library reads it, after a look at its lines."""
     lines = raw.split(b"\r\n")
     assert lines.pop() == b""
-    assert all(len(line) <= 78 and b"\r" not in line and b"\n" not in line for line in lines)
+    assert all(b"\r" not in line and b"\n" not in line for line in lines)
+    assert all(len(line) <= (76 if b"=?utf-8?" in line else 78) for line in lines)
     assert all(line.startswith(b" ") and line.strip() for line in lines[1:])
     message = cast(EmailMessage, email.message_from_bytes(raw + b"\r\nbody", policy=email.policy.default))
     [(_, value)] = message.items()
@@ -58,12 +59,16 @@ def test_a_subject_arrives_as_it_was_written(text: str) -> None:
 @example("Dr. A. (Ada)")
 @example("=?utf-8?q?x?=")
 def test_a_display_name_arrives_as_it_was_written(name: str) -> None:
-    raw = headers.format_mailboxes("To", [(name, "ada@example.com")])
-    assert field(raw).addresses[0].addr_spec == "ada@example.com"
+    check_mailbox("To", name, "ada@example.com")
+
+
+def check_mailbox(field_name: str, name: str, address: str) -> None:
+    raw = headers.format_mailboxes(field_name, [(name, address)])
+    assert field(raw).addresses[0].addr_spec == address
     # Not `addresses[0].display_name`: that puts a blank between two encoded words, against RFC 2047 6.2.
-    text = raw.decode("ascii").removeprefix("To: ").replace("\r\n", "")
-    [(shown, address)] = getaddresses([text])
-    assert address == "ada@example.com"
+    text = raw.decode("ascii").removeprefix(f"{field_name}: ").replace("\r\n", "")
+    [(shown, found)] = getaddresses([text])
+    assert found == address
     assert str(make_header(decode_header(shown))) == name
 
 
@@ -171,3 +176,16 @@ def test_a_date_is_read_back(moment: datetime) -> None:
 def test_a_word_that_no_line_can_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="998"):
         headers.format_mailboxes("To", [("", "a" * 1200 + "@example.com")])
+
+
+@pytest.mark.parametrize("length", range(60, 80))
+def test_a_name_in_quotes_is_no_longer_than_a_line(length: int) -> None:
+    for name in ("a, b " * 20, 'a"b ' * 20, "a\\b " * 20):
+        for field_name in ("To", "Reply-To"):
+            check_mailbox(field_name, name[:length].strip(), "ada@example.com")
+
+
+@pytest.mark.parametrize("length", range(1, 60))
+def test_a_line_with_an_encoded_word_has_76_characters_at_most(length: int) -> None:
+    for name in ("é" * 20, "a é " * 10, "王" * 12):
+        check_mailbox("To", name.strip(), "a" * length + "@example.com")
