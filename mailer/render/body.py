@@ -18,6 +18,7 @@ MAX_QUOTED = 75  # RFC 2045 6.7 (5): characters of an encoded line before the `=
 # Base64 is 4/3, and a line end in 78: quoted-printable that is longer is compared with it.
 MAX_BASE64_GAIN = 1.38
 MAX_QUOTED_VALUES = 2048  # characters of all values together; more are encoded with the whole text
+SOFT_BREAK = b"=\r\n"  # RFC 2045 6.7 (5): the line continues; there is none at the end of a body
 QUOTED_VALUE = 32  # characters of a value that no soft line break is needed for
 _UNQUOTED = re.compile(r"(?:[!-<>-~ ]*[!-<>-~])?")
 _QUOTED = [bytes([n]) if (33 <= n <= 126 and n != 61) or n in (9, 32) else b"=%02X" % n for n in range(256)]
@@ -75,9 +76,7 @@ class BodyEncoder:
         try:
             raw = text.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise ValueError(
-                f"a lone surrogate (U+{ord(text[error.start]):04X}) is not a character"
-            ) from None
+            raise ValueError(describe_encoding_error(error)) from None
         lines = raw.split(b"\n")
         if (eight_bit or text.isascii()) and max(map(len, lines)) <= MAX_LINE and self.mark not in raw:
             return Body(b"7bit" if text.isascii() else b"8bit", [b"\r\n".join(lines)])
@@ -87,6 +86,11 @@ class BodyEncoder:
             if len(encoded) < len(quoted):
                 return Body(b"base64", [encoded])
         return Body(b"quoted-printable", [quoted])
+
+
+def describe_encoding_error(error: UnicodeEncodeError) -> str:
+    """Say which character of a text cannot be encoded in UTF-8."""
+    return f"a lone surrogate (U+{ord(error.object[error.start]):04X}) is not a character"
 
 
 def is_utf8(text: str) -> bool:
@@ -118,10 +122,10 @@ def _quote_special(value: str) -> bytes:
             return quoted
     last_line = quoted[quoted.rfind(b"\n") + 1 :]
     if len(last_line) <= QUOTED_VALUE:
-        return b"=\r\n" + quoted
+        return SOFT_BREAK + quoted
     if len(last_line) > MAX_QUOTED:  # no room for the `=` of a soft line break
         quoted = quoted[: -len(last_line)] + _break_line(last_line)
-    return b"=\r\n" + quoted + b"=\r\n"
+    return SOFT_BREAK + quoted + SOFT_BREAK
 
 
 def _break_line(quoted: bytes) -> bytes:
@@ -129,11 +133,11 @@ def _break_line(quoted: bytes) -> bytes:
     end = MAX_QUOTED - 3
     while b"=" in quoted[end - 2 : end]:
         end -= 1
-    return quoted[:end] + b"=\r\n" + quoted[end:]
+    return quoted[:end] + SOFT_BREAK + quoted[end:]
 
 
 def _quote_line(line: bytes) -> bytes:
-    return binascii.b2a_qp(line).replace(b"=\n", b"=\r\n")  # its soft breaks are bare line feeds
+    return binascii.b2a_qp(line).replace(b"=\n", SOFT_BREAK)  # its soft breaks are bare line feeds
 
 
 def quote_runs(pieces: list[bytes], *, column: int = 0, is_end_open: bool = False) -> list[bytes]:
@@ -179,12 +183,12 @@ def _wrap(units: list[bytes], column: int, last_room: int) -> tuple[bytes, int]:
     made: list[bytes] = []
     for unit in units:
         if column + len(unit) > MAX_QUOTED:
-            made.append(b"=\r\n")
+            made.append(SOFT_BREAK)
             column = 0
         made.append(unit)
         column += len(unit)
     if column > last_room:
-        made.append(b"=\r\n")
+        made.append(SOFT_BREAK)
         column = 0
     return b"".join(made), column
 

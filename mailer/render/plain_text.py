@@ -14,7 +14,7 @@ from collections.abc import Container
 from typing import Any
 
 from mailer.render.markup import check_html
-from mailer.render.skeleton import MARK, TOKEN, NotLocal, has_token
+from mailer.render.skeleton import MARK, NONCHARACTERS, TOKEN, NotLocal, has_token
 
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _COLLAPSED = re.compile(r"max-height\s*:\s*0(?![.\d]*[1-9])", re.IGNORECASE)
@@ -22,8 +22,8 @@ _COLLAPSED = re.compile(r"max-height\s*:\s*0(?![.\d]*[1-9])", re.IGNORECASE)
 _PADDING = re.compile("(?:[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff][ \u00a0]*){3,}")
 _PAD = "[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff]"
 _PADDED_MARK = re.compile(f"{_PAD}{MARK.pattern}|{MARK.pattern}{_PAD}")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # no text in XML
-_GAP = "\ue0c1"  # private use: stands for the blanks between two cells, which would be collapsed
+_CONTROL = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff{NONCHARACTERS}]")  # not in XML
+_GAP = "\ufdd0"  # a noncharacter: stands for the blanks between two cells, which would be collapsed
 MAX_DATA_CELL = 200  # characters of a cell in a table of data
 _BLOCKS = "p|div|table|ul|ol|h1|h2|h3|h4|h5|h6|blockquote|pre|article"
 # Blocks that inscriptis does not know.

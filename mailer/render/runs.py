@@ -11,6 +11,7 @@ from mailer.render.body import (
     MAX_LINE,
     MAX_QUOTED,
     MAX_QUOTED_VALUES,
+    SOFT_BREAK,
     Body,
     BodyEncoder,
     is_utf8,
@@ -165,7 +166,7 @@ class AssembledText(NamedTuple):
         except UnicodeEncodeError:
             return None
         content = _join(self.firsts, runs, quoted)
-        return Body(b"quoted-printable", [content.removesuffix(b"=\r\n")])
+        return Body(b"quoted-printable", [content.removesuffix(SOFT_BREAK)])
 
     def _has_short_lines(self, values: list[bytes]) -> bool:
         """Whether no line is longer than MAX_LINE octets."""

@@ -17,17 +17,19 @@ from mailer.render.body import (
     MAX_BASE64_GAIN,
     MAX_LINE,
     MAX_QUOTED_VALUES,
+    SOFT_BREAK,
     Body,
     BodyEncoder,
     is_utf8,
     quote_runs,
     quote_value,
 )
-from mailer.render.pieces import ConstantPieces, FilledPieces
+from mailer.render.pieces import ConstantPieces, FilledPieces, Piece, join_pieces
 
 _SIGN = f"zq{secrets.token_hex(8)}x"
 TOKEN = re.compile(_SIGN + r"(\d+)q")
 MARK = re.compile(_SIGN + r"(\d+)([se])")  # in a text: where a section starts or ends
+NONCHARACTERS = "\ufdd0-\ufdef\ufffe\uffff"  # of no text (Unicode 23.7): a program may use them for itself
 MARK_COMMENT = re.compile(f"<!--{MARK.pattern}-->")
 
 
@@ -143,6 +145,7 @@ class _EncodedSkeleton:
         quoted = quote_runs(constants)
         self._is_base64_smaller = sum(map(len, quoted)) > len(whole) * MAX_BASE64_GAIN
         self._quoted = ConstantPieces(quoted)
+        self._ends_with_text = bool(constants[-1])
 
     def encode(self, values: Sequence[str], *, eight_bit: bool) -> Body | None:
         """None for what is left to BodyEncoder: rare characters, long lines, base64."""
@@ -165,7 +168,7 @@ class _EncodedSkeleton:
             quoted = self._fill(self._quoted, map(quote_value, used), len(values))
         except UnicodeEncodeError:
             return None
-        return Body(b"quoted-printable", [quoted])
+        return Body(b"quoted-printable", [quoted if self._ends_with_text else _without_last_break(quoted)])
 
     def _encode_plain(self, used: list[str], count: int, all_values: str, is_ascii: bool) -> Body | None:
         raw = [value.encode("utf-8") for value in used]
@@ -185,6 +188,12 @@ class _EncodedSkeleton:
         for number, value in zip(self._slots, used, strict=True):
             by_number[number] = value
         return FilledPieces(constant, [by_number[number] for number in self._numbers])
+
+
+def _without_last_break(quoted: FilledPieces) -> Piece:
+    """A text in quoted-printable without a soft line break at its end, as there may be behind a value."""
+    content = join_pieces([quoted])
+    return content.removesuffix(SOFT_BREAK) if content.endswith(SOFT_BREAK) else quoted
 
 
 def _has_part_of_mark(constants: list[bytes], mark: bytes) -> bool:

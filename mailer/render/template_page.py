@@ -12,7 +12,7 @@ from mailer.errors import Place
 from mailer.files import show_path
 from mailer.render.assembly import Assembler
 from mailer.render.attachments import FileProblem
-from mailer.render.body import Body, BodyEncoder, is_utf8
+from mailer.render.body import Body, BodyEncoder, describe_encoding_error, is_utf8
 from mailer.render.failure import RenderFailure
 from mailer.render.html import UnknownPath
 from mailer.render.instances import Instance
@@ -311,7 +311,8 @@ class TemplatePage:
         except MarkupError as error:
             raise RenderFailure(self.find_place(error.wrong), str(error)) from error
         except ValueError as error:
-            raise RenderFailure(Place(self._template.filename or self._place.file), str(error)) from error
+            text = describe_encoding_error(error) if isinstance(error, UnicodeEncodeError) else str(error)
+            raise RenderFailure(Place(self._template.filename or self._place.file), text) from error
 
     def find_place(self, text: str) -> Place:
         """The line with `text` in this template or one that it includes; else the template."""

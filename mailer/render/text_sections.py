@@ -13,7 +13,7 @@ from typing import Any
 
 from mailer.render.skeleton import MARK, NotLocal
 
-EDGE = "\ue0c2"  # private use: stands for a mark in a text
+EDGE = "\ufdd1"  # a noncharacter: stands for a mark in a text
 _JUNCTION = re.compile(f"[ \n]*{EDGE}[ \n{EDGE}]*")
 # Elements whose text is computed from all that is in them, or that count what is in them.
 _WHOLE = frozenset("a ol pre title style script textarea select tr dl".split())  # noqa: SIM905 - names

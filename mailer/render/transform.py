@@ -23,7 +23,7 @@ from mailer.render.attachments import FileProblem
 from mailer.render.html import Images
 from mailer.render.markup_sections import MARKUP, STYLE
 from mailer.render.placeholders import NUMBER
-from mailer.render.skeleton import TOKEN, Skeleton, has_token, make_token
+from mailer.render.skeleton import NONCHARACTERS, TOKEN, Skeleton, has_token, make_token
 from mailer.render.templates import show_path_segment
 from mailer.text import shorten
 
@@ -33,9 +33,8 @@ MAX_SLOT = 4096  # characters of a value that may be a token
 MAX_KEPT = 64  # results for Markdown and MJML that are kept
 MAX_KEPT_SIZE = 512 * 1024  # characters of one that is kept
 
-_WORDS = re.compile(
-    r"[^\s\x00-\x1f\x7f-\x9f]+(?: [^\s\x00-\x1f\x7f-\x9f]+)*"
-)  # nothing that HTML collapses or drops
+_WORD = rf"[^\s\x00-\x1f\x7f-\x9f{NONCHARACTERS}]+"  # nothing that HTML collapses or drops
+_WORDS = re.compile(f"{_WORD}(?: {_WORD})*")
 _LINES_OF_WORDS = re.compile(_WORDS.pattern + rf"(?:\n{_WORDS.pattern})*")
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|#)")

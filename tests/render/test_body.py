@@ -17,6 +17,7 @@ from mailer.render.body import (
     quote_runs,
     quote_value,
 )
+from mailer.render.skeleton import Skeleton
 from tests.render.projects import Project, measure_growth, person
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -154,6 +155,20 @@ def test_a_value_of_any_length_has_room_for_its_soft_line_breaks(length: int) ->
         assert len(lines[0]) <= QUOTED_VALUE
         assert len(lines[-1]) <= QUOTED_VALUE
         assert quopri.decodestring(quoted).replace(b"\r\n", b"\n") == text.encode()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [["é", ""], ["", ""], ["é", "", ""], ["x" * 70 + "é", "", ""]],
+    ids=["one", "alone", "two", "long"],
+)
+@pytest.mark.parametrize("last", ["", "é" * 30, "x" * 80, "a\n" + "é" * 20, "\n"])
+def test_no_body_ends_with_a_soft_line_break(pieces: list[str], last: str) -> None:
+    values = ["é" * 40] * (len(pieces) - 2) + [last]
+    skeleton = Skeleton(pieces, [*range(len(values))])
+    body = skeleton.encode(values, BodyEncoder(b"=_mark"), eight_bit=False)
+    assert body.encoding != b"quoted-printable" or not body.content.endswith((b"=", b"=\r\n"))
+    assert decoded(body) == canonical(skeleton.fill(values))
 
 
 def test_the_images_of_a_message_are_bounded_and_each_is_embedded_once(project: Project) -> None:

@@ -186,3 +186,15 @@ def test_an_error_is_the_same_however_many_messages_were_made_before(project: Pr
         compiled.render(person(n=0, city="Rome"))
     with pytest.raises(RenderError, match=r"body.txt:2: 'city' is undefined; did you mean 'cty'\?, for ada"):
         compiled.render(person(n=1, cty="Rome"))
+
+
+@pytest.mark.parametrize("css", ["inline", "keep"])
+@pytest.mark.parametrize("count", [0, 30])
+def test_a_lone_surrogate_in_html_is_named_however_many_messages_were_made(
+    project: Project, count: int, css: str
+) -> None:
+    compiled = project.compile(template="<style>p{color:red}</style><p>{{ city }}", css=css)
+    for n in range(count):
+        compiled.render(person(city=f"Rome {n}"))
+    with pytest.raises(RenderError, match=r": a lone surrogate \(U\+D800\) is not a character, for ada@"):
+        compiled.render(person(city="a\ud800"))

@@ -90,6 +90,17 @@ def contents(message: Any) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_character_without_meaning_is_the_same_in_both(project: Project, template: str) -> None:
+    rows = [(f"a{odd}b", f"{odd}b", f"p{odd}") for odd in "\ufdd0\ufdd1\ufdef\ufffe\uffff\ue0c1\ue0c2"]
+    compare_all(project, [*rows, *[(c, a, b) for a, b, c in rows]], template=template)
+
+
+def test_a_character_of_private_use_is_a_character_of_the_text(project: Project) -> None:
+    compiled = project.compile(template="<table><tr><td>{{ a }}</td><td>\ue0c2</td></tr></table>")
+    assert compiled.render_text(person(a="x\ue0c1y")) == "x\ue0c1y  \ue0c2\n"
+
+
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(ROWS)
 @example([("Ada", "none", "p"), ("Bob", "block", "div"), ("Bob", "Bob", "p")])
