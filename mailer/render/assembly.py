@@ -30,6 +30,7 @@ from mailer.render.skeleton import MARK, MARK_COMMENT, NotLocal, Skeleton, make_
 from mailer.render.text_sections import EDGE
 from mailer.render.transform import Plan, Transformed, Transformer
 from mailer.render.ways import FilledWay, Section, Way
+from mailer.templating.environment import show_text
 
 MAX_FRAGMENTS = 4096
 MAX_JUNCTIONS = 4096
@@ -263,9 +264,7 @@ class Assembler:
         text = None
         if self._transformer.is_text_derived:
             collector.end_text()
-            text = AssembledText(
-                collector.text, collector.text_firsts, [str(value) for value in collector.raw]
-            )
+            text = AssembledText(collector.text, collector.text_firsts, [*map(show_text, collector.raw)])
         images = self._sort_images(collector.with_images, html)
         return Assembled(html, text, images, collector.compared, collector.raw)
 

@@ -26,6 +26,7 @@ from mailer.render.templates import TemplateEnvironment, TemplateVariables, Unbo
 from mailer.render.transform import Plan, Shape, Transformed, Transformer, has_equal_link
 from mailer.render.ways import FilledWay, Section, Way
 from mailer.templating import describe_error, find_template_place
+from mailer.templating.environment import show_text
 
 COMPILED_AFTER = 16  # messages of one template: fewer do not make up for the time that compiling it takes
 MAX_SKELETONS = 32  # of one way through a template
@@ -339,4 +340,4 @@ def _make_content(made: Transformed, shown: Sequence[str], raw: Sequence[Any], *
     html = FilledText(made.html, shown, is_kept)
     if made.text is None:
         return Content(html, html, made.images)
-    return Content(html, FilledText(made.text, [str(value) for value in raw], is_kept), made.images)
+    return Content(html, FilledText(made.text, [*map(show_text, raw)], is_kept), made.images)

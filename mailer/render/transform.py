@@ -25,6 +25,7 @@ from mailer.render.markup_sections import MARKUP, STYLE
 from mailer.render.placeholders import NUMBER
 from mailer.render.skeleton import NONCHARACTERS, TOKEN, Skeleton, has_token, make_token
 from mailer.render.templates import show_path_segment
+from mailer.templating.environment import show_text
 from mailer.text import shorten
 
 Shape = tuple[str | None, ...]  # for each slot None (a token), or the text in it
@@ -71,7 +72,7 @@ def has_equal_link(compared: list[tuple[Skeleton, Skeleton]], raw: Sequence[Any]
     """
     from mailer.render.plain_text import is_address_shown
 
-    values = list(map(str, raw))
+    values = list(map(show_text, raw))
     return any(is_address_shown(text.fill(values), address.fill(values)) for text, address in compared)
 
 
@@ -276,7 +277,7 @@ class Plan:
     def _html_slot(self, number: int, value: Any, text: str) -> str | None:
         if number in self._literal or hasattr(value, "__html__"):
             return text
-        words = value if value.__class__ is str else str(value)
+        words = show_text(value)
         if len(words) > MAX_SLOT or not _WORDS.fullmatch(words):
             return text
         return text if number in self._addresses and not _URL.match(words) else None
@@ -344,7 +345,7 @@ def _add_attribute(sites: _Sites, tag: str, name: str, value: str, is_structural
 
 def _check_source(value: Any) -> None:
     """A `src` that comes from a recipient's value is a URL, so that a list cannot choose a file."""
-    text = str(value).strip()
+    text = show_text(value).strip()
     if text and not _URL.match(text):
         raise FileProblem(f"{shorten(text, 20)!r}: a value of the list chooses no file; expected a URL")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mailer.render import plain_text
+from mailer.render import plain_text, programs
 from mailer.render.body import BodyEncoder
 from mailer.render.plain_text import derive_text
 from mailer.render.skeleton import Skeleton, make_token
@@ -33,6 +33,7 @@ TEMPLATES = [
     "<!-- {{ a }} --><script>{{ b }}</script>",
     "<p hidden='{{ c }}'>{{ a }}</p><p {{ c }}>{{ b }}</p>{% if b %}<b>{{ b }}</b>{% endif %}",
 ]
+ODD_VALUES = [None, True, False, 0, -1.5, 10**20, "", [], [None], "None"]
 VALUES = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30),
     st.sampled_from(
@@ -61,14 +62,14 @@ ROWS = st.lists(
 )
 
 
-def compare_all(project: Project, rows: list[Any], **fields: Any) -> None:
-    """Each recipient by the compiled form and by Jinja2 alone."""
+def compare_all(project: Project, rows: list[Any], *, n: Any = None, **fields: Any) -> None:
+    """Each recipient by the compiled form and by Jinja2 alone. The column `n` is by default the row's number."""
     compiled, plain = project.compile(**fields), project.compile(**fields)
     plain.use_jinja2_alone()
     for _ in range(COMPILED_AFTER):
-        compiled.render_html(person(a="x", b="y", c="p", n=0))
-    for n, (a, b, c) in enumerate(rows):
-        recipient = person(a=a, b=b, c=c, n=n)
+        compiled.render_html(person(a="x", b="y", c="p", n=n or 0))
+    for number, (a, b, c) in enumerate(rows):
+        recipient = person(a=a, b=b, c=c, n=n or number)
         one, other = (unescape(each.render_html(recipient) or "") for each in (compiled, plain))
         assert one == other  # css-inline writes a quotation mark in text as it is
         assert compiled.render_text(recipient) == plain.render_text(recipient)
@@ -94,6 +95,31 @@ def contents(message: Any) -> list[str]:
 def test_a_character_without_meaning_is_the_same_in_both(project: Project, template: str) -> None:
     rows = [(f"a{odd}b", f"{odd}b", f"p{odd}") for odd in "\ufdd0\ufdd1\ufdef\ufffe\uffff\ue0c1\ue0c2"]
     compare_all(project, [*rows, *[(c, a, b) for a, b, c in rows]], template=template)
+
+
+@pytest.mark.parametrize(
+    "template", [*TEMPLATES, "<p>{% for i in n %}{% if c %}{{ i }} {{ b }}{% endif %}{% endfor %}"]
+)
+def test_a_value_that_is_not_text_is_shown_as_in_html(
+    project: Project, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is null is empty, in sections too, and no other value is."""
+    monkeypatch.setattr(programs, "MAX_COMBINATIONS", 0)
+    rows = [
+        (one, other, c)
+        for one, other in zip(ODD_VALUES, ODD_VALUES[3:] + ODD_VALUES[:3], strict=True)
+        for c in ("p", None)
+    ]
+    compare_all(
+        project, rows, template=template.replace("x in a", "x in [a, b]").replace("n + 1", "n"), n=ODD_VALUES
+    )
+
+
+def test_an_image_that_is_null_is_none(project: Project) -> None:
+    compiled = project.compile(template="<img src='{{ item.photo }}'><p>{{ item.photo }}</p>")
+    for photo in [*(f"https://e.com/{n}.png" for n in range(COMPILED_AFTER + 2)), None]:
+        html = compiled.render_html(person(item={"photo": photo}))
+    assert html == "<img src=''><p></p>"
 
 
 def test_a_character_of_private_use_is_a_character_of_the_text(project: Project) -> None:
