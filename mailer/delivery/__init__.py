@@ -4,7 +4,7 @@ The modules, in the order in which a recipient meets them:
 
 - `run`: from the lock on the campaign to the record of the run. `options`: what it is asked to do, and its
   result.
-- `preparation` comes before the first connection: `plan`, then `preflight` (with `screening`). `proof` sends
+- `preparation` comes before the first connection: `plan`, then `preflight` (with `checking_pool`). `proof` sends
   one message instead.
 - `message_queue`: the messages that are left, what may start now, and what is durable. `pacing`: how fast.
 - `session_runner`: sessions one after the other, to a server that `server_access` describes. `reconnect`:

@@ -1,9 +1,8 @@
 """Preflight: every message is checked before the first connection is opened.
 
-The messages are rendered in child processes with limits (`mailer.bounded_process`), one for each core. This
-process renders those that took little time again, which teaches its compiled templates the ways through their
-branches: a message that is then sure to render (`CompiledCampaign.is_sure_to_render`) is not rendered at all;
-which ones are, is found out on all cores (`screening.py`).
+The messages are rendered in child processes with limits (`checking_pool.py`), one for each core; but a message
+that is sure to render, by what the process has learned from those before, is not rendered at all. This process
+renders some of those that took little time again, to know the ways through the compiled templates when it sends.
 A message that cannot be rendered is recorded as failed, and the next preflight tries it again. The caller
 decides whether that stops the run. When all messages were tried, the templates are remembered: as long as
 they are the same, the next run renders only recipients that are new or changed.
@@ -13,21 +12,21 @@ The first message that needs too much time or memory ends preflight: the others 
 
 from __future__ import annotations
 
-import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain, islice
 from typing import NamedTuple
 
-from mailer.bounded_process import BoundedResult, ProcessLimits, ProcessPool, count_cores
-from mailer.campaign.model import Campaign
+from mailer.campaign.model import Campaign, Recipient
+from mailer.delivery.checking_pool import CheckingPool, RenderResult, RenderWork
 from mailer.delivery.observer import Observer
 from mailer.delivery.plan import MAX_SHOWN, PlanResult, plan
-from mailer.delivery.screening import Screening
 from mailer.errors import Place, Problem, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.planning import (
     MessageGroup,
-    UncheckedMessage,
+    UncheckedRow,
     count_unchecked,
     find_planned_list,
     parse_unchecked,
@@ -41,28 +40,11 @@ from mailer.render.template_page import COMPILED_AFTER
 from mailer.text import count_noun
 
 PAGE = 500  # messages whose results are recorded at once
-BATCH = 50  # messages that a process gets at once
+PART = 125  # messages that a process looks at
 COMPARED = 100  # messages that Jinja2 alone renders too: the compiled templates must give the same
 
 # Messages that a person wants to be sent again: their problems are shown, and nothing of them is recorded.
 _REFUSED, _HELD = MessageGroup("failed", "refused"), MessageGroup("in_doubt")
-
-
-class _Work(NamedTuple):
-    """A message to render. `is_compared`: what Jinja2 alone makes of it is compared with what is compiled."""
-
-    message: UncheckedMessage
-    is_compared: bool
-
-
-class _Rendered(NamedTuple):
-    """`is_same`: what is compiled gives what Jinja2 alone gives. `seconds` is processor time."""
-
-    is_same: bool
-    seconds: float
-
-
-_Result = tuple[_Work, BoundedResult[_Rendered]]
 
 
 class PreflightResult(NamedTuple):
@@ -135,6 +117,7 @@ class _Preflight:
         self._is_worth_compiling = True  # so many messages that their templates are compiled
         self._left_to_compare = COMPARED
         self._repeats = QuickRepeats(compiled)
+        self._to_learn: deque[tuple[Recipient, float]] = deque(maxlen=COMPARED)  # and their seconds
         self._done = self._total = 0
 
     def run(self, again: Sequence[MessageGroup]) -> PreflightResult:
@@ -162,70 +145,82 @@ class _Preflight:
         )
         self._is_worth_compiling = self._total > COMPILED_AFTER
         self._left_to_compare = COMPARED if self._is_worth_compiling else 0
-        pool: ProcessPool[_Work, _Rendered] = ProcessPool(
-            self._render, limits=ProcessLimits(self._compiled.limits.seconds), processes=count_cores()
-        )
-        with pool, Screening(self._compiled, self._total) as screening:
+        with CheckingPool(self._compiled) as pool:
             for group in groups:
-                with closing(pool.map(self._read(group, screening), batch=BATCH)) as checked:
-                    for page in _take_pages(map(self._learn, checked)):
-                        self._record(group, page)
-                        self._advance(len(page))
-                        if self._is_ended:
-                            return self._done
+                self._check_group(group, pool)
+                if self._is_ended:
+                    break
         return self._done
+
+    def _check_group(self, group: MessageGroup, pool: CheckingPool) -> None:
+        pages = read_unchecked(self._ledger, self._edition, group, only=self._only)
+        rows = chain.from_iterable(pages)
+        first = list(islice(rows, self._left_to_compare))
+        self._left_to_compare -= len(first)
+        self._render(group, pool, first, is_compared=True)
+        while not self._is_ended and (unsure := self._find_unsure(group, pool, rows)):
+            self._render(group, pool, unsure, is_compared=False)
 
     def _advance(self, count: int) -> None:
         self._done += count
         self._observer.on_preflight(self._done, max(self._total, self._done))
 
-    def _read(self, group: MessageGroup, screening: Screening) -> Iterator[_Work]:
-        """Yield the messages that have to be rendered."""
-        sure: list[int] = []
-        pages = read_unchecked(self._ledger, self._edition, group, only=self._only)
-        for row, is_sure in screening.screen(pages):
-            self._left_to_compare -= 1
-            message = None if is_sure else parse_unchecked(self._ledger, row)
-            if message is None:
-                sure.append(row.id)
-            elif self._left_to_compare < 0 and self._compiled.is_sure_to_render(message.recipient):
-                sure.append(row.id)
-                screening.note_sure()
-            else:
-                yield _Work(message, self._left_to_compare >= 0)
-            if len(sure) >= PAGE:
-                self._record_sure(group, sure)
-                sure = []
-        self._record_sure(group, sure)
+    def _find_unsure(
+        self, group: MessageGroup, pool: CheckingPool, rows: Iterator[UncheckedRow]
+    ) -> list[UncheckedRow]:
+        """Return the next messages that have to be rendered, some PAGE of them. The others are recorded."""
+        if not self._is_worth_compiling:
+            return list(islice(rows, PAGE))
+        unsure: list[UncheckedRow] = []
 
-    def _record_sure(self, group: MessageGroup, sure: list[int]) -> None:
-        """Record messages that are sure to render, by their ids."""
-        if not sure:
+        def list_parts() -> Iterator[list[UncheckedRow]]:
+            while len(unsure) < PAGE and (part := list(islice(rows, PART))):
+                yield part
+
+        with closing(pool.find_unsure(list_parts())) as results:
+            for part, found in results:
+                unsure += found
+                self._record_sure(group, part, found)
+                self._learn_one()  # while the processes work
+        return unsure
+
+    def _record_sure(
+        self, group: MessageGroup, part: Sequence[UncheckedRow], unsure: Sequence[UncheckedRow]
+    ) -> None:
+        """Record the messages of a part that are sure to render."""
+        if not (count := len(part) - len(unsure)):
             return
         if group not in (_REFUSED, _HELD) and group.status == "failed":
-            record_checked(self._ledger, [], sure)
-        self._repeats.hits += len(sure)
-        self._advance(len(sure))
+            others = {row.id for row in unsure}
+            record_checked(self._ledger, [], [row.id for row in part if row.id not in others])
+        self._repeats.hits += count
+        self._advance(count)
 
-    def _learn(self, result: _Result) -> _Result:
+    def _render(
+        self, group: MessageGroup, pool: CheckingPool, rows: Sequence[UncheckedRow], *, is_compared: bool
+    ) -> None:
+        """Render messages, and record which ones cannot be made."""
+        works = [RenderWork(parse_unchecked(self._ledger, row), is_compared) for row in rows]
+        is_same = True
+        with closing(pool.render(works)) as rendered:
+            for page in _take_pages(rendered):
+                values = [(work, result.value) for work, result in page if result.value is not None]
+                is_same = is_same and all(value.is_same for _, value in values)
+                self._to_learn += [(work.message.recipient, value.seconds) for work, value in values]
+                self._record(group, page)
+                self._advance(len(page))
+                if self._is_ended:
+                    return
+        if not is_same:
+            self._compiled.use_jinja2_alone()
+            pool.close()  # for processes that do so too
+
+    def _learn_one(self) -> None:
         """Render a message in this process too, if a child rendered it quickly."""
-        work, outcome = result
-        if outcome.value is not None and self._is_worth_compiling:
-            if not outcome.value.is_same:
-                self._compiled.use_jinja2_alone()
-            self._repeats.repeat(work.message.recipient, outcome.value.seconds)
-        return result
+        if self._to_learn:
+            self._repeats.repeat(*self._to_learn.popleft())
 
-    def _render(self, work: _Work) -> _Rendered:
-        """Render a message in a child process, and by Jinja2 alone too if it is compared."""
-        recipient = work.message.recipient
-        started = time.process_time()
-        self._compiled.render(recipient)  # first, because it says all that is wrong
-        seconds = time.process_time() - started
-        is_same = not work.is_compared or self._compiled.compare_with_jinja2(recipient)
-        return _Rendered(is_same, seconds)
-
-    def _record(self, group: MessageGroup, page: list[_Result]) -> None:
+    def _record(self, group: MessageGroup, page: list[RenderResult]) -> None:
         failed: list[tuple[int, str]] = []
         passed: list[int] = []
         for (message, _), outcome in page:
@@ -259,9 +254,9 @@ def _describe_shared(problem: Problem, count: int) -> Problem:
     return Problem(problem.place, f"{problem.text} and {count_noun(count - 1, 'more recipient')}")
 
 
-def _take_pages(checked: Iterator[_Result]) -> Iterator[list[_Result]]:
+def _take_pages(checked: Iterator[RenderResult]) -> Iterator[list[RenderResult]]:
     """Groups of PAGE results; one that exceeded a limit is the last of its group."""
-    page: list[_Result] = []
+    page: list[RenderResult] = []
     for item in checked:
         page.append(item)
         if len(page) >= PAGE or item[1].is_limit_exceeded:
