@@ -122,8 +122,9 @@ class _Staging:
         """
         try:
             with closing(convert_recipients(self._campaign.recipients, self._convert)) as converted:
-                numbered = enumerate(converted, 1)
-                while batch := [self._stage_row(position, row) for position, row in islice(numbered, BATCH)]:
+                numbered = enumerate(map(self._note_problem, converted), 1)
+                while batch := [StagedRow(position, *row[1:]) for position, row in islice(numbered, BATCH)]:
+                    self._digest.update("".join([row.columns for row in batch]).encode())
                     self._stage.add(batch)
                     self._observer.on_planning(batch[-1].position)
         except InputError as error:
@@ -137,16 +138,15 @@ class _Staging:
         before = append_remainder(self._invalid, self._invalid_count, "more before this")
         return InputError([*before, *error.problems], hint=error.hint)
 
-    def _stage_row(self, position: int, row: _ReadRow) -> StagedRow:
-        file, *_, columns, line, column_no, problem = row
+    def _note_problem(self, row: _ReadRow) -> _ReadRow:
         if self.file is None:
-            self.file = file
-        self._digest.update(columns.encode())
-        if problem is not None:
+            self.file = row[0]
+        if row[-1] is not None:
+            file, *_, line, column_no, problem = row
             self._invalid_count += 1
             if len(self._invalid) < MAX_SHOWN:
-                self._invalid.append(Problem(Place(file, line, column_no), problem))
-        return StagedRow(position, *row[1:])
+                self._invalid.append(Problem(Place(file, line, column_no), problem or ""))
+        return row
 
     def digest(self) -> str:
         """Return a digest of the rows, for a list that has none of its own."""

@@ -129,6 +129,9 @@ class SqliteStore:
     @contextmanager
     def stage(self) -> Iterator[None]:
         self.execute(sql.DROP_STAGE)
+        self.execute(
+            "PRAGMA temp.secure_delete=OFF"
+        )  # the stage's file has no name; zeros would be written to it
         self.execute(sql.STAGE)
         self.execute("BEGIN")  # of the temporary database alone: nothing else is locked
         try:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from mailer.ledger import rows
@@ -24,3 +26,20 @@ def test_a_column_that_contains_itself_is_refused():
     circle.append(circle)
     with pytest.raises(ValueError, match="'odd'"):
         rows.encode_columns({"odd": circle})
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"email": "a@example.com", "name": "Zoë"},
+        {"50%": "%s", 'a"b': "x\\y"},
+        {"text": "\ud800\0\x7f\u2028"},
+        {"email": "a@example.com", "n": 1, "list": [1.5, None, {"a": True}]},
+    ],
+)
+def test_columns_are_stored_as_json_of_ascii(columns):
+    stored = rows.encode_columns(columns)
+    assert json.loads(stored) == columns
+    assert stored.isascii()
+    assert stored == json.dumps(columns, separators=(",", ":"))
