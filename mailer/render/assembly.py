@@ -187,19 +187,20 @@ class Assembler:
         if list(map(without_sheets, cuts[0].texts)) != list(map(without_sheets, outside.texts)):
             raise NotLocal(())
         cuts[0] = outside
-        return _MarkedTransformed(cuts, texts, images, compared, self._find_selected(marked, alone, inlined))
-
-    def _find_selected(self, marked: MarkedOutput, alone: str, inlined: str) -> dict[int, frozenset[str]]:
-        """The selectors of style sheets that select something only in a section, by the section's number."""
-        sheets = list_sheets(alone)
-        if sheets == list_sheets(inlined):
-            return {}
-        found = {}
+        sheets, selected = list_sheets(alone), dict[int, frozenset[str]]()
+        is_selecting = sheets != list_sheets(inlined)
         for number, instance in enumerate(marked.instances):
-            if number and instance.key not in self._fragments:
+            children = marked.list_children(number)
+            if number and instance.key not in self._fragments and (is_selecting or children):
                 part = self._transformer.inline_css(marked.write(only=marked.find_path(number)))
-                found[number] = find_selected(sheets, list_sheets(part))
-        return found
+                selected[number] = find_selected(sheets, list_sheets(part))
+                # What is in a section, and in none in it, must be so without those: a parser moves elements.
+                if (
+                    cut_text(self._transformer.find_images(part, folder)[0], MARK_COMMENT)[number]
+                    != cuts[number]
+                ):
+                    raise NotLocal(children)
+        return _MarkedTransformed(cuts, texts, images, compared, selected)
 
     def _make_fragment(self, made: _MarkedTransformed, marked: MarkedOutput, number: int) -> Fragment:
         if number not in made.html:

@@ -74,6 +74,10 @@ class MarkedOutput:
         found = {self._keys[number] for number in numbers if number} or {key for key in self._keys if key}
         return frozenset(found)
 
+    def list_children(self, number: int) -> list[int]:
+        """The numbers of the sections, or of their rounds, that are right in the section `number`."""
+        return [child for rounds in self.children[number] for child in rounds]
+
     def find_path(self, number: int) -> frozenset[int]:
         """The numbers of a section and of those that it is in."""
         path = {number}

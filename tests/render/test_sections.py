@@ -49,6 +49,8 @@ NOT_LOCAL = {
     "{% if c1 %}<tr><td>e</td><td>f</td></tr>{% endif %}</table>",
     "a block in a cell": "<table><tr><td>{% if c0 %}<p>a</p>{% endif %}</td>"
     "<td>{% if c1 %}<p>b</p>{% endif %}c</td></tr></table>",
+    "paragraphs between the rows of a table in a branch": "<p>a</p>{% if c0 or c1 or c2 %}<table>"
+    "{% for i in items %}<tr><td>{{ i.name }}</td></tr><p>{{ i.name }}</p>{% endfor %}</table>{% endif %}",
     "a paragraph that a block ends": "<p>a{% if c0 %}<div>b</div>{% endif %} c</p>{% if c1 %}<p>d</p>{% endif %}",
     "icons": "<a href='https://e.com/'><img alt=''></a>{% if c0 %}<a href='https://f.com/'>f</a>{% endif %}"
     "<a href='https://e.com/'>e</a>",
@@ -134,6 +136,20 @@ def test_independent_branches_and_rounds_need_few_ways(
         compiled.render(recipient)
     program = next(iter(compiled.list_programs()))
     assert 2 <= len(program.ways) <= 16
+
+
+@pytest.mark.parametrize("counts", [(2, 3, 1), (1, 2, 0), (3, 1, 2)])
+def test_what_a_parser_moves_out_of_each_round_is_there_for_each_round(
+    new_project: Callable[[], Project], counts: tuple[int, ...]
+) -> None:
+    """A browser shows a paragraph between two rows before the table, which is in the branch, but not in the loop."""
+    row = "<tr><td>{{ i.name }}</td></tr><p class=x>{{ name }}</p>"
+    body = f"{{% if c0 %}}<table>{{% for i in items %}}{row}{{% endfor %}}</table>{{% endif %}}{{{{ name }}}}"
+    compiled, plain = (new_project().compile(template=f"{STYLE}<body>{body}</body>") for _ in range(2))
+    plain.use_jinja2_alone()
+    for count in (*[2] * COMPILED_AFTER, *counts):
+        recipient = person(name=f"Ada {count}", c0="yes", items=[{"name": "Tea"}] * count)
+        check_same(compiled, plain, [recipient])
 
 
 def test_a_few_combinations_of_branches_are_ways_of_the_whole(
