@@ -1,6 +1,6 @@
 """The text alternative of an HTML message. inscriptis lays it out, after the tree is prepared for mail.
 
-Most tables of a newsletter are its layout: their rows become lines. A table with <th> cells and short text in
+Most tables of a newsletter are its layout: their rows become lines. A table with <th> cells and without blocks in
 every cell is data: its cells are separated by bars. Links keep their addresses, in <> (RFC 3986 appendix C).
 What is hidden (a preheader) stays hidden, Outlook's conditional comments too. Images are their alt text.
 
@@ -14,17 +14,15 @@ from collections.abc import Container
 from typing import Any
 
 from mailer.render.markup import check_html
-from mailer.render.skeleton import MARK, NONCHARACTERS, TOKEN, NotLocal, has_token
+from mailer.render.skeleton import MARK, NONCHARACTERS, PAD, TOKEN, NotLocal, has_token
 
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _COLLAPSED = re.compile(r"max-height\s*:\s*0(?![.\d]*[1-9])", re.IGNORECASE)
 # Invisible characters that keep what follows out of a preheader: they come in runs.
-_PADDING = re.compile("(?:[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff][ \u00a0]*){3,}")
-_PAD = "[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff]"
-_PADDED_MARK = re.compile(f"{_PAD}{MARK.pattern}|{MARK.pattern}{_PAD}")
+_PADDING = re.compile(f"(?:{PAD}[ \u00a0]*){{3,}}")
+_PADDED_MARK = re.compile(f"{PAD}{MARK.pattern}|{MARK.pattern}{PAD}")
 _CONTROL = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff{NONCHARACTERS}]")  # not in XML
 _GAP = "\ufdd0"  # a noncharacter: stands for the blanks between two cells, which would be collapsed
-MAX_DATA_CELL = 200  # characters of a cell in a table of data
 _BLOCKS = "p|div|table|ul|ol|h1|h2|h3|h4|h5|h6|blockquote|pre|article"
 # Blocks that inscriptis does not know.
 _OTHER_BLOCKS = (
@@ -245,7 +243,5 @@ def is_data_table(table: Any, rows: list[Any]) -> bool:
     for row in rows:
         cells = [cell for cell in row if cell.tag in ("td", "th")]
         if len(cells) < 2 or any(cell.xpath(_HAS_BLOCK) for cell in cells):
-            return False
-        if any(len(TOKEN.sub("", cell.text_content())) > MAX_DATA_CELL for cell in cells):
             return False
     return len(rows) > 1

@@ -30,6 +30,7 @@ _SIGN = f"zq{secrets.token_hex(8)}x"
 TOKEN = re.compile(_SIGN + r"(\d+)q")
 MARK = re.compile(_SIGN + r"(\d+)([se])")  # in a text: where a section starts or ends
 NONCHARACTERS = "\ufdd0-\ufdef\ufffe\uffff"  # of no text (Unicode 23.7): a program may use them for itself
+PAD = "[\u00ad\u034f\u2007\u200b\u200c\u200d\ufeff]"  # invisible: three of them in a text are a padding
 MARK_COMMENT = re.compile(f"<!--{MARK.pattern}-->")
 
 

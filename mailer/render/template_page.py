@@ -311,9 +311,10 @@ class TemplatePage:
             return transformer.transform(written, self.folder, is_path_known)
         except MarkupError as error:
             raise RenderFailure(self.find_place(error.wrong), str(error)) from error
+        except UnicodeEncodeError as error:  # a value's character, as if it were found when it is sent
+            raise ValueError(describe_encoding_error(error)) from error
         except ValueError as error:
-            text = describe_encoding_error(error) if isinstance(error, UnicodeEncodeError) else str(error)
-            raise RenderFailure(Place(self._template.filename or self._place.file), text) from error
+            raise RenderFailure(Place(self._template.filename or self._place.file), str(error)) from error
 
     def find_place(self, text: str) -> Place:
         """The line with `text` in this template or one that it includes; else the template."""

@@ -23,7 +23,7 @@ from mailer.render.attachments import FileProblem
 from mailer.render.html import Images
 from mailer.render.markup_sections import MARKUP, STYLE
 from mailer.render.placeholders import NUMBER
-from mailer.render.skeleton import NONCHARACTERS, TOKEN, Skeleton, has_token, make_token
+from mailer.render.skeleton import NONCHARACTERS, PAD, TOKEN, Skeleton, has_token, make_token
 from mailer.render.templates import show_path_segment
 from mailer.templating.environment import show_text
 from mailer.text import shorten
@@ -37,6 +37,8 @@ MAX_KEPT_SIZE = 512 * 1024  # characters of one that is kept
 _WORD = rf"[^\s\x00-\x1f\x7f-\x9f{NONCHARACTERS}]+"  # nothing that HTML collapses or drops
 _WORDS = re.compile(f"{_WORD}(?: {_WORD})*")
 _LINES_OF_WORDS = re.compile(_WORDS.pattern + rf"(?:\n{_WORDS.pattern})*")
+# What may be a part of a padding, of which the derived text keeps nothing.
+_PADDED = re.compile(rf"^{PAD}|{PAD}[ \u00a0]?{PAD}|{PAD}$", re.MULTILINE)
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|#)")
 _ATTRIBUTE = re.compile(r"([^\s\"'<>/=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]+))")
@@ -177,6 +179,7 @@ class Transformer:
             and len(lines) <= MAX_SLOT
             and lines.count("\n") == len(values) - 1
             and _LINES_OF_WORDS.fullmatch(lines) is not None
+            and not _has_padding(lines)
         )
 
     @property
@@ -263,6 +266,7 @@ class Plan:
                 len(lines) <= MAX_SLOT
                 and lines.count("\n") == self._count - 1
                 and _LINES_OF_WORDS.fullmatch(lines)
+                and not _has_padding(lines)
             ):
                 return self.all_tokens
         return tuple(
@@ -278,7 +282,7 @@ class Plan:
         if number in self._literal or hasattr(value, "__html__"):
             return text
         words = show_text(value)
-        if len(words) > MAX_SLOT or not _WORDS.fullmatch(words):
+        if len(words) > MAX_SLOT or not _WORDS.fullmatch(words) or _has_padding(words):
             return text
         return text if number in self._addresses and not _URL.match(words) else None
 
@@ -289,6 +293,11 @@ class Plan:
         if hasattr(value, "__html__") or not text.strip():
             return text
         return text if number in self._numeric and NUMBER.fullmatch(text) else None
+
+
+def _has_padding(text: str) -> bool:
+    """Whether invisible characters in a text may be taken for a padding, alone or with those beside it."""
+    return not text.isascii() and _PADDED.search(text) is not None
 
 
 class _Sites(NamedTuple):

@@ -115,6 +115,26 @@ def test_a_value_that_is_not_text_is_shown_as_in_html(
     )
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_invisible_characters_of_a_value_are_a_padding_in_both(project: Project, template: str) -> None:
+    odd = [
+        "\u200d" * 3,
+        "a\u200c\u200c\u200cb",
+        "a\u200c \u200c \u200cb",
+        "\u200da",
+        "a\u200d",
+        "a\u200db",
+        "a\u00ad\u034f",
+    ]
+    rows = [(a, b, "p") for a, b in zip(odd, reversed(odd), strict=True)]
+    compare_all(project, rows, template="\u200c\u200c" + template)
+
+
+def test_a_row_of_data_has_bars_however_long_a_value_is(project: Project) -> None:
+    template = "<table><tr><th>a</th><th>b</th></tr><tr><td>{{ a }}</td><td>{{ b }}</td></tr></table>"
+    compare_all(project, [("x" * n, "y é" * n, "p") for n in (1, 50, 199, 201, 1000)], template=template)
+
+
 def test_an_image_that_is_null_is_none(project: Project) -> None:
     compiled = project.compile(template="<img src='{{ item.photo }}'><p>{{ item.photo }}</p>")
     for photo in [*(f"https://e.com/{n}.png" for n in range(COMPILED_AFTER + 2)), None]:
