@@ -1,7 +1,7 @@
 """The text alternative of an HTML message. inscriptis lays it out, after the tree is prepared for mail.
 
-Most tables of a newsletter are its layout: their rows become lines. A table with <th> cells and without blocks in
-every cell is data: its cells are separated by bars. Links keep their addresses, in <> (RFC 3986 appendix C).
+Most tables of a newsletter are its layout: their rows become lines. A table with <th> cells is data if no cell has
+a block in it: its cells are separated by bars. Links keep their addresses, in <> (RFC 3986 appendix C).
 What is hidden (a preheader) stays hidden, Outlook's conditional comments too. Images are their alt text.
 
 No width depends on a cell's text. So a text can be derived from a skeleton whose slots are filled afterwards.

@@ -43,6 +43,7 @@ from mailer.text import shorten
 if TYPE_CHECKING:
     from mailer.render.programs import Program
     from mailer.render.tracing import TracingEnvironment
+    from mailer.render.ways import FilledWay
 
 MAX_SOURCE = 4 * 1024 * 1024  # bytes of one template
 MAX_PATTERN = 65536  # characters of what a pattern renders to
@@ -248,12 +249,16 @@ class PatternTemplate:
         if self._count > self.COMPILED_AFTER and self._is_compiled:
             if self.program is None:
                 self.program = self._make_program(most)
-            filled = self.program.fill(variables) or self.program.learn(
-                variables, lambda: "".join(run_template(self._template, variables, most))
-            )
+            filled = self.program.fill(variables) or self._learn(self.program, variables, most)
             if filled is not None:
                 return filled.write()
         return self.render_plainly(variables, most)
+
+    def _learn(self, program: Program, variables: TemplateVariables, most: int) -> FilledWay | None:
+        try:
+            return program.learn(variables, lambda: "".join(run_template(self._template, variables, most)))
+        except LimitExceeded as error:
+            raise self._make_failure(error, variables) from error
 
     def is_plain(self, variables: TemplateVariables) -> bool:
         """Whether it is known, without rendering it, that `render` gives one line of printable text."""
@@ -276,10 +281,13 @@ class PatternTemplate:
         try:
             return "".join(run_template(self._template, variables, most))
         except Exception as error:
-            text, place = describe_error(error, variables), find_template_place(error)
-            if place is None or place.file == UNNAMED_TEMPLATE:
-                text, place = self._key + text, self.place
-            raise RenderFailure(place, text) from error
+            raise self._make_failure(error, variables) from error
+
+    def _make_failure(self, error: Exception, variables: TemplateVariables) -> RenderFailure:
+        text, place = describe_error(error, variables), find_template_place(error)
+        if place is None or place.file == UNNAMED_TEMPLATE:
+            text, place = self._key + text, self.place
+        return RenderFailure(place, text)
 
     def _make_program(self, most: int) -> Program:
         loaded: list[Template] = []

@@ -200,3 +200,16 @@ def test_a_lone_surrogate_in_html_is_named_however_many_messages_were_made(
         RenderError, match=r"^people.csv:2: a lone surrogate \(U\+D800\) is not a character, for ada@"
     ):
         compiled.render(person(city="a\ud800"))
+
+
+@pytest.mark.parametrize(("field", "place"), [("subject", "campaign.yaml:1"), ("text", "body.txt:1")])
+@pytest.mark.parametrize("count", [0, 16, 30])
+def test_a_limit_is_at_its_place_on_a_way_that_is_new(
+    project: Project, count: int, field: str, place: str
+) -> None:
+    source = "{% if big %}{{ n ** n }}{% else %}{{ n }}{% endif %}"
+    compiled = project.compile(**({"text": "Hi"} | {field: source}))
+    for n in range(count):
+        compiled.render(person(n=n, big=""))
+    with pytest.raises(RenderError, match=rf"{place}: stopped: a number that is too large, for ada@"):
+        compiled.render(person(n=10**12, big="yes"))
