@@ -10,6 +10,7 @@ fails for a recipient, Jinja2 renders that recipient's message, and says what is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 
 from jinja2 import Template
@@ -112,7 +113,8 @@ class Program:
         self.name = name
         self._roots: dict[Any, Node] = {}
         self._hits = self._traces = 0
-        self._builder = WayBuilder(environment.growth_factors, environment.plain_gains)
+        self._numbers = count()
+        self._builder = self._new_builder()
         self._may_have_sections = has_sections
         self._has_sections = False
         self._whole: set[str] = set()
@@ -205,8 +207,11 @@ class Program:
     def _clear(self) -> None:
         """Forget all ways, and begin anew."""
         self._roots.clear()
-        self._builder = WayBuilder(self._environment.growth_factors, self._environment.plain_gains)
+        self._builder = self._new_builder()
         self._traces = max(0, self._traces - FREE_TRACES)
+
+    def _new_builder(self) -> WayBuilder:
+        return WayBuilder(self._environment.growth_factors, self._environment.plain_gains, self._numbers)
 
     def compare(self, filled: FilledWay, render: Callable[[], str]) -> bool:
         """Whether the output is that of Jinja2, which `render` gives. If not, the program is turned off."""

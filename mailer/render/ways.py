@@ -29,7 +29,7 @@ class Way:
     registers.
     """
 
-    number: int  # in its program
+    number: int  # of no other way that its program has or had
     pieces: list[str | int | Section]
     raw: list[int]
     shown: list[int]
@@ -203,9 +203,15 @@ class ContradictoryTrace(Exception):
 class WayBuilder:
     """Adds recordings to the trees of one program."""
 
-    def __init__(self, growth_factors: dict[Callable[..., Any], int], plain_gains: PlainGains) -> None:
-        """`growth_factors` are those of `list_growth_factors`, `plain_gains` those of `list_plain_gains`."""
+    def __init__(
+        self, growth_factors: dict[Callable[..., Any], int], plain_gains: PlainGains, numbers: Iterator[int]
+    ) -> None:
+        """`growth_factors` are those of `list_growth_factors`, `plain_gains` those of `list_plain_gains`.
+
+        `numbers` are those of the ways that are made.
+        """
         self._growth_factors, self._plain_gains = growth_factors, plain_gains
+        self._numbers = numbers
         self.ways: list[Way] = []
         self.constant = 0  # characters of the constant texts of all ways
 
@@ -276,7 +282,7 @@ class WayBuilder:
         length = sum(len(piece) for piece in written if isinstance(piece, str))
         sections = [piece for piece in written if isinstance(piece, Section)]
         raw, shown = [places[raw] for raw, _ in numbers], [places[shown] for _, shown in numbers]
-        return Way(len(self.ways), written, raw, shown, length, slot_length, sections)
+        return Way(next(self._numbers), written, raw, shown, length, slot_length, sections)
 
 
 class _Path(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -150,6 +151,24 @@ def test_what_a_parser_moves_out_of_each_round_is_there_for_each_round(
     for count in (*[2] * COMPILED_AFTER, *counts):
         recipient = person(name=f"Ada {count}", c0="yes", items=[{"name": "Tea"}] * count)
         check_same(compiled, plain, [recipient])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(
+    "inner", ["{% if i.sale %}x{% endif %}", "{{ i.name }}", "{% for t in i.tags %}{{ t }}{% endfor %}"]
+)
+def test_what_was_made_before_a_section_is_written_out_is_not_used_after_it(
+    new_project: Callable[[], Project], inner: str, options: dict[str, Any]
+) -> None:
+    """The first recipient with an item shows that the loop is not separable: all ways are made anew."""
+    loop = f"{{% for i in items %}}<p>{{% filter upper %}}{inner}{{% endfilter %}}</p>{{% endfor %}}"
+    body = f"{{% if c0 %}}<p>A {{{{ name }}}}</p>{{% endif %}}{loop}{{% if c1 %}}<p>B</p>{{% endif %}}"
+    compiled, plain = (new_project().compile(template=f"<body>{body}</body>", **options) for _ in range(2))
+    plain.use_jinja2_alone()
+    people = make_people(COMPILED_AFTER + 20, seed=2)
+    without_items = [replace(one, columns={**one.columns, "items": []}) for one in people]
+    check_same(compiled, plain, without_items)
+    check_same(compiled, plain, people)
 
 
 def test_a_few_combinations_of_branches_are_ways_of_the_whole(
