@@ -32,7 +32,8 @@ SESSION_REFUSALS = frozenset({500, 501, 502, 503, 504})
 
 # The error of a message that was in doubt, and was refused for good when it was sent again. It stays in
 # doubt: the recipient may have the first copy, and `--retry-failed` must not send another one.
-EARLIER_COPY = "whether an earlier copy arrived is not known: its reply never came"
+ONLY_IF_ASKED = "it is sent again only with --in-doubt resend"
+EARLIER_COPY = f"whether an earlier copy arrived is not known, since its reply never came; {ONLY_IF_ASKED}"
 
 
 class SessionAction(Enum):
@@ -97,6 +98,9 @@ def decide(
     if reply.is_transient:
         greylisted = rule is not None and rule.action is ReplyAction.GREYLISTED
         return Disposition(_defer(claimed, reply, result, policy, now, greylisted=greylisted), rule)
+    if rule is not None and rule.action is ReplyAction.UNKNOWN_USER and result.stage == "rcpt":
+        # There is no mailbox in which an earlier copy could have arrived.
+        return Disposition(_outcome(claimed, Status.FAILED, now, reply, result), rule)
     return Disposition(_fail(claimed, now, reply, result), rule)
 
 
@@ -110,7 +114,8 @@ def decide_unanswered(
     epoch.
     """
     if policy.holds_doubts or claimed.claim.in_doubt:
-        return _outcome(claimed, Status.IN_DOUBT, now, error=error)
+        said = f"{error}, and the reply to this message never came; {ONLY_IF_ASKED}"
+        return _outcome(claimed, Status.IN_DOUBT, now, error=said)
     return Retry(BEFORE_ALL_OTHERS, error=error, in_doubt=True)
 
 

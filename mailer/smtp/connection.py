@@ -37,7 +37,7 @@ from mailer.smtp.tls import (
     make_silence_hint,
     make_tls_error,
 )
-from mailer.smtp.transport import Transport, find_refusal_before_tls
+from mailer.smtp.transport import Transport, find_last_words, find_refusal_before_tls
 
 # Seconds that next_results() waits for more results: a caller's fsync is then for several messages.
 LINGER = 0.01
@@ -351,6 +351,8 @@ class Connection:
         host, port = self._endpoint.host, self._endpoint.port
         if is_client_certificate_alert(error):  # in TLS 1.3 it comes after the handshake
             return make_tls_error(error, host, port=port, security=self._endpoint.security)
+        if words := find_last_words(error, self.transport.last_octets):
+            return ConnectionLost(f"{host} ended the session outside TLS: {words}")
         reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         return ConnectionLost(f"the connection to {host} broke: {reason or error}")
 

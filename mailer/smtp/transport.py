@@ -8,6 +8,7 @@ of asyncio whose write fails drops replies that are already here.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from contextlib import suppress
@@ -35,6 +36,18 @@ def find_refusal_before_tls(error: BaseException, octets: bytes) -> Reply | None
     except ProtocolViolation:
         return None
     return reply if reply is not None and reply.is_transient else None
+
+
+def find_last_words(error: BaseException, octets: bytes) -> str | None:
+    """Return what a server said in plaintext at the end of a session in TLS; None if it said nothing.
+
+    `error` is what reading TLS met, and `octets` are the last that came. Exim says 554 and 421 so. Anybody on the
+    line could have said it: it is for a person to read, and means nothing for the messages in flight.
+    """
+    if getattr(error, "reason", None) not in NOT_TLS:
+        return None
+    match = re.search(rb"[45][0-9][0-9][ -][\x20-\x7e]{1,500}\r?\n\Z", octets)
+    return match[0].decode("ascii").rstrip() if match else None
 
 
 def _decrypt_available(tls: ssl.SSLObject) -> tuple[bytes, bool, ssl.SSLError | None]:
@@ -80,12 +93,14 @@ class Transport:
         """`sock` is connected and does not block."""
         self.tls: ssl.SSLObject | None = None
         self.first_octets = b""  # of the peer, in a TLS handshake
+        self.last_octets = b""  # of the peer, in which TLS ended
         self._loop = asyncio.get_running_loop()
         self.sock = sock
         self._listener = listener
         self._from_peer = ssl.MemoryBIO()
         self._to_peer = ssl.MemoryBIO()
         self._buffer = memoryview(bytearray(READ_SIZE))
+        self._read_count = 0  # octets of the last input, in the buffer
         self._pending = memoryview(b"")  # what the socket did not take yet
         self._output = 0  # octets of output that are pending or sent
         self._last_piece = 0  # octets of the last piece of output
@@ -174,6 +189,7 @@ class Transport:
         elif self.tls is None:
             self._listener.receive_data(bytes(self._buffer[:count]))
         else:
+            self._read_count = count
             self._from_peer.write(self._buffer[:count])
             self._read_tls()
 
@@ -185,6 +201,8 @@ class Transport:
         if data:
             self._listener.receive_data(data)
         if is_end and self.sock.fileno() >= 0:
+            if error is not None:
+                self.last_octets = bytes(self._buffer[: self._read_count])
             self._end_input(error)
 
     def _end_input(self, error: OSError | None) -> None:

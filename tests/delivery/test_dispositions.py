@@ -193,7 +193,11 @@ def test_a_message_without_a_reply_is_sent_again_first_and_once() -> None:
     for claimed, policy in ((second, POLICY), (CLAIMED, replace(POLICY, holds_doubts=True))):
         held = decide_unanswered(claimed, "the connection broke", policy, NOW)
         assert isinstance(held, Outcome)
-        assert (held.status, held.error, held.attempts) == (Status.IN_DOUBT, "the connection broke", 3)
+        assert (held.status, held.attempts) == (Status.IN_DOUBT, 3)
+        assert held.error == (
+            "the connection broke, and the reply to this message never came;"
+            " it is sent again only with --in-doubt resend"
+        )
 
 
 @pytest.mark.parametrize(
@@ -210,7 +214,14 @@ def test_a_message_whose_turn_kills_each_session_lets_others_go_first(
 
 
 @pytest.mark.parametrize(
-    ("stage", "line"), [("rcpt", "550 5.1.1 User unknown"), ("content", "554 5.7.1 no"), ("content", None)]
+    ("stage", "line"),
+    [
+        ("rcpt", "550 5.7.1 no"),
+        ("rcpt", "552 5.2.2 mailbox full"),  # of the first copy, perhaps
+        ("content", "550 5.1.1 User unknown"),
+        ("content", "554 5.7.1 no"),
+        ("content", None),
+    ],
 )
 def test_a_refused_message_of_which_an_earlier_copy_may_have_arrived_stays_in_doubt(
     stage: Stage, line: str | None
@@ -221,6 +232,14 @@ def test_a_refused_message_of_which_an_earlier_copy_may_have_arrived_stays_in_do
     assert record.status is Status.IN_DOUBT
     assert record.code == (int(line[:3]) if line else None)
     assert EARLIER_COPY in record.answer
+    assert record.answer.endswith("it is sent again only with --in-doubt resend")
     taken = decided("content", "250 2.0.0 Ok", DOUBTFUL).record
     assert isinstance(taken, Outcome)
     assert taken.status is Status.SENT
+
+
+def test_a_message_in_doubt_whose_mailbox_does_not_exist_has_failed() -> None:
+    """No earlier copy can have arrived there."""
+    record = decided("rcpt", "550 5.1.1 User unknown", DOUBTFUL).record
+    assert isinstance(record, Outcome)
+    assert (record.status, record.code, record.error) == (Status.FAILED, 550, None)

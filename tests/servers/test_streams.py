@@ -83,6 +83,21 @@ def test_refusals_inside_a_window(
     check_arrived(server, {n for n in range(count) if n % 3 != 1})
 
 
+def test_many_refused_in_a_row_end_exims_session_and_none_is_in_doubt(
+    exim: MailServer, tmp_path: Path
+) -> None:
+    """It drops the connection at the eleventh counted RSET, behind which more of the window had left."""
+    campaign = write(tmp_path, 0)
+    names = [*(f"p{n}" for n in range(50)), *(f"refused{n}" for n in range(50, 80))]
+    names += [f"p{n}" for n in range(80, 200)]
+    rows = [f"{name}@example.com,t{n}" for n, name in enumerate(names)]
+    (tmp_path / "people.csv").write_text("\n".join(["email,token", *rows]) + "\n")
+    done = send(campaign, exim, tmp_path)
+    assert done.exit == 1, done.errors
+    assert done.counts == {"total": 200, "sent": 170, "failed": 30}
+    check_arrived(exim, {n for n in range(200) if not 50 <= n < 80})
+
+
 def test_discarding_postfix_takes_the_window(postfix: MailServer, tmp_path: Path) -> None:
     """Speed is the benchmarks' business; here only that nothing is lost where nothing holds the client back."""
     (tmp_path / "c.yaml").write_text(CAMPAIGN)

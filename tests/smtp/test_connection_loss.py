@@ -236,13 +236,25 @@ def test_abort_leaves_every_message_unfinished(authority: Authority) -> None:
     run(test)
 
 
-def test_tls_that_breaks_in_a_session(authority: Authority) -> None:
-    """Exim says its last words in plaintext: no traceback, and the name of the trouble."""
+@pytest.mark.parametrize(
+    ("octets", "said"),
+    [
+        (
+            b"554 Too many nonmail commands\r\n",
+            "ended the session outside TLS: 554 Too many nonmail commands$",
+        ),
+        (b"250 2.0.0 Ok: queued\r\n", "broke: [A-Z_]+$"),
+        (b"554 \x1b[2Jno\r\n", "broke: [A-Z_]+$"),
+    ],
+)
+def test_tls_that_breaks_in_a_session(authority: Authority, octets: bytes, said: str) -> None:
+    """Exim says its last words in plaintext. Anybody on the line could: they do not decide about messages."""
 
     async def breaks(peer: Peer) -> None:
         await peer.take(FIRST + 1)
         await peer.writer.drain()
-        peer.writer.get_extra_info("socket")._sock.send(b"554 Too many nonmail commands\r\n")
+        await peer.reader.read(1)  # the second message
+        peer.writer.get_extra_info("socket")._sock.send(octets)
         await asyncio.sleep(5)
 
     async def test() -> None:
@@ -250,8 +262,11 @@ def test_tls_that_breaks_in_a_session(authority: Authority) -> None:
             session = await connect(authority.endpoint(port), None)
             assert await send(session, [message(1)]) == {1: 250}
             session.submit(message(2))
-            with pytest.raises(ConnectionLost, match="broke"):
+            with pytest.raises(ConnectionLost, match=said) as caught:
                 await session.next_results()
+            assert caught.value.reply is None
+            unfinished = session.list_unfinished()
+            assert (unfinished.unsent, [t.context for t in unfinished.in_doubt]) == ([], [2])
 
     run(test)
 
