@@ -369,8 +369,14 @@ class Connection:
     def _write(self) -> None:
         self._unwritten = 0
         self.transport.write()
-        if self._timer is None and (deadline := self._session.deadline) is not None:
-            self._timer = self._loop.call_at(deadline, self._check_deadline)
+        deadline = self._session.deadline
+        if deadline is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return  # it looks at the deadline when it fires
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._check_deadline)
 
     def _check_deadline(self) -> None:
         """One timer serves all replies: it is set anew only when it fires, not for each of them."""

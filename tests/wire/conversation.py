@@ -116,6 +116,7 @@ def converse(
     messages: Sequence[Transaction] = (),
     *,
     feeding: str = "whole",
+    timeout: float = 10.0,
     starttls: bool = False,
     channel: str = "tls",
     login: Login | None = None,
@@ -134,7 +135,7 @@ def converse(
         channel=channel,  # type: ignore[arg-type] # the scripts' word
         login=login,
         waits_to_log_in=waits_to_log_in,
-        timeout=10.0,
+        timeout=timeout,
         window=window,
         strategy_at_most=at_most,
         traits=traits,

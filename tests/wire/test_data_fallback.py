@@ -78,6 +78,42 @@ def test_commands_behind_the_end_that_are_dropped_cost_one_timeout(
     assert run.session.traits.refuses_behind_content is is_learned
 
 
+@pytest.mark.parametrize(
+    ("timeout", "traits", "is_heard", "seconds"),
+    [
+        (60.0, ServerTraits(), False, 10),
+        (3.0, ServerTraits(), False, 3),
+        (60.0, ServerTraits(reads_behind_content=True), False, 60),  # as an earlier session has shown
+        (60.0, ServerTraits(), True, 60),
+    ],
+)
+def test_commands_behind_the_end_that_may_be_dropped_are_not_waited_for_long(
+    feeding: str, timeout: float, traits: ServerTraits, is_heard: bool, seconds: int
+) -> None:
+    """Nothing of that message can be accepted yet, and the next session asks less."""
+    run = converse(
+        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + ENVELOPE[2] + "S: 250 q\n"
+        + ("S: 250 ok\n" if is_heard else "") + "L:",
+        [ONE, TWO],
+        feeding=feeding,
+        timeout=timeout,
+        traits=traits,
+    )  # fmt: skip
+    assert str(run.failure) == f"server.example did not answer within {seconds} seconds"
+    assert [each.context for each in run.session.list_unfinished().unsent] == [2]
+    assert run.session.traits.reads_behind_content is (is_heard or traits.reads_behind_content)
+
+
+def test_content_itself_is_waited_for_as_long_as_the_campaign_says(feeding: str) -> None:
+    run = converse(
+        OPENING + PIPELINED + ENVELOPE[1] + GO + CONTENT[1] + ENVELOPE[2] + "L:",
+        [ONE, TWO],
+        feeding=feeding,
+        timeout=60.0,
+    )
+    assert str(run.failure) == "server.example did not answer within 60 seconds"
+
+
 @pytest.mark.parametrize("code", [500, 501, 502, 503, 504])
 @pytest.mark.parametrize("at", ["MAIL", "DATA"])
 def test_a_refusal_that_concerns_the_session_makes_it_sequential(feeding: str, code: int, at: str) -> None:

@@ -117,6 +117,17 @@ class DataWriter:
     def strategy(self) -> Strategy:
         return Strategy.PIPELINED if self._is_grouped else Strategy.SEQUENTIAL
 
+    @property
+    def may_be_unheard(self) -> bool:
+        """Whether the reply that is due is to the first command behind content, and none came so far."""
+        envelope = self._envelope
+        return (
+            envelope is not None
+            and envelope.is_behind_content
+            and self._last_content is not LastContent.UNANSWERED
+            and not (self.traits.reads_behind_content or envelope.transaction.is_mail_answered)
+        )
+
     def learn_from_loss(self, end: SessionEnded) -> None:
         """Note in `traits` what the loss of the session, described by `end`, says about the server."""
         envelope = self._envelope
@@ -198,6 +209,8 @@ class DataWriter:
     def _handle_mail_reply(self, envelope: _Envelope, reply: Reply) -> None:
         current = envelope.transaction
         current.handle_mail_reply(reply)
+        if envelope.is_behind_content and not self.traits.reads_behind_content:
+            self.traits = replace(self.traits, reads_behind_content=True)
         if current.mail_refusal is not None and not self._is_grouped:
             self._handle_envelope_refusal(envelope, reply)
 

@@ -37,6 +37,7 @@ from mailer.smtp.sasl.mechanism import ChannelBinding
 ENDING_SECONDS = 5.0  # for what a server still answers behind its 421
 # A server that owes a reply, is silent for so long and then ends the session has waited for us as we for it.
 SILENCE_SECONDS = 5.0
+UNHEARD_SECONDS = 10.0  # for the reply to a command that the server may have dropped
 
 
 class SmtpSession:
@@ -116,7 +117,7 @@ class SmtpSession:
             # messages.
             self._close(self._make_ended_error(announcement), may_still_accept=announcement.code != 421)
         else:
-            seconds = f"{self.settings.timeout:g}"
+            seconds = f"{self._reply_seconds:g}"
             self._has_timed_out = True
             self._close(ConnectionLost(f"{self.settings.host} did not answer within {seconds} seconds"))
         return self._take_events(now)
@@ -165,7 +166,14 @@ class SmtpSession:
             return self._pipeline.waiting_since + min(ENDING_SECONDS, self.settings.timeout)
         if self._machine.state is State.CLOSED or not self._pipeline.is_waiting:
             return None
-        return self._pipeline.waiting_since + self.settings.timeout
+        return self._pipeline.waiting_since + self._reply_seconds
+
+    @property
+    def _reply_seconds(self) -> float:
+        """The seconds for the reply that is due: few, if the server may have dropped the command."""
+        if self._submission is not None and self._submission.may_be_unheard:
+            return min(UNHEARD_SECONDS, self.settings.timeout)
+        return self.settings.timeout
 
     # -- what is known --
 

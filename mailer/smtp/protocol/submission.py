@@ -141,6 +141,11 @@ class Submission:
         return self._queue.is_empty
 
     @property
+    def may_be_unheard(self) -> bool:
+        """The server may have dropped the command whose reply is due: some do so behind a message's end."""
+        return isinstance(self._writer, DataWriter) and self._writer.may_be_unheard
+
+    @property
     def is_stuck(self) -> bool:
         """A message waits that this session will never send: it has used up what MAILMAX allows."""
         queue = self._queue

@@ -109,6 +109,7 @@ class ServerTraits:
     - `strategy_at_most`: the highest strategy to use from now on; None if no session had to go to a lower one.
     - `refuses_behind_content`: it refuses or drops commands that come with the end of a message, so the next
       MAIL waits for the reply to the content.
+    - `reads_behind_content`: it has answered such a command, so it does not drop them.
     - `keeps_refused_transaction`: a message that it refuses leaves its transaction open, so RSET precedes the
       next MAIL.
     - `needs_resets`: a session was lost after RSETs were left out, so none is left out any more.
@@ -120,6 +121,7 @@ class ServerTraits:
 
     strategy_at_most: Strategy | None = None
     refuses_behind_content: bool = False
+    reads_behind_content: bool = False
     keeps_refused_transaction: bool = False
     needs_resets: bool = False
     window_at_most: int | None = None
@@ -131,6 +133,7 @@ class ServerTraits:
         return ServerTraits(
             strategy_at_most=choose_lower_strategy(self.strategy_at_most, newer.strategy_at_most),
             refuses_behind_content=self.refuses_behind_content or newer.refuses_behind_content,
+            reads_behind_content=self.reads_behind_content or newer.reads_behind_content,
             keeps_refused_transaction=self.keeps_refused_transaction or newer.keeps_refused_transaction,
             needs_resets=self.needs_resets or newer.needs_resets,
             window_at_most=newer.window_at_most,
