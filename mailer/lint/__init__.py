@@ -103,16 +103,17 @@ def _check_message(
     documents: list[Document],
 ) -> Iterator[Finding]:
     content = compiled.render(recipient).content
-    header = BytesHeaderParser(policy=policy.default).parsebytes(content)
-    if campaign.images and not documents:  # of the first message: most have the same images
-        yield from rules.check_image_files(sources, BytesParser(policy=policy.default).parsebytes(content))
+    has_images = campaign.images and not documents  # of the first message: most have the same images
+    message = (BytesParser if has_images else BytesHeaderParser)(policy=policy.default).parsebytes(content)
+    if has_images:
+        yield from rules.check_image_files(sources, message)
     html, text = compiled.render_html(recipient), compiled.render_text(recipient)
     document = parse_html(html) if html is not None else None
     in_html = partial(sources.find_in_template, campaign.template)
     in_text = partial(sources.find_in_template, campaign.text or campaign.template)
-    leave = str(header.get("List-Unsubscribe", "")).partition("<")[2].partition(">")[0] or None
+    leave = str(message.get("List-Unsubscribe", "")).partition("<")[2].partition(">")[0] or None
     yield from chain(
-        rules.check_subject(campaign, str(header.get("Subject", ""))),
+        rules.check_subject(campaign, str(message.get("Subject", ""))),
         rules.check_headers(campaign, sources, content),
         rules.check_text(campaign, text, document, in_text),
     )
