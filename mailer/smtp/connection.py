@@ -33,11 +33,11 @@ from mailer.smtp.tls import (
     fetch_certificate_names,
     get_channel_binding,
     get_client_context,
-    is_client_certificate_alert,
+    make_broken_error,
     make_silence_hint,
     make_tls_error,
 )
-from mailer.smtp.transport import Transport, find_last_words, find_refusal_before_tls
+from mailer.smtp.transport import Transport, find_refusal_before_tls
 
 # Seconds that next_results() waits for more results: a caller's fsync is then for several messages.
 LINGER = 0.01
@@ -345,16 +345,8 @@ class Connection:
         if error is None or session.state in (State.QUITTING, State.ENDING):
             self._handle_events(session.receive_eof(now))
         else:
-            self._handle_events(session.fail(self._make_broken_error(error), now))
-
-    def _make_broken_error(self, error: OSError) -> ServerError:
-        host, port = self._endpoint.host, self._endpoint.port
-        if is_client_certificate_alert(error):  # in TLS 1.3 it comes after the handshake
-            return make_tls_error(error, host, port=port, security=self._endpoint.security)
-        if words := find_last_words(error, self.transport.last_octets):
-            return ConnectionLost(f"{host} ended the session outside TLS: {words}")
-        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        return ConnectionLost(f"the connection to {host} broke: {reason or error}")
+            broken = make_broken_error(error, self._endpoint, self.transport.last_octets)
+            self._handle_events(session.fail(broken, now))
 
     def data_to_send(self) -> bytes:
         """Return what the session wants to write."""

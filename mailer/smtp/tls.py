@@ -21,7 +21,7 @@ from mailer.smtp.endpoint import ClientCertificateFiles, Endpoint
 from mailer.smtp.protocol.values import SocketAddress
 from mailer.smtp.sasl.mechanism import ChannelBinding
 from mailer.smtp.tcp import TcpConnection, open_tcp
-from mailer.smtp.transport import NOT_TLS
+from mailer.smtp.transport import NOT_TLS, find_last_words
 
 MAX_CA_FILE = 16 << 20  # the system's own bundle has 0.2 MB
 _MAX_NAMES = 8
@@ -199,7 +199,7 @@ def make_tls_error(
             f"{where} speaks only TLS older than 1.2",
             hint="TLS 1.0 and 1.1 are forbidden (RFC 8996); the server needs an update",
         )
-    if is_client_certificate_alert(error):
+    if _is_client_certificate_alert(error):
         verb = (
             "wants a certificate from the client"
             if reason in _CERTIFICATE_WANTED
@@ -226,7 +226,18 @@ def make_tls_error(
     return TlsError(f"TLS with {where} failed: {show_text(str(error)) or type(error).__name__}")
 
 
-def is_client_certificate_alert(error: BaseException) -> bool:
+def make_broken_error(error: OSError, endpoint: Endpoint, last_octets: bytes) -> ServerError:
+    """Return the error of a session that `error` ended; `last_octets` are the last that came, encrypted or not."""
+    host = endpoint.host
+    if _is_client_certificate_alert(error):  # in TLS 1.3 it comes after the handshake
+        return make_tls_error(error, host, port=endpoint.port, security=endpoint.security)
+    if words := find_last_words(error, last_octets):
+        return ConnectionLost(f"{host} ended the session outside TLS: {words}")
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return ConnectionLost(f"the connection to {host} broke: {reason or error}")
+
+
+def _is_client_certificate_alert(error: BaseException) -> bool:
     """Return whether `error` says that the server wants a client certificate, or refuses ours."""
     return getattr(error, "reason", None) in _CERTIFICATE_WANTED | _CERTIFICATE_REFUSED
 
