@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 import trustme
 
+from tests.servers.chasquid import run_chasquid
 from tests.servers.courier import run_courier
 from tests.servers.dovecot import Dovecot, run_dovecot
 from tests.servers.exim import run_exim
@@ -78,6 +79,11 @@ def running_courier(ca_file: Path) -> Iterator[MailServer]:
 
 
 @pytest.fixture(scope="session")
+def running_chasquid(ca: trustme.CA, ca_file: Path) -> Iterator[MailServer]:
+    yield from started(lambda: run_chasquid(ca, ca_file))
+
+
+@pytest.fixture(scope="session")
 def running_submission(ca: trustme.CA, running_postfix: MailServer) -> Iterator[MailServer]:
     yield from started(lambda: run_submission(ca, running_postfix))
 
@@ -114,6 +120,11 @@ def haraka(running_haraka: MailServer) -> MailServer:
 @pytest.fixture
 def courier(running_courier: MailServer) -> MailServer:
     return running_courier.emptied()
+
+
+@pytest.fixture
+def chasquid(running_chasquid: MailServer) -> MailServer:
+    return running_chasquid.emptied()
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ install() {
 
 servers="postfix/usr/lib/postfix/sbin/smtpd exim4-daemon-heavy/usr/sbin/exim4 opensmtpd/usr/sbin/smtpd"
 servers="$servers dovecot-submissiond/usr/lib/dovecot/submission courier-mta/usr/sbin/courieresmtpd"
+servers="$servers chasquid/usr/bin/chasquid"
 
 parts() { # parts PACKAGE: what is unpacked into its folder
     case $1 in

@@ -83,6 +83,18 @@ def test_refusals_inside_a_window(
     check_arrived(server, {n for n in range(count) if n % 3 != 1})
 
 
+def test_chasquid_forgets_what_comes_behind_a_message_and_ends_sessions_at_three_errors(
+    chasquid: MailServer, tmp_path: Path
+) -> None:
+    """The first costs ten seconds once; the second costs sessions, but no message an attempt."""
+    done = send(write(tmp_path, 100), chasquid, tmp_path)
+    assert done.exit == 1, done.errors
+    assert done.counts == {"total": 100, "sent": 67, "failed": 33}
+    assert done.report["server"]["strategy"] == "pipelined"
+    assert {row["attempts"] for row in done.report["recipients"]} == {1}
+    check_arrived(chasquid, {n for n in range(100) if n % 3 != 1})
+
+
 def test_many_refused_in_a_row_end_exims_session_and_none_is_in_doubt(
     exim: MailServer, tmp_path: Path
 ) -> None:
