@@ -48,7 +48,7 @@ demo: $(VENV)/.ready-all
 	$(BIN)/mailer send campaigns/newsletter.yaml --sandbox --report out/report.json --report out/report.html
 
 test: setup servers check
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
 
 # What a change is tried with first: no server of Debian's, no browser, no soak. One process more than there are cores,
 # because a test that waits for a socket or a disk leaves its core to another. Byte code is kept, whatever the environment
