@@ -1,70 +1,24 @@
 """The messages of a run that are still to be sent: what may start, when, and what is durable.
 
-The order that makes the promise: intents (and the outcomes before them) are committed, then the messages
-leave, then their replies are recorded. What is durable as intent and not as outcome is never more than the
-open windows.
+The order that makes the promise: a message is claimed, its intent (with the outcomes before it) is committed,
+then its content leaves, then its reply is recorded. What is durable as intent and not as outcome is never more
+than the open windows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mailer.delivery.coordination import SYNC_SECONDS, Coordinator
+from mailer.delivery.grouping import GroupClaim, GroupCommit
 from mailer.delivery.options import Ending, SendOptions
 from mailer.delivery.run_state import RunState
 from mailer.ledger import Claim, Edition, Ledger, Release, Retry, RunRecord
 from mailer.ledger.outcome import Outcome
 
 SHARE_IS_OVER = "the share is over"
-
-
-class GroupClaim:
-    """One claim, with one commit, for all sessions that ask at about the same time.
-
-    Many sessions do not wait for one fsync each. While a commit waits for the disk, replies to other sessions
-    come in, so the next group is larger.
-    """
-
-    def __init__(
-        self, claim: Callable[[int], Sequence[Claim]], release: Callable[[Sequence[Claim]], None]
-    ) -> None:
-        """`claim` returns up to so many durable claims, or raises. `release` gives up those of a session that ends."""
-        self._claim, self._release = claim, release
-        self._requests: list[tuple[int, asyncio.Future[Sequence[Claim]]]] = []
-        self._timer: asyncio.TimerHandle | None = None  # for the next claim
-
-    async def claim(self, room: int, within: float) -> Sequence[Claim]:
-        """Return up to `room` durable claims, up to `within` seconds later. Raises what the claim raises."""
-        loop = asyncio.get_running_loop()
-        claimed: asyncio.Future[Sequence[Claim]] = loop.create_future()
-        if self._timer is None or self._timer.when() > loop.time() + within:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = loop.call_later(within, self._serve)
-        self._requests.append((room, claimed))
-        try:
-            return await claimed
-        except asyncio.CancelledError:
-            if claimed.done() and not claimed.cancelled() and claimed.exception() is None:
-                self._release(claimed.result())
-            raise
-
-    def _serve(self) -> None:
-        requests, self._requests, self._timer = self._requests, [], None
-        waiting = [(room, claimed) for room, claimed in requests if not claimed.done()]
-        if not waiting:
-            return
-        try:
-            claims = self._claim(sum(room for room, _ in waiting))
-        except Exception as error:  # raised in each task that waits
-            for _, claimed in waiting:
-                claimed.set_exception(error)
-            return
-        for room, claimed in waiting:
-            claimed.set_result(claims[:room])
-            claims = claims[room:]
 
 
 class MessageQueue:
@@ -96,40 +50,85 @@ class MessageQueue:
         self.in_flight = 0
         self.commit_seconds = 0.0  # how long it takes, of late, to make claims and records durable
         self._claim_seconds = 0.0  # of a shared ledger's last claim: its statement writes records, too
-        self._only, self._limit, self._is_share = options.only, options.limit, is_share
-        self._state, self._clock = state, state.clock
+        self._options, self._is_share, self._state = options, is_share, state
         self._started = 0  # recipients that this run claimed for the first time, for `limit`
         self._has_uncommitted = False  # claims or records
-        self._group = GroupClaim(self._claim_durably, self._release)
+        self._failure: BaseException | None = None  # of the ledger: it made claims void
+        self._group_claim = GroupClaim(self._claim_shared, self._release)
+        self._group_commit = GroupCommit(self.commit)
 
-    async def claim(self, room: int, *, within: float = 0.0) -> Sequence[Claim]:
-        """Return up to `room` messages that may leave now.
+    async def reserve(self, room: int) -> Sequence[Claim]:
+        """Return up to `room` messages that may start now.
 
-        Their intent and all records so far are then durable. If other sessions are open, that is up to
-        `within` seconds later: they share the commit. Raises LedgerWriteError.
+        Their contents may leave after `claim` and `make_durable`. A shared ledger claims them at once, durably,
+        with one statement for the sessions that ask at about the same time. Raises LedgerWriteError.
         """
-        if self._state.is_over or room <= 0:
-            if self._has_uncommitted:
-                self.commit()
-            return ()
+        if not self.ledger.is_shared:
+            return self._reserve(room)
         if self._state.sessions.open <= 1:
-            return self._claim_durably(room)
-        claims = await self._group.claim(room, within)
+            return self._claim_shared(room)
+        claims = await self._group_claim.claim(room)
         if not self._state.is_over:
             return claims
         self._release(claims)
         return ()
 
-    def _claim_durably(self, room: int) -> Sequence[Claim]:
-        """Claim up to `room` messages that may leave now, and commit them with all records so far."""
-        claims: Sequence[Claim] = ()
-        now = self._clock.now()
-        if not self._state.is_over and (count := self.pacer.reserve(room, now)):
-            claims = self._claim(count, now)
-            self.pacer.note_started(len(claims), now)
-            self.in_flight += len(claims)
+    def claim(self, claims: Sequence[Claim]) -> None:
+        """Claim what was reserved, before `make_durable`."""
+        if not self.ledger.is_shared:
+            self.ledger.claim_reserved(claims)
+            self._has_uncommitted = True
+
+    async def make_durable(self, *, within: float = 0.0) -> None:
+        """Return when all claims so far are durable: their contents may leave.
+
+        If other sessions are open, that is up to `within` seconds later: they share the commit. Raises
+        LedgerWriteError if that commit failed, or any before it: then claims are void.
+        """
+        if self.ledger.is_shared:
+            return
+        if self._state.sessions.open > 1:
+            await self._group_commit.wait(within)
+        elif self._has_uncommitted:
+            self.commit()
+        if self._failure is not None:
+            raise self._failure
+
+    async def claim_durably(self, room: int) -> Sequence[Claim]:
+        """Return up to `room` messages whose claims are durable. Raises LedgerWriteError."""
+        claims = await self.reserve(room)
+        if not claims:
+            return ()
+        self.claim(claims)
+        try:
+            await self.make_durable()
+        except asyncio.CancelledError:
+            self._release(claims)
+            raise
+        if not self._state.is_over:
+            return claims
+        self._release(claims)
+        return ()
+
+    def _claim_shared(self, room: int) -> Sequence[Claim]:
+        """Claim up to `room` messages in a shared ledger, which writes all records so far as well."""
+        claims = self._reserve(room)
+        self._has_uncommitted = self._has_uncommitted or bool(claims)
         if self._has_uncommitted:
             self.commit()
+        return claims
+
+    def _reserve(self, room: int) -> Sequence[Claim]:
+        now = self._state.clock.now()
+        if self._state.is_over or not (count := self.pacer.reserve(room, now)):
+            return ()
+        try:
+            claims = self._reserve_at(now, count)
+        except BaseException as error:
+            self._failure = error
+            raise
+        self.pacer.note_started(len(claims), now)
+        self.in_flight += len(claims)
         return claims
 
     def _release(self, claims: Sequence[Claim]) -> None:
@@ -142,7 +141,11 @@ class MessageQueue:
         It is durable after the next `commit`. `unrendered` says that no message could be made.
         """
         self.in_flight -= 1
-        self.ledger.record(claim, record, unrendered=unrendered)
+        try:
+            self.ledger.record(claim, record, unrendered=unrendered)
+        except BaseException as error:
+            self._failure = error
+            raise
         self._has_uncommitted = True
         if not self.in_flight:  # sessions that wait for what becomes of it may end now
             self._state.wake_waiters()
@@ -150,7 +153,11 @@ class MessageQueue:
     def commit(self) -> None:
         """Make all claims and records durable. Raises LedgerWriteError."""
         started = time.perf_counter()
-        self.ledger.commit()
+        try:
+            self.ledger.commit()
+        except BaseException as error:
+            self._failure = error
+            raise
         if self._has_uncommitted:
             seconds = self._claim_seconds + time.perf_counter() - started
             self.commit_seconds += (seconds - self.commit_seconds) / 8
@@ -172,8 +179,10 @@ class MessageQueue:
         """
         if self._has_uncommitted:
             self.commit()
-        now = self._clock.now()
-        at = self.ledger.find_next_due(self.edition, only=self._only, fresh=self._count_startable() != 0)
+        now = self._state.clock.now()
+        at = self.ledger.find_next_due(
+            self.edition, only=self._options.only, fresh=self._count_startable() != 0
+        )
         return None if at is None else max(at - now, self.pacer.seconds_until_next(now), 0.0)
 
     async def wait_for_message(self) -> bool:
@@ -207,20 +216,19 @@ class MessageQueue:
         """Whether another sender may give messages back that this run may send."""
         return self._count_startable() != 0 and self.coordinator.may_get_messages()
 
-    def _claim(self, count: int, now: float) -> Sequence[Claim]:
+    def _reserve_at(self, now: float, count: int) -> Sequence[Claim]:
         started = time.perf_counter()
-        claims = self.ledger.claim(
-            self.edition, count, now, run=self.run, only=self._only, fresh=self._count_startable()
+        claims = self.ledger.reserve(
+            self.edition, count, now, run=self.run, only=self._options.only, fresh=self._count_startable()
         )
-        self._has_uncommitted = self._has_uncommitted or bool(claims)
         if self.ledger.is_shared:
             self._claim_seconds = time.perf_counter() - started
-        if self._limit is not None:
+        if self._options.limit is not None:
             self._started += sum(claim.first for claim in claims)
-            if self._is_share and self._started >= self._limit:  # what waits is for the next share
+            if self._is_share and self._started >= self._options.limit:  # what waits is for the next share
                 self._state.end(Ending.INCOMPLETE, SHARE_IS_OVER)
         return claims
 
     def _count_startable(self) -> int | None:
         """Return how many more recipients `limit` lets this run start with; None is no limit."""
-        return None if self._limit is None else max(self._limit - self._started, 0)
+        return None if self._options.limit is None else max(self._options.limit - self._started, 0)

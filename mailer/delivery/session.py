@@ -1,18 +1,18 @@
 """One session's part of a run: keep its window full until the queue is empty or the session ends.
 
 A `Session` is made for one connection and used once. Its loop has no task, future or callback for a single
-message: claim, render, submit, wait for results, record.
+message: reserve, render, submit, claim durably, permit the content, wait for results, record.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from mailer.dataclass import dataclass
+from mailer.delivery.commit_policy import CommitPolicy
 from mailer.delivery.dispositions import SessionAction
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending
@@ -26,16 +26,12 @@ from mailer.ledger import Claim, Release
 from mailer.render.message import Message
 from mailer.smtp.connection import BATCH, Connection
 from mailer.smtp.protocol.reply import Reply
-from mailer.smtp.protocol.submission import MAX_WAITING, ON_THEIR_WAY
+from mailer.smtp.protocol.submission import ON_THEIR_WAY
 from mailer.smtp.protocol.values import ServerTraits, Strategy, Transaction, TransactionResult
 
 # Servers close a session that says nothing, some after 30 s (Postfix under stress: 10 s). RFC 5321 4.5.3.2.7
 # asks them for 5 minutes; asking before a message is cheaper than losing the session with one.
 MAX_QUIET_SECONDS = 30.0
-
-MAX_COMMITS_IN_MESSAGE = 8.0  # if a message takes as long as that, a commit for each of them costs little
-# Seconds that claims and outcomes wait for those of other sessions, so that they share a commit.
-MAX_COMMIT_WAIT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +88,9 @@ class Session:
         self._connection, self._plan, self._may_stay_open = connection, plan, may_stay_open
         self._renderer, self._state, self._queue, self._recorder = renderer, state, queue, recorder
         self._in_flight = 0
+        self._held: list[Transaction] = []  # of those in flight: submitted, and not claimed yet
         self._found_messages = False  # by the last claim
-        self._message_seconds = 1.0  # how long a message takes, of late
+        self._commits = CommitPolicy(state, queue)
         self._taken_count = 0  # messages that the server took or refused
         self._made_progress = False  # the server judged a message
         self._last_used = state.clock.now()
@@ -197,12 +194,14 @@ class Session:
                 return
             room = 0 if is_leaving else self._count_room()
             may_claim = self._may_claim(room)
-            claims = await self._claim(room) if may_claim else ()
-            if may_claim and not claims and self._is_last_use():
+            count = await self._start_messages(room) if may_claim else 0
+            if self._held:
+                await self._permit_contents()
+            if may_claim and not count and self._is_last_use():
                 self._connection.finish()
             if self._in_flight:
                 # With a pace, a message may be due before the next reply comes.
-                is_due_next = may_claim and (self._is_paced or not claims)
+                is_due_next = may_claim and (self._is_paced or not count)
                 await self._take_results(until_due=is_due_next)
             else:
                 # Other sessions claimed what there was: they and the signals have their turn.
@@ -229,53 +228,65 @@ class Session:
         A claim ends with a commit, which is an fsync: wait for half of the window, or a batch, rather than
         pay one for each reply.
         """
-        enough = BATCH if self._is_streamed else max(1, self._count_waiting())
-        return room > 0 and (self._is_paced or room >= min(self._in_flight, enough))
+        if self._is_streamed:
+            return room >= min(self._in_flight, BATCH) and room > 0
+        return room > self._commits.waiting_count or (room > 0 and self._in_flight <= 1)
 
     @property
     def _is_streamed(self) -> bool:
         return self._connection.strategy is Strategy.STREAMED
 
-    def _count_waiting(self) -> int:
-        """Return how many messages may wait behind those on their way, without BDAT.
+    async def _start_messages(self, room: int) -> int:
+        """Submit up to `room` messages. Returns how many there were.
 
-        A message that waits is written at once when it is its turn, and not after a commit. After a crash it
-        is in doubt, as if the window were larger. So one session alone has none, unless the server answers as
-        fast as the disk writes, as one on this machine does. Of several sessions, each waits for the commits
-        of all.
+        Without BDAT their contents are held: see `_permit_contents`. With BDAT each content follows its envelope
+        at once, so that the claims are durable before.
         """
-        if self._is_paced:
-            return 0
-        if self._state.sessions.open > 1:
-            return 1
-        is_slow = self._message_seconds >= MAX_COMMITS_IN_MESSAGE * self._queue.commit_seconds
-        return 0 if is_slow else MAX_WAITING
-
-    async def _claim(self, room: int) -> Sequence[Claim]:
-        """Claim as many messages as there is room for, and submit them."""
-        may_wait = self._in_flight > 0 and not self._is_streamed
-        within = min(MAX_COMMIT_WAIT, self._message_seconds / 4) if may_wait else 0.0
-        claims = await self._queue.claim(room, within=within)
+        queue, is_held = self._queue, not self._is_streamed
+        claims = await (queue.reserve(room) if is_held else queue.claim_durably(room))
         if self._plan.is_careful and not all(claim.in_doubt for claim in claims):
             # Messages in doubt come before those that were not tried yet.
             self._must_leave = self._doubts_are_done = True
-        room = min(room, self._count_room())  # the server may have ended the session meanwhile
         self._found_messages = bool(claims)
+        if claims:
+            self._submit_each(claims, is_held=is_held)
+        return len(claims)
+
+    async def _permit_contents(self) -> None:
+        """Let the contents of messages leave that are on their way now, when their claims are durable.
+
+        Their envelopes leave before, since an envelope alone cannot deliver anything: the commit and the replies
+        to them take their time together.
+        """
+        self._connection.write()
+        count = self._count_permissible() - (self._in_flight - len(self._held))
+        if not self._held or count <= 0:
+            return
+        permitted, self._held = self._held[:count], self._held[count:]
+        self._queue.claim([get_claimed_message(transaction).claim for transaction in permitted])
+        await self._queue.make_durable(within=self._commits.seconds_to_wait)
+        self._connection.permit_contents(permitted)
+
+    def _count_permissible(self) -> int:
+        """Return how many messages may be claimed, without BDAT."""
+        return ON_THEIR_WAY.get(self._connection.strategy, 0) + self._commits.waiting_count
+
+    def _submit_each(self, claims: Sequence[Claim], *, is_held: bool) -> None:
+        """Render and submit the messages of `claims`. `is_held`: their contents are to be permitted later."""
+        room = self._count_room()  # the server may have ended the session meanwhile
         rendered = self._renderer.render_each(claims, eight_bit=self._connection.extensions.eight_bit_mime)
         with closing(rendered):
             for index, claim in enumerate(claims):
                 transaction = self._make_transaction(claim, rendered)
                 if transaction is not None and index < room:
-                    self._submit(transaction)
+                    self._submit(transaction, is_held=is_held)
                 elif transaction is not None:
                     self._queue.record(claim, Release())
-        return claims
 
     def _count_room(self) -> int:
         room, limit = self._connection.room, self._plan.message_limit
         if not self._is_streamed:
-            on_their_way = ON_THEIR_WAY[self._connection.strategy]
-            room = min(room, on_their_way + self._count_waiting() - self._in_flight)
+            room = min(room, self._count_permissible() + self._commits.reserved_count - self._in_flight)
         if limit is not None:
             room = min(room, limit - self._taken_count - self._in_flight)
         return max(0, room)
@@ -283,14 +294,13 @@ class Session:
     async def _take_results(self, *, until_due: bool) -> None:
         """Wait for results and record them. With `until_due`, wait only until another message may start."""
         seconds = self._queue.commit_and_find_wait() if until_due else None
-        started = time.perf_counter()
         results = await self._next_results(seconds)
         if results:
-            self._message_seconds += (
-                (time.perf_counter() - started) / len(results) - self._message_seconds
-            ) / 8
+            self._commits.note_results(len(results))
         for result in results:
             self._in_flight -= 1
+            if result.transaction in self._held:  # refused before its content
+                self._held.remove(result.transaction)
             disposition = self._recorder.record_result(result)
             self._made_progress = self._made_progress or disposition.is_progress
             if disposition.session is SessionAction.CONTINUE:
@@ -315,8 +325,12 @@ class Session:
         # Nothing is lost if the wait is cancelled: the next call returns the results that came meanwhile.
         return await race(self._connection.next_results(), self._state.wait_for_change(seconds)) or ()
 
-    def _submit(self, transaction: Transaction) -> None:
-        self._connection.submit(transaction)
+    def _submit(self, transaction: Transaction, *, is_held: bool) -> None:
+        if not self._in_flight:
+            self._commits.note_start()
+        if is_held:
+            self._held.append(transaction)
+        self._connection.submit(transaction, is_held=is_held)
         self._in_flight += 1
 
     def _make_transaction(

@@ -12,7 +12,7 @@
         claims = ledger.claim(...)           # the next ones
         ledger.commit()                      # one fsync for both
 
-Between `claim` and `commit` a ledger in SQLite is locked for other processes: do nothing else there.
+A ledger in SQLite is locked for other processes during `commit` alone: until then claims are in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -242,11 +242,29 @@ class Ledger(Suppressions):
     ) -> list[Claim]:
         """Claim up to `limit` messages for `run`: those whose wait is over, those in doubt, then the list.
 
-        The claims are durable after `commit`; in a shared ledger they are at once. If there is nothing to
-        claim, what was recorded is committed. `now` is in seconds since the epoch. No message waits for more
-        than `longest` seconds from `now`, even if the clock went back. `only` is an address or a key. `fresh`
-        is the maximum of messages that this run has not claimed before. Addresses that were suppressed since
-        the planning are left out. Raises LedgerWriteError.
+        The claims are durable after `commit`; in a shared ledger they are at once. `now` is in seconds since
+        the epoch. No message waits for more than `longest` seconds from `now`, even if the clock went back.
+        `only` is an address or a key. `fresh` is the maximum of messages that this run has not claimed before.
+        Addresses that were suppressed since the planning are left out. Raises LedgerWriteError.
+        """
+        claims = self.reserve(edition, limit, now, run=run, only=only, fresh=fresh, longest=longest)
+        self.claim_reserved(claims)
+        return claims
+
+    def reserve(
+        self,
+        edition: Edition,
+        limit: int,
+        now: float,
+        *,
+        run: RunRecord,
+        only: str | None = None,
+        fresh: int | None = None,
+        longest: float = LONGEST_WAIT,
+    ) -> list[Claim]:
+        """Choose messages as `claim` does, without claiming them: only this process knows of it.
+
+        In a shared ledger they are claimed at once, and durably. Raises LedgerWriteError.
         """
         given: dict[str, object] = {
             "edition": edition.id,
@@ -254,7 +272,11 @@ class Ledger(Suppressions):
             "horizon": now + self._clock_offset + longest,
             **rows.recipient_filter(only),
         }
-        return self._queue.claim(edition, run, given, ClaimLimits(limit, limit if fresh is None else fresh))
+        return self._queue.reserve(edition, run, given, ClaimLimits(limit, limit if fresh is None else fresh))
+
+    def claim_reserved(self, claims: Iterable[Claim]) -> None:
+        """Claim messages that `reserve` returned. The claims are durable after `commit`."""
+        self._queue.claim_reserved(claims)
 
     def record(self, claim: Claim, result: Outcome | Retry | Release, *, unrendered: bool = False) -> None:
         """Keep what became of a claim for the next `commit`. `Outcome.attempts` counts all runs.
@@ -274,16 +296,14 @@ class Ledger(Suppressions):
 
     def find_next_due(self, edition: Edition, *, only: str | None = None, fresh: bool = True) -> float | None:
         """When the next message may be claimed: seconds since the epoch, 0 for now, None if no message is
-        left.
+        left. Those that are reserved or claimed do not count.
 
         `only` is an address or a key. Without `fresh`, messages that this run has not claimed yet do not
         count.
         """
         given = {"edition": edition.id, **rows.recipient_filter(only)}
-        if fresh and self.fetch_value(sql.ANY_PENDING, **given):
-            return 0.0
-        due: float | None = self.fetch_value(sql.NEXT_DUE, **given)
-        return None if due is None else due - self._clock_offset
+        due = self._queue.find_next_due(given, fresh=fresh)
+        return due - self._clock_offset if due else due
 
     # Reports
 
@@ -382,6 +402,7 @@ class Ledger(Suppressions):
     def transaction(self) -> Iterator[Store]:
         """A transaction of its own, after what is recorded was committed."""
         self.commit()
+        self._queue.forget_search()
         with self.store.transaction() as store:
             yield store
 

@@ -183,7 +183,9 @@ _CLAIMABLE = """SELECT m.id, m.key, m.attempts, m.tries, m.doubts, m.copies, s.a
         AND m.status = """
 DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit"
 DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit"
-FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit"
+FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit".replace(
+    "e.list_file", "e.list_file, m.position"
+)
 UPCOMING = """SELECT m.position, m.email, m.columns, m.line, m.column_no, e.list_file
     FROM messages m JOIN editions e ON e.id = m.edition_id
     WHERE m.edition_id = :edition AND m.status = 'pending' AND m.position > :position
@@ -195,11 +197,11 @@ SUPPRESS_CLAIM = "UPDATE messages SET status = 'suppressed', next_at = NULL WHER
 # A clock that went back must not put anybody off for longer than any wait can be.
 LIMIT_WAITS = """UPDATE messages SET next_at = :horizon
     WHERE edition_id = :edition AND status = 'waiting' AND next_at > :horizon"""
-ANY_PENDING = """SELECT EXISTS (SELECT 1 FROM messages
+ANY_PENDING = """SELECT id FROM messages
     WHERE edition_id = :edition AND status IN ('pending', 'doubtful')
-    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key)))"""
-NEXT_DUE = """SELECT MIN(next_at) FROM messages WHERE edition_id = :edition AND status = 'waiting'
-    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key))"""
+    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key)) LIMIT :limit"""
+NEXT_DUE = """SELECT id, next_at FROM messages WHERE edition_id = :edition AND status = 'waiting'
+    AND (CAST(:only AS TEXT) IS NULL OR address = :only OR key IN (:only, :key)) ORDER BY next_at LIMIT :limit"""
 RECORD_OUTCOME = """UPDATE messages SET status = :status, cause = :cause, tries = tries + :attempts - attempts,
         attempts = :attempts, doubts = doubts + :doubts, code = :code, enhanced = :enhanced, reply = :reply,
         message_id = :message_id, size = :size, at = :at, error = :error, copies = :copies,

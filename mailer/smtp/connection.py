@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from mailer.dataclass import dataclass
@@ -185,17 +185,25 @@ class Connection:
         """What this session learned about the server, for the next `connect`."""
         return replace(self._session.traits, address=self._address)
 
-    def submit(self, transaction: Transaction) -> None:
-        """Queue `transaction`. Check `room` first.
+    def submit(self, transaction: Transaction, *, is_held: bool = False) -> None:
+        """Queue `transaction`. Check `room` first. With `is_held`, its content waits for `permit_contents`.
 
         It is written by `next_results` at the latest, or earlier, once 128 KiB wait and the socket takes more.
         If this server cannot be given the message, its result is among the next ones.
         """
-        if (result := self._session.submit(transaction)) is not None:
+        if (result := self._session.submit(transaction, is_held=is_held)) is not None:
             self._results.append(result)
         self._unwritten += len(transaction.content)
         if self._unwritten >= WRITE_SIZE and not self.transport.is_full:
             self._write()  # the server works while the caller makes the next
+
+    def write(self) -> None:
+        """Write what can be written now, without waiting for results."""
+        self._write()
+
+    def permit_contents(self, transactions: Collection[Transaction]) -> None:
+        """Let the contents of `transactions` leave. `write` or `next_results` writes them."""
+        self._session.permit_contents(transactions)
 
     def finish(self) -> None:
         """Take no more messages. QUIT leaves behind the last content, if the server is known to read it there."""

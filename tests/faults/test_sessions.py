@@ -15,7 +15,9 @@ import pytest
 from mailer.campaign.model import Backoff, Rate
 from mailer.delivery.options import Ending
 from mailer.delivery.signals import StopSignal
+from mailer.errors import LedgerWriteError
 from mailer.ledger.outcome import Status
+from mailer.ledger.sqlite_store import SqliteStore
 from mailer.smtp.protocol import slowdown
 from tests.faults.harness import QUICK, Bench, FakeClock
 from tests.faults.scripts import number
@@ -241,29 +243,71 @@ def test_one_connection_that_never_comes_does_not_end_the_run(tmp_path):
     assert result.ending is Ending.COMPLETE, result.reason
 
 
+class ClaimWatcher:
+    """Looks into the ledger as another process does, while a server holds its reply."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.counts: list[int] = []  # of durable claims
+
+    def look(self, recipient: str) -> None:
+        """Count the claims. The message to `recipient`, whose content has arrived, must be among them."""
+        with closing(sqlite3.connect(self._bench.ledger_path)) as connection:
+            found = connection.execute("SELECT email FROM messages WHERE status = 'claimed'").fetchall()
+        self.counts.append(len(found))
+        assert (recipient,) in found
+
+
 @pytest.mark.parametrize(("strategy", "window"), [("sequential", 1), ("pipelined", 2)])
 @pytest.mark.parametrize(
-    ("given", "is_fast"), [(None, False), (1, False), (2, False), (None, True), (2, True)]
+    ("given", "is_fast", "connections"),
+    [(None, False, 1), (1, False, 1), (2, False, 1), (None, True, 1), (2, True, 1), (None, False, 3)],
 )
-def test_intent_is_only_for_what_is_on_its_way(tmp_path, monkeypatch, strategy, window, given, is_fast):
+def test_a_claim_is_only_for_what_is_on_its_way_and_precedes_its_content(
+    tmp_path, monkeypatch, strategy, window, given, is_fast, connections
+):
     """`is_fast`: behind those on their way, two more wait for a server that answers as fast as the disk writes."""
-    monkeypatch.setattr("mailer.delivery.session.MAX_COMMITS_IN_MESSAGE", 1e9 if is_fast else 0.0)
-    bench = Bench(tmp_path, 20)
-    claimed: list[int] = []
+    monkeypatch.setattr("mailer.delivery.commit_policy.MAX_COMMITS_IN_MESSAGE", 1e9 if is_fast else 0.0)
+    bench = Bench(tmp_path, 40)
+    watcher = ClaimWatcher(bench)
 
     def script(step: Step) -> None:
         if step.name == "content":
-            with closing(sqlite3.connect(bench.ledger_path)) as connection:
-                claimed.append(
-                    connection.execute("SELECT COUNT(*) FROM messages WHERE status = 'claimed'").fetchone()[0]
-                )
+            watcher.look(step.argument)
 
-    with FaultServer(strategy, script=script) as server:
-        bench.send(server, replace(QUICK, window=given))
+    with FaultServer(strategy, script=script, delay=0.01 if connections > 1 else 0.0) as server:
+        bench.send(server, replace(QUICK, window=given, connections=connections))
         bench.compare_with(server)
-    assert len(claimed) == 20
+    assert len(watcher.counts) == 40
     waiting = 2 if is_fast else 0
-    assert max(claimed) == min(window + waiting, given or window + waiting)
+    assert max(watcher.counts) <= min(window + waiting, given or window + waiting) * connections
+    if connections == 1:
+        assert max(watcher.counts) == min(window + waiting, given or window + waiting)
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+@STRATEGY
+def test_a_claim_that_cannot_be_written_lets_no_content_leave(tmp_path, monkeypatch, strategy, connections):
+    """The disk is full at the third commit after a reply, and has room again at the next one."""
+    bench = Bench(tmp_path, 600)
+    commits = 0
+    commit = SqliteStore.commit
+
+    def fail_once(store: SqliteStore) -> None:
+        nonlocal commits
+        commits += bool(server.accepted)
+        if commits == 3:
+            raise LedgerWriteError("the disk is full")
+        commit(store)
+
+    monkeypatch.setattr(SqliteStore, "commit", fail_once)
+    with FaultServer(strategy, delay=0.005) as server:
+        result = bench.send(server, replace(QUICK, connections=connections))
+        assert result.ending is Ending.LEDGER_FAILED
+        with closing(sqlite3.connect(bench.ledger_path)) as connection:
+            untouched = connection.execute("SELECT email FROM messages WHERE status = 'pending'").fetchall()
+        assert untouched
+        assert not {email for (email,) in untouched} & set(server.times())
 
 
 @STRATEGY

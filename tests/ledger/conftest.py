@@ -90,6 +90,11 @@ class Started:
     def keys(self, *args, **options):
         return [claim.key[0] for claim in self.claim(*args, **options)]
 
+    def claimed_keys(self):
+        """The first letters of the keys that are durably claimed."""
+        found = self.ledger.fetch_all("SELECT key FROM messages WHERE status = 'claimed' ORDER BY position")
+        return [key[0] for (key,) in found]
+
     def statuses(self):
         """Status by the first letter of the key, in the list's order."""
         return {outcome.key[0]: outcome.status.value for outcome in self.ledger.read_outcomes(self.edition)}

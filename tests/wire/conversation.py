@@ -91,15 +91,15 @@ class Run:
     def receive(self, data: bytes) -> None:
         self.events += self.session.receive(data, self.now)
 
-    def submit(self, *messages: Transaction) -> None:
+    def submit(self, *messages: Transaction, is_held: bool = False) -> None:
         for transaction in messages:
-            if (result := self.session.submit(transaction)) is not None:
+            if (result := self.session.submit(transaction, is_held=is_held)) is not None:
                 self.events.append(result)
 
-    def submit_waiting(self, waiting: list[Transaction]) -> None:
+    def submit_waiting(self, waiting: list[Transaction], *, is_held: bool) -> None:
         """As soon as the session is open."""
         while waiting and self.session.state is State.READY:
-            self.submit(waiting.pop(0))
+            self.submit(waiting.pop(0), is_held=is_held)
 
     def pump(self) -> bytes:
         """Everything that the client writes now."""
@@ -125,9 +125,13 @@ def converse(
     at_most: Strategy | None = None,
     traits: ServerTraits = NOTHING_LEARNED,
     trace: bool = False,
+    is_held: bool = False,
     then: Callable[[Run], None] | None = None,
 ) -> Run:
-    """Run a script. `messages` are submitted as soon as the session is open; `then` is called at a line `!:`."""
+    """Run a script. `messages` are submitted as soon as the session is open; `then` is called at a line `!:`.
+
+    With `is_held`, their contents are to be permitted in `then`.
+    """
     settings = ClientSettings(
         "server.example",
         "client.example",
@@ -149,7 +153,7 @@ def converse(
     blocks = parse(script, messages)
     held = b""  # of a block that is fed together with the one before
     for position, (who, octets) in enumerate(blocks):
-        run.submit_waiting(waiting)
+        run.submit_waiting(waiting, is_held=is_held)
         written = run.pump()
         if who in "C-":
             assert written == octets, f"block {position}: wrote {written!r}, not {octets!r}"
@@ -174,7 +178,7 @@ def converse(
             assert run.session.deadline is not None
             run.now = run.session.deadline
             run.events += run.session.handle_timeout(run.now)
-    run.submit_waiting(waiting)
+    run.submit_waiting(waiting, is_held=is_held)
     if not run.session.is_closed:
         written = run.pump()
         assert written == b"", f"at the end: wrote {written!r}"

@@ -79,7 +79,10 @@ class Outcome:
 def run_session(
     behaviour: Behaviour, waiting: list[Transaction], random: Random, window: int | None, traits: ServerTraits
 ) -> Outcome:
-    """One session: messages go in as there is room, octets cross in any split, until nothing moves any more."""
+    """One session: messages go in as there is room, octets cross in any split, until nothing moves any more.
+
+    Some contents are held for a while: none of them arrives before it is permitted.
+    """
     server = ModelServer(behaviour)
     session = SmtpSession(
         ClientSettings(
@@ -90,14 +93,21 @@ def run_session(
     events: list[Event] = []
     to_server, sent, now = b"", 0, 0.0
     whole, idle = random.random() < 0.3, 0
+    held: list[Transaction] = []
     while True:
         now += random.choice([0.0, 0.001, 0.01])
+        if held and random.random() < 0.3:
+            session.permit_contents(held)
+            held.clear()
         while session.room and waiting:
-            assert session.submit(waiting.pop(0)) is None
+            is_held = random.random() < 0.5
+            held += waiting[:is_held]
+            assert session.submit(waiting.pop(0), is_held=is_held) is None
         to_server += session.data_to_send(now)
         size = len(to_server) if whole else random.randint(0, len(to_server))
         if not server.closed:
             server.feed(to_server[:size])
+            assert not {content for _, _, content in server.accepted} & {each.content for each in held}
         sent += size
         session.bytes_sent(sent, now)
         to_server = to_server[size:]
@@ -113,7 +123,7 @@ def run_session(
             return Outcome(
                 session, server, [event for event in events if isinstance(event, TransactionResult)]
             )
-        idle = 0 if heard or to_server or server.closed else idle + 1
+        idle = 0 if heard or to_server or server.closed or held else idle + 1
         if idle > 2:
             events += session.handle_timeout(now)
 

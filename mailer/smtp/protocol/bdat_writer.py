@@ -83,6 +83,8 @@ class BdatWriter:
             self._fall_back_to_data()
             return
         while queue.may_begin and len(queue.in_flight) < maximum and self._pipeline.buffered < WRITE_SIZE:
+            if queue.waiting[0].is_held:
+                return  # the content follows its envelope at once, so that both wait
             self._write_message(now)
 
     def _limit_messages_in_flight(self) -> float:

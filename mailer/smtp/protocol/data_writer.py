@@ -52,10 +52,11 @@ class LastContent(Enum):
 class _Envelope:
     """The envelope that is written and answered now.
 
-    `steps` are the commands of it that are not written yet.
+    `steps` are the commands of it that are not written yet. `may_send_content` says that the server asked for
+    the content (354).
     """
 
-    __slots__ = ("has_joined", "is_behind_content", "steps", "transaction")
+    __slots__ = ("has_joined", "is_behind_content", "may_send_content", "steps", "transaction")
 
     def __init__(
         self, transaction: InFlightTransaction, *, has_joined: bool, is_behind_content: bool
@@ -67,6 +68,7 @@ class _Envelope:
         self.transaction = transaction
         self.has_joined = has_joined
         self.is_behind_content = is_behind_content
+        self.may_send_content = False
         self.steps: deque[tuple[bytes, ReplyHandler]] = deque()
 
     def is_mail_heard(self, end: SessionEnded) -> bool:
@@ -145,6 +147,8 @@ class DataWriter:
 
     def write(self, now: float) -> None:
         """Write what may be written now. `now` is the time in seconds."""
+        if self._envelope is not None:
+            self._write_permitted_content(self._envelope)
         if self._envelope is None and self._queue.may_begin and self._may_open_envelope():
             self._envelope = self._open_envelope(now)
         if self._envelope is None:
@@ -250,14 +254,25 @@ class DataWriter:
             self._queue.complete(current, "rcpt", reply)
             self._note_content_written()
         else:
-            content = data.stuff_dots(current.transaction.content) + data.END
-            self._pipeline.write_content(content, partial(self._handle_content_reply, current))
-            current.mark_written(self._pipeline.written_offset)
-            self._note_content_written()
-            if envelope.is_behind_content and self._queue.is_last_written:
-                # RFC 2920, section 3.1: QUIT may end a group, and content may begin it. This server has shown
-                # that it reads what comes behind content.
-                self._write_quit()
+            envelope.may_send_content = True
+            self._write_permitted_content(envelope)
+
+    def _write_permitted_content(self, envelope: _Envelope) -> None:
+        """Write the content if both the server and the caller permit it.
+
+        While the caller holds it, the server owes no reply, so that no deadline runs.
+        """
+        current = envelope.transaction
+        if current.is_held or not envelope.may_send_content:
+            return
+        content = data.stuff_dots(current.transaction.content) + data.END
+        self._pipeline.write_content(content, partial(self._handle_content_reply, current))
+        current.mark_written(self._pipeline.written_offset)
+        self._note_content_written()
+        if envelope.is_behind_content and self._queue.is_last_written:
+            # RFC 2920, section 3.1: QUIT may end a group, and content may begin it. This server has shown
+            # that it reads what comes behind content.
+            self._write_quit()
 
     def _handle_content_reply(self, current: InFlightTransaction, reply: Reply) -> None:
         if reply.is_intermediate:

@@ -19,21 +19,24 @@ class InFlightTransaction:
     """A transaction with its command lines, how far it is written, and the replies so far.
 
     It is made when the transaction is submitted, and waits in the TransactionQueue until `begin` is called.
+    While `is_held`, its content is not to be written: the caller permits that later.
     `end_offset` is the end of its last octet in the session's output. Two transactions of the same `profile`
     can share one MAIL command: they have the same sender and the same declarations.
     """
 
     __slots__ = (
-        "_answered", "accepted_recipients", "end_offset", "is_content_accepted", "is_mail_answered", "mail_line",
-        "mail_refusal", "person_refusal", "profile", "rcpt_lines", "refused_recipients", "started_at", "transaction",
+        "_answered", "accepted_recipients", "end_offset", "is_content_accepted", "is_held", "is_mail_answered",
+        "mail_line", "mail_refusal", "person_refusal", "profile", "rcpt_lines", "refused_recipients", "started_at", "transaction",
     )  # fmt: skip
 
-    def __init__(self, transaction: Transaction, extensions: Extensions) -> None:
+    def __init__(self, transaction: Transaction, extensions: Extensions, *, is_held: bool = False) -> None:
         """Make the command lines of `transaction` for a server with these `extensions`.
 
-        Raises UnsendableTransaction if the server lacks something that the message needs.
+        With `is_held`, its content is not to be written before `permit_content`. Raises
+        UnsendableTransaction if the server lacks something that the message needs.
         """
         self.transaction = transaction
+        self.is_held = is_held
         self.profile = _make_profile(transaction, extensions)
         self.mail_line, self.rcpt_lines = _make_envelope(transaction, extensions, *self.profile[1:])
         self.restart()
@@ -49,6 +52,10 @@ class InFlightTransaction:
         self.refused_recipients: list[tuple[str, Reply]] = []
         self.accepted_recipients: list[str] = []
         self._answered = 0
+
+    def permit_content(self) -> None:
+        """Let the content be written."""
+        self.is_held = False
 
     def begin(self, now: float) -> None:
         """Note that the first command is written at `now`, in seconds."""

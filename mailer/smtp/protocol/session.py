@@ -14,6 +14,7 @@ SessionEnded says why. The results before it count.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from mailer.errors import ConnectionLost, ServerError
@@ -254,15 +255,21 @@ class SmtpSession:
         """No message waits or is in flight."""
         return self._submission is None or self._submission.is_idle
 
-    def submit(self, transaction: Transaction) -> TransactionResult | None:
+    def submit(self, transaction: Transaction, *, is_held: bool = False) -> TransactionResult | None:
         """Queue `transaction`. Return a result at once if this server cannot be given it, else None.
 
-        Check `room` first. A message that a closed session takes is among the unfinished ones. Raises
-        RuntimeError if the session was never ready.
+        With `is_held`, its content is not written before `permit_contents`; its envelope may be. Check `room`
+        first. A message that a closed session takes is among the unfinished ones. Raises RuntimeError if the
+        session was never ready.
         """
         if self._submission is None:
             raise RuntimeError("the session is not open")
-        return self._submission.submit(transaction)
+        return self._submission.submit(transaction, is_held=is_held)
+
+    def permit_contents(self, transactions: Collection[Transaction]) -> None:
+        """Let the contents of `transactions` be written, as far as they are without a result."""
+        if self._submission is not None:
+            self._submission.permit_contents(transactions)
 
     def list_unfinished(self) -> UnfinishedTransactions:
         """Return the messages without a result."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Protocol
 
@@ -172,9 +172,16 @@ class Submission:
         """Take no more messages: QUIT may leave with the last content."""
         self._queue.close()
 
-    def submit(self, transaction: Transaction) -> TransactionResult | None:
-        """Queue `transaction`. Return a result at once if this server cannot be given it, else None."""
-        return self._queue.add(transaction)
+    def submit(self, transaction: Transaction, *, is_held: bool) -> TransactionResult | None:
+        """Queue `transaction`. Return a result at once if this server cannot be given it, else None.
+
+        With `is_held`, its content is not written before `permit_contents`.
+        """
+        return self._queue.add(transaction, is_held=is_held)
+
+    def permit_contents(self, transactions: Collection[Transaction]) -> None:
+        """Let the contents of `transactions` be written, as far as they are without a result."""
+        self._queue.permit_contents(transactions)
 
     def write(self, now: float) -> None:
         """Write what may be written now. `now` is the time in seconds."""

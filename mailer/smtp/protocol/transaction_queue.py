@@ -10,6 +10,8 @@ how many recipients the session has seen refused.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
+from itertools import chain
 
 from mailer.smtp.protocol.extensions import Extensions
 from mailer.smtp.protocol.in_flight import InFlightTransaction, UnsendableTransaction
@@ -134,10 +136,13 @@ class TransactionQueue:
         """No message waits or is in flight."""
         return not self.waiting and not self.in_flight
 
-    def add(self, transaction: Transaction) -> TransactionResult | None:
-        """Queue `transaction`. Return a result at once if this server cannot be given it, else None."""
+    def add(self, transaction: Transaction, *, is_held: bool = False) -> TransactionResult | None:
+        """Queue `transaction`. Return a result at once if this server cannot be given it, else None.
+
+        With `is_held`, its content is not to be written before `permit_contents`.
+        """
         try:
-            added = InFlightTransaction(transaction, self._extensions)
+            added = InFlightTransaction(transaction, self._extensions, is_held=is_held)
         except UnsendableTransaction as problem:
             return TransactionResult(transaction, "mail", None, problem=str(problem))
         self.waiting.append(added)
@@ -145,6 +150,12 @@ class TransactionQueue:
         if not self.room:
             self.window.note_full()
         return None
+
+    def permit_contents(self, transactions: Collection[Transaction]) -> None:
+        """Let the contents of `transactions` be written, as far as they are without a result."""
+        for each in chain(self.in_flight, self.waiting):
+            if each.is_held and each.transaction in transactions:
+                each.permit_content()
 
     def take_results(self, now: float) -> list[TransactionResult]:
         """Return the results since the last call.
