@@ -26,7 +26,7 @@ from mailer.campaign.stored import StoredRecipient
 from mailer.cli.progress import BarDisplay, LogDisplay
 from mailer.delivery.observer import GuardedObserver, Observer
 from mailer.ledger.outcome import Outcome, Status
-from mailer.ledger.upcoming import PAGE
+from mailer.ledger.planning import UPCOMING_PAGE
 from mailer.render.compile import compile_campaign
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.render_ahead import RenderAhead
@@ -47,7 +47,7 @@ def measure_rendering(compiled: CompiledCampaign, recipients: list[Recipient]) -
         StoredRecipient(one.email, json.dumps(one.columns), one.place.line, 0, "people.csv")
         for one in recipients
     ]
-    pages = [stored[start : start + PAGE] for start in range(0, len(stored), PAGE)]
+    pages = [stored[start : start + UPCOMING_PAGE] for start in range(0, len(stored), UPCOMING_PAGE)]
     with RenderAhead(compiled, iter(pages)) as ahead:
         ahead.start_next(eight_bit=False)
         started = time.process_time()

@@ -1,7 +1,8 @@
 """Preflight's processes: they render messages within limits, and find those that need not be rendered.
 
-A process learns the ways through the compiled templates from the messages that it renders. By then it can tell of
-most others that they are sure to render (`CompiledCampaign.is_sure_to_render`), and the rest are rendered, too.
+A process learns the ways through the compiled templates from the messages that it renders. By then it can
+tell of most others that they are sure to render (`CompiledCampaign.is_sure_to_render`), and the rest are
+rendered, too.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class CheckingPool:
     """To be used as a context manager: its end ends the processes."""
 
     def __init__(self, compiled: CompiledCampaign) -> None:
-        """The processes are forks, each made when there is work for it: they know what `compiled` knows then."""
+        """The processes are forks, each made when there is work for it.
+
+        They know what `compiled` knows then.
+        """
         self._compiled = compiled
         self._processes = count_cores()
         limits = ProcessLimits(compiled.limits.seconds)
@@ -65,7 +69,10 @@ class CheckingPool:
         self._pool.close()
 
     def render(self, works: Sequence[RenderWork]) -> Generator[RenderResult, None, None]:
-        """Yield each work with its result, in order. After one that exceeded a limit, there is a new process."""
+        """Yield each work with its result, in order.
+
+        After one that exceeded a limit, there is a new process.
+        """
         batch = min(BATCH, max(MIN_BATCH, -(-len(works) // self._processes)))
         with closing(self._pool.map(works, batch=batch)) as results:
             yield from results  # type: ignore[misc]  # `_work` gives each kind of work its kind of result

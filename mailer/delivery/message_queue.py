@@ -11,8 +11,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from mailer.delivery.commits import GroupClaim, GroupCommit
 from mailer.delivery.coordination import SYNC_SECONDS, Coordinator
-from mailer.delivery.grouping import GroupClaim, GroupCommit
 from mailer.delivery.options import Ending, SendOptions
 from mailer.delivery.run_state import RunState
 from mailer.ledger import Claim, Edition, Ledger, Release, Retry, RunRecord

@@ -19,7 +19,7 @@ from mailer.delivery.preflight import preflight
 from mailer.errors import InputError, LedgerBusy, append_remainder
 from mailer.ledger import Edition, Ledger
 from mailer.ledger.outcome import Status
-from mailer.ledger.planning import set_texts
+from mailer.ledger.planning import note_campaign_file, set_texts
 from mailer.ledger.records import Policy, Recovered
 from mailer.ledger.recovery import (
     Decisions,
@@ -73,7 +73,7 @@ class Preparation:
         """
         ledger, options, campaign = self._ledger, self._options, self._campaign
         self._recover()
-        if other := ledger.note_campaign_file(campaign.name, campaign.path, campaign.root):
+        if other := note_campaign_file(ledger, campaign.name, campaign.path, campaign.root):
             self._observer.on_warning(
                 f"campaign {campaign.name!r} was sent from {other} before: is this the same campaign?"
             )

@@ -43,9 +43,9 @@ from mailer.delivery.throttle import Throttle
 from mailer.errors import LedgerError
 from mailer.ledger import Edition, Ledger, RunRecord, report_as_unusable
 from mailer.ledger.outcome import Status
+from mailer.ledger.planning import iterate_upcoming
 from mailer.ledger.postgres_locks import MAX_PERMITS
 from mailer.ledger.records import format_time
-from mailer.ledger.upcoming import iterate_upcoming
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.render_ahead import RenderAhead
 from mailer.render.render_process import RenderProcess

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from mailer.dataclass import dataclass
-from mailer.delivery.commit_policy import CommitPolicy
+from mailer.delivery.commits import CommitPolicy
 from mailer.delivery.dispositions import SessionAction
 from mailer.delivery.message_queue import MessageQueue
 from mailer.delivery.options import Ending

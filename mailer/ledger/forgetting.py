@@ -1,9 +1,9 @@
 """Removing a person's data from the ledger.
 
 Of a message that was sent, or may have been sent, the row stays for the figures: its address and key become
-hashes, and everything else of the person is removed. All other rows of the person are deleted. The hash keeps
-a later plan of the campaign from sending to the address again. A person who was suppressed stays so, under the
-hash, in every campaign.
+hashes, and everything else of the person is removed. All other rows of the person are deleted. The hash
+keeps a later plan of the campaign from sending to the address again. A person who was suppressed stays so,
+under the hash, in every campaign.
 
 The hash is HMAC-SHA256 with a key of the ledger. Someone who has the ledger can still ask it whether a given
 address is in it; that is what keeps the address from getting mail.
@@ -37,7 +37,8 @@ class RemovedData(NamedTuple):
 def forget_address(ledger: Ledger, address: str) -> RemovedData:
     """Remove the data of the person with `address` from all campaigns, and from the suppressions.
 
-    Raises LedgerBusy if a campaign with the address is being sent, LedgerError if the ledger cannot be changed.
+    Raises LedgerBusy if a campaign with the address is being sent, LedgerError if the ledger cannot be
+    changed.
     """
     address = normalize_address(rows.escape_surrogates(address))
     with ledger.transaction() as store:

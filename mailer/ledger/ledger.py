@@ -7,7 +7,6 @@
         run = ledger.start_run(edition, template=compiled.fingerprint, now=now)
         claims = ledger.claim(edition, 64, now, run=run)
         ledger.commit()                      # durable: from here on bytes may leave
-        ...
         ledger.record(claim, outcome)        # buffered
         claims = ledger.claim(...)           # the next ones
         ledger.commit()                      # one fsync for both
@@ -147,22 +146,6 @@ class Ledger(Suppressions):
         added = self._parse_edition(campaign, self.fetch_one(sql.EDITION, name=campaign, number=None))
         assert added is not None  # noqa: S101 - written just now, or by a run that came to nothing
         return added
-
-    def note_campaign_file(self, campaign: str, file: Path, root: Path) -> str | None:
-        """Remember that the campaign is sent from `file`. Returns the other file of the last time, if any.
-
-        Files are compared by their path from the ledger's folder, or from the project's `root` if the ledger
-        is not a file. So a project may move.
-        """
-        shown = rows.escape_surrogates(os.path.relpath(file, self.path.parent if self.path else root))
-        found = self.fetch_one(sql.CAMPAIGN_FILE, name=campaign)
-        if found is not None and found[0] == shown:
-            return None
-        with self.transaction() as store:
-            store.execute(sql.SET_CAMPAIGN_FILE, {"name": campaign, "file": shown})
-        if found is None or found[0] is None:
-            return None
-        return os.path.normpath(self.path.parent / found[0]) if self.path else str(found[0])
 
     def _parse_edition(self, campaign: str, found: Row | None) -> Edition | None:
         if not found:

@@ -1,4 +1,4 @@
-"""From a list to rows of the ledger, and the preflight's view of these rows.
+"""From a list to rows of the ledger; how preflight and the renderer see these rows.
 
 A list is read into a stage: a temporary table of this connection alone, which locks nothing, however long the
 reading takes. Short transactions then merge the stage into the messages:
@@ -11,8 +11,10 @@ reading takes. Short transactions then merge the stage into the messages:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from mailer.campaign.model import Recipient
@@ -24,6 +26,8 @@ from mailer.ledger.records import Edition
 from mailer.ledger.store import Store
 
 PAGE = 500
+UPCOMING_PAGE = 48  # messages
+MAX_UPCOMING_SIZE = 16 * 1024  # characters of the columns in such a page: it goes through a pipe
 SLICE = 20_000  # rows that one transaction merges: in a quarter of a second or so
 
 
@@ -310,3 +314,45 @@ def fetch_value(store: Store, query: str, **given: object) -> int:
     """The number that a query of one row and one column gives."""
     found = store.fetch_one(query, given)
     return int(found[0]) if found else 0
+
+
+def iterate_upcoming(ledger: Ledger, edition: Edition) -> Iterator[list[StoredRecipient]]:
+    """Yield the recipients of `edition` whose messages wait for their first claim, in the list's order, a
+    page at a time.
+
+    Each page is read when it is asked for, behind the page before it. What is claimed meanwhile is left out,
+    and so is a recipient whose columns alone are too large for a page. What becomes pending at a place that
+    was read before is not seen. Raises LedgerError.
+    """
+    given: dict[str, object] = {"edition": edition.id, "position": -1, "limit": UPCOMING_PAGE}
+    while found := ledger.store.fetch_all(sql.UPCOMING, given):
+        page: list[StoredRecipient] = []
+        size = 0
+        with rows.reading_rows(ledger.store):
+            for row in found:
+                columns_size = len(row[2])
+                if page and size + columns_size > MAX_UPCOMING_SIZE:
+                    break
+                given["position"] = row[0]
+                if columns_size <= MAX_UPCOMING_SIZE:
+                    size += columns_size
+                    page.append(StoredRecipient._make(row[1:]))
+        if page:
+            yield page
+
+
+def note_campaign_file(ledger: Ledger, campaign: str, file: Path, root: Path) -> str | None:
+    """Remember that the campaign is sent from `file`. Returns the other file of the last time, if any.
+
+    Files are compared by their path from the ledger's folder, or from the project's `root` if the ledger
+    is not a file. So a project may move.
+    """
+    shown = rows.escape_surrogates(os.path.relpath(file, ledger.path.parent if ledger.path else root))
+    found = ledger.fetch_one(sql.CAMPAIGN_FILE, name=campaign)
+    if found is not None and found[0] == shown:
+        return None
+    with ledger.transaction() as store:
+        store.execute(sql.SET_CAMPAIGN_FILE, {"name": campaign, "file": shown})
+    if found is None or found[0] is None:
+        return None
+    return os.path.normpath(ledger.path.parent / found[0]) if ledger.path else str(found[0])

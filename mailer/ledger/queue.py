@@ -38,10 +38,11 @@ class ClaimLimits(NamedTuple):
 
 
 class _Search:
-    """Where to look for messages to claim. Most of them are fresh: the others are looked for only if there may be some.
+    """Where to look for messages to claim.
 
-    `next_due` is when the next wait is over: -inf if that is not known, None if nothing waits. `may_be_doubtful`
-    says that a former run may have left messages in doubt. Fresh messages come from the position `start` on.
+    Most of them are fresh: the others are looked for only if there may be some. `next_due` is when the next
+    wait is over: -inf if that is not known, None if nothing waits. `may_be_doubtful` says that a former run
+    may have left messages in doubt. Fresh messages come from the position `start` on.
     """
 
     def __init__(self, scope: tuple[object, ...] = ()) -> None:
@@ -115,10 +116,10 @@ class Queue:
             self._claimed.setdefault(claim.run, []).append(claim.id)
 
     def find_next_due(self, given: Mapping[str, object], *, fresh: bool) -> float | None:
-        """When the next message that is neither reserved nor claimed may be: seconds since the epoch, 0 for now.
+        """When the next message that is neither reserved nor claimed may be claimed.
 
-        None if there is none. `given` are the parameters of sql.ANY_PENDING. Without `fresh`, only messages
-        count that wait.
+        In seconds since the epoch; 0 is now, and None if there is none. `given` are the parameters of
+        sql.ANY_PENDING. Without `fresh`, only messages count that wait.
         """
         bounds = {**given, "limit": len(self._chosen) + 1}
         if fresh and any(

@@ -1,11 +1,12 @@
 """The rules: each looks at one thing, and yields what it finds.
 
 Envelope and header: the bulk sender guidelines of Gmail (support.google.com/a/answer/81126), Yahoo
-(senders.yahooinc.com/best-practices) and Microsoft (Outlook.com's requirements for high-volume senders, 2025).
+(senders.yahooinc.com/best-practices) and Microsoft (Outlook.com's requirements for high-volume senders,
+2025).
 
-Clients: the tables have only what a newsletter may use and at least two of Gmail, Outlook for Windows, Outlook.com,
-Yahoo and Apple Mail leave out, by caniemail.com and the clients' own documentation. What MJML itself writes is left
-out: it has a fallback beside it.
+Clients: the tables have only what a newsletter may use and at least two of Gmail, Outlook for Windows,
+Outlook.com, Yahoo and Apple Mail leave out, by caniemail.com and the clients' own documentation. What MJML
+itself writes is left out: it has a fallback beside it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """HTML and text of a way that has sections: made of the fragments of its sections.
 
 What is made of a template's output (`transform.py`) is made once of the whole of it, with marks around the
-sections, and then cut at the marks. The fragments are kept by the way through their section. A recipient who takes
-known ways in another combination gets a skeleton put together from fragments. Fragments are kept only if those of
-this recipient, put together, are what is made of the output without marks; and only if what was cut out elsewhere
-is the same. If not, the section is written out in each of its ways (NotLocal).
+sections, and then cut at the marks. The fragments are kept by the way through their section. A recipient who
+takes known ways in another combination gets a skeleton put together from fragments. Fragments are kept only
+if those of this recipient, put together, are what is made of the output without marks; and only if what was
+cut out elsewhere is the same. If not, the section is written out in each of its ways (NotLocal).
 """
 
 from __future__ import annotations

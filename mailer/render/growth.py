@@ -1,13 +1,13 @@
 """How much work a compiled template can be: from the sizes of its values, without running it.
 
-A recipient whose values are short (`is_short`) needs little work in a template that only shows values, compares
-them, and passes them through filters whose results are at most so many times as long as what they are given. Such
-a message may be rendered where nothing can stop it. The size of each register is computed when a way through the
-template is added: from the sizes of the operation's arguments, times the operation's factor. An operation that
-has no factor here may need any amount of work.
+A recipient whose values are short (`is_short`) needs little work in a template that only shows values,
+compares them, and passes them through filters whose results are at most so many times as long as what they
+are given. Such a message may be rendered where nothing can stop it. The size of each register is computed
+when a way through the template is added: from the sizes of the operation's arguments, times the operation's
+factor. An operation that has no factor here may need any amount of work.
 
-Sizes are in characters. They are upper limits, but for a constant: nested values are written out a few times as
-long as they are counted.
+Sizes are in characters. They are upper limits, but for a constant: nested values are written out a few times
+as long as they are counted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Ways through a template that cannot fail if the recipient's values are plain text.
 
-Plain text is printable, not empty, and has one blank between two words. Many functions of a template make plain
-text of plain text, and never fail. A way is plain if it computes nothing else beside the questions of its guards.
-Then the values need only be looked at: nothing has to be computed or put into the way's slots to know that its
-output can be made.
+Plain text is printable, not empty, and has one blank between two words. Many functions of a template make
+plain text of plain text, and never fail. A way is plain if it computes nothing else beside its guards'
+questions. Then the values need only be looked at: nothing has to be computed or put into the way's slots to know
+that its output can be made.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class PlainSlots(NamedTuple):
 
 
 class PlainMeasure(NamedTuple):
-    """How much is made of a plain way: `base` characters, and `gain` for each character of the values `names`."""
+    """How much is made of a plain way.
+
+    That are `base` characters, and `gain` for each character of the values `names`.
+    """
 
     names: tuple[str, ...]
     gain: int
@@ -84,8 +87,9 @@ def is_plain(text: str) -> bool:
 
 
 def list_plain_gains(environment: BoundedEnvironment) -> PlainGains:
-    """Return the functions of `environment` that make plain text of plain text, or what HTML writes for it, and
-    never fail, each with the number of characters that it makes of one.
+    """Return the functions of `environment` that make plain text of plain text, or what HTML writes for it.
+
+    They never fail. Each has the number of characters that it makes of one.
     """
     gains: dict[Callable[..., Any], int] = {show_html: 5, show_text: 1}
     gains |= {environment.filters[name]: gain for name, gain in _FILTERS.items()}

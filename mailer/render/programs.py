@@ -1,7 +1,7 @@
 """Compiled templates: a tree of straight-line Python code that fills a template's slots for one recipient.
 
-A Program is the compiled form of one template: a tree of ways through its branches (`ways.py`), made of traces
-(`symbols.py`). A recipient whose way is not known yet is traced, which adds one.
+A Program is the compiled form of one template: a tree of ways through its branches (`ways.py`), made of
+traces (`symbols.py`). A recipient whose way is not known yet is traced, which adds one.
 
 A way is added only if its output equals that of Jinja2 for the recipient it was traced with. If a program
 fails for a recipient, Jinja2 renders that recipient's message, and says what is wrong if something is.
@@ -57,10 +57,10 @@ class Reason:
 class Explanation:
     """How much of a template, or of a pattern of the campaign file, is compiled.
 
-    `ways` are those through its branches that its recipients took. `apart` is the number of branches and loops
-    that have ways of their own; those at `written_out` depend on what is around them, and have none. `constant`
-    is the share of its output that no recipient changes, from 0 to 1. `reason` and `place` say what is left to
-    Jinja2, and which line is why.
+    `ways` are those through its branches that its recipients took. `apart` is the number of branches and
+    loops that have ways of their own; those at `written_out` depend on what is around them, and have none.
+    `constant` is the share of its output that no recipient changes, from 0 to 1. `reason` and `place` say
+    what is left to Jinja2, and which line is why.
     """
 
     name: str

@@ -1,9 +1,9 @@
 """Rendering within limits, for recipients whose messages no preflight has rendered.
 
-A message is rendered in this process if its work is known to be little (`CompiledCampaign.render_if_bounded`),
-and in a child process with limits if it is not. A message that the child rendered quickly may be rendered here
-too: that teaches the compiled templates in this process one more way, and the next recipients who go that way
-need no child.
+A message is rendered in this process if its work is known to be little
+(`CompiledCampaign.render_if_bounded`), and in a child process with limits if it is not. A message that the
+child rendered quickly may be rendered here too: that teaches the compiled templates in this process one more
+way, and the next recipients who go that way need no child.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class _TimedResult(NamedTuple):
 class QuickRepeats:
     """Renders here what a child process rendered quickly, which teaches the compiled templates its way.
 
-    Repeats have to be paid for: FREE_REPEATS are free, then one for each HITS_PER_REPEAT messages (`hits`) that
-    needed no child.
+    Repeats have to be paid for: FREE_REPEATS are free, then one for each HITS_PER_REPEAT messages (`hits`)
+    that needed no child.
     """
 
     def __init__(self, compiled: CompiledCampaign) -> None:
@@ -63,8 +63,8 @@ class QuickRepeats:
 class RenderProcess:
     """Renders as the compiled campaign does, but a message that exceeds its limits is an error.
 
-    The child process starts with the first message that needs it, and stays for the next ones. To be used as a
-    context manager, or closed. It is not safe to use from several threads.
+    The child process starts with the first message that needs it, and stays for the next ones. To be used as
+    a context manager, or closed. It is not safe to use from several threads.
     """
 
     def __init__(self, compiled: CompiledCampaign) -> None:
@@ -95,8 +95,8 @@ class RenderProcess:
     ) -> Generator[Message | RenderError, None, None]:
         """Yield each recipient's message in order, or the RenderError in place of it.
 
-        The child renders ahead of what is taken, by some messages or as much as a pipe holds. A generator that
-        is not taken to its end must be closed.
+        The child renders ahead of what is taken, by some messages or as much as a pipe holds. A generator
+        that is not taken to its end must be closed.
         """
         for number, recipient in enumerate(recipients):
             if (result := self._render_here(recipient, eight_bit)) is None:

@@ -35,8 +35,8 @@ class CodeSource(NamedTuple):
 class CodeWriter:
     """Writes the code of one way, from its begin to its end.
 
-    The registers of a trace are computed in another order than that of the trace: first what a guard asks about.
-    `places` are those of the registers in the list that the code appends to.
+    The registers of a trace are computed in another order than that of the trace: first what a guard asks
+    about. `places` are those of the registers in the list that the code appends to.
     """
 
     def __init__(self, places: dict[int, int] | None = None, count: int = 0) -> None:

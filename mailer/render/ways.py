@@ -1,9 +1,9 @@
 """Ways through a template's branches: trees of straight-line code, and the output at each end.
 
-A tree is made of recordings (`symbols.py`): a node computes what its guard asks about; the guard's outcome leads
-to the next node. At the end is a way: it computes the other registers, and has constant texts, slots and
-sections. A section is a branch or a loop with a tree of its own, so that independent branches need no way for
-each combination of theirs; the rounds of a loop share one tree.
+A tree is made of recordings (`symbols.py`): a node computes what its guard asks about; the guard's outcome
+leads to the next node. At the end is a way: it computes the other registers, and has constant texts, slots
+and sections. A section is a branch or a loop with a tree of its own, so that independent branches need no
+way for each combination of theirs; the rounds of a loop share one tree.
 """
 
 from __future__ import annotations

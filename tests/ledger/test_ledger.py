@@ -5,6 +5,7 @@ import pytest
 from mailer.errors import LedgerError
 from mailer.ledger import Ledger, Recovered, Retry
 from mailer.ledger.outcome import Outcome, Status
+from mailer.ledger.planning import note_campaign_file
 from mailer.ledger.recovery import abandon_rest, recover_claims, reopen_failed
 from tests.delivery.lists import NOW
 from tests.ledger.conftest import Started
@@ -235,9 +236,9 @@ class TestWhatIsLeftBehind:
 
     def test_another_file_with_the_campaigns_name_is_noticed(self, ledger, tmp_path):
         ledger.ensure_edition("autumn")
-        assert ledger.note_campaign_file("autumn", tmp_path / "autumn.yaml", tmp_path) is None
-        assert ledger.note_campaign_file("autumn", tmp_path / "autumn.yaml", tmp_path) is None
-        other = ledger.note_campaign_file("autumn", tmp_path / "other.yaml", tmp_path)
+        assert note_campaign_file(ledger, "autumn", tmp_path / "autumn.yaml", tmp_path) is None
+        assert note_campaign_file(ledger, "autumn", tmp_path / "autumn.yaml", tmp_path) is None
+        other = note_campaign_file(ledger, "autumn", tmp_path / "other.yaml", tmp_path)
         assert other is not None
         assert (tmp_path / other) == tmp_path / "autumn.yaml"
 

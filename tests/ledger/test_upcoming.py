@@ -2,8 +2,13 @@
 
 from mailer.campaign.stored import StoredRecipient
 from mailer.ledger import Ledger, rows
-from mailer.ledger.planning import StagedRow, stage_list
-from mailer.ledger.upcoming import MAX_PAGE_SIZE, PAGE, iterate_upcoming
+from mailer.ledger.planning import (
+    MAX_UPCOMING_SIZE,
+    UPCOMING_PAGE,
+    StagedRow,
+    iterate_upcoming,
+    stage_list,
+)
 
 
 def plan(ledger: Ledger, columns: list[dict[str, object]]):
@@ -28,10 +33,10 @@ def read_number(recipient: StoredRecipient) -> object:
 
 def test_the_pages_have_every_recipient_in_the_order_of_the_list(where):
     with Ledger.open(where) as ledger:
-        edition = plan(ledger, [{"n": n} for n in range(PAGE * 2 + 3)])
+        edition = plan(ledger, [{"n": n} for n in range(UPCOMING_PAGE * 2 + 3)])
         pages = list(iterate_upcoming(ledger, edition))
-    assert [len(page) for page in pages] == [PAGE, PAGE, 3]
-    assert [read_number(one) for page in pages for one in page] == list(range(PAGE * 2 + 3))
+    assert [len(page) for page in pages] == [UPCOMING_PAGE, UPCOMING_PAGE, 3]
+    assert [read_number(one) for page in pages for one in page] == list(range(UPCOMING_PAGE * 2 + 3))
     assert str(pages[0][0].parse().place) == "people.csv:2"
 
 
@@ -47,17 +52,17 @@ def test_they_are_the_recipients_that_are_claimed_later(where):
 
 def test_what_is_claimed_meanwhile_is_left_out(where):
     with Ledger.open(where) as ledger:
-        edition = plan(ledger, [{"n": n} for n in range(PAGE + 5)])
+        edition = plan(ledger, [{"n": n} for n in range(UPCOMING_PAGE + 5)])
         pages = iterate_upcoming(ledger, edition)
         next(pages)
         run = ledger.start_run(edition, template="t", now=1.0)
-        ledger.claim(edition, PAGE + 3, 1.0, run=run)
+        ledger.claim(edition, UPCOMING_PAGE + 3, 1.0, run=run)
         ledger.commit()
-        assert [read_number(one) for page in pages for one in page] == [PAGE + 3, PAGE + 4]
+        assert [read_number(one) for page in pages for one in page] == [UPCOMING_PAGE + 3, UPCOMING_PAGE + 4]
 
 
 def test_a_page_is_small_and_a_recipient_that_is_too_large_is_left_out(where):
-    words = "w" * (MAX_PAGE_SIZE // 2)
+    words = "w" * (MAX_UPCOMING_SIZE // 2)
     with Ledger.open(where) as ledger:
         edition = plan(
             ledger, [{"n": 0, "w": words}, {"n": 1, "w": words * 3}, {"n": 2, "w": words}, {"n": 3}]

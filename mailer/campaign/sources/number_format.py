@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 
 from mailer.dataclass import dataclass
 
+MAX_CELL = 32_767  # characters, by the format
 MAX_FORMAT = 255  # characters of a number format; a longer one is not looked at
 
 _MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August"]

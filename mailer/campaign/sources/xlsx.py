@@ -1,7 +1,7 @@
 """XLSX lists (extra `xlsx`), row by row.
 
 openpyxl in its read-only mode: it streams, and it keeps number formats, without which a postcode's leading
-zero, a price's decimals and a date's order are lost. `workbook_archive` keeps the workbook within limits.
+zero, a price's decimals and a date's order are lost. `workbook.py` keeps the workbook within limits.
 
 A person who filtered a sheet expects mail to go to the rows that are visible. Add-ons of Google Sheets do so;
 Word sends to all. The file does not say what is meant, so a hidden row is a problem until the campaign says it.
@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from mailer.campaign.model import Recipient
 from mailer.campaign.sources.names import MAX_COLUMNS, MAX_QUOTED, parse_header
-from mailer.campaign.sources.number_format import show_date, show_number
+from mailer.campaign.sources.number_format import MAX_CELL, show_date, show_number
 from mailer.campaign.sources.rows import PLAIN_RULES, RowRules, recipients_from_cells
-from mailer.campaign.sources.workbook_archive import MAX_CELL, ScannedArchive, check_members
 from mailer.dataclass import dataclass
 from mailer.errors import InputError, MissingExtra, Place, Problem
 from mailer.text import make_printable, shorten, shorten_quotes
@@ -29,7 +28,7 @@ from mailer.text import make_printable, shorten, shorten_quotes
 if TYPE_CHECKING:  # an extra, which may be missing
     from openpyxl.reader.excel import ExcelReader
 
-    from mailer.campaign.sources.sheet_parser import SheetRow
+    from mailer.campaign.sources.workbook import SheetRow
 
 MAX_ROWS = 1_048_576  # of a sheet, by the format
 HiddenRows = Literal["skip", "include"]
@@ -55,7 +54,7 @@ def read_xlsx(
         import openpyxl  # noqa: F401 - whether it is there
         from openpyxl.reader.excel import ExcelReader
 
-        from mailer.campaign.sources.sheet_parser import SheetParser
+        from mailer.campaign.sources.workbook import ScannedArchive, SheetParser, check_members
     except ImportError:
         raise MissingExtra(".xlsx lists need openpyxl", hint="pip install 'mailer[xlsx]'") from None
     check_members(binary, shown)

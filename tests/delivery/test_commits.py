@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mailer.delivery.grouping import GroupClaim, GroupCommit
+from mailer.delivery.commits import GroupClaim, GroupCommit
 from mailer.errors import LedgerWriteError
 
 

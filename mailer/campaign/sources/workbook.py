@@ -1,17 +1,23 @@
-"""The zip of a workbook, opened within limits.
+"""A workbook's parts, read within limits and as streams. To be imported only if openpyxl is there, an extra.
 
-What it declares to unpack to is limited before it is opened (zipfile does not unpack more than is declared). Each
-part is scanned before another parser sees it: no document type, which an entity would need, and no text, attribute
-or nesting longer than the format allows.
+What a workbook's zip declares to unpack to is limited before it is opened (zipfile does not unpack more than is
+declared). Each part is scanned before another parser sees it: no document type, which an entity would need, and no
+text, attribute or nesting longer than the format allows. The rows come from openpyxl's parser, which does not say
+what is hidden or was never computed.
 """
 
 from __future__ import annotations
 
 import zipfile
-from typing import IO, Any, BinaryIO, NoReturn
+from collections.abc import Iterator
+from types import TracebackType
+from typing import IO, Any, BinaryIO, NamedTuple, NoReturn
 from xml.parsers import expat
 
-from mailer.campaign.sources.number_format import MAX_FORMAT
+from openpyxl.cell.read_only import ReadOnlyCell
+from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
+
+from mailer.campaign.sources.number_format import MAX_CELL, MAX_FORMAT
 from mailer.errors import InputError, Place, Problem
 from mailer.text import make_printable
 
@@ -20,7 +26,6 @@ MAX_UNPACKED = 1 << 30  # octets, of all parts
 MAX_PART = 1 << 27  # octets, of a part that is not a sheet: openpyxl holds it (the shared strings, say)
 MAX_RATIO = 200  # sheets pack to a tenth, a very repetitive one to a fiftieth; a bomb to a thousandth
 MAX_MEMBERS = 10_000
-MAX_CELL = 32_767  # characters, by the format
 MAX_DEPTH = 100
 MAX_TAG = 1 << 19  # octets, with the attributes
 SCAN_CHUNK = 1 << 16  # octets
@@ -118,3 +123,69 @@ def _scan_part(stream: IO[bytes], name: str, shown: str) -> None:
         parser.Parse(b"", True)
     except expat.ExpatError:
         fail("is not the XML of a spreadsheet")
+
+
+class SheetRow(NamedTuple):
+    """A row as the file has it. Its cells are of openpyxl's type `ReadOnlyCell`."""
+
+    number: int
+    cells: list[Any]
+    is_hidden: bool
+
+
+class SheetParser(WorkSheetParser):  # type: ignore[misc]  # openpyxl has no types
+    """Reads one sheet, once. A context manager, which closes the sheet.
+
+    A cell with a formula that was never computed has the data type `f`.
+    """
+
+    def __init__(self, sheet: Any, *, is_stale: bool) -> None:
+        """`sheet` is one of a workbook that was opened read-only. `is_stale` says that its program computed no
+        formula, and wrote 0 in place of a value.
+        """
+        book = sheet.parent
+        super().__init__(
+            sheet._get_source(),
+            sheet._shared_strings,
+            data_only=True,
+            epoch=book.epoch,
+            date_formats=book._date_formats,
+            timedelta_formats=book._timedelta_formats,
+        )
+        self._sheet = sheet
+        self._is_stale = is_stale
+
+    def __enter__(self) -> SheetParser:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.source.close()
+
+    def read_rows(self) -> Iterator[SheetRow]:
+        """Yield the rows that the file has, in its order."""
+        for number, cells in self.parse():
+            # openpyxl keeps them for the sheet's columns and rows; a list has a million rows.
+            attributes = self.row_dimensions.pop(str(number), {})
+            is_hidden = attributes.get("hidden") in ("1", "true")
+            yield SheetRow(number, [ReadOnlyCell(self._sheet, **cell) for cell in cells], is_hidden)
+
+    def parse_cell(self, element: Any) -> dict[str, Any]:
+        """Return a cell as openpyxl does; called by it for each."""
+        cell: dict[str, Any] = super().parse_cell(element)
+        may_be_missing = cell["value"] is None or self._is_stale
+        if (
+            may_be_missing
+            and element.find(FORMULA_TAG) is not None
+            and self._is_missing(element, cell["value"])
+        ):
+            cell["value"], cell["data_type"] = None, "f"
+        return cell
+
+    def _is_missing(self, element: Any, value: object) -> bool:
+        """Return whether the cell of a formula has no value that was computed."""
+        kind = element.get("t", "n")
+        if value is None:
+            return bool(kind != "str")  # whose value is the empty text
+        return bool(self._is_stale and kind == "n" and float(element.findtext(VALUE_TAG)) == 0)
