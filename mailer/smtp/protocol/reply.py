@@ -6,6 +6,7 @@ Every limit is far above what servers send, and far below what a hostile one cou
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from mailer.dataclass import dataclass
@@ -81,9 +82,8 @@ class ReplyParser:
         self._blank: Callable[[str], str] | None = None
         self._show = show
         self._keeps_challenges = False
-        self._data = b""
-        self._at = 0  # how much of _data is used up
-        self._scanned = 0  # no line end before this
+        self._complete = deque[bytes]()  # lines, without their LF
+        self._begun = b""  # the line whose end has not come yet
         self._code = b""  # of a reply whose last line has not come yet
         self._lines: list[str] = []
         self._octets = 0
@@ -100,43 +100,31 @@ class ReplyParser:
     @property
     def has_input(self) -> bool:
         """There is input behind the last reply."""
-        return self._at < len(self._data) or bool(self._lines)
+        return bool(self._complete or self._begun or self._lines)
 
     def feed(self, data: bytes) -> None:
         """Add `data`, octets from the server."""
-        if self._at == len(self._data):
-            self._data = data
-            self._scanned = 0
-        else:
-            self._data = self._data[self._at :] + data
-            self._scanned -= self._at
-        self._at = 0
+        # A bare LF ends a reply line too: some servers send it, and a reply cannot smuggle anything.
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        self._complete += lines
 
     def next_reply(self) -> Reply | None:
         """Return the next complete reply; None if more input is needed.
 
         Raises ProtocolViolation for anything else.
         """
-        while (line := self._next_line()) is not None:
-            if not self._lines and (known := self._remembered.get(line)) is not None and self._show is None:
+        while self._complete:
+            line = self._complete.popleft()
+            if not self._lines and (known := self._remembered.get(line)) is not None:
                 return known
-            if (reply := self._add_line(line)) is not None:
+            _check_length(line)
+            reply = self._add_line(line.removesuffix(b"\r"))
+            if reply is not None:
+                if len(reply.lines) == 1:
+                    self._remember(line, reply)
                 return reply
+        _check_length(self._begun)
         return None
-
-    def _next_line(self) -> bytes | None:
-        end = self._data.find(b"\n", self._scanned)
-        if end < 0:
-            self._scanned = len(self._data)
-            if len(self._data) - self._at > MAX_LINE:
-                raise ProtocolViolation(f"the server sent a reply line longer than {MAX_LINE} octets")
-            return None
-        # A bare LF ends a reply line too: some servers send it, and a reply cannot smuggle anything.
-        line = self._data[self._at : end]
-        self._at = self._scanned = end + 1
-        if len(line) > MAX_LINE:
-            raise ProtocolViolation(f"the server sent a reply line longer than {MAX_LINE} octets")
-        return line.removesuffix(b"\r")
 
     def _add_line(self, line: bytes) -> Reply | None:
         code, separator = line[:3], line[3:4]
@@ -161,13 +149,13 @@ class ReplyParser:
                 raise ProtocolViolation("the server sent a reply that does not end")
             return None
         reply = Reply(int(code), _parse_enhanced(code, self._lines[0]), tuple(self._lines))
-        if len(self._lines) == 1:
-            self._remember(line, reply)
         self._lines.clear()
         self._octets = 0
         return reply
 
     def _remember(self, line: bytes, reply: Reply) -> None:
+        if self._show is not None:  # it gets every line
+            return
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered[line] = reply
@@ -177,6 +165,11 @@ class ReplyParser:
         if self._blank:  # first, since a secret may have characters that are not printable
             text = self._blank(text)
         return make_printable(text)
+
+
+def _check_length(line: bytes) -> None:
+    if len(line) > MAX_LINE:
+        raise ProtocolViolation(f"the server sent a reply line longer than {MAX_LINE} octets")
 
 
 def _parse_enhanced(code: bytes, text: str) -> str | None:

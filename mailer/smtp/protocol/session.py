@@ -320,20 +320,18 @@ class SmtpSession:
         self._events.append(SessionReady())
 
     def _handle_reply(self, reply: Reply, now: float) -> None:
-        is_answer_to_quit = self._has_written_quit and reply.code == 221 and self.is_idle
-        is_quitting = self._machine.state is State.QUITTING or is_answer_to_quit
-        if reply.code in (221, 421) and not is_quitting:
+        submission = self._submission
+        if reply.code in (221, 421) and not self._is_quitting(reply):
             self._note_silence(now)
-            if reply.code == 221 or self._submission is None:
+            if reply.code == 221 or submission is None:
                 # 221 is the reply to QUIT. Postfix also sends it after lines that are no commands.
                 raise self._make_ended_error(reply)
-            self._submission.announce_end(reply)  # 421, to anything or to nothing (RFC 5321 3.8)
+            submission.announce_end(reply)  # 421, to anything or to nothing (RFC 5321 3.8)
             if not self._pipeline.is_waiting:
                 raise self._make_ended_error(reply)
-        if self._machine.state is State.EHLO:
+        if submission is None and self._machine.state is State.EHLO:
             self.round_trip = now - self._pipeline.waiting_since
         self._pipeline.handle_reply(reply, now)
-        submission = self._submission
         if submission is None:
             if self._machine.state is State.READY:
                 self._open(now)
@@ -341,6 +339,11 @@ class SmtpSession:
                 self._events.append(HandshakeNeeded())
         elif (announcement := submission.announcement) is not None:
             self._expect_end(announcement)
+
+    def _is_quitting(self, reply: Reply) -> bool:
+        """Whether the session ends by QUIT, or `reply` answers the QUIT behind the last content."""
+        is_answer_to_quit = self._has_written_quit and reply.code == 221 and self.is_idle
+        return self._machine.state is State.QUITTING or is_answer_to_quit
 
     def _expect_end(self, announcement: Reply) -> None:
         """Behind the announced end the server may still answer what it has read. Nothing more is written."""
