@@ -21,7 +21,7 @@ from mailer.bounded_process.child import ChildProcess
 from mailer.campaign.stored import StoredRecipient
 from mailer.errors import RenderError
 from mailer.render.compiled import CompiledCampaign
-from mailer.render.message import Message, MessageParts
+from mailer.render.message import Message
 from mailer.render.pieces import ConstantPieces, FilledPieces, Piece
 
 MAX_AHEAD = 512  # messages that the child has, or that are ready: as many as a sender may claim at once
@@ -101,25 +101,31 @@ class PieceUnpacker:
     def __init__(self) -> None:
         self._constants: list[Any] = []  # each is what the packer gave this number
 
-    def unpack(self, packed: Sequence[_PackedPiece]) -> list[Piece]:
-        """Return the pieces of the next message.
+    def unpack(self, packed: Sequence[_PackedPiece]) -> list[bytes]:
+        """Return the octets of the next message in pieces.
 
         Messages have to come in the order in which they were packed.
         """
-        return [piece if isinstance(piece, bytes) else self._find_constant(piece) for piece in packed]
+        pieces: list[bytes] = []
+        for piece in packed:
+            if isinstance(piece, bytes):
+                pieces.append(piece)
+            elif isinstance(piece, int):
+                pieces.append(self._constants[piece])
+            else:
+                pieces += self._unpack_constant(*piece)
+        return pieces
 
-    def _find_constant(self, piece: int | tuple[Any, ...]) -> Piece:
-        if isinstance(piece, int):
-            constant: bytes = self._constants[piece]
-            return constant
-        first, *values = piece
-        if not values:
+    def _unpack_constant(self, first: Any, values: Sequence[bytes] | None = None) -> Sequence[bytes]:
+        """A constant that gets its number now, or one with values in its slots."""
+        if values is None:
             self._constants.append(first)
-            return first  # type: ignore[no-any-return]
+            return [first]
         if not isinstance(first, int):
             self._constants.append(ConstantPieces(first))
             first = -1
-        return FilledPieces(self._constants[first], values[0])
+        filled: list[bytes] = self._constants[first].fill(values)
+        return filled
 
 
 class RenderAhead:
@@ -138,9 +144,7 @@ class RenderAhead:
         self._packer = PiecePacker()
         self._unpacker = PieceUnpacker()
         self._waiting: deque[_Page] = deque()  # what the child has
-        self._ready: dict[
-            str, tuple[StoredRecipient, MessageParts]
-        ] = {}  # by address, in the order of the list
+        self._ready: dict[str, _ReadyMessage] = {}  # by address, in the order of the list
         self._received_at = 0.0  # the last message
         self._misses = 0
 
@@ -200,7 +204,7 @@ class RenderAhead:
             self._ready.clear()
             return None
         found = self._ready.get(recipient.email)
-        if found is None or found[0] != recipient:
+        if found is None or found.recipient != recipient:
             self._note_miss()
             return None
         self._misses = 0
@@ -209,7 +213,8 @@ class RenderAhead:
             del self._ready[email]
             if email == recipient.email:
                 break
-        return found[1].join()
+        _, sender, recipients, pieces, others = found
+        return Message(sender, recipients, b"".join(pieces), *others)
 
     def _note_miss(self) -> None:
         """After many misses in a row, give up what is ready: it is of recipients who come later, or never."""
@@ -228,8 +233,10 @@ class RenderAhead:
                     self._waiting.popleft()
                 if result is not None:
                     sender, recipients, packed, *others = result
-                    parts = MessageParts(sender, recipients, self._unpacker.unpack(packed), *others)
-                    self._ready[recipient.email] = (recipient, parts)
+                    pieces = self._unpacker.unpack(packed)
+                    self._ready[recipient.email] = _ReadyMessage(
+                        recipient, sender, recipients, pieces, others
+                    )
         self._received_at = time.monotonic()
         if outcomes is None or any(outcome.value is None for outcome in outcomes):
             self.close()  # whatever ended it: the messages can be rendered here
@@ -250,6 +257,16 @@ class RenderAhead:
                 )
                 made[number] = (sender, recipients, self._packer.pack(pieces), *others)
         return made
+
+
+class _ReadyMessage(NamedTuple):
+    """A message of `recipient`, its content in pieces; `others` are the other fields of Message."""
+
+    recipient: StoredRecipient
+    sender: str
+    recipients: tuple[str, ...]
+    pieces: list[bytes]
+    others: list[Any]
 
 
 class _Page(NamedTuple):

@@ -14,7 +14,7 @@ from mailer.campaign.stored import StoredRecipient
 from mailer.render import render_ahead
 from mailer.render.compiled import CompiledCampaign
 from mailer.render.message import Message
-from mailer.render.pieces import ConstantPieces, FilledPieces, join_pieces
+from mailer.render.pieces import ConstantPieces, FilledPieces
 from mailer.render.render_ahead import MAX_AHEAD, PiecePacker, PieceUnpacker, RenderAhead
 from tests.render.projects import Project, list_children
 
@@ -180,7 +180,7 @@ def test_constant_pieces_of_a_text_travel_once() -> None:
     values = [[b"%d" % n, b"x"] for n in range(3)]
     packed = [packer.pack([b"head", FilledPieces(constant, each)]) for each in values]
     assert [each[1] for each in packed] == [([b"a", b"b", b"c"], values[0]), (0, values[1]), (0, values[2])]
-    assert [join_pieces(unpacker.unpack(each)) for each in packed] == [
+    assert [b"".join(unpacker.unpack(each)) for each in packed] == [
         b"heada0bxc",
         b"heada1bxc",
         b"heada2bxc",
@@ -198,9 +198,7 @@ def test_a_constant_piece_travels_once() -> None:
     messages = [[b"%d" % n, constant, b"v" * 999 + b"%d" % n] for n in range(5)]
     packed = [packer.pack(pieces) for pieces in messages]
     assert [each[1:-1] for each in packed] == [[], [(constant,)], [0], [0], [0]]
-    assert [join_pieces(unpacker.unpack(each)) for each in packed] == [
-        b"".join(pieces) for pieces in messages
-    ]
+    assert [b"".join(unpacker.unpack(each)) for each in packed] == [b"".join(pieces) for pieces in messages]
 
 
 def test_equal_pieces_that_are_not_the_same_object_are_no_constants() -> None:
