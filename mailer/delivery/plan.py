@@ -80,7 +80,9 @@ def plan(
         apply_suppressions(ledger, edition)
         return _result(ledger, edition, unchanged=True)
     with stage_list(ledger, edition) as stage:
-        staged = _Staging(stage, campaign, compiled, observer or Observer()).read()
+        staged = _Staging(
+            stage, campaign, compiled, observer or Observer(), needs_digest=fingerprint is None
+        ).read()
         duplicates, count = _drop_repeated(stage, staged.file)
         fingerprint = fingerprint or _digest(campaign, staged.digest())
         merged = stage.merge(edition, digest=fingerprint, file=staged.file)
@@ -106,11 +108,19 @@ class _Staging:
     """Reads a list into the stage: one `read`, then `digest` and `file`."""
 
     def __init__(
-        self, stage: Stage, campaign: Campaign, compiled: CompiledCampaign, observer: Observer
+        self,
+        stage: Stage,
+        campaign: Campaign,
+        compiled: CompiledCampaign,
+        observer: Observer,
+        *,
+        needs_digest: bool,
     ) -> None:
+        """`needs_digest` says that `digest` will be asked for: the list has no fingerprint of its own."""
         self._stage, self._campaign, self._observer = stage, campaign, observer
         self._convert = partial(_make_row, compiled)
         self._digest = hashlib.blake2b(digest_size=16)
+        self._needs_digest = needs_digest
         self._invalid: list[Problem] = []
         self._invalid_count = 0
         self.file: str | None = None
@@ -124,7 +134,8 @@ class _Staging:
             with closing(convert_recipients(self._campaign.recipients, self._convert)) as converted:
                 numbered = enumerate(map(self._note_problem, converted), 1)
                 while batch := [StagedRow(position, *row[1:]) for position, row in islice(numbered, BATCH)]:
-                    self._digest.update("".join([row.columns for row in batch]).encode())
+                    if self._needs_digest:
+                        self._digest.update("".join([row.columns for row in batch]).encode())
                     self._stage.add(batch)
                     self._observer.on_planning(batch[-1].position)
         except InputError as error:

@@ -67,11 +67,14 @@ def forget_address(ledger: Ledger, address: str) -> RemovedData:
     return RemovedData(len(kept), len(deleted), was_suppressed)
 
 
-def find_forgotten(ledger: Ledger, edition: Edition) -> Callable[[str], bool]:
-    """Return a function that says whether an address, in its normalized form, is to get no mail of the edition."""
+def find_forgotten(ledger: Ledger, edition: Edition) -> Callable[[str], bool] | None:
+    """Return a function that says whether an address, in its normalized form, is to get no mail of the edition.
+
+    None if there is no such address.
+    """
     hashes = {hash_ for (hash_,) in ledger.fetch_all(sql.FORGOTTEN, edition=edition.id)}
     if not hashes:
-        return lambda _address: False
+        return None
     make_hash = _make_hasher(str(ledger.fetch_value(sql.SALT)))
     return lambda address: make_hash(address) in hashes
 

@@ -139,7 +139,10 @@ class Stage:
 
         Raises LedgerWriteError if the disk is full.
         """
-        self._store.add_staged([row for row in batch if not self._is_forgotten(row.address)])
+        is_forgotten = self._is_forgotten
+        self._store.add_staged(
+            batch if is_forgotten is None else [row for row in batch if not is_forgotten(row.address)]
+        )
 
     def drop_repeated(self, *, limit: int) -> tuple[list[Repeated], int]:
         """Remove rows whose key an earlier row has. Returns the first `limit` of them and the number of all.
