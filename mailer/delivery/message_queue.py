@@ -68,7 +68,8 @@ class MessageQueue:
         if self._state.sessions.open <= 1:
             return self._claim_shared(room)
         claims = await self._group_claim.claim(room)
-        if not self._state.is_over:
+        # A share ends when its last messages are claimed: these are sent.
+        if not self._state.is_over or self._state.ending is Ending.INCOMPLETE:
             return claims
         self._release(claims)
         return ()
@@ -97,8 +98,8 @@ class MessageQueue:
     async def claim_durably(self, room: int) -> Sequence[Claim]:
         """Return up to `room` messages whose claims are durable. Raises LedgerWriteError."""
         claims = await self.reserve(room)
-        if not claims:
-            return ()
+        if not claims or self.ledger.is_shared:  # which has claimed them; they may be a share's last ones
+            return claims
         self.claim(claims)
         try:
             await self.make_durable()

@@ -267,7 +267,7 @@ def test_a_claim_is_only_for_what_is_on_its_way_and_precedes_its_content(
     tmp_path, monkeypatch, strategy, window, given, is_fast, connections
 ):
     """`is_fast`: behind those on their way, two more wait for a server that answers as fast as the disk writes."""
-    monkeypatch.setattr("mailer.delivery.commit_policy.MAX_COMMITS_IN_MESSAGE", 1e9 if is_fast else 0.0)
+    monkeypatch.setattr("mailer.delivery.commits.MAX_COMMITS_IN_MESSAGE", 1e9 if is_fast else 0.0)
     bench = Bench(tmp_path, 40)
     watcher = ClaimWatcher(bench)
 
