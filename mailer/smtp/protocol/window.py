@@ -13,7 +13,7 @@ from __future__ import annotations
 INITIAL = 8  # messages in flight at the beginning
 FREE = 64  # up to which it grows, however long a message takes
 # The same, if a result comes within QUICK seconds on average: then little is in doubt after a loss.
-FREE_IF_QUICK = 128
+FREE_IF_QUICK = 256
 QUICK = 0.05
 MAX_MESSAGES = 1024  # at 100 ms and 5,000 a second: what is on its way, and what waits for a commit
 MAX_OCTETS = 48 * 1024 * 1024  # memory: what is in flight is kept, to be sent again
