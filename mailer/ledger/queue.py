@@ -220,7 +220,6 @@ class Queue:
                 break
             if is_fresh:
                 search.start = found[-1][-1] + 1
-                found = [row[:-1] for row in found]
             fresh, suppressed = parse(found)
             self._reserved.update(claim.id for claim in fresh)
             self._suppressed += suppressed

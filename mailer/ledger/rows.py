@@ -94,7 +94,7 @@ def parse_claims(
             if hit is not None:
                 suppressed.append(id_)
                 continue
-            stored, taken = StoredRecipient._make(row[7:]), _copies(copies)[1]
+            stored, taken = StoredRecipient._make(row[7:12]), _copies(copies)[1]
             if stored.columns[0] != "{" or stored.columns[-1] != "}":  # parsed only by what renders it
                 raise ValueError("no object")
             fresh.append(

@@ -177,15 +177,13 @@ REOPEN_RENDERED = (
 # The queue
 
 _CLAIMABLE = """SELECT m.id, m.key, m.attempts, m.tries, m.doubts, m.copies, s.address,
-        m.email, m.columns, m.line, m.column_no, e.list_file
+        m.email, m.columns, m.line, m.column_no, e.list_file, m.position
     FROM messages m JOIN editions e ON e.id = m.edition_id LEFT JOIN suppressions s ON s.address = m.address
     WHERE m.edition_id = :edition AND (CAST(:only AS TEXT) IS NULL OR m.address = :only OR m.key IN (:only, :key))
         AND m.status = """
 DUE = f"{_CLAIMABLE} 'waiting' AND m.next_at <= :now ORDER BY m.next_at LIMIT :limit"
 DOUBTFUL = f"{_CLAIMABLE} 'doubtful' ORDER BY m.position LIMIT :limit"
-FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit".replace(
-    "e.list_file", "e.list_file, m.position"
-)
+FRESH = f"{_CLAIMABLE} 'pending' AND m.position >= :start ORDER BY m.position LIMIT :limit"
 UPCOMING = """SELECT m.position, m.email, m.columns, m.line, m.column_no, e.list_file
     FROM messages m JOIN editions e ON e.id = m.edition_id
     WHERE m.edition_id = :edition AND m.status = 'pending' AND m.position > :position
